@@ -1,0 +1,105 @@
+"""Constraints on a model's outputs: signed, per sample and example, satisfied when ≤ 0 on average.
+
+Each constraint is a small frozen dataclass that holds its tolerance κ, in units of one data
+dimension, and knows its `scale`, the number of dimensions summed over. The Lagrangian sees the
+constraint itself; the dual step sees constraint / scale, so that one step size serves every
+resolution (`vaelab.saddle`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import ClassVar, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from vaelab.types import Array, Terms
+
+
+class Constraint(Protocol):
+    """What an objective asks of a constraint."""
+
+    name: ClassVar[str]
+    kappa: float
+
+    def __call__(self, x: Array, terms: Terms) -> Array:
+        """C(x, z), [B, ...] -> [K, B]."""
+        ...
+
+    def scale(self, x: Array) -> float:
+        """What the dual step divides C by; x [B, ...]."""
+        ...
+
+
+def reconstruction_error(x: Array, mean: Array, *, kappa: float | Array) -> Array:
+    """RE: Σ_d (x_d − g_d)² − D κ². [B, ...], [K, B, ...] -> [K, B], in squared data units.
+
+    κ is the root-mean-square error per dimension that is tolerated. Rezende & Viola, 2018, table 1.
+
+    >>> reconstruction_error(jnp.ones((1, 4)), jnp.zeros((1, 1, 4)), kappa=0.5)
+    Array([[3.]], dtype=float32...)
+    """
+    squared_error = jnp.sum((x - mean) ** 2, axis=tuple(range(2, mean.ndim)))
+    return squared_error - math.prod(x.shape[1:]) * kappa**2
+
+
+def negative_log_likelihood(distortion: Array, *, kappa: float | Array, num_dims: int) -> Array:
+    """NLL: −log p(x|z) − D κ. [K, B] -> [K, B], nats.
+
+    κ is in nats per dimension and may be negative for continuous data.
+
+    >>> negative_log_likelihood(jnp.array([[10.0]]), kappa=0.25, num_dims=20)
+    Array([[5.]], dtype=float32...)
+    """
+    return distortion - num_dims * kappa
+
+
+@dataclasses.dataclass(frozen=True)
+class RE:
+    """Reconstruction error ‖x − g(z)‖² ≤ D κ²."""
+
+    kappa: float
+    """tolerated root-mean-square error per data dimension, in data units"""
+
+    name: ClassVar[str] = "re"
+
+    def __post_init__(self) -> None:
+        _check_kappa(self, lambda kappa: kappa > 0, "positive (it is a root-mean-square error)")
+
+    def __call__(self, x: Array, terms: Terms) -> Array:
+        return reconstruction_error(x, terms.likelihood.mean(), kappa=self.kappa)
+
+    def scale(self, x: Array) -> float:
+        return float(math.prod(x.shape[1:]))
+
+
+@dataclasses.dataclass(frozen=True)
+class NLL:
+    """Negative log-likelihood −log p(x|z) ≤ D κ."""
+
+    kappa: float
+    """tolerated negative log-likelihood in nats per data dimension"""
+
+    name: ClassVar[str] = "nll"
+
+    def __post_init__(self) -> None:
+        _check_kappa(self, math.isfinite, "finite")
+
+    def __call__(self, x: Array, terms: Terms) -> Array:
+        num_dims = math.prod(x.shape[1:])
+        return negative_log_likelihood(terms.distortion, kappa=self.kappa, num_dims=num_dims)
+
+    def scale(self, x: Array) -> float:
+        return float(math.prod(x.shape[1:]))
+
+
+def _check_kappa(constraint, is_valid, wanted: str) -> None:
+    kappa = constraint.kappa
+    if isinstance(kappa, jax.core.Tracer | jax.Array):
+        return
+    if not is_valid(kappa):
+        raise ValueError(
+            f"kappa of the constraint {constraint.name} must be {wanted}, got {kappa}."
+        )

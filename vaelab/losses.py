@@ -1,0 +1,171 @@
+"""Bounds on log p(x) and Lagrangians, as functions of arrays.
+
+Shapes: `[K, B]` for K Monte-Carlo samples of B examples; everything is in nats. Functions return
+per-example arrays `[B]`, which the caller averages (free bits excepted, which is defined on the
+average). Bounds end in `_bound` and are maximised; the others are minimised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+from vaelab.types import Array
+
+
+def elbo(distortion: Array, rate: Array, *, beta: float | Array = 1.0) -> Array:
+    """Evidence lower bound, −E_q[distortion + β·rate]. [K, B], [K, B] -> [B].
+
+    β = 1 is the ELBO; another β is the β-VAE objective (Higgins et al., 2017, eq. 4), which bounds
+    log p(x) only for β ≥ 1. Warm-up is a schedule on β. Kingma & Welling, 2014, eq. 2.
+
+    >>> elbo(jnp.array([[3.0], [5.0]]), jnp.array([[1.0], [1.0]]))
+    Array([-5.], dtype=float32...)
+    """
+    chex.assert_rank([distortion, rate], 2)
+    chex.assert_equal_shape([distortion, rate])
+    return -jnp.mean(distortion + beta * rate, axis=0)
+
+
+def elbo_closed_form(distortion: Array, kl: Array, *, beta: float | Array = 1.0) -> Array:
+    """Evidence lower bound with the rate in closed form, −E_q[distortion] − β Σ_d KL_d.
+
+    [K, B], [B, D] -> [B]. The same expectation as `elbo`, at a lower variance. Kingma & Welling,
+    2014, eq. 10.
+
+    >>> elbo_closed_form(jnp.array([[3.0], [5.0]]), jnp.array([[0.25, 0.75]]))
+    Array([-5.], dtype=float32...)
+    """
+    chex.assert_rank([distortion, kl], 2)
+    chex.assert_equal(distortion.shape[1], kl.shape[0])
+    return -jnp.mean(distortion, axis=0) - beta * jnp.sum(kl, axis=-1)
+
+
+def free_bits(kl: Array, *, free_nats: float | Array) -> Array:
+    """Rate with `free_nats` nats per latent coordinate for free, Σ_d max(mean_b KL_bd, free_nats).
+
+    [B, D] -> []. The mean is over the (global) batch, so this is a scalar and not per example.
+    Minimised in the place of the rate. Kingma et al., 2016, eq. 15.
+
+    >>> free_bits(jnp.array([[0.0, 2.0], [0.2, 4.0]]), free_nats=0.5)
+    Array(3.5, dtype=float32...)
+    """
+    chex.assert_rank(kl, 2)
+    return jnp.sum(jnp.maximum(jnp.mean(kl, axis=0), free_nats))
+
+
+def importance_weighted_bound(log_weights: Array) -> Array:
+    """Importance-weighted bound on log p(x), log 1/K Σ_k w_k. [K, B] -> [B].
+
+    Its gradient is the naive one: unbiased, but the encoder's signal-to-noise ratio falls with K;
+    see `doubly_reparameterised_bound`. `log_weights` must come from the rate at the sample.
+    Burda et al., 2016, eq. 8.
+
+    >>> importance_weighted_bound(jnp.log(jnp.array([[1.0], [3.0]])))  # log 2
+    Array([0.6931472], dtype=float32...)
+    """
+    chex.assert_rank(log_weights, 2)
+    return logsumexp(log_weights, axis=0) - jnp.log(log_weights.shape[0])
+
+
+def normalised_weights(log_weights: Array) -> Array:
+    """Self-normalised importance weights w̃_k = w_k / Σ_j w_j, as constants. [K, B] -> [K, B].
+
+    >>> normalised_weights(jnp.zeros((4, 1))).T
+    Array([[0.25, 0.25, 0.25, 0.25]], dtype=float32...)
+    """
+    return jax.lax.stop_gradient(jax.nn.softmax(log_weights, axis=0))
+
+
+@jax.custom_vjp
+def scale_gradient(z: Array, scale: Array) -> Array:
+    """The identity on z, whose gradient is multiplied by `scale`. [..., D], [...] -> [..., D].
+
+    With `scale` the normalised importance weights of z, backpropagation through z carries w̃² where
+    it carried w̃: what makes a reparameterised gradient doubly reparameterised.
+
+    >>> jax.grad(lambda z: scale_gradient(z, jnp.array(0.5)).sum())(jnp.ones(2))
+    Array([0.5, 0.5], dtype=float32...)
+    """
+    chex.assert_equal_shape_prefix([z, scale], scale.ndim)
+    return z
+
+
+def _scale_gradient_forward(z: Array, scale: Array) -> tuple[Array, Array]:
+    chex.assert_equal_shape_prefix([z, scale], scale.ndim)
+    return z, scale
+
+
+def _scale_gradient_backward(scale: Array, cotangent: Array) -> tuple[Array, Array]:
+    return cotangent * scale[..., None], jnp.zeros_like(scale)
+
+
+scale_gradient.defvjp(_scale_gradient_forward, _scale_gradient_backward)
+
+
+def sticking_the_landing_bound(log_weight_fn: Callable[[Array], Array], z: Array) -> Array:
+    """Importance-weighted bound with the score of log q left out of the gradient. [K, B, D] -> [B].
+
+    `log_weight_fn` maps z to log weights [K, B] and must hold log q's parameters constant
+    (`jax.lax.stop_gradient`); z depends on them by reparameterisation. Unbiased for the encoder at
+    K = 1 and biased above: use `doubly_reparameterised_bound` there. Roeder et al., 2017.
+
+    >>> def gradient(bound):  # p = q = N(1, 1): the gradient has no variance at all
+    ...     log_normal = lambda z, mean: -0.5 * jnp.sum((z - mean) ** 2, -1)
+    ...     z = lambda mean: mean + jnp.array([[[0.3]]])
+    ...     log_w = lambda mean: lambda z: log_normal(z, 1.0) - log_normal(z, mean)
+    ...     return jax.grad(lambda mean: bound(log_w(jax.lax.stop_gradient(mean)), z(mean))[0])(1.0)
+    >>> gradient(sticking_the_landing_bound)
+    Array(0., dtype=float32...)
+    """
+    chex.assert_rank(z, 3)
+    return importance_weighted_bound(log_weight_fn(z))
+
+
+def doubly_reparameterised_bound(log_weight_fn: Callable[[Array], Array], z: Array) -> Array:
+    """Importance-weighted bound with the doubly reparameterised gradient (DReG). [K, B, D] -> [B].
+
+    The encoder gets E Σ_k w̃_k² (∂log w_k/∂z_k) ∂z_k/∂φ and everything else, as with the naive
+    gradient, E Σ_k w̃_k ∂log w_k/∂θ. Unbiased, and its signal-to-noise ratio grows with K.
+
+    `log_weight_fn` is as for `sticking_the_landing_bound`. It is called twice, first for the
+    weights alone; under jit the two calls share their computation. Tucker et al., 2019, eq. 9.
+
+    >>> log_w = lambda z: -0.5 * jnp.sum(z**2, -1)
+    >>> doubly_reparameterised_bound(log_w, jnp.zeros((4, 1, 2)))
+    Array([0.], dtype=float32...)
+    """
+    chex.assert_rank(z, 3)
+    weights = normalised_weights(log_weight_fn(jax.lax.stop_gradient(z)))
+    return importance_weighted_bound(log_weight_fn(scale_gradient(z, weights)))
+
+
+def lagrangian(
+    rate: Array, constraints: Mapping[str, Array], multipliers: Mapping[str, Array]
+) -> Array:
+    """Lagrangian E[rate] + Σ_j λ_j E[C_j], E over the samples. [K, B], {[K, B]}, {[]} -> [B].
+
+    Minimised over parameters, maximised over multipliers. It is linear in λ, so the gradient of its
+    batch mean with respect to λ_j *is* the batch mean of C_j: one gradient serves both players of
+    `saddle.saddle_point`. Rezende & Viola, 2018, eq. 2.
+
+    Raises:
+      ValueError: constraints and multipliers have different names.
+
+    >>> lagrangian(jnp.ones((1, 1)), {"nll": jnp.full((1, 1), 3.0)}, {"nll": jnp.array(2.0)})
+    Array([7.], dtype=float32...)
+    """
+    if set(constraints) != set(multipliers):
+        raise ValueError(
+            f"constraints {sorted(constraints)} and multipliers {sorted(multipliers)} must have the "
+            "same names."
+        )
+    total = rate
+    for name, constraint in constraints.items():
+        chex.assert_equal_shape([rate, constraint])
+        total = total + multipliers[name] * constraint
+    return jnp.mean(total, axis=0)

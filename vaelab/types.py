@@ -1,0 +1,63 @@
+"""The values that cross module borders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+Array = jax.Array
+PRNGKey = jax.Array  # a typed key, `jax.random.key(seed)`
+PyTree = Any
+
+
+class Terms(NamedTuple):
+    """What every model returns: the parts of every bound, per importance sample and example, in nats.
+
+    Shapes: K importance samples, B examples, D_l latent coordinates at level l. A flat model has one
+    level. Rates are log q(z|x) − log p(z) *at the sample*; a level's `kl` is its closed form, or None.
+    """
+
+    distortion: Array  # [K, B], −log p(x|z)
+    rate: tuple[Array, ...]  # per level [K, B]
+    kl: tuple[Array | None, ...]  # per level [B, D_l] or None
+    latents: tuple[Array, ...]  # per level [K, B, D_l]
+    likelihood: Any  # p(x|z), a distribution of batch shape [K, B]
+
+    @property
+    def total_rate(self) -> Array:
+        """Sampled rate, summed over levels, [K, B]."""
+        return sum(self.rate[1:], start=self.rate[0])
+
+    @property
+    def log_weights(self) -> Array:
+        """log p(x, z) − log q(z|x) = −(rate + distortion), [K, B]."""
+        return -(self.total_rate + self.distortion)
+
+
+class Saddle(NamedTuple):
+    """The two players of a saddle point: parameters descend, multipliers ascend."""
+
+    params: PyTree
+    multipliers: PyTree  # {constraint name: λ [] > 0}; empty where nothing is constrained
+
+
+class Split(NamedTuple):
+    """One part of a data set."""
+
+    x: np.ndarray  # [N, height, width, channels] float32, in [0, 1] for images
+    labels: np.ndarray | None  # [N] int32
+
+
+class Splits(NamedTuple):
+    """A data set, as training sees it."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+# What a training step does to the images it has drawn: (key, x) -> x, for example binarisation.
+Preprocess = Callable[[PRNGKey, Array], Array]
