@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,6 @@ from vaelab.types import Array, Terms
 class Constraint(Protocol):
     """What an objective asks of a constraint."""
 
-    name: ClassVar[str]
     kappa: float
 
     def __call__(self, x: Array, terms: Terms) -> Array:
@@ -30,6 +29,10 @@ class Constraint(Protocol):
 
     def scale(self, x: Array) -> float:
         """What the dual step divides C by; x [B, ...]."""
+        ...
+
+    def achieved(self, scaled: float) -> float:
+        """The quantity that κ bounds, in κ's units, from E[C] / scale."""
         ...
 
 
@@ -63,8 +66,6 @@ class RE:
     kappa: float
     """tolerated root-mean-square error per data dimension, in data units"""
 
-    name: ClassVar[str] = "re"
-
     def __post_init__(self) -> None:
         _check_kappa(self, lambda kappa: kappa > 0, "positive (it is a root-mean-square error)")
 
@@ -74,6 +75,9 @@ class RE:
     def scale(self, x: Array) -> float:
         return float(math.prod(x.shape[1:]))
 
+    def achieved(self, scaled: float) -> float:
+        return math.sqrt(max(scaled + self.kappa**2, 0.0))
+
 
 @dataclasses.dataclass(frozen=True)
 class NLL:
@@ -81,8 +85,6 @@ class NLL:
 
     kappa: float
     """tolerated negative log-likelihood in nats per data dimension"""
-
-    name: ClassVar[str] = "nll"
 
     def __post_init__(self) -> None:
         _check_kappa(self, math.isfinite, "finite")
@@ -94,6 +96,9 @@ class NLL:
     def scale(self, x: Array) -> float:
         return float(math.prod(x.shape[1:]))
 
+    def achieved(self, scaled: float) -> float:
+        return scaled + self.kappa
+
 
 def _check_kappa(constraint, is_valid, wanted: str) -> None:
     kappa = constraint.kappa
@@ -101,5 +106,5 @@ def _check_kappa(constraint, is_valid, wanted: str) -> None:
         return
     if not is_valid(kappa):
         raise ValueError(
-            f"kappa of the constraint {constraint.name} must be {wanted}, got {kappa}."
+            f"kappa of the constraint {type(constraint).__name__} must be {wanted}, got {kappa}."
         )

@@ -1,0 +1,84 @@
+"""The command line: an experiment's name, then any of its fields."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import tyro
+
+from experiments import configs
+from experiments.experiment import Experiment
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """An experiment, and where it finds and leaves its files."""
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    workdir: str | None = None
+    """folder for everything the run leaves; default runs/<experiment>"""
+    data_dir: str | None = None
+    """folder of the data files; default $VAELAB_DATA, else ~/.cache/vaelab"""
+
+
+def names() -> list[str]:
+    """The experiments there are."""
+    return sorted(module.name for module in pkgutil.iter_modules(configs.__path__))
+
+
+def load(name: str) -> Experiment:
+    """The experiment of that name, as its file defines it."""
+    if name not in names():
+        nearest = difflib.get_close_matches(name, names(), 1, cutoff=0.0)
+        fail(f"there is no experiment {name!r}; the nearest name is {nearest[0]!r} (see --help).")
+    return importlib.import_module(f"experiments.configs.{name}").experiment
+
+
+def parse(argv: Sequence[str], *, program: str) -> tuple[str, Arguments]:
+    """(name, arguments) of a command line; prints help and exits where it asks for that."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_help(program))
+        raise SystemExit(0 if argv else 2)
+    name, *overrides = argv
+    if name.startswith("-"):
+        fail(f"the experiment's name comes first, got {name!r} (see --help).")
+    return name, override(name, overrides, program=f"{program} {name}")
+
+
+def override(name: str, overrides: Sequence[str], *, program: str = "") -> Arguments:
+    """The experiment with fields replaced, for example ["--num-steps", "200"]."""
+    return tyro.cli(
+        tyro.conf.AvoidSubcommands[Arguments],
+        default=Arguments(load(name)),
+        args=overrides,
+        prog=program,
+        description=_docstring(name),
+    )
+
+
+def fail(sentence: str) -> NoReturn:
+    """Ends the program with one sentence on standard error."""
+    print(f"error: {sentence}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _help(program: str) -> str:
+    lines = [f"usage: {program} EXPERIMENT [--FIELD VALUE ...]", "", "experiments:"]
+    width = max(map(len, names()))
+    lines += [f"  {name:<{width}}  {_docstring(name).splitlines()[0]}" for name in names()]
+    lines += ["", f"`{program} EXPERIMENT --help` lists the fields of an experiment."]
+    return "\n".join(lines)
+
+
+def _docstring(name: str) -> str:
+    """A configuration's docstring, read without importing it."""
+    path = Path(next(iter(configs.__path__))) / f"{name}.py"
+    return ast.get_docstring(ast.parse(path.read_text())) or ""

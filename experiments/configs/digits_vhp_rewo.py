@@ -1,0 +1,28 @@
+"""Digits, hierarchical prior, REWO: the project's main job, on scikit-learn's 8×8 digits.
+
+Source: Klushyn et al., 2019, Learning hierarchical priors in VAEs.
+"""
+
+from experiments.experiment import Experiment
+from vaelab import data
+from vaelab.constraints import NLL
+from vaelab.models import VAE
+from vaelab.networks import BernoulliDecoder, ConditionalGaussian, GatedMLP
+from vaelab.priors import HierarchicalPrior
+from vaelab.training.objectives import Lagrangian
+from vaelab.training.optimisers import Adam, Rewo
+
+experiment = Experiment(
+    data=data.Digits(),
+    model=VAE(
+        encoder=ConditionalGaussian(GatedMLP((128, 128), event_ndims=3), dim=10),
+        decoder=BernoulliDecoder(GatedMLP((128, 128)), shape=(8, 8, 1)),
+        prior=HierarchicalPrior(latent_dim=10, num_samples=8, hidden=(64, 64)),
+    ),
+    objective=Lagrangian({"nll": NLL(kappa=0.33)}),
+    optimiser=Adam(5e-4),
+    dual=Rewo(),
+    num_steps=20_000,
+    evaluate_every=500,
+    patience=20,
+)

@@ -1,0 +1,111 @@
+"""What an experiment is: one value, from which a run follows."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from vaelab import data
+from vaelab.models import VAE
+from vaelab.training.loop import Schedule
+from vaelab.training.objectives import (
+    ELBO,
+    DoublyReparameterised,
+    ImportanceWeighted,
+    Lagrangian,
+    StickingTheLanding,
+)
+from vaelab.training.optimisers import Adam, Dual, Unconstrained
+
+Data = (
+    data.Digits
+    | data.MNIST
+    | data.FashionMNIST
+    | data.StaticMNIST
+    | data.Omniglot
+    | data.CaltechSilhouettes
+    | data.FreyFaces
+)
+Objective = ELBO | ImportanceWeighted | StickingTheLanding | DoublyReparameterised | Lagrangian
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A model, what it is trained on, for and by, and how long."""
+
+    data: Data
+    """data set and its binarisation"""
+    model: VAE
+    """encoder, decoder and prior"""
+    objective: Objective
+    """what is minimised"""
+    num_steps: int
+    """training steps at most"""
+    optimiser: Adam = Adam()  # noqa: RUF009
+    """of the model's parameters"""
+    dual: Dual = Unconstrained()  # noqa: RUF009
+    """of the constraints' multipliers"""
+    prior_period: int = 1
+    """steps per update of the prior; above 1 the double loop of Klushyn et al., 2019"""
+    batch_size: int = 100
+    """examples per step"""
+    log_every: int = 100
+    """steps per dispatch and row of metrics.jsonl"""
+    evaluate_every: int = 1000
+    """steps between validations, each with a checkpoint"""
+    patience: int | None = None
+    """validations without a better bound after which training stops; None trains to the end"""
+    seed: int = 0
+    """of everything random"""
+    num_samples: int = 5000
+    """importance samples per test image in the report's log-likelihood"""
+    num_test: int | None = None
+    """test images the log-likelihood is estimated on, the first ones; None takes all"""
+    prior_samples: int = 64
+    """inner samples of a sampled prior in the report's ELBO"""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "prior_period", "num_samples", "prior_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("num_test", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1 or None, got {value}.")
+        constrained = bool(self.objective.constraints)
+        if constrained and isinstance(self.dual, Unconstrained):
+            raise ValueError("dual must be Geco or Rewo where the objective has constraints.")
+        self.schedule  # noqa: B018  validates its own fields
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(self.num_steps, self.log_every, self.evaluate_every, self.patience)
+
+
+def to_dict(value: Any) -> Any:
+    """A configuration as plain JSON values; every dataclass names its type."""
+    if dataclasses.is_dataclass(value):
+        fields = [f.name for f in dataclasses.fields(value) if f.name not in ("parent", "name")]
+        return {"type": type(value).__name__} | {f: to_dict(getattr(value, f)) for f in fields}
+    if isinstance(value, dict):
+        return {name: to_dict(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_dict(item) for item in value]
+    if callable(value):
+        return value.__name__
+    return value
+
+
+def differing_fields(ours: Any, theirs: Any, path: str = "") -> list[str]:
+    """Dotted paths at which two configurations made by `to_dict` differ.
+
+    >>> differing_fields({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
+    ['b.c (3, now 2)']
+    """
+    if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
+        return [
+            difference
+            for name in ours
+            for difference in differing_fields(ours[name], theirs[name], f"{path}{name}.")
+        ]
+    return [] if ours == theirs else [f"{path[:-1]} ({theirs}, now {ours})"]

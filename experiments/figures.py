@@ -1,0 +1,1 @@
+"""The pictures a run leaves in its workdir."""

@@ -1,0 +1,228 @@
+"""A run, from configuration to report: everything `train` and `evaluate` share."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from experiments import display
+from experiments.experiment import Experiment
+from vaelab import data, evaluation
+from vaelab.constraints import NLL
+from vaelab.evaluation.expectations import distortion, elbo, rate
+from vaelab.training import optimisers
+from vaelab.training.checkpoint import Checkpoints
+from vaelab.training.loop import fit
+from vaelab.training.metrics import MetricsLog
+from vaelab.training.sharding import make_mesh, replicate
+from vaelab.training.state import TrainState, best_or_last, create
+from vaelab.training.step import compile_train_steps
+from vaelab.types import Saddle, Splits
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """An experiment with its data loaded and checked."""
+
+    experiment: Experiment
+    splits: Splits
+
+    @classmethod
+    def load(cls, experiment: Experiment, data_dir: str | None) -> Run:
+        """Loads the data; raises one sentence where data and configuration do not fit."""
+        splits = experiment.data.load(data_dir)
+        low, high = experiment.model.decoder.data_range
+        data.validate(splits, low, high)
+        _check(experiment, splits)
+        return cls(experiment, splits)
+
+    @property
+    def num_dims(self) -> int:
+        return int(np.prod(self.splits.train.x.shape[1:]))
+
+    def initial_state(self) -> TrainState:
+        experiment = self.experiment
+        return create(
+            experiment.model,
+            experiment.objective,
+            self._transformation(),
+            jnp.asarray(self.splits.train.x[:1]),
+            jax.random.key(experiment.seed),
+            initial_multiplier=experiment.dual.initial_multiplier,
+        )
+
+    def _transformation(self):
+        experiment = self.experiment
+        scales = {
+            name: constraint.scale(self.splits.train.x)
+            for name, constraint in experiment.objective.constraints.items()
+        }
+        return optimisers.saddle_point(
+            experiment.optimiser,
+            experiment.dual,
+            scales=scales,
+            prior_period=experiment.prior_period,
+        )
+
+    def validate(self, variables: Saddle) -> float:
+        """ELBO of the validation set, one posterior sample per image, the same noise every time."""
+        estimates = evaluation.expectations(
+            self.experiment.model,
+            variables.params,
+            self.splits.validation.x,
+            self._key("validation"),
+            {"elbo": elbo},
+            num_samples=1,
+            batch_size=min(500, len(self.splits.validation.x)),
+        )
+        return estimates["elbo"].mean
+
+    def train(self, state: TrainState, workdir: epath.Path, checkpoints: Checkpoints) -> TrainState:
+        """Trains to the end of the schedule, leaving metrics and checkpoints in the workdir."""
+        experiment = self.experiment
+        mesh = make_mesh()
+        if experiment.batch_size % mesh.shape["data"]:
+            raise ValueError(
+                f"batch_size = {experiment.batch_size} must be a multiple of the number of "
+                f"devices, {mesh.shape['data']}."
+            )
+        run_steps = compile_train_steps(
+            batch_size=experiment.batch_size,
+            model=experiment.model,
+            objective=experiment.objective,
+            tx=self._transformation(),
+            preprocess=experiment.data.preprocess,
+            mesh=mesh,
+        )
+        first_step = int(state.step)
+        metrics = MetricsLog(workdir, resume_step=first_step)
+        with display.TrainingProgress(experiment.num_steps, first_step) as progress:
+
+            def log(step: int, values: dict[str, float]) -> None:
+                metrics.write(step, values)
+                progress.update(step, values)
+
+            try:
+                return fit(
+                    replicate(state, mesh),
+                    replicate(self.splits.train.x, mesh),
+                    run_steps=run_steps,
+                    schedule=experiment.schedule,
+                    validate=self.validate,
+                    log=log,
+                    save=checkpoints.save,
+                )
+            finally:
+                metrics.close()
+                checkpoints.wait()
+
+    def evaluate(self, state: TrainState, num_samples: int) -> dict[str, Any]:
+        """The figures of report.json, from the best parameters of the run so far."""
+        experiment, x = self.experiment, self.splits.test.x
+        best = best_or_last(state)
+        variables = best.variables
+        prior = experiment.model.prior.with_num_samples(experiment.prior_samples)
+        precise = experiment.model.clone(prior=prior)
+        constraints = experiment.objective.constraints
+        estimates = evaluation.expectations(
+            precise,
+            variables.params,
+            x,
+            self._key("bounds"),
+            {"elbo": elbo, "rate": rate, "distortion": distortion} | dict(constraints),
+            num_samples=16,
+            progress=display.track("ELBO"),
+        )
+        likelihood = evaluation.log_likelihood(
+            experiment.model,
+            variables.params,
+            x[: experiment.num_test],
+            self._key("likelihood"),
+            num_samples=num_samples,
+            progress=display.track("log p(x)"),
+        )
+        multipliers = {name: float(value) for name, value in variables.multipliers.items()}
+        return {
+            "step": int(best.step),
+            "log_likelihood": {
+                "mean": likelihood.mean,
+                "standard_error": likelihood.standard_error,
+                "num_samples": likelihood.num_samples,
+                "effective_sample_size": likelihood.effective_sample_size,
+                "num_test": len(likelihood.log_prob),
+            },
+            **{name: estimates[name]._asdict() for name in ("elbo", "rate", "distortion")},
+            "active_units": evaluation.active_units(
+                experiment.model, variables.params, x, self._key("units")
+            ),
+            "latent_dims": [experiment.model.prior.latent_dim],
+            "constraints": {
+                name: _constraint_report(
+                    constraint,
+                    estimates[name].mean / constraint.scale(x),
+                    float(best.opt_state.average[name]) / constraint.scale(x),
+                )
+                for name, constraint in constraints.items()
+            },
+            "multipliers": multipliers,
+            "bound": self._bound_sentence(multipliers),
+        }
+
+    def _bound_sentence(self, multipliers: dict[str, float]) -> str:
+        experiment = self.experiment
+        likelihood = type(experiment.model.decoder).__name__.removesuffix("Decoder")
+        prior = ""
+        if not experiment.model.prior.exact:
+            prior = (
+                f", with the prior estimated from {experiment.prior_samples} inner samples, which "
+                "lowers it further"
+            )
+        return (
+            f"The ELBO is a lower bound on log p(x) of the test images ({experiment.data.describe()})"
+            f" under the {likelihood} likelihood{prior}. Training ended minimising "
+            f"{experiment.objective.describe(multipliers)}."
+        )
+
+    def _key(self, purpose: str) -> jax.Array:
+        """A key of its own for each purpose, from the run's seed."""
+        number = int.from_bytes(purpose.encode()[:3])
+        return jax.random.fold_in(jax.random.key(self.experiment.seed), number)
+
+
+def _constraint_report(constraint, test: float, train: float) -> dict[str, Any]:
+    value, train_value = constraint.achieved(test), constraint.achieved(train)
+    return {
+        "value": value,
+        "kappa": constraint.kappa,
+        "satisfied": value <= constraint.kappa,
+        "train_value": train_value,
+        "train_satisfied": train_value <= constraint.kappa,
+    }
+
+
+def _check(experiment: Experiment, splits: Splits) -> None:
+    """Raises one sentence where the configuration does not fit the data."""
+    num_train, *shape = splits.train.x.shape
+    if experiment.batch_size > num_train:
+        raise ValueError(
+            f"batch_size = {experiment.batch_size} is larger than the training set: choose at most "
+            f"{num_train}."
+        )
+    decoder = experiment.model.decoder
+    if list(decoder.shape) != shape:
+        raise ValueError(
+            f"model.decoder.shape = {tuple(decoder.shape)} must be the images' shape, "
+            f"{tuple(shape)}."
+        )
+    if decoder.discrete:
+        for name, constraint in experiment.objective.constraints.items():
+            if isinstance(constraint, NLL) and not constraint.kappa > 0:
+                raise ValueError(
+                    f"objective.constraints.{name}.kappa = {constraint.kappa} can never be met: a "
+                    "discrete likelihood's NLL is positive; choose a kappa above 0."
+                )

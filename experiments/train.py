@@ -1,0 +1,71 @@
+"""Trains an experiment: `python -m experiments.train EXPERIMENT [--FIELD VALUE ...]`.
+
+The same command goes on from the newest checkpoint where there is one.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+
+from etils import epath
+
+from experiments import command_line, display, figures, workdir
+from experiments.run import Run
+from vaelab.training.checkpoint import Checkpoints
+from vaelab.training.loop import NonFiniteLossError
+
+
+def main(argv: Sequence[str]) -> None:
+    name, arguments = command_line.parse(argv, program="python -m experiments.train")
+    folder = epath.Path(arguments.workdir or f"runs/{name}")
+    warnings.simplefilter("always", UserWarning)
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    try:
+        train(name, arguments, argv[1:], folder)
+    except NonFiniteLossError as error:
+        command_line.fail(
+            f"{error} The checkpoints in {folder / 'checkpoints'} are kept; lower "
+            "optimiser.learning_rate and use another --workdir."
+        )
+    except (ValueError, FileNotFoundError) as error:
+        command_line.fail(str(error))
+    except OSError as error:
+        command_line.fail(
+            f"workdir {folder} cannot be written ({error.strerror or error}); free space or choose "
+            "another --workdir, and run the same command again."
+        )
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; the same command goes on from {folder / 'checkpoints'}.")
+        raise SystemExit(130) from None
+
+
+def train(
+    name: str, arguments: command_line.Arguments, overrides: Sequence[str], folder: epath.Path
+) -> None:
+    """Trains, evaluates and draws a run, from wherever it was."""
+    run = Run.load(arguments.experiment, arguments.data_dir)
+    workdir.claim(folder, name, overrides, arguments.experiment)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    state = run.initial_state()
+    restored = checkpoints.restore(state)
+    if restored is not None:
+        state = restored
+        print(f"resuming {folder} from step {int(state.step)}")
+    else:
+        print(f"training {name} in {folder}")
+    start = time.monotonic()
+    state = run.train(state, folder, checkpoints)
+    print(f"trained to step {int(state.step)} in {time.monotonic() - start:.0f} s")
+    report = {"experiment": name} | run.evaluate(state, arguments.experiment.num_samples)
+    workdir.write_json(folder / "report.json", report)
+    figures.save(run, state, folder)
+    checkpoints.close()
+    display.print_report(report)
+    print(f"everything is in {folder}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

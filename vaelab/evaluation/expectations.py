@@ -1,0 +1,85 @@
+"""Averages over a data set and the posterior, with standard errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaelab.evaluation.batches import Progress, batches
+from vaelab.types import Array, PRNGKey, PyTree, Terms
+
+
+class Estimate(NamedTuple):
+    """A mean over examples, and the standard error of that mean."""
+
+    mean: float
+    standard_error: float
+
+
+def elbo(x: Array, terms: Terms) -> Array:
+    """Evidence lower bound, [K, B], nats."""
+    del x
+    return terms.log_weights
+
+
+def rate(x: Array, terms: Terms) -> Array:
+    """log q(z|x) − log p(z), summed over levels, [K, B], nats."""
+    del x
+    return terms.total_rate
+
+
+def distortion(x: Array, terms: Terms) -> Array:
+    """−log p(x|z), [K, B], nats."""
+    del x
+    return terms.distortion
+
+
+def expectations(
+    model: nn.Module,
+    params: PyTree,
+    x: np.ndarray | Array,
+    key: PRNGKey,
+    functions: Mapping[str, Callable[[Array, Terms], Array]],
+    *,
+    num_samples: int = 64,
+    batch_size: int = 100,
+    progress: Progress = iter,
+) -> dict[str, Estimate]:
+    """1/N Σ_n E_q(z|x_n)[f(x_n, z)] for each f(x, terms) -> [K, B], by name.
+
+    The same samples serve all functions, so that elbo = −(rate + distortion) holds exactly. The
+    standard error is over examples, each example's value being its mean over `num_samples` draws.
+    Constraints are such functions, too. x [N, ...].
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
+    values: dict[str, list[np.ndarray]] = {name: [] for name in functions}
+    items = tuple(functions.items())
+    for index, batch, size in batches(x, batch_size, progress):
+        batch_key = jax.random.fold_in(key, index)
+        means = _batch_means(model, items, num_samples, params, batch, batch_key)
+        for name, mean in means.items():
+            values[name].append(np.asarray(mean, np.float64)[:size])
+    return {name: mean_and_error(np.concatenate(parts)) for name, parts in values.items()}
+
+
+def mean_and_error(values: np.ndarray) -> Estimate:
+    """Mean and its standard error, s/√N. [N] -> Estimate.
+
+    >>> mean_and_error(np.array([1.0, 3.0]))
+    Estimate(mean=2.0, standard_error=1.0)
+    """
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return Estimate(float(np.mean(values)), float(error))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _batch_means(model, functions, num_samples, params, x, key) -> dict[str, Array]:
+    terms = model.apply({"params": params}, x, key, num_samples)
+    return {name: jnp.mean(function(x, terms), axis=0) for name, function in functions}

@@ -1,0 +1,59 @@
+"""How much of the latent space is used."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaelab.evaluation.batches import Progress, batches
+from vaelab.types import Array, PRNGKey, PyTree
+
+
+def active_units(
+    model: nn.Module,
+    params: PyTree,
+    x: np.ndarray | Array,
+    key: PRNGKey,
+    *,
+    threshold: float = 0.01,
+    num_samples: int = 64,
+    batch_size: int = 100,
+    progress: Progress = iter,
+) -> list[int]:
+    """Per level, the number of coordinates with Var_x E_q[z_d|x] > threshold. Burda et al., 2016.
+
+    The inner mean is taken over samples, which adds Var_q[z_d|x]/K to the variance; its unbiased
+    estimate is subtracted again, so any model that returns `Terms` can be asked. x [N, ...], N > 1.
+    """
+    if len(x) < 2:
+        raise ValueError(f"x must hold at least 2 examples to have a variance, got {len(x)}.")
+    if num_samples < 2:
+        raise ValueError(f"num_samples must be at least 2, got {num_samples}.")
+    means: list[list[np.ndarray]] = []
+    noise: list[list[np.ndarray]] = []
+    for index, batch, size in batches(x, batch_size, progress):
+        moments = _moments(model, num_samples, params, batch, jax.random.fold_in(key, index))
+        if not means:
+            means, noise = [[] for _ in moments], [[] for _ in moments]
+        for level, (mean, variance) in enumerate(moments):
+            means[level].append(np.asarray(mean, np.float64)[:size])
+            noise[level].append(np.asarray(variance, np.float64)[:size] / num_samples)
+    return [
+        int(
+            np.sum(
+                np.var(np.concatenate(m), axis=0, ddof=1) - np.mean(np.concatenate(v), axis=0)
+                > threshold
+            )
+        )
+        for m, v in zip(means, noise, strict=True)
+    ]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _moments(model, num_samples, params, x, key) -> list[tuple[Array, Array]]:
+    terms = model.apply({"params": params}, x, key, num_samples)
+    return [(jnp.mean(z, axis=0), jnp.var(z, axis=0, ddof=1)) for z in terms.latents]

@@ -1,0 +1,79 @@
+"""The log-likelihood log p(x), by importance sampling."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+
+from vaelab.evaluation.batches import Progress, batches
+from vaelab.evaluation.expectations import mean_and_error
+from vaelab.types import Array, PRNGKey, PyTree
+
+
+class LogLikelihood(NamedTuple):
+    """An importance-sampling estimate of log p(x), nats."""
+
+    mean: float  # over examples
+    standard_error: float  # of that mean, over examples
+    num_samples: int  # importance samples per example
+    effective_sample_size: float  # (Σ w)² / Σ w², mean over examples
+    log_prob: np.ndarray  # [N], per example
+
+
+def log_likelihood(
+    model: nn.Module,
+    params: PyTree,
+    x: np.ndarray | Array,
+    key: PRNGKey,
+    *,
+    num_samples: int = 5000,
+    batch_size: int = 50,
+    chunk_size: int = 100,
+    progress: Progress = iter,
+) -> LogLikelihood:
+    """log 1/K Σ_k p(x, z_k)/q(z_k|x), z_k ~ q(z|x), with exactly K = `num_samples`.
+
+    In expectation a lower bound on log p(x) that tightens with K (Burda et al., 2016). Each example
+    is encoded once; samples stream through in chunks with a running log-sum-exp, so memory depends
+    on batch_size · chunk_size alone. x [N, ...].
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
+    chunk_size = min(chunk_size, num_samples)
+    log_probs, sizes = [], []
+    for index, batch, size in batches(x, batch_size, progress):
+        batch_key = jax.random.fold_in(key, index)
+        log_prob, ess = _batch(model, num_samples, chunk_size, params, batch, batch_key)
+        log_probs.append(np.asarray(log_prob, np.float64)[:size])
+        sizes.append(np.asarray(ess, np.float64)[:size])
+    log_prob = np.concatenate(log_probs)
+    mean, standard_error = mean_and_error(log_prob)
+    ess = float(np.mean(np.concatenate(sizes)))
+    return LogLikelihood(mean, standard_error, num_samples, ess, log_prob)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _batch(model, num_samples, chunk_size, params, x, key) -> tuple[Array, Array]:
+    variables = {"params": params}
+    encoding = model.apply(variables, x, method="encode")
+
+    def add_chunk(carry, chunk):
+        log_sum, log_sum_squares = carry
+        chunk_key = jax.random.fold_in(key, chunk)
+        terms = model.apply(variables, encoding, x, chunk_key, chunk_size, method="terms")
+        sample = chunk * chunk_size + jnp.arange(chunk_size)
+        log_w = jnp.where(sample[:, None] < num_samples, terms.log_weights, -jnp.inf)
+        log_sum = jnp.logaddexp(log_sum, logsumexp(log_w, axis=0))
+        log_sum_squares = jnp.logaddexp(log_sum_squares, logsumexp(2 * log_w, axis=0))
+        return (log_sum, log_sum_squares), None
+
+    start = jnp.full(len(x), -jnp.inf)
+    num_chunks = -(-num_samples // chunk_size)
+    (log_sum, log_sum_squares), _ = jax.lax.scan(add_chunk, (start, start), jnp.arange(num_chunks))
+    return log_sum - jnp.log(num_samples), jnp.exp(2 * log_sum - log_sum_squares)

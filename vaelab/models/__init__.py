@@ -1,0 +1,5 @@
+"""Models; each returns `vaelab.types.Terms`."""
+
+from vaelab.models.vae import VAE
+
+__all__ = ["VAE"]

@@ -1,0 +1,96 @@
+"""The variational autoencoder with one level of latent variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from vaelab.losses import scale_gradient
+from vaelab.priors import Prior
+from vaelab.types import Array, PRNGKey, Terms
+
+
+class VAE(nn.Module):
+    """p(x, z) = p(x|z) p(z) with the amortised posterior q(z|x).
+
+    Encoder and decoder are modules that return distributions; the prior keeps the contract of
+    `vaelab.priors.base`. Where the prior holds the encoder too (a VampPrior), give both the same
+    instance: it is bound under the model, once. Kingma & Welling, 2014.
+
+    >>> import jax.numpy as jnp
+    >>> from vaelab import networks, priors
+    >>> model = VAE(
+    ...     encoder=networks.ConditionalGaussian(networks.MLP((16,), event_ndims=3), dim=2),
+    ...     decoder=networks.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
+    ...     prior=priors.StandardNormal(latent_dim=2),
+    ... )
+    >>> x, key = jnp.zeros((5, 8, 8, 1)), jax.random.key(0)
+    >>> terms, variables = model.init_with_output(key, x, key, num_samples=3)
+    >>> terms.log_weights.shape
+    (3, 5)
+    """
+
+    encoder: nn.Module
+    """q(z|x), [B, ...] -> distribution of batch shape [B]"""
+    decoder: nn.Module
+    """p(x|z), [..., D] -> distribution of batch shape [...]"""
+    prior: Prior
+    """p(z)"""
+
+    def __post_init__(self) -> None:
+        dim, latent_dim = getattr(self.encoder, "dim", None), self.prior.latent_dim
+        if dim is not None and dim != latent_dim:
+            raise ValueError(
+                f"encoder.dim = {dim} and prior.latent_dim = {latent_dim} must be the same number."
+            )
+        super().__post_init__()
+
+    def __call__(
+        self, x: Array, key: PRNGKey, num_samples: int = 1, weights: Array | None = None
+    ) -> Terms:
+        """The parts of every bound, for `num_samples` draws from q(z|x). x [B, ...] -> Terms."""
+        return self.terms(self.encode(x), x, key, num_samples, weights)
+
+    def encode(self, x: Array) -> Any:
+        """q(z|x), all that `terms` needs to know of the encoder. [B, ...] -> distribution [B]."""
+        return self.encoder(x)
+
+    def terms(
+        self,
+        posterior: Any,
+        x: Array,
+        key: PRNGKey,
+        num_samples: int = 1,
+        weights: Array | None = None,
+    ) -> Terms:
+        """`Terms` from an encoded x, so that x can be encoded once and sampled many times.
+
+        `weights` [K, B], the normalised importance weights of the same samples, ask for the doubly
+        reparameterised gradient of an importance-weighted bound (maths in `losses`); all ones ask
+        for sticking the landing. They change no value.
+        """
+        z_key, prior_key = jax.random.split(key)
+        z = posterior.sample(seed=z_key, sample_shape=(num_samples,))
+        density = posterior
+        if weights is not None:
+            z = scale_gradient(z, weights)
+            density = jax.lax.stop_gradient(posterior)
+        rate = density.log_prob(z) - self.prior.log_prob(z, prior_key, weights)
+        likelihood = self.decoder(z)
+        return Terms(
+            distortion=-likelihood.log_prob(x),
+            rate=(rate,),
+            kl=(self.prior.kl(posterior),),
+            latents=(z,),
+            likelihood=likelihood,
+        )
+
+    def decode(self, z: Array) -> Any:
+        """p(x|z). [..., D] -> distribution of batch shape [...]."""
+        return self.decoder(z)
+
+    def sample(self, key: PRNGKey, num_samples: int) -> Any:
+        """p(x|z) at z ~ p(z), a distribution of batch shape [num_samples]."""
+        return self.decoder(self.prior.sample(key, num_samples))

@@ -1,0 +1,81 @@
+"""Conditional distributions: a trunk, a linear head, and the distribution it parameterises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import distrax
+import flax.linen as nn
+import jax.numpy as jnp
+
+from vaelab.distributions import Bernoulli
+from vaelab.types import Array
+
+
+class ConditionalGaussian(nn.Module):
+    """Diagonal Gaussian N(μ(h), σ²(h)) over vectors, h the trunk's output. [..., event] -> [..., dim].
+
+    Both the encoder q(z|x) and the layers of a hierarchical prior.
+
+    >>> import jax
+    >>> from vaelab.networks import MLP
+    >>> encoder = ConditionalGaussian(MLP((16,), event_ndims=3), dim=2)
+    >>> posterior, _ = encoder.init_with_output(jax.random.key(0), jnp.ones((5, 8, 8, 1)))
+    >>> posterior.batch_shape, posterior.event_shape
+    ((5,), (2,))
+    """
+
+    trunk: nn.Module
+    """network before the heads for mean and log-variance"""
+    dim: int
+    """number of coordinates"""
+    log_variance_range: tuple[float, float] | None = (-6.0, 2.0)
+    """log σ² is clipped to this range, in which gradients flow; None leaves it free"""
+
+    @nn.compact
+    def __call__(self, x: Array) -> distrax.Independent:
+        mean, log_variance = jnp.split(nn.Dense(2 * self.dim)(self.trunk(x)), 2, axis=-1)
+        if self.log_variance_range is not None:
+            log_variance = jnp.clip(log_variance, *self.log_variance_range)
+        return distrax.Independent(distrax.Normal(mean, jnp.exp(0.5 * log_variance)), 1)
+
+
+class BernoulliDecoder(nn.Module):
+    """Factorised Bernoulli likelihood p(x|z). [..., D] -> distribution over [..., *shape]."""
+
+    trunk: nn.Module
+    """network before the head for the logits"""
+    shape: Sequence[int]
+    """shape of one example, (height, width, channels) for images"""
+
+    data_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    discrete: ClassVar[bool] = True
+
+    @nn.compact
+    def __call__(self, z: Array) -> distrax.Independent:
+        logits = nn.Dense(math.prod(self.shape))(self.trunk(z))
+        logits = logits.reshape(*z.shape[:-1], *self.shape)
+        return distrax.Independent(Bernoulli(logits=logits), len(self.shape))
+
+
+class GaussianDecoder(nn.Module):
+    """Gaussian likelihood N(x; g(z), σ²) with one fixed σ. [..., D] -> [..., *shape]."""
+
+    trunk: nn.Module
+    """network before the head for the mean"""
+    shape: Sequence[int]
+    """shape of one example, (height, width, channels) for images"""
+    scale: float = 0.1
+    """standard deviation σ, in data units"""
+
+    data_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    discrete: ClassVar[bool] = False
+
+    @nn.compact
+    def __call__(self, z: Array) -> distrax.Independent:
+        mean = nn.Dense(math.prod(self.shape))(self.trunk(z))
+        mean = mean.reshape(*z.shape[:-1], *self.shape)
+        scale = jnp.full_like(mean, self.scale)
+        return distrax.Independent(distrax.Normal(mean, scale), len(self.shape))

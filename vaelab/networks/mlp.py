@@ -1,0 +1,59 @@
+"""Multilayer perceptrons: the trunks of encoders, decoders and priors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+
+from vaelab.types import Array
+
+
+class MLP(nn.Module):
+    """Dense layers with an activation after each. [..., event] -> [..., hidden[-1]].
+
+    >>> import jax, jax.numpy as jnp
+    >>> variables = MLP((300, 300), event_ndims=3).init(jax.random.key(0), jnp.ones((5, 8, 8, 1)))
+    >>> variables["params"]["Dense_0"]["kernel"].shape
+    (64, 300)
+    """
+
+    hidden: Sequence[int] = (300, 300)
+    """width of each layer"""
+    event_ndims: int = 1
+    """trailing axes of the input that are flattened into one, 3 for images"""
+    activation: Callable[[Array], Array] = nn.relu
+    """nonlinearity after each layer"""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        x = _flatten(x, self.event_ndims)
+        for width in self.hidden:
+            x = self.activation(nn.Dense(width)(x))
+        return x
+
+
+class GatedMLP(nn.Module):
+    """Gated dense layers (Wx + b) ⊙ sigmoid(Vx + c). [..., event] -> [..., hidden[-1]].
+
+    The networks of the VampPrior line; the linear branch has no nonlinearity of its own.
+    Tomczak & Welling, 2018, appendix; Dauphin et al., 2017, eq. 1.
+    """
+
+    hidden: Sequence[int] = (300, 300)
+    """width of each layer"""
+    event_ndims: int = 1
+    """trailing axes of the input that are flattened into one, 3 for images"""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        x = _flatten(x, self.event_ndims)
+        for width in self.hidden:
+            x = nn.glu(nn.Dense(2 * width)(x))  # both branches as one matrix product
+        return x
+
+
+def _flatten(x: Array, event_ndims: int) -> Array:
+    batch = x.shape[: x.ndim - event_ndims]
+    return x.reshape(*batch, math.prod(x.shape[x.ndim - event_ndims :]))

@@ -1,0 +1,7 @@
+"""Learned priors p(z), one contract (`vaelab.priors.base`)."""
+
+from vaelab.priors.base import Prior
+from vaelab.priors.hierarchical import HierarchicalPrior
+from vaelab.priors.standard import StandardNormal
+
+__all__ = ["HierarchicalPrior", "Prior", "StandardNormal"]

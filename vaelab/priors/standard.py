@@ -1,0 +1,33 @@
+"""The standard normal prior."""
+
+from __future__ import annotations
+
+import distrax
+import jax
+import jax.numpy as jnp
+
+from vaelab.priors.base import Prior
+from vaelab.types import Array, PRNGKey
+
+
+class StandardNormal(Prior):
+    """p(z) = N(z; 0, I). Kingma & Welling, 2014.
+
+    >>> prior = StandardNormal(latent_dim=2)
+    >>> prior.apply({}, jnp.zeros(2), method="log_prob")  # −log 2π
+    Array(-1.837877, dtype=float32)
+    """
+
+    def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
+        del key, weights
+        return -0.5 * (jnp.sum(z**2, axis=-1) + self.latent_dim * jnp.log(2 * jnp.pi))
+
+    def sample(self, key: PRNGKey, num_samples: int) -> Array:
+        return jax.random.normal(key, (num_samples, self.latent_dim))
+
+    def kl(self, posterior: distrax.Distribution) -> Array | None:
+        """½ Σ (μ² + σ² − 1 − log σ²) per coordinate, for a diagonal Gaussian posterior."""
+        normal = getattr(posterior, "distribution", None)
+        if not isinstance(normal, distrax.Normal):
+            return None
+        return 0.5 * (normal.loc**2 + normal.scale**2 - 1.0) - jnp.log(normal.scale)

@@ -1,0 +1,1 @@
+"""Training: a run is a function of its configuration and its data."""

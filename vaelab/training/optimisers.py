@@ -1,0 +1,106 @@
+"""The optimisers of an experiment, as values that build optax transformations."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import optax
+
+from vaelab import saddle
+from vaelab.types import PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam:
+    """Adam. Kingma & Ba, 2015."""
+
+    learning_rate: float = 5e-4
+    """step size"""
+    b1: float = 0.9
+    """decay of the gradient's moving average"""
+    b2: float = 0.999
+    """decay of the squared gradient's moving average"""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.learning_rate, int | float) and not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}.")
+
+    def build(self) -> optax.GradientTransformation:
+        return optax.adam(self.learning_rate, self.b1, self.b2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Geco:
+    """GECO's multipliers, `saddle.geco`. Rezende & Viola, 2018."""
+
+    step_size: float = 0.1
+    """ν, change of log λ per step and unit of constraint per data dimension"""
+    initial_multiplier: float = 1.0
+    """λ at the start"""
+    decay: float = 0.99
+    """of the constraint's moving average"""
+    hold_steps: int = 0
+    """steps at the start during which λ rests"""
+    freeze_prior: bool = False
+    """hold the prior's parameters until all constraints were met once"""
+
+    def build(self) -> optax.GradientTransformation:
+        dual = saddle.geco(self.step_size)
+        return saddle.hold_for(dual, self.hold_steps) if self.hold_steps else dual
+
+
+@dataclasses.dataclass(frozen=True)
+class Rewo:
+    """REWO's multipliers, `saddle.rewo`. Klushyn et al., 2019."""
+
+    step_size: float = 1.0
+    """ν, change of log λ per step and unit of constraint per data dimension"""
+    steepness: float = 3.0
+    """τ, how sharply λ slows down as it nears 1"""
+    initial_multiplier: float = 1000.0
+    """λ at the start, 1/β₀"""
+    decay: float = 0.99
+    """of the constraint's moving average"""
+    freeze_prior: bool = True
+    """hold the prior's parameters until all constraints were met once (the initial phase)"""
+
+    def build(self) -> optax.GradientTransformation:
+        return saddle.rewo(self.step_size, steepness=self.steepness)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unconstrained:
+    """No multipliers: plain descent."""
+
+    initial_multiplier = 1.0
+    decay = 0.99
+    freeze_prior = False
+
+    def build(self) -> optax.GradientTransformation:
+        return optax.identity()
+
+
+Dual = Unconstrained | Geco | Rewo
+
+
+def saddle_point(
+    optimiser: Adam, dual: Dual, *, scales: PyTree, prior_period: int = 1
+) -> optax.GradientTransformationExtraArgs:
+    """The whole transformation of an experiment: primal with the prior as its own group, and dual.
+
+    `prior_period` > 1 updates the prior once in so many steps, seed 000's outer loop. Parameter
+    trees are Flax's, with the prior under the key "prior".
+    """
+    primal = optimiser.build()
+    if dual.freeze_prior or prior_period > 1:
+        prior = optimiser.build()
+        if prior_period > 1:
+            prior = saddle.update_every(prior, prior_period)
+        if dual.freeze_prior:
+            prior = saddle.freeze_until_feasible(prior)
+        primal = optax.partition({"model": primal, "prior": prior}, _group)
+    return saddle.saddle_point(primal, dual.build(), decay=dual.decay, scales=scales)
+
+
+def _group(params: PyTree) -> PyTree:
+    return {name: "prior" if name == "prior" else "model" for name in params}

@@ -1,0 +1,31 @@
+"""The device mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from vaelab.types import PyTree
+
+
+def make_mesh(*, sweep: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh with the axes `sweep` (members of a sweep) and `data` (examples of a batch).
+
+    One device is a mesh of one.
+
+    >>> make_mesh(devices=jax.devices()[:1]).shape
+    OrderedDict({'sweep': 1, 'data': 1})
+    """
+    devices = jax.devices() if devices is None else devices
+    if len(devices) % sweep:
+        raise ValueError(f"sweep = {sweep} must divide the number of devices, {len(devices)}.")
+    shape = (sweep, len(devices) // sweep)
+    types = (AxisType.Auto, AxisType.Auto)  # the compiler places what the step does not
+    return jax.make_mesh(shape, ("sweep", "data"), types, devices=devices)
+
+
+def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
+    """A copy of every array on every device of the mesh."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))

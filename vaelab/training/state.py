@@ -1,0 +1,67 @@
+"""The train state: one pytree of arrays, so that runs compose with scan, vmap, jit and checkpoints."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from vaelab.training.objectives import Objective
+from vaelab.types import Array, PRNGKey, Saddle
+
+
+class Best(NamedTuple):
+    """The best evaluation so far; its bound is −inf before there is one."""
+
+    bound: Array  # [], validation bound, nats
+    step: Array  # [], when
+    variables: Saddle
+    opt_state: optax.OptState
+
+
+class TrainState(NamedTuple):
+    """Everything a run needs to go on."""
+
+    step: Array  # [], updates made
+    key: PRNGKey  # of the whole run; steps fold in their number
+    variables: Saddle
+    opt_state: optax.OptState
+    best: Best
+
+
+def create(
+    model: nn.Module,
+    objective: Objective,
+    tx: optax.GradientTransformation,
+    x: Array,
+    key: PRNGKey,
+    *,
+    initial_multiplier: float | Array = 1.0,
+) -> TrainState:
+    """The state before the first step; x [B, ...] is any batch of the data's shape."""
+    init_key, sample_key = jax.random.split(jax.random.fold_in(key, 2**31 - 1))
+    params = model.init(init_key, x[:1], sample_key)["params"]
+    multipliers = {
+        name: jnp.full([], initial_multiplier, jnp.float32) for name in objective.constraints
+    }
+    variables = Saddle(params, multipliers)
+    zero = jnp.zeros([], jnp.int32)
+    best = Best(jnp.full([], -jnp.inf), zero, variables, tx.init(variables))
+    # A buffer can be donated only once: the best gets copies of its own.
+    return TrainState(
+        step=zero,
+        key=key,
+        variables=variables,
+        opt_state=tx.init(variables),
+        best=jax.tree.map(jnp.copy, best),
+    )
+
+
+def best_or_last(state: TrainState) -> Best:
+    """The best evaluation, or the last state where no evaluation met all constraints."""
+    if jnp.isfinite(state.best.bound):
+        return state.best
+    return Best(state.best.bound, state.step, state.variables, state.opt_state)

@@ -1,0 +1,93 @@
+"""One training step, and many of them in one dispatch."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from vaelab.training.objectives import Objective
+from vaelab.training.state import TrainState
+from vaelab.types import Array, Preprocess, PRNGKey
+
+
+def train_step(
+    state: TrainState,
+    x: Array,
+    key: PRNGKey,
+    *,
+    model: nn.Module,
+    objective: Objective,
+    tx: optax.GradientTransformation,
+) -> tuple[TrainState, dict[str, Array]]:
+    """One saddle-point update on the batch x [B, ...], and the metrics of that batch, each []."""
+
+    def loss_fn(variables):
+        def terms_fn(key, num_samples, weights=None):
+            params = {"params": variables.params}
+            return model.apply(params, x, key, num_samples, weights)
+
+        return objective(terms_fn, variables.multipliers, x, key, state.step)
+
+    gradients, metrics = jax.grad(loss_fn, has_aux=True)(state.variables)
+    updates, opt_state = tx.update(gradients, state.opt_state, state.variables)
+    variables = optax.apply_updates(state.variables, updates)
+    for name, multiplier in variables.multipliers.items():
+        metrics[f"average/{name}"] = opt_state.average[name]
+        metrics[f"multiplier/{name}"] = multiplier
+        metrics["feasible_once"] = opt_state.feasible_once.astype(jnp.float32)
+    state = state._replace(step=state.step + 1, variables=variables, opt_state=opt_state)
+    return state, metrics
+
+
+def train_steps(
+    state: TrainState,
+    data: Array,
+    *,
+    num_steps: int,
+    batch_size: int,
+    model: nn.Module,
+    objective: Objective,
+    tx: optax.GradientTransformation,
+    preprocess: Preprocess,
+    mesh: Mesh,
+) -> tuple[TrainState, dict[str, Array]]:
+    """`num_steps` training steps as one scan, with the whole training set on the device.
+
+    data [N, ...] -> the state and, per step, its metrics [num_steps]. Each epoch draws its batches
+    without replacement (the rest of N modulo the batch size is left out, another rest each time).
+    Order and noise depend on (state.key, step) alone, so it makes no difference where a run was
+    interrupted, or how steps are grouped into dispatches. The batch is split over the mesh's axis
+    `data`; means over it are global ones.
+    """
+    steps_per_epoch = len(data) // batch_size
+    batch_sharding = NamedSharding(mesh, PartitionSpec("data"))
+
+    def permutation(step: Array) -> Array:
+        key = jax.random.fold_in(jax.random.fold_in(state.key, 2**31 - 2), step // steps_per_epoch)
+        return jax.random.permutation(key, len(data))
+
+    def body(carry, _):
+        state, order = carry
+        position = state.step % steps_per_epoch
+        order = jax.lax.cond(position == 0, permutation, lambda _: order, state.step)
+        batch = jax.lax.dynamic_slice_in_dim(order, position * batch_size, batch_size)
+        x = jax.lax.with_sharding_constraint(data[batch], batch_sharding)
+        preprocess_key, key = jax.random.split(jax.random.fold_in(state.key, state.step))
+        x = preprocess(preprocess_key, x)
+        state, metrics = train_step(state, x, key, model=model, objective=objective, tx=tx)
+        return (state, order), metrics
+
+    carry = (state, permutation(state.step))
+    (state, _), metrics = jax.lax.scan(body, carry, None, length=num_steps)
+    return state, metrics
+
+
+def compile_train_steps(**settings):
+    """`train_steps` jitted, its state donated: (state, data, *, num_steps) -> (state, metrics)."""
+    run = partial(train_steps, **settings)
+    return jax.jit(run, static_argnames="num_steps", donate_argnums=0)
