@@ -54,7 +54,7 @@ class Experiment:
     evaluate_every: int = 1000
     """steps between validations, each with a checkpoint"""
     patience: int | None = None
-    """validations without a better bound after which training stops; None trains to the end"""
+    """validations without a better bound after which training stops and the best parameters are reported; None trains to the end and reports the last"""
     seed: int = 0
     """of everything random"""
     num_samples: int = 5000

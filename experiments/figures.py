@@ -1,1 +1,79 @@
 """The pictures a run leaves in its workdir."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from experiments.run import Run
+from vaelab import plotting
+from vaelab.constraints import NLL
+from vaelab.training.metrics import read_metrics
+from vaelab.training.state import TrainState
+
+
+def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
+    """Writes training.png, reconstructions.png, samples.png and latent_space.png."""
+    figures = {
+        "training": _training(run, workdir),
+        "reconstructions": _reconstructions(run, state),
+        "samples": _samples(run, state),
+    }
+    if run.experiment.model.prior.latent_dim > 1:
+        figures["latent_space"] = _latent_space(run, state)
+    for name, figure in figures.items():
+        with (workdir / f"{name}.png").open("wb") as file:
+            figure.savefig(file, format="png")
+
+
+def _training(run: Run, workdir: epath.Path):
+    x = run.splits.train.x
+    thresholds = {
+        name: ("distortion", constraint.kappa * constraint.scale(x))
+        for name, constraint in run.experiment.objective.constraints.items()
+        if isinstance(constraint, NLL)
+    }
+    return plotting.training_curves(read_metrics(workdir), thresholds=thresholds)
+
+
+def _reconstructions(run: Run, state: TrainState):
+    x, key = run.splits.test.x[:20], run.key("reconstructions")
+    terms = run.experiment.model.apply(_variables(run, state), jnp.asarray(x), key)
+    return plotting.reconstructions(x, np.asarray(terms.likelihood.mean()[0]))
+
+
+def _samples(run: Run, state: TrainState):
+    model, key = run.experiment.model, run.key("samples")
+    likelihood = model.apply(_variables(run, state), key, 64, method="sample")
+    return plotting.samples(np.asarray(likelihood.mean()))
+
+
+def _latent_space(run: Run, state: TrainState):
+    model, variables = run.experiment.model, _variables(run, state)
+    sample_key, prior_key = jax.random.split(run.key("latents"))
+    test = run.splits.test
+    x = jnp.asarray(test.x[:2000])
+    z = np.asarray(model.apply(variables, x, sample_key).latents[0][0])
+    labels = None if test.labels is None else test.labels[: len(x)]
+
+    def prior(module, method: str, *arguments):
+        return module.apply(
+            variables, *arguments, method=lambda m, *a: getattr(m.prior, method)(*a)
+        )
+
+    if model.prior.latent_dim > 2:
+        samples = np.asarray(prior(model, "sample", prior_key, 2000))
+        return plotting.latent_space(z, labels, prior_samples=samples)
+    precise = model.clone(prior=model.prior.with_num_samples(run.experiment.prior_samples))
+    reach = 1.2 * np.abs(z).max()
+    line = jnp.linspace(-reach, reach, 100)
+    grid = jnp.stack(jnp.meshgrid(line, line), axis=-1)
+    log_density = np.asarray(prior(precise, "log_prob", grid, prior_key))
+    extent = (-reach, reach, -reach, reach)
+    return plotting.latent_space(z, labels, log_density=log_density, extent=extent)
+
+
+def _variables(run: Run, state: TrainState):
+    return {"params": run.chosen(state).variables.params}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from typing import Any
 
 import jax
@@ -14,13 +15,14 @@ from experiments import display
 from experiments.experiment import Experiment
 from vaelab import data, evaluation
 from vaelab.constraints import NLL
+from vaelab.data import binarise
 from vaelab.evaluation.expectations import distortion, elbo, rate
 from vaelab.training import optimisers
 from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.loop import fit
 from vaelab.training.metrics import MetricsLog
 from vaelab.training.sharding import make_mesh, replicate
-from vaelab.training.state import TrainState, best_or_last, create
+from vaelab.training.state import Best, TrainState, create
 from vaelab.training.step import compile_train_steps
 from vaelab.types import Saddle, Splits
 
@@ -37,7 +39,7 @@ class Run:
         """Loads the data; raises one sentence where data and configuration do not fit."""
         splits = experiment.data.load(data_dir)
         low, high = experiment.model.decoder.data_range
-        data.validate(splits, low, high)
+        data.validate(splits, low=low, high=high)
         _check(experiment, splits)
         return cls(experiment, splits)
 
@@ -75,7 +77,7 @@ class Run:
             self.experiment.model,
             variables.params,
             self.splits.validation.x,
-            self._key("validation"),
+            self.key("validation"),
             {"elbo": elbo},
             num_samples=1,
             batch_size=min(500, len(self.splits.validation.x)),
@@ -121,11 +123,17 @@ class Run:
                 metrics.close()
                 checkpoints.wait()
 
+    def chosen(self, state: TrainState) -> Best:
+        """What the report speaks of: the best evaluation under early stopping, else the last state."""
+        if self.experiment.patience is not None and np.isfinite(state.best.bound):
+            return state.best
+        return Best(state.best.bound, state.step, state.variables, state.opt_state)
+
     def evaluate(self, state: TrainState, num_samples: int) -> dict[str, Any]:
-        """The figures of report.json, from the best parameters of the run so far."""
+        """The figures of report.json, from the run so far."""
         experiment, x = self.experiment, self.splits.test.x
-        best = best_or_last(state)
-        variables = best.variables
+        chosen = self.chosen(state)
+        variables = chosen.variables
         prior = experiment.model.prior.with_num_samples(experiment.prior_samples)
         precise = experiment.model.clone(prior=prior)
         constraints = experiment.objective.constraints
@@ -133,7 +141,7 @@ class Run:
             precise,
             variables.params,
             x,
-            self._key("bounds"),
+            self.key("bounds"),
             {"elbo": elbo, "rate": rate, "distortion": distortion} | dict(constraints),
             num_samples=16,
             progress=display.track("ELBO"),
@@ -142,13 +150,13 @@ class Run:
             experiment.model,
             variables.params,
             x[: experiment.num_test],
-            self._key("likelihood"),
+            self.key("likelihood"),
             num_samples=num_samples,
             progress=display.track("log p(x)"),
         )
         multipliers = {name: float(value) for name, value in variables.multipliers.items()}
         return {
-            "step": int(best.step),
+            "step": int(chosen.step),
             "log_likelihood": {
                 "mean": likelihood.mean,
                 "standard_error": likelihood.standard_error,
@@ -158,14 +166,14 @@ class Run:
             },
             **{name: estimates[name]._asdict() for name in ("elbo", "rate", "distortion")},
             "active_units": evaluation.active_units(
-                experiment.model, variables.params, x, self._key("units")
+                experiment.model, variables.params, x, self.key("units")
             ),
             "latent_dims": [experiment.model.prior.latent_dim],
             "constraints": {
                 name: _constraint_report(
                     constraint,
                     estimates[name].mean / constraint.scale(x),
-                    float(best.opt_state.average[name]) / constraint.scale(x),
+                    float(chosen.opt_state.average[name]) / constraint.scale(x),
                 )
                 for name, constraint in constraints.items()
             },
@@ -183,15 +191,22 @@ class Run:
                 "lowers it further"
             )
         return (
-            f"The ELBO is a lower bound on log p(x) of the test images ({experiment.data.describe()})"
+            f"The ELBO is a lower bound on log p(x) of the test images ({_describe(experiment.data)})"
             f" under the {likelihood} likelihood{prior}. Training ended minimising "
             f"{experiment.objective.describe(multipliers)}."
         )
 
-    def _key(self, purpose: str) -> jax.Array:
+    def key(self, purpose: str) -> jax.Array:
         """A key of its own for each purpose, from the run's seed."""
-        number = int.from_bytes(purpose.encode()[:3])
-        return jax.random.fold_in(jax.random.key(self.experiment.seed), number)
+        return jax.random.fold_in(
+            jax.random.key(self.experiment.seed), zlib.crc32(purpose.encode())
+        )
+
+
+def _describe(dataset: data.DataSet) -> str:
+    name = type(dataset).__name__
+    binarised = getattr(dataset, "binarisation", "none") != "none"
+    return f"{name}, binarised once with numpy seed {binarise.SEED}" if binarised else name
 
 
 def _constraint_report(constraint, test: float, train: float) -> dict[str, Any]:

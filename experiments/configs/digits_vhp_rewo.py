@@ -21,7 +21,7 @@ experiment = Experiment(
     ),
     objective=Lagrangian({"nll": NLL(kappa=0.33)}),
     optimiser=Adam(5e-4),
-    dual=Rewo(),
+    dual=Rewo(step_size=0.3),
     num_steps=20_000,
     evaluate_every=500,
     patience=20,

@@ -58,10 +58,3 @@ def create(
         opt_state=tx.init(variables),
         best=jax.tree.map(jnp.copy, best),
     )
-
-
-def best_or_last(state: TrainState) -> Best:
-    """The best evaluation, or the last state where no evaluation met all constraints."""
-    if jnp.isfinite(state.best.bound):
-        return state.best
-    return Best(state.best.bound, state.step, state.variables, state.opt_state)

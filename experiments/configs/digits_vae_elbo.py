@@ -1,0 +1,26 @@
+"""Digits, standard normal prior, ELBO: the plain VAE.
+
+Source: Kingma & Welling, 2014, Auto-encoding variational Bayes.
+"""
+
+from experiments.experiment import Experiment
+from vaelab import data
+from vaelab.models import VAE
+from vaelab.networks import BernoulliDecoder, ConditionalGaussian, GatedMLP
+from vaelab.priors import StandardNormal
+from vaelab.training.objectives import ELBO
+from vaelab.training.optimisers import Adam
+
+experiment = Experiment(
+    data=data.Digits(),
+    model=VAE(
+        encoder=ConditionalGaussian(GatedMLP((128, 128), event_ndims=3), dim=10),
+        decoder=BernoulliDecoder(GatedMLP((128, 128)), shape=(8, 8, 1)),
+        prior=StandardNormal(latent_dim=10),
+    ),
+    objective=ELBO(),
+    optimiser=Adam(5e-4),
+    num_steps=20_000,
+    evaluate_every=500,
+    patience=20,
+)

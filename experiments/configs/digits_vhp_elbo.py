@@ -1,0 +1,12 @@
+"""Digits, hierarchical prior, plain ELBO: what REWO and GECO are compared with.
+
+Source: Klushyn et al., 2019, Learning hierarchical priors in VAEs.
+"""
+
+import dataclasses
+
+from experiments.configs.digits_vhp_rewo import experiment as base
+from vaelab.training.objectives import ELBO
+from vaelab.training.optimisers import Unconstrained
+
+experiment = dataclasses.replace(base, objective=ELBO(), dual=Unconstrained())

@@ -1,0 +1,11 @@
+"""MNIST, standard normal prior, importance-weighted bound with 50 samples: IWAE.
+
+Source: Burda et al., 2016, Importance weighted autoencoders.
+"""
+
+import dataclasses
+
+from experiments.configs.mnist_vae_elbo import experiment as base
+from vaelab.training.objectives import ImportanceWeighted
+
+experiment = dataclasses.replace(base, objective=ImportanceWeighted(num_samples=50))

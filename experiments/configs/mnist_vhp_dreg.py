@@ -1,0 +1,11 @@
+"""MNIST, hierarchical prior, importance-weighted bound with the DReG gradient, 4 samples.
+
+Sources: Tucker et al., 2019, Doubly reparameterized gradient estimators; Klushyn et al., 2019.
+"""
+
+import dataclasses
+
+from experiments.configs.mnist_vhp_elbo import experiment as base
+from vaelab.training.objectives import DoublyReparameterised
+
+experiment = dataclasses.replace(base, objective=DoublyReparameterised(num_samples=4))

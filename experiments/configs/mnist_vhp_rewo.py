@@ -1,0 +1,30 @@
+"""MNIST, hierarchical prior, REWO.
+
+Source: Klushyn et al., 2019, Learning hierarchical priors in VAEs.
+"""
+
+from experiments.experiment import Experiment
+from vaelab import data
+from vaelab.constraints import NLL
+from vaelab.models import VAE
+from vaelab.networks import BernoulliDecoder, ConditionalGaussian, GatedMLP
+from vaelab.priors import HierarchicalPrior
+from vaelab.training.objectives import Lagrangian
+from vaelab.training.optimisers import Adam, Rewo
+
+experiment = Experiment(
+    data=data.MNIST(),
+    model=VAE(
+        encoder=ConditionalGaussian(GatedMLP((300, 300), event_ndims=3), dim=40),
+        decoder=BernoulliDecoder(GatedMLP((300, 300)), shape=(28, 28, 1)),
+        prior=HierarchicalPrior(latent_dim=40, num_samples=8, hidden=(300, 300)),
+    ),
+    objective=Lagrangian({"nll": NLL(kappa=0.085)}),
+    optimiser=Adam(5e-4),
+    dual=Rewo(),
+    num_steps=20_000,
+    num_test=500,
+    num_samples=500,
+    evaluate_every=1000,
+    patience=None,
+)

@@ -1,0 +1,80 @@
+"""Checks that data are what training expects, before it starts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vaelab.types import Split, Splits
+
+
+def validate(splits: Splits, *, low: float = 0.0, high: float = 1.0) -> None:
+    """Raises unless every split holds finite float32 images [N, height, width, channels] in [low, high].
+
+    The default range is that of a Bernoulli likelihood; data without bounds have low = −inf and
+    high = inf. Labels, where there are any, are int32 [N].
+
+    Raises:
+      ValueError: the first fault, with its split, the image's index, the value and what to do.
+
+    >>> images = Split(np.full((2, 8, 8, 1), 1.5, np.float32), None)
+    >>> validate(Splits(images, images, images))
+    Traceback (most recent call last):
+    ...
+    ValueError: train.x holds 1.5 in image 0, outside [0, 1]: rescale the data to that range, ...
+    """
+    for name, split in zip(Splits._fields, splits, strict=True):
+        _check_shape(name, split, splits.train.x.shape)
+        _check_values(name, split.x, low, high)
+        _check_labels(name, split)
+
+
+def _check_shape(name: str, split: Split, train_shape: tuple[int, ...]) -> None:
+    x = split.x
+    if x.ndim != 4:
+        raise ValueError(
+            f"{name}.x must have the shape [N, height, width, channels], got {x.shape}: reshape it, "
+            "with one channel for grey images."
+        )
+    if x.size == 0:
+        raise ValueError(
+            f"{name}.x is empty, with the shape {x.shape}: give every split at least one image."
+        )
+    if x.shape[1:] != train_shape[1:]:
+        raise ValueError(
+            f"{name}.x holds images of the shape {x.shape[1:]} and train.x of {train_shape[1:]}: "
+            "resize one of them."
+        )
+    if x.dtype != np.float32:
+        raise ValueError(
+            f"{name}.x must be float32, got {x.dtype}: convert it with astype(np.float32), after "
+            "dividing 8-bit images by 255."
+        )
+
+
+def _check_values(name: str, x: np.ndarray, low: float, high: float) -> None:
+    smallest, largest = x.min(), x.max()  # NaN if one pixel is NaN
+    if low <= smallest and largest <= high and np.isfinite([smallest, largest]).all():
+        return
+    bad = ~(np.isfinite(x) & (x >= low) & (x <= high))
+    index = int(np.argmax(bad.any(axis=(1, 2, 3))))
+    value = x[index][bad[index]][0]
+    if not np.isfinite(value):
+        raise ValueError(
+            f"{name}.x holds {value} in image {index}: repair or remove that image, the data must "
+            "be finite."
+        )
+    raise ValueError(
+        f"{name}.x holds {value:g} in image {index}, outside [{low:g}, {high:g}]: rescale the data "
+        "to that range, or choose a likelihood for data without bounds."
+    )
+
+
+def _check_labels(name: str, split: Split) -> None:
+    labels = split.labels
+    if labels is None:
+        return
+    if labels.shape != split.x.shape[:1] or labels.dtype != np.int32:
+        raise ValueError(
+            f"{name}.labels must be int32 of the shape {split.x.shape[:1]}, one for each image, got "
+            f"{labels.dtype} of the shape {labels.shape}: give one label for each image, or None."
+        )

@@ -1,0 +1,154 @@
+"""Small image data sets that are read whole from one file each."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from vaelab.data.checks import validate
+from vaelab.data.dataset import DataSet, GreyImages
+from vaelab.data.files import find_file
+from vaelab.types import Split, Splits
+
+_SPLIT_SEED = 0  # of the shuffles where a data set comes without a split of its own
+
+
+@dataclasses.dataclass(frozen=True)
+class Digits(GreyImages):
+    """scikit-learn's digits, 8x8 of 17 grey levels, embedded: 1,297 / 200 / 300, stratified."""
+
+    def grey(self, data_dir: str | None = None) -> Splits:
+        from sklearn.datasets import load_digits
+
+        del data_dir
+        images, labels = load_digits(return_X_y=True)
+        x = images.reshape(-1, 8, 8, 1).astype(np.float32) / 16
+        return _cut(x, labels, _stratified_order(labels), num_validation=200, num_test=300)
+
+
+@dataclasses.dataclass(frozen=True)
+class Omniglot(GreyImages):
+    """OMNIGLOT resampled to 28x28: 23,000 / 1,345 / 8,115; labels are the 1,623 characters.
+
+    Training and validation hold the drawers 1 to 15 of each character and test the others. This is
+    not the file of Burda et al., 2016: likelihoods do not compare with published ones.
+    """
+
+    def grey(self, data_dir: str | None = None) -> Splits:
+        path = find_file(
+            "omniglot/omniglot_28_rebuilt.npz",
+            data_dir,
+            remedy="make it from the drawings of github.com/brendenlake/omniglot, reduced to 28x28 "
+            "with ink 255, as uint8 arrays train, test, train_char_id and test_char_id",
+        )
+        with path.open("rb") as file, np.load(file) as arrays:
+            (train, train_labels), (test, test_labels) = (
+                (arrays[part][..., None].astype(np.float32) / 255, arrays[f"{part}_char_id"] - 1)
+                for part in ("train", "test")
+            )
+        order = np.random.RandomState(_SPLIT_SEED).permutation(len(train))
+        splits = _cut(train, train_labels, order, num_validation=1_345, num_test=0)
+        return splits._replace(test=Split(test, test_labels.astype(np.int32)))
+
+
+@dataclasses.dataclass(frozen=True)
+class StaticMNIST(DataSet):
+    """MNIST in Larochelle's fixed binarisation, 28x28: 50,000 / 10,000 / 10,000, without labels.
+
+    Its rows are not in MNIST's order. Larochelle & Murray, 2011.
+    """
+
+    def load(self, data_dir: str | None = None) -> Splits:
+        path = find_file(
+            "binarized_mnist/binarized_mnist_packed.npz",
+            data_dir,
+            remedy="make it from the rows of binarized_mnist_{train,valid,test}.amat of "
+            "www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist, as arrays train, valid "
+            "and test of np.packbits(rows, axis=1)",
+        )
+        with path.open("rb") as file, np.load(file) as arrays:
+            parts = [np.unpackbits(arrays[part], axis=1) for part in ("train", "valid", "test")]
+        splits = Splits(
+            *(Split(x[:, :784].reshape(-1, 28, 28, 1).astype(np.float32), None) for x in parts)
+        )
+        validate(splits)
+        return splits
+
+
+@dataclasses.dataclass(frozen=True)
+class CaltechSilhouettes(DataSet):
+    """Caltech 101 silhouettes, binary 28x28, the object 1: 4,100 / 2,264 / 2,307, 101 classes.
+
+    The file has the object 0; papers on VAEs turn it round. Marlin et al., 2010.
+    """
+
+    def load(self, data_dir: str | None = None) -> Splits:
+        path = find_file(
+            "caltech101_silhouettes/caltech101_silhouettes_28_split1.mat",
+            data_dir,
+            remedy="download it from people.cs.umass.edu/~marlin/data",
+        )
+        arrays = _load_mat(path)
+
+        def read(part: str) -> Split:
+            columns = arrays[f"{part}_data"].reshape(-1, 28, 28, 1)  # [N, column, row, 1]
+            x = 1 - columns.transpose(0, 2, 1, 3).astype(np.float32)
+            return Split(x, arrays[f"{part}_labels"].ravel().astype(np.int32) - 1)
+
+        splits = Splits(read("train"), read("val"), read("test"))
+        validate(splits)
+        return splits
+
+
+@dataclasses.dataclass(frozen=True)
+class FreyFaces(DataSet):
+    """Frey faces, grey 28x20 frames of one face, k/255: 1,565 / 200 / 200, shuffled, without labels.
+
+    Continuous data: the likelihood is a quantised normal or a discretised logistic. Roweis & Saul, 2000.
+    """
+
+    def load(self, data_dir: str | None = None) -> Splits:
+        path = find_file(
+            "freyfaces/frey_rawface.mat",
+            data_dir,
+            remedy="download it from cs.nyu.edu/~roweis/data",
+        )
+        x = _load_mat(path)["ff"].T.reshape(-1, 28, 20, 1).astype(np.float32) / 255
+        order = np.random.RandomState(_SPLIT_SEED).permutation(len(x))
+        splits = _cut(x, None, order, num_validation=200, num_test=200)
+        validate(splits)
+        return splits
+
+
+def _load_mat(path) -> dict[str, np.ndarray]:
+    from scipy.io import loadmat
+
+    with path.open("rb") as file:
+        return loadmat(file)
+
+
+def _cut(
+    x: np.ndarray,
+    labels: np.ndarray | None,
+    order: np.ndarray,
+    *,
+    num_validation: int,
+    num_test: int,
+) -> Splits:
+    """Cuts x[order] into train, validation and test, in this order."""
+    sizes = (len(x) - num_validation - num_test, num_validation, num_test)
+    parts = np.split(order, np.cumsum(sizes)[:-1])
+    return Splits(
+        *(Split(x[i], None if labels is None else labels[i].astype(np.int32)) for i in parts)
+    )
+
+
+def _stratified_order(labels: np.ndarray) -> np.ndarray:
+    """A shuffled order of which any stretch holds every class in proportion."""
+    order = np.random.RandomState(_SPLIT_SEED).permutation(len(labels))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return order[np.argsort(place[order], kind="stable")]

@@ -1,0 +1,88 @@
+"""Prepares a TFDS data set once, so that vaelab can read it without TensorFlow from then on.
+
+    python -m vaelab.data.prepare mnist
+    python -m vaelab.data.prepare fashion_mnist --manual-dir folder/with/the/idx/files
+
+This is the one place that needs TensorFlow: pip install "vaelab[tfds]".
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+
+from etils import epath
+
+from vaelab.data.files import data_directory
+from vaelab.data.mnist import is_readable
+
+DATA_SETS = ("mnist", "fashion_mnist")
+
+
+def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = None) -> epath.Path:
+    """Downloads `name` and writes it as array_record below the data directory's tensorflow_datasets.
+
+    Args:
+      name: one of `DATA_SETS`.
+      data_dir: the data directory; without it $VAELAB_DATA, else ~/.cache/vaelab.
+      manual_dir: a folder with the original files, taken from there instead of downloaded.
+
+    Returns:
+      The folder of the prepared data set.
+
+    Raises:
+      ValueError: an unknown data set, or one that is already there in another file format.
+      FileNotFoundError: `manual_dir` does not exist.
+      ImportError: TensorFlow is not installed.
+
+    >>> prepare("minst")
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown data set 'minst': choose one of mnist, fashion_mnist.
+    """
+    if name not in DATA_SETS:
+        raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(DATA_SETS)}.")
+    if manual_dir is not None and not epath.Path(manual_dir).is_dir():
+        raise FileNotFoundError(
+            f"manual_dir {manual_dir} is not a folder: name the one that holds the original files of "
+            f"{name}, or leave it out to download them."
+        )
+    root = data_directory(data_dir) / "tensorflow_datasets"
+    for folder in (root / name).glob("*.*.*"):
+        if not is_readable(folder):
+            raise ValueError(
+                f"{folder} was prepared in a file format that needs TensorFlow to be read: delete "
+                "that folder and prepare the data set again."
+            )
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ImportError(
+            f'preparing {name} needs TensorFlow, which is not installed: run pip install "vaelab[tfds]".'
+        )
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(name, data_dir=os.fspath(root), file_format="array_record")
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+    )
+    return epath.Path(builder.data_dir)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m vaelab.data.prepare",
+        description="Prepare a TFDS data set once; vaelab then reads it without TensorFlow.",
+    )
+    parser.add_argument("name", help=f"the data set: {', '.join(DATA_SETS)}")
+    parser.add_argument("--data-dir", help="default: $VAELAB_DATA, else ~/.cache/vaelab")
+    parser.add_argument("--manual-dir", help="take the original files from here: no download")
+    arguments = parser.parse_args()
+    try:
+        folder = prepare(arguments.name, arguments.data_dir, arguments.manual_dir)
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        parser.error(str(error))
+    print(f"{arguments.name} is prepared in {folder}.")
+
+
+if __name__ == "__main__":
+    main()
