@@ -63,15 +63,16 @@ def _latent_space(run: Run, state: TrainState):
             variables, *arguments, method=lambda m, *a: getattr(m.prior, method)(*a)
         )
 
+    samples = np.asarray(prior(model, "sample", prior_key, 2000))
     if model.prior.latent_dim > 2:
-        samples = np.asarray(prior(model, "sample", prior_key, 2000))
         return plotting.latent_space(z, labels, prior_samples=samples)
     precise = model.clone(prior=model.prior.with_num_samples(run.experiment.prior_samples))
-    reach = 1.2 * np.abs(z).max()
-    line = jnp.linspace(-reach, reach, 100)
-    grid = jnp.stack(jnp.meshgrid(line, line), axis=-1)
+    shown = np.concatenate([z, samples])
+    low, high = shown.min(axis=0), shown.max(axis=0)
+    low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
+    grid = jnp.stack(jnp.meshgrid(*np.linspace(low, high, 120).T), axis=-1)
     log_density = np.asarray(prior(precise, "log_prob", grid, prior_key))
-    extent = (-reach, reach, -reach, reach)
+    extent = (low[0], high[0], low[1], high[1])
     return plotting.latent_space(z, labels, log_density=log_density, extent=extent)
 
 

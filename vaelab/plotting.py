@@ -344,7 +344,7 @@ def _constraint_panel(axes: Axes, title: str, rows: Rows, colours: Mapping[str, 
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _number(value)))
     axes.yaxis.set_minor_locator(ticker.NullLocator())
     low, high = axes.get_ylim()
-    low, high = min(low, -0.5 * linear), max(high, 0.5 * linear)
+    low, high = min(1.1 * low, -0.5 * linear), max(1.1 * high, 0.5 * linear)
     axes.axhspan(low, 0, color="#e9f2ea", linewidth=0, zorder=0)
     axes.axhline(0, color=INK, linestyle="--", linewidth=1, label="threshold 0", zorder=1)
     axes.set_ylim(low, high)

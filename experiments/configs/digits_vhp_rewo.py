@@ -15,14 +15,14 @@ from vaelab.training.optimisers import Adam, Rewo
 experiment = Experiment(
     data=data.Digits(),
     model=VAE(
-        encoder=ConditionalGaussian(GatedMLP((128, 128), event_ndims=3), dim=10),
+        encoder=ConditionalGaussian(GatedMLP((128, 128), event_ndims=3), 2, log_variance_range=None),
         decoder=BernoulliDecoder(GatedMLP((128, 128)), shape=(8, 8, 1)),
-        prior=HierarchicalPrior(latent_dim=10, num_samples=8, hidden=(64, 64)),
+        prior=HierarchicalPrior(latent_dim=2, num_samples=8, hidden=(64, 64)),
     ),
-    objective=Lagrangian({"nll": NLL(kappa=0.33)}),
+    objective=Lagrangian({"nll": NLL(kappa=0.345)}),
     optimiser=Adam(5e-4),
-    dual=Rewo(step_size=0.3),
-    num_steps=20_000,
+    dual=Rewo(step_size=0.1),
+    num_steps=12_000,
     evaluate_every=500,
     patience=20,
 )

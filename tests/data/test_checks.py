@@ -1,0 +1,88 @@
+"""Every sentence of `validate`: the field, the value and the remedy."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from vaelab.data import validate
+from vaelab.types import Split, Splits
+
+
+def splits_with(name: str, x: np.ndarray, labels: np.ndarray | None = None) -> Splits:
+    """Three splits of three 4x4 images, one of them replaced."""
+    good = Split(np.full((3, 4, 4, 1), 0.5, np.float32), np.zeros(3, np.int32))
+    return Splits(good, good, good)._replace(**{name: Split(x, labels)})
+
+
+def images(value: float = 0.5, shape: tuple[int, ...] = (3, 4, 4, 1)) -> np.ndarray:
+    """Grey images, the second of them with `value` at one pixel."""
+    x = np.full(shape, 0.5, np.float32)
+    x[1, 2, 3] = value
+    return x
+
+
+@pytest.mark.parametrize("x", [images(0.0), images(1.0)])
+def test_accepts_the_closed_range(x):
+    validate(splits_with("train", x))
+
+
+def test_accepts_any_finite_value_without_bounds():
+    validate(splits_with("train", images(-300.0)), low=-np.inf, high=np.inf)
+
+
+@pytest.mark.parametrize(
+    ("splits", "sentence"),
+    [
+        (splits_with("test", images(np.nan)), "test.x holds nan in image 1: repair or remove that image, the data must be finite."),
+        (splits_with("train", images(-np.inf)), "train.x holds -inf in image 1: repair or remove that image, the data must be finite."),
+        (
+            splits_with("validation", images(1.5)),
+            "validation.x holds 1.5 in image 1, outside [0, 1]: rescale the data to that range, or "
+            "choose a likelihood for data without bounds.",
+        ),
+        (
+            splits_with("train", images(-0.25)),
+            "train.x holds -0.25 in image 1, outside [0, 1]: rescale the data to that range, or "
+            "choose a likelihood for data without bounds.",
+        ),
+        (
+            splits_with("train", images()[..., 0]),
+            "train.x must have the shape [N, height, width, channels], got (3, 4, 4): reshape it, "
+            "with one channel for grey images.",
+        ),
+        (
+            splits_with("validation", images()[:0]),
+            "validation.x is empty, with the shape (0, 4, 4, 1): give every split at least one image.",
+        ),
+        (
+            splits_with("test", images(shape=(3, 5, 4, 1))),
+            "test.x holds images of the shape (5, 4, 1) and train.x of (4, 4, 1): resize one of them.",
+        ),
+        (
+            splits_with("train", images().astype(np.uint8)),
+            "train.x must be float32, got uint8: convert it with astype(np.float32), after dividing "
+            "8-bit images by 255.",
+        ),
+        (
+            splits_with("train", images(), np.zeros(2, np.int32)),
+            "train.labels must be int32 of the shape (3,), one for each image, got int32 of the shape "
+            "(2,): give one label for each image, or None.",
+        ),
+        (
+            splits_with("train", images(), np.zeros(3, np.float32)),
+            "train.labels must be int32 of the shape (3,), one for each image, got float32 of the "
+            "shape (3,): give one label for each image, or None.",
+        ),
+    ],
+)  # fmt: skip
+def test_says_what_is_wrong_and_what_to_do(splits, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        validate(splits)
+
+
+def test_infinity_is_refused_without_bounds_too():
+    with pytest.raises(ValueError, match=r"^train\.x holds inf in image 1"):
+        validate(splits_with("train", images(np.inf)), low=-np.inf, high=np.inf)
