@@ -61,7 +61,7 @@ class Run:
     def _transformation(self):
         experiment = self.experiment
         scales = {
-            name: constraint.scale(self.splits.train.x)
+            name: constraint.scale(self.splits.train.x.shape[1:])
             for name, constraint in experiment.objective.constraints.items()
         }
         return optimisers.saddle_point(
@@ -172,8 +172,8 @@ class Run:
             "constraints": {
                 name: _constraint_report(
                     constraint,
-                    estimates[name].mean / constraint.scale(x),
-                    float(chosen.opt_state.average[name]) / constraint.scale(x),
+                    estimates[name].mean / constraint.scale(x.shape[1:]),
+                    float(chosen.opt_state.average[name]) / constraint.scale(x.shape[1:]),
                 )
                 for name, constraint in constraints.items()
             },

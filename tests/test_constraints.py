@@ -75,7 +75,7 @@ def test_reconstruction_error_is_met_when_the_rms_error_is_kappa(side):
     constraint = constraints.RE(kappa=kappa)
     met = constraint(x, terms_of(location=x + kappa * signs))
     np.testing.assert_allclose(met, 0.0, atol=1e-10)
-    missed = constraint(x, terms_of(location=x + error * signs)) / constraint.scale(x)
+    missed = constraint(x, terms_of(location=x + error * signs)) / constraint.scale(x.shape[1:])
     np.testing.assert_allclose(missed, error**2 - kappa**2, rtol=1e-10)
     np.testing.assert_allclose(constraint.achieved(float(np.mean(missed))), error, rtol=1e-10)
 
@@ -85,7 +85,7 @@ def test_negative_log_likelihood_is_met_at_kappa_nats_per_dimension():
     constraint = constraints.NLL(kappa=0.5)
     distortion = np.full((K, B), 0.5 * NUM_DIMS)
     np.testing.assert_allclose(constraint(x, terms_of(distortion=distortion)), 0.0, atol=1e-12)
-    missed = constraint(x, terms_of(distortion=2 * distortion)) / constraint.scale(x)
+    missed = constraint(x, terms_of(distortion=2 * distortion)) / constraint.scale(x.shape[1:])
     np.testing.assert_allclose(missed, 0.5, rtol=1e-12)
     assert constraint.achieved(0.5) == 1.0
 
@@ -113,9 +113,9 @@ def test_kappa_may_be_traced(constraint):
 @pytest.mark.parametrize(
     ("constraint", "kappa", "wanted"),
     [
-        (constraints.RE, 0.0, r"positive \(it is a root-mean-square error\)"),
-        (constraints.RE, -0.1, r"positive \(it is a root-mean-square error\)"),
-        (constraints.RE, float("nan"), r"positive \(it is a root-mean-square error\)"),
+        (constraints.RE, 0.0, r"positive and finite \(it is a root-mean-square error\)"),
+        (constraints.RE, -0.1, r"positive and finite \(it is a root-mean-square error\)"),
+        (constraints.RE, float("nan"), r"positive and finite \(it is a root-mean-square error\)"),
         (constraints.NLL, float("inf"), "finite"),
         (constraints.NLL, float("nan"), "finite"),
     ],

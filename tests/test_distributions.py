@@ -86,8 +86,7 @@ def test_broadcasting_keeps_values_and_gradients(logits_shape, x_shape):
         ]
 
     ours, expected = value_and_gradients(logits, x)
-    for array, shape in zip(ours, (shape, logits_shape, x_shape), strict=True):
-        assert array.shape == shape
+    assert [array.shape for array in ours] == [shape, logits_shape, x_shape]
     for array, value in zip(ours, expected, strict=True):
         np.testing.assert_allclose(array, value, rtol=1e-4, atol=1e-5)
 

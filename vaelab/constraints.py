@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -21,14 +23,17 @@ from vaelab.types import Array, Terms
 class Constraint(Protocol):
     """What an objective asks of a constraint."""
 
-    kappa: float
+    @property
+    def kappa(self) -> float:
+        """The tolerance, per data dimension."""
+        ...
 
     def __call__(self, x: Array, terms: Terms) -> Array:
         """C(x, z), [B, ...] -> [K, B]."""
         ...
 
-    def scale(self, x: Array) -> float:
-        """What the dual step divides C by; x [B, ...]."""
+    def scale(self, shape: Sequence[int]) -> float:
+        """What the dual step divides C by, for examples of this shape."""
         ...
 
     def achieved(self, scaled: float) -> float:
@@ -44,6 +49,7 @@ def reconstruction_error(x: Array, mean: Array, *, kappa: float | Array) -> Arra
     >>> reconstruction_error(jnp.ones((1, 4)), jnp.zeros((1, 1, 4)), kappa=0.5)
     Array([[3.]], dtype=float32...)
     """
+    chex.assert_equal(mean.shape[1:], x.shape)
     squared_error = jnp.sum((x - mean) ** 2, axis=tuple(range(2, mean.ndim)))
     return squared_error - math.prod(x.shape[1:]) * kappa**2
 
@@ -67,13 +73,17 @@ class RE:
     """tolerated root-mean-square error per data dimension, in data units"""
 
     def __post_init__(self) -> None:
-        _check_kappa(self, lambda kappa: kappa > 0, "positive (it is a root-mean-square error)")
+        _check_kappa(
+            self,
+            lambda kappa: 0 < kappa < math.inf,
+            "positive and finite (it is a root-mean-square error)",
+        )
 
     def __call__(self, x: Array, terms: Terms) -> Array:
         return reconstruction_error(x, terms.likelihood.mean(), kappa=self.kappa)
 
-    def scale(self, x: Array) -> float:
-        return float(math.prod(x.shape[1:]))
+    def scale(self, shape: Sequence[int]) -> float:
+        return float(math.prod(shape))
 
     def achieved(self, scaled: float) -> float:
         return math.sqrt(max(scaled + self.kappa**2, 0.0))
@@ -93,8 +103,8 @@ class NLL:
         num_dims = math.prod(x.shape[1:])
         return negative_log_likelihood(terms.distortion, kappa=self.kappa, num_dims=num_dims)
 
-    def scale(self, x: Array) -> float:
-        return float(math.prod(x.shape[1:]))
+    def scale(self, shape: Sequence[int]) -> float:
+        return float(math.prod(shape))
 
     def achieved(self, scaled: float) -> float:
         return scaled + self.kappa

@@ -164,6 +164,7 @@ def lagrangian(
             f"constraints {sorted(constraints)} and multipliers {sorted(multipliers)} must have the "
             "same names."
         )
+    chex.assert_rank(rate, 2)
     total = rate
     for name, constraint in constraints.items():
         chex.assert_equal_shape([rate, constraint])

@@ -14,6 +14,7 @@ arguments, for `freeze_until_feasible`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -26,7 +27,7 @@ from vaelab.types import Array, PyTree, Saddle
 class SaddleState(NamedTuple):
     """State of `saddle_point`."""
 
-    count: Array  # [], number of updates made
+    step: Array  # [], number of updates made
     average: PyTree  # moving average C̄ of each constraint, in the constraint's own units
     feasible_once: Array  # [] bool, the latch: all averages were ≤ 0 at some step
     primal: optax.OptState
@@ -38,7 +39,7 @@ def saddle_point(
     dual: optax.GradientTransformation,
     *,
     decay: float | Array = 0.99,
-    scales: PyTree = 1.0,
+    scales: float | Mapping[str, float | Array] = 1.0,
 ) -> optax.GradientTransformationExtraArgs:
     """Simultaneous descent on the parameters and ascent on the multipliers of a Lagrangian.
 
@@ -51,8 +52,8 @@ def saddle_point(
       primal: transforms the gradient of the parameters.
       dual: transforms the averaged constraints, `geco(...)`, `rewo(...)`, ...
       decay: α in [0, 1).
-      scales: the number of data dimensions each constraint sums over, one number or a tree like the
-        multipliers.
+      scales: the number of data dimensions each constraint sums over, one number or, where the
+        multipliers are a dict, a dict with their names.
 
     Returns:
       A transformation of `Saddle` trees with state `SaddleState`.
@@ -73,8 +74,13 @@ def saddle_point(
     dual = optax.with_extra_args_support(dual)
 
     def init(variables: Saddle) -> SaddleState:
+        if isinstance(scales, dict) and scales.keys() != variables.multipliers.keys():
+            raise ValueError(
+                f"scales {sorted(scales)} and multipliers {sorted(variables.multipliers)} must have "
+                "the same names."
+            )
         return SaddleState(
-            count=jnp.zeros([], jnp.int32),
+            step=jnp.zeros([], jnp.int32),
             average=jax.tree.map(jnp.zeros_like, variables.multipliers),
             feasible_once=jnp.array(False),
             primal=primal.init(variables.params),
@@ -82,7 +88,7 @@ def saddle_point(
         )
 
     def scaled(constraints: PyTree) -> PyTree:
-        if jax.tree.structure(scales).num_leaves == 1 and not isinstance(scales, dict):
+        if not isinstance(scales, dict):
             return jax.tree.map(lambda c: c / scales, constraints)
         return jax.tree.map(lambda c, scale: c / scale, constraints, scales)
 
@@ -91,7 +97,7 @@ def saddle_point(
     ) -> tuple[Saddle, SaddleState]:
         batch = gradients.multipliers
         average = jax.tree.map(
-            lambda old, new: jnp.where(state.count == 0, new, decay * old + (1 - decay) * new),
+            lambda old, new: jnp.where(state.step == 0, new, decay * old + (1 - decay) * new),
             state.average,
             batch,
         )
@@ -105,7 +111,7 @@ def saddle_point(
             scaled(average), state.dual, variables.multipliers, **extra_args
         )
         return Saddle(param_updates, multiplier_updates), SaddleState(
-            optax.safe_increment(state.count), average, feasible_once, primal_state, dual_state
+            optax.safe_increment(state.step), average, feasible_once, primal_state, dual_state
         )
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -124,7 +130,10 @@ def geco(
 
     The first error can be huge and stays in the average long after the batches meet the constraint,
     which is how λ explodes. So at default settings one step changes λ by at most `step_range`, and
-    λ rests (`anti_windup`) while the average and the batch disagree about the constraint's sign.
+    λ rests (`anti_windup`) while the average is stale: of the other sign than the batch, and larger.
+    (Noise makes the batch the larger of the two. To rest at every disagreement of signs would halve
+    the step under noise, and miss the constraint where the noise is skewed.) While the constraint
+    is truly violated, λ may still grow by a factor of 1.005 a step.
     `step_range=(0, inf), anti_windup=False` is the published rule.
 
     >>> tx = geco(1.0, step_range=(0, float("inf")), anti_windup=False)
@@ -139,7 +148,8 @@ def geco(
         def step(average, batch, multiplier):
             exponent = step_size * average
             if anti_windup:
-                exponent = jnp.where(jnp.sign(average) == jnp.sign(batch), exponent, 0.0)
+                stale = (average * batch < 0) & (jnp.abs(average) > jnp.abs(batch))
+                exponent = jnp.where(stale, 0.0, exponent)
             return _multiply(multiplier, exponent, step_range, multiplier_range)
 
         return jax.tree.map(step, average, constraint, multipliers), state
@@ -215,7 +225,7 @@ def projected(
 class NuPIState(NamedTuple):
     """State of `nu_pi`."""
 
-    count: Array  # []
+    step: Array  # [], number of updates made
     xi: PyTree  # exponential moving average ξ of the error
 
 
@@ -247,7 +257,7 @@ def nu_pi(
     def update(average, state, multipliers, *, constraint, **extra_args):
         del average, extra_args
         previous = jax.tree.map(
-            lambda xi, e: jnp.where(state.count == 0, e, xi), state.xi, constraint
+            lambda xi, e: jnp.where(state.step == 0, e, xi), state.xi, constraint
         )
         xi = jax.tree.map(lambda old, e: nu * old + (1 - nu) * e, previous, constraint)
 
@@ -256,7 +266,7 @@ def nu_pi(
             return jnp.clip(multiplier + step_size * direction, *multiplier_range) - multiplier
 
         updates = jax.tree.map(step, constraint, xi, previous, multipliers)
-        return updates, NuPIState(optax.safe_increment(state.count), xi)
+        return updates, NuPIState(optax.safe_increment(state.step), xi)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

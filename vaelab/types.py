@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -35,6 +35,18 @@ class Terms(NamedTuple):
     def log_weights(self) -> Array:
         """log p(x, z) − log q(z|x) = −(rate + distortion), [K, B]."""
         return -(self.total_rate + self.distortion)
+
+
+class Model(Protocol):
+    """What training and evaluation ask of a model: a Flax module whose call returns `Terms`."""
+
+    def init(self, key: PRNGKey, x: Array, sample_key: PRNGKey) -> Any:
+        """{"params": ...}; x [B, ...]."""
+        ...
+
+    def apply(self, variables: PyTree, *args: Any, **kwargs: Any) -> Any:
+        """(x, key, num_samples, weights) -> Terms; other methods by `method=`, see `models.VAE`."""
+        ...
 
 
 class Saddle(NamedTuple):

@@ -15,7 +15,9 @@ from vaelab.training.optimisers import Adam, Rewo
 experiment = Experiment(
     data=data.Digits(),
     model=VAE(
-        encoder=ConditionalGaussian(GatedMLP((128, 128), event_ndims=3), 2, log_variance_range=None),
+        encoder=ConditionalGaussian(
+            GatedMLP((128, 128), event_ndims=3), 2, log_variance_range=None
+        ),
         decoder=BernoulliDecoder(GatedMLP((128, 128)), shape=(8, 8, 1)),
         prior=HierarchicalPrior(latent_dim=2, num_samples=8, hidden=(64, 64)),
     ),

@@ -33,5 +33,6 @@ def batches(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     for index in progress(range(-(-len(x) // batch_size))):
-        rows = np.arange(index * batch_size, (index + 1) * batch_size)
-        yield index, jnp.asarray(x[np.minimum(rows, len(x) - 1)]), min(batch_size, len(x) - rows[0])
+        start = index * batch_size
+        rows = np.minimum(np.arange(start, start + batch_size), len(x) - 1)
+        yield index, jnp.asarray(x[rows]), min(batch_size, len(x) - start)

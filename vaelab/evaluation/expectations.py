@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vaelab.evaluation.batches import Progress, batches
-from vaelab.types import Array, PRNGKey, PyTree, Terms
+from vaelab.types import Array, Model, PRNGKey, PyTree, Terms
 
 
 class Estimate(NamedTuple):
@@ -41,7 +40,7 @@ def distortion(x: Array, terms: Terms) -> Array:
 
 
 def expectations(
-    model: nn.Module,
+    model: Model,
     params: PyTree,
     x: np.ndarray | Array,
     key: PRNGKey,

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vaelab.evaluation.batches import Progress, batches
-from vaelab.types import Array, PRNGKey, PyTree
+from vaelab.types import Array, Model, PRNGKey, PyTree
 
 
 def active_units(
-    model: nn.Module,
+    model: Model,
     params: PyTree,
     x: np.ndarray | Array,
     key: PRNGKey,

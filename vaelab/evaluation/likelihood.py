@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +12,7 @@ from jax.scipy.special import logsumexp
 
 from vaelab.evaluation.batches import Progress, batches
 from vaelab.evaluation.expectations import mean_and_error
-from vaelab.types import Array, PRNGKey, PyTree
+from vaelab.types import Array, Model, PRNGKey, PyTree
 
 
 class LogLikelihood(NamedTuple):
@@ -27,7 +26,7 @@ class LogLikelihood(NamedTuple):
 
 
 def log_likelihood(
-    model: nn.Module,
+    model: Model,
     params: PyTree,
     x: np.ndarray | Array,
     key: PRNGKey,

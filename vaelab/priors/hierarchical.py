@@ -38,11 +38,11 @@ class HierarchicalPrior(Prior):
     """importance samples J of ζ per z"""
     hidden: Sequence[int] = (300, 300)
     """widths of the default networks' gated layers"""
-    encoder: nn.Module = None  # type: ignore[assignment]  # filled in below
+    encoder: nn.Module = None  # filled in below
     """q_Φ(ζ|z), any conditional distribution; default: a gated network to a Gaussian"""
-    decoder: nn.Module = None  # type: ignore[assignment]
+    decoder: nn.Module = None
     """p_Θ(z|ζ), any conditional distribution; default: a gated network to a Gaussian"""
-    top: Prior = None  # type: ignore[assignment]
+    top: Prior = None  # type: ignore[assignment]  # filled in below
     """p(ζ); default: standard normal with latent_dim coordinates"""
 
     exact: ClassVar[bool] = False

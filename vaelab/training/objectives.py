@@ -66,7 +66,7 @@ class ELBO:
 
     def __call__(self, terms_fn, multipliers, x, key, step):
         del multipliers, x
-        beta = self.beta
+        beta: float | Array = self.beta
         if self.warmup_steps:
             beta = self.beta * jnp.minimum(step / self.warmup_steps, 1.0)
         terms = terms_fn(key, self.num_samples)

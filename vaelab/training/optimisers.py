@@ -64,6 +64,14 @@ class Rewo:
     freeze_prior: bool = True
     """hold the prior's parameters until all constraints were met once (the initial phase)"""
 
+    def __post_init__(self) -> None:
+        multiplier = self.initial_multiplier
+        if isinstance(multiplier, int | float) and not multiplier > 1:
+            raise ValueError(
+                f"initial_multiplier must be well above 1 under REWO, got {multiplier}: it is held "
+                "until the constraints are met, which a small one may never bring about."
+            )
+
     def build(self) -> optax.GradientTransformation:
         return saddle.rewo(self.step_size, steepness=self.steepness)
 

@@ -15,8 +15,8 @@ def make_mesh(*, sweep: int = 1, devices: Sequence[jax.Device] | None = None) ->
 
     One device is a mesh of one.
 
-    >>> make_mesh(devices=jax.devices()[:1]).shape
-    OrderedDict({'sweep': 1, 'data': 1})
+    >>> make_mesh(devices=jax.devices()[:1]).axis_names
+    ('sweep', 'data')
     """
     devices = jax.devices() if devices is None else devices
     if len(devices) % sweep:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from vaelab.training.objectives import Objective
-from vaelab.types import Array, PRNGKey, Saddle
+from vaelab.types import Array, Model, PRNGKey, Saddle
 
 
 class Best(NamedTuple):
@@ -33,7 +32,7 @@ class TrainState(NamedTuple):
 
 
 def create(
-    model: nn.Module,
+    model: Model,
     objective: Objective,
     tx: optax.GradientTransformation,
     x: Array,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -12,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vaelab.training.objectives import Objective
 from vaelab.training.state import TrainState
-from vaelab.types import Array, Preprocess, PRNGKey
+from vaelab.types import Array, Model, Preprocess, PRNGKey
 
 
 def train_step(
@@ -20,7 +19,7 @@ def train_step(
     x: Array,
     key: PRNGKey,
     *,
-    model: nn.Module,
+    model: Model,
     objective: Objective,
     tx: optax.GradientTransformation,
 ) -> tuple[TrainState, dict[str, Array]]:
@@ -50,7 +49,7 @@ def train_steps(
     *,
     num_steps: int,
     batch_size: int,
-    model: nn.Module,
+    model: Model,
     objective: Objective,
     tx: optax.GradientTransformation,
     preprocess: Preprocess,

@@ -1,0 +1,250 @@
+"""The contract of `vaelab.priors.base`, one table over all priors: a new prior is a new row."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+from oracles import critical_value, z_scores
+
+from vaelab.networks import MLP, ConditionalGaussian
+from vaelab.priors import HierarchicalPrior, Prior, StandardNormal
+
+PRIORS: dict[str, Callable[[int], Prior]] = {
+    "standard normal": StandardNormal,
+    "hierarchical": lambda dim: HierarchicalPrior(dim, num_samples=16, hidden=(4,)),
+    "hierarchical on hierarchical": lambda dim: HierarchicalPrior(
+        dim,
+        num_samples=16,
+        encoder=ConditionalGaussian(MLP(()), 1),
+        decoder=ConditionalGaussian(MLP((4,)), dim),
+        top=HierarchicalPrior(1, num_samples=2, hidden=(3,)),
+    ),
+}
+
+# Grid coordinates: midpoints of cells, turned by an angle so that both axes of the grid are oblique
+# projections of z. A wrong order or scale of any one coordinate shows in both.
+EDGES = np.linspace(-8.0, 8.0, 65)
+TURN = np.array([[0.8, -0.6], [0.6, 0.8]])
+
+
+class Case(NamedTuple):
+    prior: Prior
+    variables: dict
+
+    def log_prob(self, z, key=None, weights=None):
+        return self.prior.apply(self.variables, z, key, weights, method="log_prob")
+
+    def sample(self, key, num_samples):
+        return self.prior.apply(self.variables, key, num_samples, method="sample")
+
+
+@functools.cache
+def make(name: str, latent_dim: int) -> Case:
+    """A prior with random parameters, no bias zero and no density symmetric about the origin."""
+    prior = PRIORS[name](latent_dim)
+    init = functools.partial(prior.init, method="log_prob")
+    key = jax.random.key(0)
+    shapes = jax.eval_shape(init, key, jnp.zeros(latent_dim), key)
+    rng = np.random.default_rng(3)
+    draw = lambda leaf: jnp.asarray(0.4 * rng.normal(size=leaf.shape), leaf.dtype)  # noqa: E731
+    return Case(prior, jax.tree.map(draw, shapes))
+
+
+@functools.cache
+def evaluate(name: str):
+    """(z, key, weights) -> log_prob without and with weights, the first one's gradients. Jitted."""
+    case = make(name, 3)
+
+    @jax.jit
+    def values_and_gradients(z, key, weights):
+        def total(variables, z):
+            log_prob = Case(case.prior, variables).log_prob(z, key)
+            return jnp.sum(log_prob), log_prob
+
+        gradients, log_prob = jax.grad(total, argnums=(0, 1), has_aux=True)(case.variables, z)
+        return log_prob, case.log_prob(z, key, weights), gradients
+
+    return values_and_gradients
+
+
+@pytest.fixture(params=PRIORS)
+def name(request) -> str:
+    return request.param
+
+
+def grid() -> tuple[np.ndarray, float]:
+    """Points z [N, 2] of a turned grid, and the area of a cell."""
+    middle = (EDGES[1:] + EDGES[:-1]) / 2
+    turned = np.stack(np.meshgrid(middle, middle, indexing="ij"), axis=-1).reshape(-1, 2)
+    return turned @ TURN.T, (EDGES[1] - EDGES[0]) ** 2
+
+
+@functools.cache
+def densities(name: str) -> np.ndarray:
+    """Independent estimates of p(z) on the grid, [replicates, N]; one where p is exact."""
+    case, (z, _) = make(name, 2), grid()
+    keys = jax.random.split(jax.random.key(1), 1 if case.prior.exact else 300)
+    log_prob = jax.jit(lambda keys: jax.lax.map(lambda key: case.log_prob(z, key), keys))
+    return np.exp(np.asarray(log_prob(keys), np.float64))
+
+
+@functools.cache
+def samples(name: str) -> np.ndarray:
+    """Two draws of 10,000 with a key of their own each, [20_000, 2]."""
+    sample = jax.jit(lambda key: make(name, 2).sample(key, 10_000))
+    draws = [sample(key) for key in jax.random.split(jax.random.key(2))]
+    return np.asarray(np.concatenate(draws), np.float64)
+
+
+def moments(z: np.ndarray) -> np.ndarray:
+    """z_1, z_2, z_1², z_2², z_1 z_2, of which means and covariances are made. [N, 2] -> [N, 5]."""
+    return np.stack([z[:, 0], z[:, 1], z[:, 0] ** 2, z[:, 1] ** 2, z[:, 0] * z[:, 1]], axis=1)
+
+
+def test_density_integrates_to_one(name):
+    mass = np.sum(densities(name), axis=1) * grid()[1]
+    if make(name, 2).prior.exact:
+        np.testing.assert_allclose(mass, 1.0, atol=1e-3)
+    else:
+        assert abs(z_scores(mass, 1.0)) < critical_value(1)
+        assert np.std(mass) / np.sqrt(len(mass)) < 2e-3  # and the interval is a narrow one
+
+
+def test_samples_have_the_density_s_mean_and_covariance(name):
+    z, area = grid()
+    expected = densities(name) @ moments(z) * area  # [replicates, 5], unbiased
+    drawn = moments(samples(name))
+    variance = np.var(drawn, axis=0, ddof=1) / len(drawn)
+    if len(expected) > 1:
+        variance += np.var(expected, axis=0, ddof=1) / len(expected)
+    difference = np.mean(drawn, axis=0) - np.mean(expected, axis=0)
+    assert np.all(np.abs(difference) < critical_value(5) * np.sqrt(variance))
+
+
+def test_samples_have_the_density_s_projections(name):
+    mass = np.mean(densities(name), axis=0).reshape(len(EDGES) - 1, -1) * grid()[1]
+    for axis in (0, 1):
+        cumulative = np.concatenate([[0.0], np.cumsum(np.sum(mass, axis=1 - axis))])
+        cdf = scipy.interpolate.PchipInterpolator(EDGES, cumulative / cumulative[-1])
+        projected = samples(name) @ TURN[:, axis]
+        assert scipy.stats.kstest(np.clip(projected, -8, 8), cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("latent_dim", [1, 3])
+def test_shapes(name, latent_dim):
+    case, key = make(name, latent_dim), jax.random.key(0)
+    for batch in ((), (5,), (2, 5)):
+        z, weights = jnp.ones((*batch, latent_dim)), jnp.ones(batch)
+        assert jax.eval_shape(case.log_prob, z, key).shape == batch
+        assert jax.eval_shape(case.log_prob, z, key, weights).shape == batch
+    for num_samples in (1, 7):
+        drawn = jax.eval_shape(lambda key, n=num_samples: case.sample(key, n), key)
+        assert drawn.shape == (num_samples, latent_dim)
+
+
+def test_weights_change_no_value_and_the_key_is_used_as_the_prior_says(name):
+    case, log_prob = make(name, 3), evaluate(name)
+    key, ones = jax.random.key(1), jnp.ones((4, 5))
+    z = jnp.broadcast_to(jnp.linspace(-1.0, 0.5, 3), (4, 5, 3))
+    weights = jax.nn.softmax(jax.random.normal(jax.random.key(2), (4, 5)), axis=0)
+    first, weighted, _ = log_prob(z, key, weights)
+    np.testing.assert_allclose(weighted, first, rtol=2e-6)
+    other = log_prob(z, jax.random.key(2), ones)[0]
+    if case.prior.exact:
+        np.testing.assert_array_equal(first, other)
+        np.testing.assert_allclose(case.log_prob(z), first, rtol=1e-6)
+        np.testing.assert_allclose(case.log_prob(z[1, 2]), first[1, 2], rtol=1e-6)
+    else:
+        assert np.all(first != other)
+        assert len(np.unique(first)) == 20  # every z has an estimate of its own
+        np.testing.assert_array_equal(first, log_prob(z, key, ones)[0])
+
+
+def test_gradients_are_finite_far_away(name):
+    z = np.random.default_rng(0).normal(size=(4, 5, 3))
+    z = 50.0 * z / np.linalg.norm(z, axis=-1, keepdims=True)
+    z[0] = 0.0
+    log_prob, _, gradients = evaluate(name)(z, jax.random.key(0), jnp.ones((4, 5)))
+    for leaf in jax.tree.leaves((log_prob, gradients)):
+        assert np.all(np.isfinite(leaf))
+    assert np.all(np.any(np.asarray(gradients[1])[1:] != 0, axis=-1))
+
+
+def test_samples_differ_between_keys_and_within_a_draw(name):
+    # Among 20,000 float32 in a few units a handful of values come twice by chance.
+    assert len(np.unique(samples(name), axis=0)) > 19_990
+
+
+def test_another_number_of_inner_samples_is_the_same_density(name):
+    case = make(name, 2)
+    other = case.prior.with_num_samples(64)
+    if case.prior.exact:
+        assert other is case.prior
+        return
+    assert (other.num_samples, case.prior.num_samples) == (64, 16)
+    points = slice(1000, 3000, 100)
+    z, few = grid()[0][points], densities(name)[:, points]
+    log_prob = jax.vmap(lambda key: Case(other, case.variables).log_prob(z, key))
+    many = np.exp(np.asarray(jax.jit(log_prob)(jax.random.split(jax.random.key(3), 300)), float))
+    error = np.sqrt((np.var(few, axis=0) + np.var(many, axis=0)) / 300)
+    assert np.all(np.abs(np.mean(few - many, axis=0)) < critical_value(len(z)) * error)
+    assert np.sum(np.var(many, axis=0)) < 0.5 * np.sum(np.var(few, axis=0))
+
+
+@pytest.mark.parametrize("latent_dim", [1, 3])
+def test_closed_form_kl_equals_numerical_integration(name, latent_dim):
+    """Σ_d KL_d = E_q[log q(z) − log p(z)], by the Gauss-Hermite product rule in each coordinate."""
+    case = make(name, latent_dim)
+    mean = np.linspace(-1.5, 2.0, 2 * latent_dim).reshape(2, latent_dim)
+    std = np.linspace(0.1, 2.5, 2 * latent_dim).reshape(2, latent_dim)
+    posterior = distrax.Independent(distrax.Normal(jnp.asarray(mean), jnp.asarray(std)), 1)
+    kl = case.prior.kl(posterior)
+    if kl is None:
+        return
+    assert kl.shape == (2, latent_dim)
+    node, weight = np.polynomial.hermite_e.hermegauss(12)
+    nodes = np.stack(np.meshgrid(*[node] * latent_dim), axis=-1).reshape(-1, latent_dim)
+    product = np.stack(np.meshgrid(*[weight] * latent_dim), axis=-1).reshape(-1, latent_dim)
+    product = np.prod(product / np.sum(weight), axis=1)
+    z = mean + std * nodes[:, None]  # [nodes, 2, D]
+    log_q = scipy.stats.norm.logpdf(z, mean, std).sum(-1)
+    expected = product @ (log_q - np.asarray(case.log_prob(jnp.asarray(z)), np.float64))
+    np.testing.assert_allclose(np.sum(kl, axis=-1), expected, rtol=1e-4)
+
+
+def test_kl_is_none_where_the_posterior_has_no_closed_form(name):
+    prior = make(name, 2).prior
+    scale = distrax.Block(distrax.ScalarAffine(jnp.zeros(2), jnp.full(2, 0.5)), 1)
+    normal = distrax.Independent(distrax.Normal(jnp.zeros(2), jnp.ones(2)), 1)
+    assert prior.kl(distrax.Transformed(normal, scale)) is None
+    assert prior.kl(distrax.Independent(distrax.Logistic(jnp.zeros(2), jnp.ones(2)), 1)) is None
+
+
+@pytest.mark.parametrize("latent_dim", [1, 3])
+def test_standard_normal_equals_scipy(latent_dim):
+    z = np.random.default_rng(0).normal(size=(4, 5, latent_dim))
+    expected = scipy.stats.norm.logpdf(z).sum(-1)
+    log_prob = make("standard normal", latent_dim).log_prob(z)
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-6)
+
+
+def test_standard_normal_kl_per_coordinate_equals_quadrature():
+    mean, std = np.array([[-1.0, 0.0, 2.0]]), np.array([[0.1, 1.0, 1.7]])
+    posterior = distrax.Independent(distrax.Normal(jnp.asarray(mean), jnp.asarray(std)), 1)
+
+    def kl(m, s):
+        q, p = scipy.stats.norm(m, s), scipy.stats.norm(0, 1)
+        integrand = lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z))  # noqa: E731
+        return scipy.integrate.quad(integrand, m - 12 * s, m + 12 * s, epsabs=1e-10)[0]
+
+    expected = [[kl(m, s) for m, s in zip(mean[0], std[0], strict=True)]]
+    np.testing.assert_allclose(StandardNormal(3).kl(posterior), expected, rtol=1e-5, atol=1e-6)
