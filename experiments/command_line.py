@@ -6,8 +6,11 @@ import ast
 import dataclasses
 import difflib
 import importlib
+import logging
 import pkgutil
 import sys
+import threading
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -55,13 +58,36 @@ def parse(argv: Sequence[str], *, program: str) -> tuple[str, Arguments]:
 
 def override(name: str, overrides: Sequence[str], *, program: str = "") -> Arguments:
     """The experiment with fields replaced, for example ["--num-steps", "200"]."""
-    return tyro.cli(
-        tyro.conf.AvoidSubcommands[Arguments],
-        default=Arguments(load(name)),
-        args=overrides,
-        prog=program,
-        description=_docstring(name),
-    )
+    try:
+        return tyro.cli(
+            tyro.conf.AvoidSubcommands[Arguments],
+            default=Arguments(load(name)),
+            args=overrides,
+            prog=program,
+            description=_docstring(name),
+        )
+    except ValueError as error:  # of the outermost dataclass: tyro shows the inner ones itself
+        fail(str(error))
+
+
+def speak_plainly() -> None:
+    """From now on each warning is one sentence on standard error, and background threads are silent.
+
+    Orbax and TensorBoard write in threads, which print tracebacks by the dozen when a disk is full.
+    The main thread learns of the failure where it waits for them, and says it once.
+    """
+    warnings.simplefilter("always", UserWarning)
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+    def show(*error) -> None:
+        if threading.current_thread() is threading.main_thread():
+            sys.__excepthook__(*error)
+
+    sys.excepthook = show
+    threading.excepthook = lambda _: None
+    sys.unraisablehook = lambda _: None  # the same threads, and what they left for the exit
 
 
 def fail(sentence: str) -> NoReturn:

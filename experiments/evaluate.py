@@ -24,24 +24,29 @@ class Arguments:
     num_samples: int = 5000
     """importance samples per test image"""
     data_dir: str | None = None
-    """folder of the data files; default $VAELAB_DATA, else ~/.cache/vaelab"""
+    """folder of the data files; default the training's"""
 
 
 def main(arguments: Arguments) -> None:
     if arguments.num_samples < 1:
         command_line.fail(f"num_samples must be at least 1, got {arguments.num_samples}.")
+    command_line.speak_plainly()
     try:
         evaluate(arguments, epath.Path(arguments.workdir))
     except (ValueError, OSError) as error:
         command_line.fail(str(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing was written.")
+        raise SystemExit(130) from None
 
 
 def evaluate(arguments: Arguments, folder: epath.Path) -> None:
     config = workdir.read_config(folder)
     name = config["experiment"]
-    experiment = command_line.override(name, config["overrides"]).experiment
+    trained = command_line.override(name, config["overrides"])
+    experiment = trained.experiment
     workdir.check(folder, name, json.loads(json.dumps(to_dict(experiment))))
-    run = Run.load(experiment, arguments.data_dir)
+    run = Run.load(experiment, arguments.data_dir or trained.data_dir)
     checkpoints = Checkpoints(folder / "checkpoints")
     state = checkpoints.restore(run.initial_state())
     if state is None:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from jax.sharding import Mesh
 
 from experiments import display
 from experiments.experiment import Experiment
@@ -84,15 +85,21 @@ class Run:
         )
         return estimates["elbo"].mean
 
-    def train(self, state: TrainState, workdir: epath.Path, checkpoints: Checkpoints) -> TrainState:
-        """Trains to the end of the schedule, leaving metrics and checkpoints in the workdir."""
-        experiment = self.experiment
+    def mesh(self) -> Mesh:
+        """All devices; raises one sentence where they cannot share a batch evenly."""
         mesh = make_mesh()
-        if experiment.batch_size % mesh.shape["data"]:
+        if self.experiment.batch_size % mesh.shape["data"]:
             raise ValueError(
-                f"batch_size = {experiment.batch_size} must be a multiple of the number of "
+                f"batch_size = {self.experiment.batch_size} must be a multiple of the number of "
                 f"devices, {mesh.shape['data']}."
             )
+        return mesh
+
+    def train(
+        self, state: TrainState, workdir: epath.Path, checkpoints: Checkpoints, mesh: Mesh
+    ) -> TrainState:
+        """Trains to the end of the schedule, leaving metrics and checkpoints in the workdir."""
+        experiment = self.experiment
         run_steps = compile_train_steps(
             batch_size=experiment.batch_size,
             model=experiment.model,

@@ -5,9 +5,9 @@ The same command goes on from the newest checkpoint where there is one.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 
 from etils import epath
@@ -21,8 +21,7 @@ from vaelab.training.loop import NonFiniteLossError
 def main(argv: Sequence[str]) -> None:
     name, arguments = command_line.parse(argv, program="python -m experiments.train")
     folder = epath.Path(arguments.workdir or f"runs/{name}")
-    warnings.simplefilter("always", UserWarning)
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    command_line.speak_plainly()
     try:
         train(name, arguments, argv[1:], folder)
     except NonFiniteLossError as error:
@@ -30,12 +29,14 @@ def main(argv: Sequence[str]) -> None:
             f"{error} The checkpoints in {folder / 'checkpoints'} are kept; lower "
             "optimiser.learning_rate and use another --workdir."
         )
-    except (ValueError, FileNotFoundError) as error:
+    except ValueError as error:
         command_line.fail(str(error))
     except OSError as error:
+        if error.strerror is None:  # a sentence of our own, on a data file
+            command_line.fail(str(error))
         command_line.fail(
-            f"workdir {folder} cannot be written ({error.strerror or error}); free space or choose "
-            "another --workdir, and run the same command again."
+            f"workdir {folder} cannot be written ({error.strerror}); free space or choose another "
+            "--workdir, and run the same command again."
         )
     except KeyboardInterrupt:
         print(f"\ninterrupted; the same command goes on from {folder / 'checkpoints'}.")
@@ -46,10 +47,17 @@ def train(
     name: str, arguments: command_line.Arguments, overrides: Sequence[str], folder: epath.Path
 ) -> None:
     """Trains, evaluates and draws a run, from wherever it was."""
+    # The workdir is claimed last: a configuration that cannot run leaves nothing behind.
     run = Run.load(arguments.experiment, arguments.data_dir)
-    workdir.claim(folder, name, overrides, arguments.experiment)
-    checkpoints = Checkpoints(folder / "checkpoints")
+    mesh = run.mesh()
     state = run.initial_state()
+    workdir.claim(folder, name, overrides, arguments.experiment)
+    report_path = folder / "report.json"
+    if report_path.exists():
+        print(f"{folder} holds this run, finished; delete {report_path.name} to evaluate it again")
+        display.print_report(json.loads(report_path.read_text()))
+        return
+    checkpoints = Checkpoints(folder / "checkpoints")
     restored = checkpoints.restore(state)
     if restored is not None:
         state = restored
@@ -57,12 +65,12 @@ def train(
     else:
         print(f"training {name} in {folder}")
     start = time.monotonic()
-    state = run.train(state, folder, checkpoints)
+    state = run.train(state, folder, checkpoints, mesh)
     print(f"trained to step {int(state.step)} in {time.monotonic() - start:.0f} s")
     report = {"experiment": name} | run.evaluate(state, arguments.experiment.num_samples)
-    workdir.write_json(folder / "report.json", report)
     figures.save(run, state, folder)
     checkpoints.close()
+    workdir.write_json(report_path, report)  # last: it says that the run is finished
     display.print_report(report)
     print(f"everything is in {folder}")
 

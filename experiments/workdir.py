@@ -61,7 +61,12 @@ def read_config(workdir: epath.Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"workdir {workdir} holds no run: there is no {path.name} in it; train one there first."
         )
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"{path} is damaged ({error}); choose another --workdir, or repair the file."
+        ) from error
 
 
 def write_json(path: epath.Path, value: Any) -> None:

@@ -8,8 +8,8 @@ multipliers' half, averaged over steps and divided by each constraint's scale, t
 
 Duals are ordinary optax transformations of the multipliers. They receive as updates the averaged
 constraint / scale, and as extra arguments `constraint`, this batch's constraint / scale, and
-`feasible_once`, whether all constraints were ever met on average. Primals receive the same extra
-arguments, for `freeze_until_feasible`.
+`feasible_once`, whether all constraints were ever met on average. Primals receive these two and
+`multipliers`, for `freeze_until_feasible` and `rescale_by_multipliers`.
 """
 
 from __future__ import annotations
@@ -105,7 +105,11 @@ def saddle_point(
         feasible_once = state.feasible_once | jnp.all(jnp.array(met, bool))
         extra_args = dict(extra_args, constraint=scaled(batch), feasible_once=feasible_once)
         param_updates, primal_state = primal.update(
-            gradients.params, state.primal, variables.params, **extra_args
+            gradients.params,
+            state.primal,
+            variables.params,
+            multipliers=variables.multipliers,
+            **extra_args,
         )
         multiplier_updates, dual_state = dual.update(
             scaled(average), state.dual, variables.multipliers, **extra_args
@@ -269,6 +273,29 @@ def nu_pi(
         return updates, NuPIState(optax.safe_increment(state.step), xi)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def rescale_by_multipliers() -> optax.GradientTransformationExtraArgs:
+    """Divides gradients by max(1, λ), the largest λ of several: β in front of the rate again.
+
+    The Lagrangian multiplies the model's gradients by λ. Adam's second moment remembers a λ of 1000
+    for thousands of steps after λ has come down, and makes tiny steps meanwhile; norm clipping and
+    plain descent would see λ at once. Chain it before the model's optimiser, inside the primal of
+    `saddle_point`. (A prior's gradient comes from the rate alone and has no λ in it.) The loss, and
+    with it the multipliers' gradient, stays as it is.
+
+    >>> tx = rescale_by_multipliers()
+    >>> multipliers = {"nll": jnp.array(4.0)}
+    >>> tx.update(jnp.array(2.0), tx.init(None), multipliers=multipliers)[0]
+    Array(0.5, dtype=float32...)
+    """
+
+    def update(gradients, state, params=None, *, multipliers, **extra_args):
+        del params, extra_args
+        largest = jnp.max(jnp.array([1.0, *jax.tree.leaves(multipliers)]))
+        return jax.tree.map(lambda gradient: gradient / largest, gradients), state
+
+    return optax.GradientTransformationExtraArgs(lambda _: optax.EmptyState(), update)
 
 
 def freeze_until_feasible(

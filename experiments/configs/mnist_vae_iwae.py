@@ -1,4 +1,4 @@
-"""MNIST, standard normal prior, importance-weighted bound with 50 samples: IWAE.
+"""MNIST, standard normal prior, importance-weighted bound with 10 samples: IWAE.
 
 Source: Burda et al., 2016, Importance weighted autoencoders.
 """
@@ -8,4 +8,4 @@ import dataclasses
 from experiments.configs.mnist_vae_elbo import experiment as base
 from vaelab.training.objectives import ImportanceWeighted
 
-experiment = dataclasses.replace(base, objective=ImportanceWeighted(num_samples=50))
+experiment = dataclasses.replace(base, objective=ImportanceWeighted(num_samples=10))

@@ -48,7 +48,7 @@ def log_likelihood(
     log_probs, sizes = [], []
     for index, batch, size in batches(x, batch_size, progress):
         batch_key = jax.random.fold_in(key, index)
-        log_prob, ess = _batch(model, num_samples, chunk_size, params, batch, batch_key)
+        log_prob, ess = batch_estimate(model, num_samples, chunk_size, params, batch, batch_key)
         log_probs.append(np.asarray(log_prob, np.float64)[:size])
         sizes.append(np.asarray(ess, np.float64)[:size])
     log_prob = np.concatenate(log_probs)
@@ -58,7 +58,7 @@ def log_likelihood(
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _batch(model, num_samples, chunk_size, params, x, key) -> tuple[Array, Array]:
+def batch_estimate(model, num_samples, chunk_size, params, x, key) -> tuple[Array, Array]:
     variables = {"params": params}
     encoding = model.apply(variables, x, method="encode")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import flax.linen as nn
 
+from vaelab.networks.dense import Dense
 from vaelab.types import Array
 
 
@@ -19,7 +20,7 @@ class MLP(nn.Module):
     (64, 300)
     """
 
-    hidden: Sequence[int] = (300, 300)
+    hidden: tuple[int, ...] = (300, 300)
     """width of each layer"""
     event_ndims: int = 1
     """trailing axes of the input that are flattened into one, 3 for images"""
@@ -30,7 +31,7 @@ class MLP(nn.Module):
     def __call__(self, x: Array) -> Array:
         x = _flatten(x, self.event_ndims)
         for width in self.hidden:
-            x = self.activation(nn.Dense(width)(x))
+            x = self.activation(Dense(width)(x))
         return x
 
 
@@ -41,7 +42,7 @@ class GatedMLP(nn.Module):
     Tomczak & Welling, 2018, appendix; Dauphin et al., 2017, eq. 1.
     """
 
-    hidden: Sequence[int] = (300, 300)
+    hidden: tuple[int, ...] = (300, 300)
     """width of each layer"""
     event_ndims: int = 1
     """trailing axes of the input that are flattened into one, 3 for images"""
@@ -50,7 +51,7 @@ class GatedMLP(nn.Module):
     def __call__(self, x: Array) -> Array:
         x = _flatten(x, self.event_ndims)
         for width in self.hidden:
-            x = nn.glu(nn.Dense(2 * width)(x))  # both branches as one matrix product
+            x = nn.glu(Dense(2 * width)(x))  # both branches as one matrix product
         return x
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import flax.linen as nn
@@ -36,7 +35,7 @@ class HierarchicalPrior(Prior):
 
     num_samples: int = 8
     """importance samples J of ζ per z"""
-    hidden: Sequence[int] = (300, 300)
+    hidden: tuple[int, ...] = (300, 300)
     """widths of the default networks' gated layers"""
     encoder: nn.Module = None  # filled in below
     """q_Φ(ζ|z), any conditional distribution; default: a gated network to a Gaussian"""
@@ -78,11 +77,11 @@ class HierarchicalPrior(Prior):
         else:
             # Two copies of q_Φ with the same values: one carries the whole gradient to z and none to
             # Φ, the other the gradient to Φ, only through ζ. A first pass finds the inner weights ṽ.
+            to_encoder = sample(self.encoder(jax.lax.stop_gradient(z)))
             frozen = self.encoder.clone(parent=None)
             posterior = frozen.apply(jax.lax.stop_gradient(self.encoder.variables), z)
             zeta = sample(posterior)
             inner = normalised_weights(log_weights(zeta, posterior, None))
-            to_encoder = sample(self.encoder(jax.lax.stop_gradient(z)))
             to_encoder = scale_gradient(to_encoder, weights * inner)
             zeta = zeta + (to_encoder - jax.lax.stop_gradient(to_encoder))
             log_v = log_weights(zeta, posterior, weights * inner)

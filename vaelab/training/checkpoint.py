@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import warnings
 
 import jax
@@ -25,11 +28,13 @@ class Checkpoints:
 
     def save(self, state: TrainState) -> None:
         """Writes the state in the background; a failure is raised here or at the next call."""
-        self._manager.save(int(state.step), args=ocp.args.StandardSave(state))
+        with _disk_errors():
+            self._manager.save(int(state.step), args=ocp.args.StandardSave(state))
 
     def wait(self) -> None:
         """Returns when everything saved is on disk."""
-        self._manager.wait_until_finished()
+        with _disk_errors():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         self._manager.close()
@@ -49,9 +54,7 @@ class Checkpoints:
             try:
                 return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
             except Exception as error:  # orbax and tensorstore raise many kinds
-                aside = self.directory / "unreadable" / str(step)
-                aside.parent.mkdir(exist_ok=True)
-                (self.directory / str(step)).rename(aside)
+                aside = self._set_aside(step)
                 self._manager.reload()
                 warnings.warn(
                     f"checkpoint {step} cannot be read ({type(error).__name__}); it was moved to "
@@ -59,3 +62,24 @@ class Checkpoints:
                     stacklevel=2,
                 )
         return None
+
+    def _set_aside(self, step: int) -> epath.Path:
+        folder = self.directory / "unreadable"
+        folder.mkdir(exist_ok=True)
+        aside, copies = folder / str(step), 1
+        while aside.exists():
+            copies += 1
+            aside = folder / f"{step}-{copies}"
+        (self.directory / str(step)).rename(aside)
+        return aside
+
+
+@contextlib.contextmanager
+def _disk_errors():
+    """A full disk as the OSError it is; tensorstore raises it as a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error

@@ -19,7 +19,9 @@ class MetricsLog:
     def __init__(self, directory: epath.PathLike, *, resume_step: int = 0):
         self._path = epath.Path(directory) / "metrics.jsonl"
         rows = [row for row in read_metrics(directory) if row["step"] <= resume_step]
-        self._path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        partial = self._path.with_name(self._path.name + ".partial")
+        partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        partial.replace(self._path)  # a run killed here keeps the old rows
         self._events = SummaryWriter(
             str(epath.Path(directory) / "tensorboard"), purge_step=resume_step + 1
         )

@@ -96,17 +96,20 @@ def saddle_point(
 ) -> optax.GradientTransformationExtraArgs:
     """The whole transformation of an experiment: primal with the prior as its own group, and dual.
 
+    The model's gradients are divided by max(1, λ), of which Adam's second moment would keep a long
+    memory; the prior's have no λ in them.
     `prior_period` > 1 updates the prior once in so many steps, seed 000's outer loop. Parameter
     trees are Flax's, with the prior under the key "prior".
     """
     primal = optimiser.build()
-    if dual.freeze_prior or prior_period > 1:
-        prior = optimiser.build()
-        if prior_period > 1:
-            prior = saddle.update_every(prior, prior_period)
-        if dual.freeze_prior:
-            prior = saddle.freeze_until_feasible(prior)
-        primal = optax.partition({"model": primal, "prior": prior}, _group)
+    if not isinstance(dual, Unconstrained):
+        primal = optax.chain(saddle.rescale_by_multipliers(), primal)
+    prior = optimiser.build()
+    if prior_period > 1:
+        prior = saddle.update_every(prior, prior_period)
+    if dual.freeze_prior:
+        prior = saddle.freeze_until_feasible(prior)
+    primal = optax.partition({"model": primal, "prior": prior}, _group)
     return saddle.saddle_point(primal, dual.build(), decay=dual.decay, scales=scales)
 
 

@@ -1,0 +1,272 @@
+"""Speed and memory: `python -m experiments.benchmark [--peer-python P --peer-script S]`.
+
+Prints a table and writes benchmark.json. Everything that is compared is measured in turn, round by
+round, and compared within each round, so that a machine whose speed drifts does no harm. Figures
+are of the machine they are measured on; run it while nothing else runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from vaelab import data, evaluation
+from vaelab.constraints import NLL
+from vaelab.evaluation import likelihood
+from vaelab.models import VAE
+from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
+from vaelab.priors import HierarchicalPrior, Prior, StandardNormal
+from vaelab.training.objectives import ELBO, Lagrangian, Objective
+from vaelab.training.optimisers import Adam, Dual, Rewo, Unconstrained, saddle_point
+from vaelab.training.sharding import make_mesh
+from vaelab.training.state import create
+from vaelab.training.step import compile_train_steps
+
+SHAPE, HIDDEN, LATENT_DIM, BATCH_SIZE = (28, 28, 1), (300, 300), 40, 100
+NUM_SAMPLES = 5000  # of the log-likelihood
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Measures training steps and log-likelihoods, beside other libraries' where they are given."""
+
+    peer_python: str | None = None
+    """interpreter of an environment with PyTorch and Pythae 0.1.2"""
+    peer_script: str | None = None
+    """pythae_bench.py, which measures Pythae"""
+    rounds: int = 5
+    """how often everything is measured in turn"""
+    steps: int = 400
+    """training steps in a timed block"""
+    num_test: int = 100
+    """test points of the log-likelihood"""
+    output: str = "benchmark.json"
+    """file for the figures"""
+
+
+Rate = Callable[[], float]  # measures once, units per second
+
+
+def main(arguments: Arguments) -> None:
+    rates: dict[str, Rate] = {
+        "VAE": training(StandardNormal(LATENT_DIM), ELBO(), Unconstrained(), arguments.steps),
+        "matrix products": matrix_products(arguments.steps),
+        "VHP": training(HierarchicalPrior(LATENT_DIM), ELBO(), Unconstrained(), arguments.steps),
+        "VHP + REWO": training(
+            HierarchicalPrior(LATENT_DIM),
+            Lagrangian({"nll": NLL(0.085)}),
+            Rewo(),
+            arguments.steps,
+        ),
+        "log p(x)": log_likelihood(arguments.num_test),
+    }
+    if arguments.peer_python and arguments.peer_script:
+        rates |= peers(arguments.peer_python, arguments.peer_script)
+    else:
+        print("Pythae and PyTorch are left out: give --peer-python and --peer-script.")
+    measured: dict[str, list[float]] = {name: [] for name in rates}
+    for number in range(arguments.rounds):
+        for name, rate in rates.items():
+            measured[name].append(rate())
+            print(f"round {number + 1}: {name} {measured[name][-1]:.1f}/s", file=sys.stderr)
+    rows = [row(name, values) for name, values in measured.items()]
+    rows += comparisons({name: np.array(values) for name, values in measured.items()})
+    rows += memory()
+    show(rows)
+    Path(arguments.output).write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+
+
+def model_of(prior: Prior) -> VAE:
+    return VAE(
+        encoder=ConditionalGaussian(MLP(HIDDEN, event_ndims=3), dim=LATENT_DIM),
+        decoder=BernoulliDecoder(MLP(HIDDEN), shape=SHAPE),
+        prior=prior,
+    )
+
+
+def images(num: int) -> jax.Array:
+    """Grey images of about MNIST's mean, so that the time does not depend on any file."""
+    return 0.26 * jax.random.uniform(jax.random.key(0), (num, *SHAPE))
+
+
+def training(prior: Prior, objective: Objective, dual: Dual, steps: int) -> Rate:
+    """Steps per second, dynamic binarisation included, warm."""
+    tx = saddle_point(Adam(1e-3), dual, scales=float(np.prod(SHAPE)))
+    model, x = model_of(prior), images(10_000)
+    state = create(model, objective, tx, x, jax.random.key(0), initial_multiplier=1.0)
+    run = compile_train_steps(
+        batch_size=BATCH_SIZE, model=model, objective=objective, tx=tx,
+        preprocess=data.bernoulli, mesh=make_mesh(),
+    )  # fmt: skip
+    state, _ = jax.block_until_ready(run(state, x, num_steps=steps))
+
+    def rate() -> float:
+        nonlocal state
+        start = time.perf_counter()
+        state, _ = jax.block_until_ready(run(state, x, num_steps=steps))
+        return steps / (time.perf_counter() - start)
+
+    return rate
+
+
+def matrix_products(steps: int) -> Rate:
+    """The products of one step of the plain VAE, forward and backward, and nothing else."""
+    dims = [
+        (784, 300),
+        (300, 300),
+        (300, 2 * LATENT_DIM),
+        (LATENT_DIM, 300),
+        (300, 300),
+        (300, 784),
+    ]
+    keys = jax.random.split(jax.random.key(0), len(dims))
+    weights = [jax.random.normal(k, d) for k, d in zip(keys, dims, strict=True)]
+    inputs = [jax.random.normal(k, (BATCH_SIZE, d[0])) for k, d in zip(keys, dims, strict=True)]
+    outputs = [jax.random.normal(k, (BATCH_SIZE, d[1])) for k, d in zip(keys, dims, strict=True)]
+
+    def step(scale, _):
+        # Each product depends on the last step, so that none is hoisted out of the loop.
+        products = [(x * scale) @ w for x, w in zip(inputs, weights, strict=True)]
+        products += [(x * scale).T @ g for x, g in zip(inputs, outputs, strict=True)]
+        products += [(g * scale) @ w.T for g, w in zip(outputs[1:], weights[1:], strict=True)]
+        products = jax.lax.optimization_barrier(products)
+        return 1 + 1e-9 * sum(p[0, 0] for p in products), None
+
+    run = jax.jit(lambda scale: jax.lax.scan(step, scale, None, length=steps)[0])
+    run(jnp.float32(1)).block_until_ready()
+
+    def rate() -> float:
+        start = time.perf_counter()
+        run(jnp.float32(1)).block_until_ready()
+        return steps / (time.perf_counter() - start)
+
+    return rate
+
+
+def log_likelihood(num_test: int) -> Rate:
+    """Test points per second at K = 5000, warm."""
+    model = model_of(StandardNormal(LATENT_DIM))
+    x = jnp.round(images(num_test) * 2)
+    params = model.init(jax.random.key(0), x[:1], jax.random.key(1))["params"]
+
+    def estimate():
+        return evaluation.log_likelihood(
+            model, params, x, jax.random.key(2), num_samples=NUM_SAMPLES
+        )
+
+    estimate()
+
+    def rate() -> float:
+        start = time.perf_counter()
+        estimate()
+        return num_test / (time.perf_counter() - start)
+
+    return rate
+
+
+def peers(python: str, script: str) -> dict[str, Rate]:
+    """Pythae by its own benchmark, and eager PyTorch by ours, in another interpreter."""
+
+    def run(*command: str) -> dict[str, Any]:
+        output = subprocess.run([python, *command], capture_output=True, text=True, check=False)
+        if output.returncode:
+            raise SystemExit(f"error: {python} {command[0]} failed: {output.stderr.strip()[-300:]}")
+        return json.loads(output.stdout.strip().splitlines()[-1])
+
+    def pythae(mode: str) -> Rate:
+        options = ("--models", "VAE", "--mode", mode, "--repeats", "3", "--nll_points", "20")
+        return lambda: run(script, *options)["median"]
+
+    eager = str(Path(__file__).with_name("benchmark_torch.py"))
+    return {
+        "Pythae VAE, bare loop": pythae("loop"),
+        "Pythae VAE, get_nll": pythae("nll"),
+        "PyTorch VAE, eager": lambda: run(eager)["median"],
+    }
+
+
+def row(name: str, values: list[float]) -> dict[str, Any]:
+    unit = "points/s" if "log p" in name or "nll" in name else "steps/s"
+    return {
+        "name": name, "unit": unit, "median": float(np.median(values)),
+        "low": min(values), "high": max(values), "values": values,
+    }  # fmt: skip
+
+
+def comparisons(rates: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Ratios within a round, with the goal each is held against."""
+    wanted = [
+        ("VAE / Pythae's bare loop", "VAE", "Pythae VAE, bare loop", "at least 2.0"),
+        ("VAE / eager PyTorch", "VAE", "PyTorch VAE, eager", "at least 3.0"),
+        ("matrix products' share of a VAE step", "VAE", "matrix products", ""),
+        ("time of VHP + REWO / VHP", "VHP", "VHP + REWO", "interval reaches below 1.05"),
+        ("log p(x) / Pythae's get_nll", "log p(x)", "Pythae VAE, get_nll", "at least 6.0"),
+    ]
+    rows = []
+    for name, ours, theirs, goal in wanted:
+        if theirs not in rates:
+            continue
+        ratios = rates[ours] / rates[theirs]
+        mean, error = float(np.mean(ratios)), float(stats.sem(ratios)) if len(ratios) > 1 else 0.0
+        half = float(stats.t.ppf(0.975, max(len(ratios) - 1, 1))) * error
+        rows.append({
+            "name": name, "unit": "ratio", "median": float(np.median(ratios)),
+            "low": mean - half, "high": mean + half, "goal": goal,
+        })  # fmt: skip
+    return rows
+
+
+def memory() -> list[dict[str, Any]]:
+    """Scratch memory of the log-likelihood's program, which no number of samples changes."""
+    model = model_of(StandardNormal(LATENT_DIM))
+    x = images(50)
+    params = model.init(jax.random.key(0), x[:1], jax.random.key(1))["params"]
+    rows = []
+    for num_samples in (1000, 100_000):
+        program = likelihood.batch_estimate.lower(
+            model, num_samples, 100, params, x, jax.random.key(0)
+        ).compile()
+        size = program.memory_analysis().temp_size_in_bytes / 2**20
+        name = f"scratch memory of log p(x), K = {num_samples}"
+        rows.append({"name": name, "unit": "MiB", "median": size, "low": size, "high": size})
+    return rows
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "device": jax.devices()[0].device_kind, "cpus": os.cpu_count(), "jax": jax.__version__,
+        "python": platform.python_version(), "load": [round(v, 2) for v in os.getloadavg()],
+    }  # fmt: skip
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    table = Table(title=f"MLP 784-300-300-40, batch {BATCH_SIZE}, {machine()}")
+    for column in ("", "median", "low", "high", "unit", "goal"):
+        table.add_column(column, justify="right" if column in ("median", "low", "high") else "left")
+    for r in rows:
+        numbers = [f"{r[key]:.2f}" for key in ("median", "low", "high")]
+        table.add_row(r["name"], *numbers, r["unit"], r.get("goal", ""))
+    Console(width=120).print(table)
+    print(
+        "Rates: least and most over the rounds. Ratios: 95 % interval of the mean over the rounds."
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments, prog="python -m experiments.benchmark"))

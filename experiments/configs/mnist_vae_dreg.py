@@ -1,0 +1,11 @@
+"""MNIST, standard normal prior, importance-weighted bound with the DReG gradient, 10 samples.
+
+Source: Tucker et al., 2019, Doubly reparameterized gradient estimators.
+"""
+
+import dataclasses
+
+from experiments.configs.mnist_vae_elbo import experiment as base
+from vaelab.training.objectives import DoublyReparameterised
+
+experiment = dataclasses.replace(base, objective=DoublyReparameterised(num_samples=10))
