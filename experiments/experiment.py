@@ -61,17 +61,25 @@ class Experiment:
     """importance samples per test image in the report's log-likelihood"""
     num_test: int | None = None
     """test images the log-likelihood is estimated on, the first ones; None takes all"""
+    posterior_samples: int = 4
+    """posterior samples per test image in the report's ELBO"""
     prior_samples: int = 64
     """inner samples of a sampled prior in the report's ELBO"""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "prior_period", "num_samples", "prior_samples"):
+        for name in (
+            "batch_size",
+            "prior_period",
+            "num_samples",
+            "posterior_samples",
+            "prior_samples",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("num_test", "patience"):
+        for name, least in (("num_test", 2), ("patience", 1)):  # one image has no standard error
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1 or None, got {value}.")
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least} or None, got {value}.")
         constrained = bool(self.objective.constraints)
         if constrained and isinstance(self.dual, Unconstrained):
             raise ValueError("dual must be Geco or Rewo where the objective has constraints.")

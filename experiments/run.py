@@ -150,7 +150,7 @@ class Run:
             x,
             self.key("bounds"),
             {"elbo": elbo, "rate": rate, "distortion": distortion} | dict(constraints),
-            num_samples=16,
+            num_samples=experiment.posterior_samples,
             progress=display.track("ELBO"),
         )
         likelihood = evaluation.log_likelihood(

@@ -18,11 +18,27 @@ KEY = jax.random.key(0)
 draw = jax.jit(bernoulli)
 
 
+def threefry(key, x0, x1):
+    """Threefry-2x32 with 20 rounds. Salmon et al., 2011, Parallel random numbers: as easy as 1, 2, 3."""
+    keys = [key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA)]
+    x0, x1 = x0 + keys[0], x1 + keys[1]
+    for block, rotations in enumerate(([13, 15, 26, 6], [17, 29, 16, 24]) * 2 + ([13, 15, 26, 6],)):
+        for r in rotations:
+            x0 = x0 + x1
+            x1 = x0 ^ ((x1 << np.uint32(r)) | (x1 >> np.uint32(32 - r)))
+        x0 = x0 + keys[(block + 1) % 3]
+        x1 = x1 + keys[(block + 2) % 3] + np.uint32(block + 1)
+    return x0, x1
+
+
 @pytest.mark.parametrize("shape", [(5, 4), (5, 3, 3, 1), (3, 1)])
 def test_each_pixel_compares_sixteen_bits_of_its_own(shape):
     probs = np.random.default_rng(1).random(shape, np.float32)
     num_dims = int(np.prod(shape[1:]))
-    words = np.asarray(jax.random.bits(KEY, (shape[0], (num_dims + 1) // 2), jnp.uint32))
+    num_blocks = -(-num_dims // 4)
+    counts = np.arange(2 * shape[0] * num_blocks, dtype=np.uint32)
+    words = threefry(np.asarray(jax.random.bits(KEY, (2,), jnp.uint32)), *np.split(counts, 2))
+    words = np.stack(words, axis=-1).reshape(shape[0], 2 * num_blocks)
     sixteen_bits = words.astype("<u4").view("<u2")[:, :num_dims].reshape(shape)
     expected = sixteen_bits < np.round(probs.astype(np.float64) * 65536)
     np.testing.assert_array_equal(draw(KEY, jnp.asarray(probs)), expected)
@@ -47,7 +63,7 @@ def test_frequencies_are_the_probabilities():
 
 def test_neighbouring_pixels_and_images_are_independent():
     draws = np.asarray(draw(KEY, jnp.full((50_000, 8), 0.5)), np.float64) * 2 - 1
-    pixels = draws.T @ draws / len(draws)  # the two halves of one word are among these pairs
+    pixels = draws.T @ draws / len(draws)  # the four lanes of one block are among these pairs
     images = draws[:-1].T @ draws[1:] / (len(draws) - 1)
     z = np.sqrt(len(draws)) * np.concatenate([pixels[np.triu_indices(8, 1)], images.ravel()])
     assert np.abs(z).max() < scipy.stats.norm.isf(1e-3 / (2 * z.size))

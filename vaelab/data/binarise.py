@@ -7,6 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.random import threefry_2x32
 
 from vaelab.types import Array, PRNGKey, Split, Splits
 
@@ -16,17 +17,21 @@ SEED = 777  # of the VampPrior line's code (Tomczak & Welling, 2018), so that nu
 def bernoulli(key: PRNGKey, probs: Array) -> Array:
     """Independent Bernoulli draws, 1 with probability p. [B, ...] -> [B, ...], 0 or 1 in p's dtype.
 
-    Random bits are what a draw costs, so each 32-bit word serves two pixels: 1 where 16 bits, read as
-    an integer, lie below round(2¹⁶ p). The probability drawn from is within 2⁻¹⁷ of p, and exact at
-    p = 0, p = 1 and every other multiple of 2⁻¹⁶. How the batch is sharded changes nothing.
+    Random bits are what a draw costs, so each block of the generator, two 32-bit words, serves four
+    pixels: 1 where 16 bits, read as an integer, lie below round(2¹⁶ p). (`jax.random.bits` throws
+    half of each block away.) The probability drawn from is within 2⁻¹⁷ of p, and exact at p = 0,
+    p = 1 and every other multiple of 2⁻¹⁶. How the batch is sharded changes nothing.
 
     >>> bernoulli(jax.random.key(0), jnp.array([[0.0, 1.0, 1.0]]))
     Array([[0., 1., 1.]], dtype=float32...)
     """
     batch_size, num_dims = probs.shape[0], math.prod(probs.shape[1:])
-    words = jax.random.bits(key, (batch_size, (num_dims + 1) // 2), jnp.uint32)
-    halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(batch_size, -1)
-    uniform = halves[:, :num_dims].reshape(probs.shape).astype(jnp.int32)
+    num_blocks = (batch_size, -(-num_dims // 4))
+    counts = jnp.arange(2 * math.prod(num_blocks), dtype=jnp.uint32)
+    words = threefry_2x32(jax.random.bits(key, (2,), jnp.uint32), counts)
+    words = jnp.moveaxis(words.reshape(2, *num_blocks), 0, -1)  # both words of each block
+    lanes = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(batch_size, -1)
+    uniform = lanes[:, :num_dims].reshape(probs.shape).astype(jnp.int32)
     return (uniform < jnp.round(probs * 2.0**16).astype(jnp.int32)).astype(probs.dtype)
 
 

@@ -62,7 +62,7 @@ def batch_estimate(model, num_samples, chunk_size, params, x, key) -> tuple[Arra
     variables = {"params": params}
     encoding = model.apply(variables, x, method="encode")
 
-    def add_chunk(carry, chunk):
+    def add_chunk(chunk, carry):
         log_sum, log_sum_squares = carry
         chunk_key = jax.random.fold_in(key, chunk)
         terms = model.apply(variables, encoding, x, chunk_key, chunk_size, method="terms")
@@ -70,9 +70,9 @@ def batch_estimate(model, num_samples, chunk_size, params, x, key) -> tuple[Arra
         log_w = jnp.where(sample[:, None] < num_samples, terms.log_weights, -jnp.inf)
         log_sum = jnp.logaddexp(log_sum, logsumexp(log_w, axis=0))
         log_sum_squares = jnp.logaddexp(log_sum_squares, logsumexp(2 * log_w, axis=0))
-        return (log_sum, log_sum_squares), None
+        return log_sum, log_sum_squares
 
     start = jnp.full(len(x), -jnp.inf)
     num_chunks = -(-num_samples // chunk_size)
-    (log_sum, log_sum_squares), _ = jax.lax.scan(add_chunk, (start, start), jnp.arange(num_chunks))
+    log_sum, log_sum_squares = jax.lax.fori_loop(0, num_chunks, add_chunk, (start, start))
     return log_sum - jnp.log(num_samples), jnp.exp(2 * log_sum - log_sum_squares)

@@ -10,7 +10,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vaelab.distributions import Bernoulli
-from vaelab.networks.dense import Dense
 from vaelab.types import Array
 
 
@@ -38,7 +37,7 @@ class ConditionalGaussian(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> distrax.Independent:
-        mean, log_variance = jnp.split(Dense(2 * self.dim)(self.trunk(x)), 2, axis=-1)
+        mean, log_variance = jnp.split(nn.Dense(2 * self.dim)(self.trunk(x)), 2, axis=-1)
         if self.log_variance_range is not None:
             log_variance = jnp.clip(log_variance, *self.log_variance_range)
         return distrax.Independent(distrax.Normal(mean, jnp.exp(0.5 * log_variance)), 1)
@@ -57,7 +56,7 @@ class BernoulliDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array) -> distrax.Independent:
-        logits = Dense(math.prod(self.shape))(self.trunk(z))
+        logits = nn.Dense(math.prod(self.shape))(self.trunk(z))
         logits = logits.reshape(*z.shape[:-1], *self.shape)
         return distrax.Independent(Bernoulli(logits=logits), len(self.shape))
 
@@ -77,7 +76,7 @@ class GaussianDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array) -> distrax.Independent:
-        mean = Dense(math.prod(self.shape))(self.trunk(z))
+        mean = nn.Dense(math.prod(self.shape))(self.trunk(z))
         mean = mean.reshape(*z.shape[:-1], *self.shape)
         scale = jnp.full_like(mean, self.scale)
         return distrax.Independent(distrax.Normal(mean, scale), len(self.shape))

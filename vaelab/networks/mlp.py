@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from vaelab.networks.dense import Dense
 from vaelab.types import Array
 
 
@@ -31,7 +30,7 @@ class MLP(nn.Module):
     def __call__(self, x: Array) -> Array:
         x = _flatten(x, self.event_ndims)
         for width in self.hidden:
-            x = self.activation(Dense(width)(x))
+            x = self.activation(nn.Dense(width)(x))
         return x
 
 
@@ -51,7 +50,7 @@ class GatedMLP(nn.Module):
     def __call__(self, x: Array) -> Array:
         x = _flatten(x, self.event_ndims)
         for width in self.hidden:
-            x = nn.glu(Dense(2 * width)(x))  # both branches as one matrix product
+            x = nn.glu(nn.Dense(2 * width)(x))  # both branches as one matrix product
         return x
 
 

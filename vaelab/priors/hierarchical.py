@@ -95,7 +95,10 @@ class HierarchicalPrior(Prior):
         return self.clone(num_samples=num_samples)
 
     def _default_network(self, dim: int) -> ConditionalGaussian:
-        return ConditionalGaussian(GatedMLP(self.hidden, parent=None), dim, parent=None)
+        trunk = GatedMLP(self.hidden, parent=None)
+        # Wide enough for any fit; free, the variances overflow far from the data, where a young
+        # encoder may well put z, and the gradient is no longer finite.
+        return ConditionalGaussian(trunk, dim, log_variance_range=(-20.0, 10.0), parent=None)
 
 
 def _check_dim(name: str, network: nn.Module, wanted_name: str, wanted: int) -> None:

@@ -1,0 +1,268 @@
+"""Objectives against float64 formulas, identities among them, and the sentences of reports."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import within_confidence
+from scipy.special import logsumexp
+
+from vaelab import priors
+from vaelab.constraints import NLL, RE
+from vaelab.models import VAE
+from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
+from vaelab.training.objectives import (
+    ELBO,
+    DoublyReparameterised,
+    ImportanceWeighted,
+    Lagrangian,
+    StickingTheLanding,
+)
+from vaelab.types import Terms
+
+K, B, D = 3, 5, 2
+X = jnp.asarray(np.random.default_rng(1).integers(0, 2, (B, 4, 4, 1)), jnp.float32)
+KEY = jax.random.key(3)
+
+
+def vae(prior):
+    return VAE(
+        encoder=ConditionalGaussian(MLP((6,), event_ndims=3), dim=D),
+        decoder=BernoulliDecoder(MLP((6,)), shape=(4, 4, 1)),
+        prior=prior,
+    )
+
+
+PRIORS = {
+    "standard": priors.StandardNormal(latent_dim=D),
+    "hierarchical": priors.HierarchicalPrior(latent_dim=D, num_samples=4, hidden=(6,)),
+}
+
+
+MODELS = {name: vae(prior) for name, prior in PRIORS.items()}
+
+
+@functools.cache
+def initial_params(name):
+    return jax.jit(MODELS[name].init)(jax.random.key(0), X, KEY)["params"]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def apply(name, params, key, num_samples, weights):
+    return MODELS[name].apply({"params": params}, X, key, num_samples, weights)
+
+
+def terms_of(name, params=None):
+    """terms_fn of a small VAE on X."""
+    params = initial_params(name) if params is None else params
+
+    def terms_fn(key, num_samples, weights=None):
+        return apply(name, params, key, num_samples, weights)
+
+    return terms_fn
+
+
+def evaluate(objective, terms_fn, *, multipliers=None, step=0, key=KEY):
+    return objective(terms_fn, multipliers or {}, X, key, jnp.asarray(step))
+
+
+def random_terms(seed=0, closed_form=True):
+    """Terms of made-up numbers, and the same numbers in float64."""
+    rng = np.random.default_rng(seed)
+    distortion, rate, kl = rng.random((K, B)) * 9, rng.standard_normal((K, B)), rng.random((B, D))
+    terms = Terms(
+        distortion=jnp.asarray(distortion, jnp.float32),
+        rate=(jnp.asarray(rate, jnp.float32),),
+        kl=(jnp.asarray(kl, jnp.float32) if closed_form else None,),
+        latents=(),
+        likelihood=None,
+    )
+    return (lambda key, num_samples, weights=None: terms), distortion, rate, kl
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.25, 4.0])
+def test_elbo_takes_the_closed_form_where_there_is_one(beta):
+    terms_fn, distortion, _, kl = random_terms()
+    loss, _ = evaluate(ELBO(beta=beta), terms_fn)
+    np.testing.assert_allclose(loss, distortion.mean() + beta * kl.sum(1).mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.25, 4.0])
+def test_elbo_takes_the_sampled_rate_where_there_is_none(beta):
+    terms_fn, distortion, rate, _ = random_terms(closed_form=False)
+    loss, _ = evaluate(ELBO(beta=beta), terms_fn)
+    np.testing.assert_allclose(loss, (distortion + beta * rate).mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("objective", [ELBO(beta=4.0), ImportanceWeighted(K), Lagrangian({"a": NLL(0.5)})])  # fmt: skip
+def test_every_objective_reports_the_same_metrics(objective):
+    terms_fn, distortion, rate, _ = random_terms()
+    loss, metrics = evaluate(objective, terms_fn, multipliers={"a": jnp.array(2.0)})
+    expected = {"rate": rate.mean(), "distortion": distortion.mean()}
+    expected |= {"loss": loss, "elbo": -(rate + distortion).mean()}
+    for name, value in expected.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("step", "weight"), [(0, 0.0), (250, 0.25), (1000, 1.0), (9999, 1.0)])
+def test_warm_up_raises_the_weight_of_the_rate_linearly(step, weight):
+    terms_fn, distortion, _, kl = random_terms()
+    loss, _ = evaluate(ELBO(beta=3.0, warmup_steps=1000), terms_fn, step=step)
+    expected = distortion.mean() + 3.0 * weight * kl.sum(1).mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_free_bits_are_counted_on_the_batch_mean_of_each_coordinate():
+    terms_fn, distortion, _, kl = random_terms()
+    free = float(kl.mean(0).mean())  # one coordinate above, one below
+    loss, _ = evaluate(ELBO(free_nats=free, beta=2.0), terms_fn)
+    expected = distortion.mean() + 2.0 * np.maximum(kl.mean(0), free).sum()
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_importance_weighted_bound_averages_the_weights():
+    terms_fn, distortion, rate, _ = random_terms()
+    loss, _ = evaluate(ImportanceWeighted(K), terms_fn)
+    log_weights = -(rate + distortion)
+    np.testing.assert_allclose(loss, -np.mean(logsumexp(log_weights, 0) - np.log(K)), rtol=1e-6)
+
+
+def test_one_importance_sample_is_the_elbo():
+    terms_fn = terms_of("hierarchical")
+    elbo, _ = evaluate(ELBO(num_samples=1), terms_fn)
+    bound, _ = evaluate(ImportanceWeighted(num_samples=1), terms_fn)
+    np.testing.assert_allclose(bound, elbo, rtol=1e-6)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_gradient_estimators_change_no_value(prior):
+    terms_fn = terms_of(prior)
+    losses = [
+        evaluate(objective(num_samples=4), terms_fn)[0]
+        for objective in (ImportanceWeighted, StickingTheLanding, DoublyReparameterised)
+    ]
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-6)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def gradients(objective, prior, key):
+    def loss(params):
+        return evaluate(objective, terms_of(prior, params), key=key)[0]
+
+    return jax.grad(loss)(initial_params(prior))
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_doubly_reparameterised_decoder_has_the_naive_gradient(prior):
+    naive = gradients(ImportanceWeighted(4), prior, KEY)
+    double = gradients(DoublyReparameterised(4), prior, KEY)
+    for a, b in zip(jax.tree.leaves(naive["decoder"]), jax.tree.leaves(double["decoder"]), strict=True):  # fmt: skip
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    encoder = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), naive, double)["encoder"]
+    assert max(jax.tree.leaves(encoder)) > 1e-3  # while the encoder has another one
+
+
+@pytest.mark.parametrize(
+    ("objective", "prior"),
+    [
+        (DoublyReparameterised(4), "standard"),
+        (DoublyReparameterised(4), "hierarchical"),
+        (StickingTheLanding(1), "standard"),
+    ],
+)
+def test_gradient_estimators_are_unbiased(objective, prior):
+    naive = ImportanceWeighted(objective.num_samples)
+
+    def difference(key):
+        pair = (gradients(o, prior, key) for o in (naive, objective))
+        a, b = (jax.flatten_util.ravel_pytree(g)[0] for g in pair)
+        return a - b
+
+    keys = jax.random.split(jax.random.key(5), 2000)
+    differences = np.asarray(jax.jit(jax.vmap(difference))(keys), np.float64)
+    exact = np.abs(differences).max(0) < 1e-5  # the decoder's, as far as it is the same gradient
+    assert not exact.all()
+    assert within_confidence(differences[:, ~exact], 0.0).all()
+
+
+def test_gradient_for_the_multiplier_is_the_constraint():
+    terms_fn = terms_of("standard")
+    objective = Lagrangian({"nll": NLL(0.5), "re": RE(0.3)}, num_samples=2)
+    multipliers = {"nll": jnp.array(2.0), "re": jnp.array(0.5)}
+
+    def loss(multipliers):
+        return evaluate(objective, terms_fn, multipliers=multipliers)
+
+    gradient, metrics = jax.grad(loss, has_aux=True)(multipliers)
+    terms = terms_fn(KEY, 2)
+    squared = (np.asarray(X) - np.asarray(terms.likelihood.mean(), np.float64)) ** 2
+    expected = {
+        "nll": np.mean(np.asarray(terms.distortion, np.float64)) - 16 * 0.5,
+        "re": squared.sum((2, 3, 4)).mean() - 16 * 0.3**2,
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(gradient[name], value, rtol=1e-5)
+        np.testing.assert_allclose(metrics[f"constraint/{name}"], value, rtol=1e-5)
+    total = float(np.mean(terms.total_rate)) + 2.0 * expected["nll"] + 0.5 * expected["re"]
+    np.testing.assert_allclose(metrics["loss"], total, rtol=1e-5)
+
+
+SENTENCES = [
+    (ELBO(), {}, "the negative ELBO"),
+    (ELBO(beta=4.0), {}, "distortion + 4 · rate, an upper bound on the negative ELBO"),
+    (
+        ELBO(beta=0.5),
+        {},
+        "distortion + 0.5 · rate, which is no bound on the negative log-likelihood",
+    ),  # fmt: skip
+    (ELBO(free_nats=0.5), {}, "the negative ELBO with 0.5 free nats per latent coordinate"),
+    (ImportanceWeighted(7), {}, "the negative importance-weighted bound with 7 samples"),
+    (
+        Lagrangian({"nll": NLL(1.0)}),
+        {"nll": 1.0002},
+        "the Lagrangian rate + 1 · nll, at multiplier 1 the negative ELBO up to a constant",
+    ),  # fmt: skip
+    (
+        Lagrangian({"nll": NLL(1.0)}),
+        {"nll": 0.5},
+        "the Lagrangian rate + 0.5 · nll, a scaled bound on the negative ELBO up to a constant (multiplier < 1)",
+    ),  # fmt: skip
+    (
+        Lagrangian({"nll": NLL(1.0)}),
+        {"nll": 30.0},
+        "the Lagrangian rate + 30 · nll, no bound on the negative log-likelihood (multiplier > 1)",
+    ),  # fmt: skip
+    (Lagrangian({"re": RE(0.1)}), {"re": 1.0}, "the Lagrangian rate + 1 · re"),
+]
+
+
+@pytest.mark.parametrize(("objective", "multipliers", "sentence"), SENTENCES)
+def test_describe_says_what_was_minimised(objective, multipliers, sentence):
+    assert objective.describe(multipliers) == sentence
+
+
+ERRORS = [
+    (lambda: ELBO(num_samples=0), "num_samples must be at least 1, got 0."),
+    (lambda: ELBO(beta=-1.0), "beta must not be negative, got -1.0."),
+    (lambda: ELBO(warmup_steps=-1), "warmup_steps must not be negative, got -1."),
+    (lambda: ELBO(free_nats=-0.5), "free_nats must not be negative, got -0.5."),
+    (lambda: ImportanceWeighted(0), "num_samples must be at least 1, got 0."),
+    (lambda: Lagrangian({"nll": NLL(1.0)}, num_samples=0), "num_samples must be at least 1, got 0"),
+    (lambda: Lagrangian({}), "constraints must name at least one; without any, use ELBO."),
+    (
+        lambda: evaluate(ELBO(free_nats=0.5), random_terms(closed_form=False)[0]),
+        "free_nats = 0.5 needs a closed-form KL, which this prior lacks: set free_nats to 0 or",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "sentence"), ERRORS)
+def test_mistakes_are_named(make, sentence):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        make()
+    assert sentence in str(error.value)
