@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from experiments import command_line
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +34,8 @@ def test_every_experiment_is_listed_and_every_listed_one_exists():
 def test_ci_runs_the_readmes_commands(extra):
     commands = (ROOT / ".ci" / "run").read_text()
     install, use = re.search(
-        rf'```bash\n(python -m pip install -c constraints.txt -e "\.\[{extra}\]") && (.*)\n```', README
+        rf'```bash\n(python -m pip install -c constraints.txt -e "\.\[{extra}\]") && (.*)\n```',
+        README,
     ).groups()
     assert install.replace("pip install", "pip install --quiet") in commands
     assert use in commands

@@ -32,8 +32,8 @@ def log_likelihood(
     key: PRNGKey,
     *,
     num_samples: int = 5000,
-    batch_size: int = 50,
-    chunk_size: int = 100,
+    batch_size: int = 20,
+    chunk_size: int = 50,
     progress: Progress = iter,
 ) -> LogLikelihood:
     """log 1/K Σ_k p(x, z_k)/q(z_k|x), z_k ~ q(z|x), with exactly K = `num_samples`.

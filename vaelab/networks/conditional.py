@@ -9,7 +9,7 @@ import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vaelab.distributions import Bernoulli
+from vaelab.distributions import Bernoulli, Pixels
 from vaelab.types import Array
 
 
@@ -55,10 +55,9 @@ class BernoulliDecoder(nn.Module):
     discrete: ClassVar[bool] = True
 
     @nn.compact
-    def __call__(self, z: Array) -> distrax.Independent:
+    def __call__(self, z: Array) -> Pixels:
         logits = nn.Dense(math.prod(self.shape))(self.trunk(z))
-        logits = logits.reshape(*z.shape[:-1], *self.shape)
-        return distrax.Independent(Bernoulli(logits=logits), len(self.shape))
+        return Pixels(Bernoulli(logits=logits), self.shape)
 
 
 class GaussianDecoder(nn.Module):
@@ -75,8 +74,6 @@ class GaussianDecoder(nn.Module):
     discrete: ClassVar[bool] = False
 
     @nn.compact
-    def __call__(self, z: Array) -> distrax.Independent:
+    def __call__(self, z: Array) -> Pixels:
         mean = nn.Dense(math.prod(self.shape))(self.trunk(z))
-        mean = mean.reshape(*z.shape[:-1], *self.shape)
-        scale = jnp.full_like(mean, self.scale)
-        return distrax.Independent(distrax.Normal(mean, scale), len(self.shape))
+        return Pixels(distrax.Normal(mean, jnp.full_like(mean, self.scale)), self.shape)

@@ -52,7 +52,10 @@ class Checkpoints:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         for step in reversed(self.steps()):
             try:
-                return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+                state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+                if jax.tree.structure(state) != jax.tree.structure(like):  # of an empty folder
+                    raise ValueError("it holds no train state")
+                return state
             except Exception as error:  # orbax and tensorstore raise many kinds
                 aside = self._set_aside(step)
                 self._manager.reload()
