@@ -242,7 +242,8 @@ def memory() -> list[dict[str, Any]]:
         program = likelihood.batch_estimate.lower(
             model, num_samples, 100, params, x, jax.random.key(0)
         ).compile()
-        size = program.memory_analysis().temp_size_in_bytes / 2**20
+        analysis = program.memory_analysis()
+        size = analysis.temp_size_in_bytes / 2**20 if analysis else float("nan")
         name = f"scratch memory of log p(x), K = {num_samples}"
         rows.append({"name": name, "unit": "MiB", "median": size, "low": size, "high": size})
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,17 +20,15 @@ class TrainingProgress:
     def __init__(self, num_steps: int, first_step: int):
         self._console = Console()
         self._num_steps = num_steps
-        self._start = (time.monotonic(), first_step)
+        self._times = collections.deque([(time.monotonic(), first_step)], maxlen=20)
         self._last_line = 0.0
-        self._shown = first_step
         self._metrics: dict[str, float] = {}
+        bar = [BarColumn(20)] if self._console.width >= 100 else []
         self._bar = Progress(
-            BarColumn(20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[metrics]}"),
-            TimeRemainingColumn(),
-            console=self._console,
+            *bar,
+            TextColumn("{task.completed}/{task.total}  {task.fields[metrics]}"),
             disable=not self._console.is_terminal,
+            console=self._console,
         )
         self._task = self._bar.add_task("", total=num_steps, completed=first_step, metrics="")
 
@@ -42,33 +41,28 @@ class TrainingProgress:
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         self._metrics.update(metrics)
+        if step <= self._times[-1][1]:  # the validation's metrics; they appear with the next step
+            return
         now = time.monotonic()
-        if step <= self._shown:  # the validation's metrics; they appear with the next step
-            return
-        self._shown = step
-        if not hasattr(self, "_compiled"):  # the first dispatch is mostly compilation
-            self._compiled, rate = (now, step), (step - self._start[1]) / (now - self._start[0])
-        else:
-            since, first = self._compiled
-            rate = (step - first) / max(now - since, 1e-9) or float("nan")
-        text = _line(self._metrics, rate)
-        self._bar.update(self._task, completed=step, metrics=text)
+        since, first = self._times[0]
+        self._times.append((now, step))
+        rate = (step - first) / max(now - since, 1e-9)  # over the last dispatches
+        text = f"{_line(self._metrics)} {rate:.0f} steps/s, {(self._num_steps - step) / rate:.0f} s"
         if self._console.is_terminal:
-            return
-        if now - self._last_line >= _SECONDS_BETWEEN_LINES or step == self._num_steps:
+            self._bar.update(self._task, completed=step, metrics=text)
+        elif now - self._last_line >= _SECONDS_BETWEEN_LINES or step == self._num_steps:
             self._last_line = now
-            left = (self._num_steps - step) / rate
-            print(f"step {step}/{self._num_steps}  {text}  {left:.0f} s left", flush=True)
+            print(f"{step}/{self._num_steps} {text}", flush=True)
 
 
-def _line(metrics: Mapping[str, float], rate: float) -> str:
-    parts = [f"{name} {metrics[name]:.2f}" for name in ("elbo", "rate", "distortion")]
+def _line(metrics: Mapping[str, float]) -> str:
+    parts = [f"{name} {metrics[name]:.1f}" for name in ("elbo", "rate", "distortion")]
     for name in metrics:
         if name.startswith("average/"):
-            parts.append(f"{name.removeprefix('average/')} {metrics[name]:+.2f}")
+            parts.append(f"{name.removeprefix('average/')} {metrics[name]:+.1f}")
         if name.startswith("multiplier/"):
             parts.append(f"λ {metrics[name]:.4g}")
-    return "  ".join([*parts, f"{rate:.0f} steps/s"])
+    return " ".join(parts)
 
 
 def track(description: str):

@@ -14,9 +14,9 @@ from vaelab.training.optimisers import Adam
 experiment = Experiment(
     data=data.Digits(),
     model=VAE(
-        encoder=ConditionalGaussian(GatedMLP((128, 128), event_ndims=3), dim=10),
+        encoder=ConditionalGaussian(GatedMLP((128, 128), event_ndims=3), dim=2),
         decoder=BernoulliDecoder(GatedMLP((128, 128)), shape=(8, 8, 1)),
-        prior=StandardNormal(latent_dim=10),
+        prior=StandardNormal(latent_dim=2),
     ),
     objective=ELBO(),
     optimiser=Adam(5e-4),
