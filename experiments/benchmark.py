@@ -33,9 +33,9 @@ from vaelab.models import VAE
 from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
 from vaelab.priors import HierarchicalPrior, Prior, StandardNormal
 from vaelab.training.objectives import ELBO, Lagrangian, Objective
-from vaelab.training.optimisers import Adam, Dual, Rewo, Unconstrained, saddle_point
+from vaelab.training.optimisers import Adam, Geco, Rewo, build
 from vaelab.training.sharding import make_mesh
-from vaelab.training.state import create
+from vaelab.training.state import initial_state
 from vaelab.training.step import compile_train_steps
 
 SHAPE, HIDDEN, LATENT_DIM, BATCH_SIZE = (28, 28, 1), (300, 300), 40, 100
@@ -65,9 +65,9 @@ Rate = Callable[[], float]  # measures once, units per second
 
 def main(arguments: Arguments) -> None:
     rates: dict[str, Rate] = {
-        "VAE": training(StandardNormal(LATENT_DIM), ELBO(), Unconstrained(), arguments.steps),
+        "VAE": training(StandardNormal(LATENT_DIM), ELBO(), None, arguments.steps),
         "matrix products": matrix_products(arguments.steps),
-        "VHP": training(HierarchicalPrior(LATENT_DIM), ELBO(), Unconstrained(), arguments.steps),
+        "VHP": training(HierarchicalPrior(LATENT_DIM), ELBO(), None, arguments.steps),
         "VHP + REWO": training(
             HierarchicalPrior(LATENT_DIM),
             Lagrangian({"nll": NLL(0.085)}),
@@ -105,11 +105,12 @@ def images(num: int) -> jax.Array:
     return 0.26 * jax.random.uniform(jax.random.key(0), (num, *SHAPE))
 
 
-def training(prior: Prior, objective: Objective, dual: Dual, steps: int) -> Rate:
+def training(prior: Prior, objective: Objective, dual: Geco | Rewo | None, steps: int) -> Rate:
     """Steps per second, dynamic binarisation included, warm."""
-    tx = saddle_point(Adam(1e-3), dual, scales=float(np.prod(SHAPE)))
+    scales = {name: c.scale(SHAPE) for name, c in objective.constraints.items()}
+    tx = build(Adam(1e-3), dual, scales=scales)
     model, x = model_of(prior), images(10_000)
-    state = create(model, objective, tx, x, jax.random.key(0), initial_multiplier=1.0)
+    state = initial_state(model, objective, tx, x, jax.random.key(0), initial_multiplier=1.0)
     run = compile_train_steps(
         batch_size=BATCH_SIZE, model=model, objective=objective, tx=tx,
         preprocess=data.bernoulli, mesh=make_mesh(),

@@ -80,12 +80,6 @@ def speak_plainly() -> None:
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-    def show(*error) -> None:
-        if threading.current_thread() is threading.main_thread():
-            sys.__excepthook__(*error)
-
-    sys.excepthook = show
     threading.excepthook = lambda _: None
     sys.unraisablehook = lambda _: None  # the same threads, and what they left for the exit
 

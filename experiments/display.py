@@ -91,7 +91,8 @@ def print_report(report: Mapping[str, Any]) -> None:
     )  # fmt: skip
     for name in ("elbo", "rate", "distortion"):
         value = report[name]
-        table.add_row(name, f"{value['mean']:.2f}", f"{value['standard_error']:.2f}", "")
+        samples = f"{report['posterior_samples']} samples on {report['num_test']} images"
+        table.add_row(name, f"{value['mean']:.2f}", f"{value['standard_error']:.2f}", samples)
     units = ", ".join(
         f"{n} of {d}" for n, d in zip(report["active_units"], report["latent_dims"], strict=True)
     )

@@ -5,35 +5,19 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from vaelab import data
+from vaelab.constraints import RE
+from vaelab.data import DataSet
 from vaelab.models import VAE
 from vaelab.training.loop import Schedule
-from vaelab.training.objectives import (
-    ELBO,
-    DoublyReparameterised,
-    ImportanceWeighted,
-    Lagrangian,
-    StickingTheLanding,
-)
-from vaelab.training.optimisers import Adam, Dual, Unconstrained
-
-Data = (
-    data.Digits
-    | data.MNIST
-    | data.FashionMNIST
-    | data.StaticMNIST
-    | data.Omniglot
-    | data.CaltechSilhouettes
-    | data.FreyFaces
-)
-Objective = ELBO | ImportanceWeighted | StickingTheLanding | DoublyReparameterised | Lagrangian
+from vaelab.training.objectives import Objective
+from vaelab.training.optimisers import Adam, Geco, Rewo
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """A model, what it is trained on, for and by, and how long."""
 
-    data: Data
+    data: DataSet
     """data set and its binarisation"""
     model: VAE
     """encoder, decoder and prior"""
@@ -43,8 +27,8 @@ class Experiment:
     """training steps at most"""
     optimiser: Adam = Adam()  # noqa: RUF009
     """of the model's parameters"""
-    dual: Dual = Unconstrained()  # noqa: RUF009
-    """of the constraints' multipliers"""
+    dual: Geco | Rewo | None = None
+    """of the constraints' multipliers; None where there are none"""
     prior_period: int = 1
     """steps per update of the prior; above 1 the double loop of Klushyn et al., 2019"""
     batch_size: int = 100
@@ -54,7 +38,7 @@ class Experiment:
     evaluate_every: int = 1000
     """steps between validations, each with a checkpoint"""
     patience: int | None = None
-    """validations without a better bound after which training stops and the best parameters are reported; None trains to the end and reports the last"""
+    """validations without a better bound (only those count at which the constraints are met on average) after which training stops and the best parameters are reported; None trains to the end and reports the last"""
     seed: int = 0
     """of everything random"""
     num_samples: int = 5000
@@ -80,9 +64,16 @@ class Experiment:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least} or None, got {value}.")
-        constrained = bool(self.objective.constraints)
-        if constrained and isinstance(self.dual, Unconstrained):
-            raise ValueError("dual must be Geco or Rewo where the objective has constraints.")
+        if bool(self.objective.constraints) != (self.dual is not None):
+            raise ValueError(
+                "dual must be Geco or Rewo where the objective has constraints, and None elsewhere."
+            )
+        bare = [n for n, c in self.objective.constraints.items() if isinstance(c, RE)]
+        if isinstance(self.dual, Rewo) and bare:
+            raise ValueError(
+                f"dual = Rewo needs constraints in nats, and {bare[0]} is a squared error: use NLL "
+                "with a GaussianDecoder, or Geco."
+            )
         self.schedule  # noqa: B018  validates its own fields
 
     @property

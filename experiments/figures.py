@@ -39,39 +39,47 @@ def _training(run: Run, workdir: epath.Path):
 
 
 def _reconstructions(run: Run, state: TrainState):
-    x, key = run.splits.test.x[:20], run.key("reconstructions")
-    terms = run.experiment.model.apply(_variables(run, state), jnp.asarray(x), key)
-    return plotting.reconstructions(x, np.asarray(terms.likelihood.mean()[0]))
+    model, x, key = run.experiment.model, run.splits.test.x[:20], run.key("reconstructions")
+
+    @jax.jit
+    def means(variables, x):
+        return model.apply(variables, x, key).likelihood.mean()[0]
+
+    return plotting.reconstructions(x, np.asarray(means(_variables(run, state), x)))
 
 
 def _samples(run: Run, state: TrainState):
     model, key = run.experiment.model, run.key("samples")
-    likelihood = model.apply(_variables(run, state), key, 64, method="sample")
-    return plotting.samples(np.asarray(likelihood.mean()))
+
+    @jax.jit
+    def means(variables):
+        z = model.apply(variables, key, 64, method="sample_latents")
+        return model.apply(variables, z, method="decode").mean()
+
+    return plotting.samples(np.asarray(means(_variables(run, state))))
 
 
 def _latent_space(run: Run, state: TrainState):
     model, variables = run.experiment.model, _variables(run, state)
-    sample_key, prior_key = jax.random.split(run.key("latents"))
+    sample_key, prior_key, density_key = jax.random.split(run.key("latents"), 3)
     test = run.splits.test
     x = jnp.asarray(test.x[:2000])
-    z = np.asarray(model.apply(variables, x, sample_key).latents[0][0])
+    z = np.asarray(jax.jit(lambda v: model.apply(v, x, sample_key).latents[0][0])(variables))
     labels = None if test.labels is None else test.labels[: len(x)]
 
-    def prior(module, method: str, *arguments):
-        return module.apply(
-            variables, *arguments, method=lambda m, *a: getattr(m.prior, method)(*a)
-        )
-
-    samples = np.asarray(prior(model, "sample", prior_key, 2000))
+    samples = np.asarray(
+        jax.jit(lambda v: model.apply(v, prior_key, 2000, method="sample_latents"))(variables)
+    )
     if model.prior.latent_dim > 2:
         return plotting.latent_space(z, labels, prior_samples=samples)
-    precise = model.clone(prior=model.prior.with_num_samples(run.experiment.prior_samples))
+    precise = run.precise_model
     shown = np.concatenate([z, samples])
     low, high = shown.min(axis=0), shown.max(axis=0)
     low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
     grid = jnp.stack(jnp.meshgrid(*np.linspace(low, high, 120).T), axis=-1)
-    log_density = np.asarray(prior(precise, "log_prob", grid, prior_key))
+    log_density = np.asarray(
+        jax.jit(lambda v: precise.apply(v, grid, density_key, method="prior_log_prob"))(variables)
+    )
     extent = (low[0], high[0], low[1], high[1])
     return plotting.latent_space(z, labels, log_density=log_density, extent=extent)
 

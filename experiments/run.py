@@ -17,13 +17,14 @@ from experiments.experiment import Experiment
 from vaelab import data, evaluation
 from vaelab.constraints import NLL
 from vaelab.data import binarise
-from vaelab.evaluation.expectations import distortion, elbo, rate
+from vaelab.evaluation import distortion, elbo, rate
+from vaelab.models import VAE
 from vaelab.training import optimisers
 from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.loop import fit
 from vaelab.training.metrics import MetricsLog
 from vaelab.training.sharding import make_mesh, replicate
-from vaelab.training.state import Best, TrainState, create
+from vaelab.training.state import Best, TrainState, initial_state
 from vaelab.training.step import compile_train_steps
 from vaelab.types import Saddle, Splits
 
@@ -44,19 +45,15 @@ class Run:
         _check(experiment, splits)
         return cls(experiment, splits)
 
-    @property
-    def num_dims(self) -> int:
-        return int(np.prod(self.splits.train.x.shape[1:]))
-
     def initial_state(self) -> TrainState:
         experiment = self.experiment
-        return create(
+        return initial_state(
             experiment.model,
             experiment.objective,
             self._transformation(),
             jnp.asarray(self.splits.train.x[:1]),
             jax.random.key(experiment.seed),
-            initial_multiplier=experiment.dual.initial_multiplier,
+            initial_multiplier=experiment.dual.initial_multiplier if experiment.dual else 1.0,
         )
 
     def _transformation(self):
@@ -65,25 +62,26 @@ class Run:
             name: constraint.scale(self.splits.train.x.shape[1:])
             for name, constraint in experiment.objective.constraints.items()
         }
-        return optimisers.saddle_point(
+        return optimisers.build(
             experiment.optimiser,
             experiment.dual,
             scales=scales,
             prior_period=experiment.prior_period,
         )
 
-    def validate(self, variables: Saddle) -> float:
-        """ELBO of the validation set, one posterior sample per image, the same noise every time."""
+    def validate(self, variables: Saddle) -> dict[str, float]:
+        """What the objective's early stopping maximises, and the ELBO, with the same noise each time."""
+        objective = self.experiment.objective
         estimates = evaluation.expectations(
             self.experiment.model,
             variables.params,
             self.splits.validation.x,
             self.key("validation"),
-            {"elbo": elbo},
-            num_samples=1,
+            {"bound": objective.validation, "elbo": elbo},
+            num_samples=objective.validation_samples,
             batch_size=min(500, len(self.splits.validation.x)),
         )
-        return estimates["elbo"].mean
+        return {f"validation/{name}": estimate.mean for name, estimate in estimates.items()}
 
     def mesh(self) -> Mesh:
         """All devices; raises one sentence where they cannot share a batch evenly."""
@@ -130,22 +128,26 @@ class Run:
                 metrics.close()
                 checkpoints.wait()
 
+    @property
+    def precise_model(self) -> VAE:
+        """The model, its prior estimated with `prior_samples` inner samples."""
+        model = self.experiment.model
+        return model.clone(prior=model.prior.with_num_samples(self.experiment.prior_samples))
+
     def chosen(self, state: TrainState) -> Best:
         """What the report speaks of: the best evaluation under early stopping, else the last state."""
         if self.experiment.patience is not None and np.isfinite(state.best.bound):
             return state.best
-        return Best(state.best.bound, state.step, state.variables, state.opt_state)
+        return Best(state.best.bound, state.step, state.variables, state.opt_state.average)
 
     def evaluate(self, state: TrainState, num_samples: int) -> dict[str, Any]:
         """The figures of report.json, from the run so far."""
         experiment, x = self.experiment, self.splits.test.x
         chosen = self.chosen(state)
         variables = chosen.variables
-        prior = experiment.model.prior.with_num_samples(experiment.prior_samples)
-        precise = experiment.model.clone(prior=prior)
         constraints = experiment.objective.constraints
         estimates = evaluation.expectations(
-            precise,
+            self.precise_model,
             variables.params,
             x,
             self.key("bounds"),
@@ -164,12 +166,15 @@ class Run:
         multipliers = {name: float(value) for name, value in variables.multipliers.items()}
         return {
             "step": int(chosen.step),
+            "num_test": len(x),
+            "posterior_samples": experiment.posterior_samples,
             "log_likelihood": {
                 "mean": likelihood.mean,
                 "standard_error": likelihood.standard_error,
                 "num_samples": likelihood.num_samples,
                 "effective_sample_size": likelihood.effective_sample_size,
                 "num_test": len(likelihood.log_prob),
+                "prior_samples": getattr(experiment.model.prior, "num_samples", None),
             },
             **{name: estimates[name]._asdict() for name in ("elbo", "rate", "distortion")},
             "active_units": evaluation.active_units(
@@ -180,15 +185,15 @@ class Run:
                 name: _constraint_report(
                     constraint,
                     estimates[name].mean / constraint.scale(x.shape[1:]),
-                    float(chosen.opt_state.average[name]) / constraint.scale(x.shape[1:]),
+                    float(chosen.average[name]) / constraint.scale(x.shape[1:]),
                 )
                 for name, constraint in constraints.items()
             },
             "multipliers": multipliers,
-            "bound": self._bound_sentence(multipliers),
+            "bound": self._bound_sentence(multipliers, int(chosen.step)),
         }
 
-    def _bound_sentence(self, multipliers: dict[str, float]) -> str:
+    def _bound_sentence(self, multipliers: dict[str, float], step: int) -> str:
         experiment = self.experiment
         likelihood = type(experiment.model.decoder).__name__.removesuffix("Decoder")
         prior = ""
@@ -199,8 +204,8 @@ class Run:
             )
         return (
             f"The ELBO is a lower bound on log p(x) of the test images ({_describe(experiment.data)})"
-            f" under the {likelihood} likelihood{prior}. Training ended minimising "
-            f"{experiment.objective.describe(multipliers)}."
+            f" under the {likelihood} likelihood{prior}. At this step training was minimising "
+            f"{experiment.objective.describe(multipliers, step)}."
         )
 
     def key(self, purpose: str) -> jax.Array:
@@ -242,6 +247,11 @@ def _check(experiment: Experiment, splits: Splits) -> None:
             f"{tuple(shape)}."
         )
     if decoder.discrete:
+        if not np.isin(splits.test.x, (0.0, 1.0)).all():
+            raise ValueError(
+                "model.decoder has a discrete likelihood, and the images are grey: binarise them, "
+                "or choose a GaussianDecoder."
+            )
         for name, constraint in experiment.objective.constraints.items():
             if isinstance(constraint, NLL) and not constraint.kappa > 0:
                 raise ValueError(

@@ -25,15 +25,14 @@ class ConfigurationError(ValueError):
 def claim(workdir: epath.Path, name: str, overrides: Sequence[str], experiment: Experiment) -> None:
     """Makes the workdir this run's: writes config.json, or checks the one that is there."""
     path = workdir / "config.json"
-    configuration = json.loads(json.dumps(to_dict(experiment)))
     if path.exists():
-        check(workdir, name, configuration)
+        check(workdir, name, experiment)
         return
     workdir.mkdir(parents=True, exist_ok=True)
     config = {
         "experiment": name,
         "overrides": list(overrides),
-        "configuration": configuration,
+        "configuration": to_dict(experiment),
         "versions": {package: metadata.version(package) for package in _PACKAGES}
         | {"python": platform.python_version()},
         "devices": [device.device_kind for device in jax.devices()],
@@ -41,9 +40,12 @@ def claim(workdir: epath.Path, name: str, overrides: Sequence[str], experiment: 
     write_json(path, config)
 
 
-def check(workdir: epath.Path, name: str, configuration: dict[str, Any]) -> None:
+def check(workdir: epath.Path, name: str, experiment: Experiment) -> None:
     """Refuses a workdir that holds a run of another configuration, naming the fields."""
     theirs = read_config(workdir)
+    configuration = json.loads(
+        json.dumps(to_dict(experiment))
+    )  # as it was written: lists, no tuples
     differences = differing_fields(configuration, theirs["configuration"])
     if theirs["experiment"] != name:
         differences.insert(0, f"experiment ({theirs['experiment']}, now {name})")

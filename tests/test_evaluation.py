@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 
 from vaelab import evaluation
 from vaelab.evaluation import likelihood
-from vaelab.evaluation.expectations import distortion, elbo, rate
+from vaelab.evaluation.averages import distortion, elbo, rate
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
 from vaelab.priors import StandardNormal

@@ -99,7 +99,9 @@ def test_elbo_takes_the_sampled_rate_where_there_is_none(beta):
     np.testing.assert_allclose(loss, (distortion + beta * rate).mean(), rtol=1e-6)
 
 
-@pytest.mark.parametrize("objective", [ELBO(beta=4.0), ImportanceWeighted(K), Lagrangian({"a": NLL(0.5)})])  # fmt: skip
+@pytest.mark.parametrize(
+    "objective", [ELBO(beta=4.0), ImportanceWeighted(K), Lagrangian({"a": NLL(0.5)})]
+)
 def test_every_objective_reports_the_same_metrics(objective):
     terms_fn, distortion, rate, _ = random_terms()
     loss, metrics = evaluate(objective, terms_fn, multipliers={"a": jnp.array(2.0)})
@@ -161,7 +163,9 @@ def gradients(objective, prior, key):
 def test_doubly_reparameterised_decoder_has_the_naive_gradient(prior):
     naive = gradients(ImportanceWeighted(4), prior, KEY)
     double = gradients(DoublyReparameterised(4), prior, KEY)
-    for a, b in zip(jax.tree.leaves(naive["decoder"]), jax.tree.leaves(double["decoder"]), strict=True):  # fmt: skip
+    for a, b in zip(
+        jax.tree.leaves(naive["decoder"]), jax.tree.leaves(double["decoder"]), strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     encoder = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), naive, double)["encoder"]
     assert max(jax.tree.leaves(encoder)) > 1e-3  # while the encoder has another one
@@ -219,31 +223,41 @@ SENTENCES = [
         ELBO(beta=0.5),
         {},
         "distortion + 0.5 · rate, which is no bound on the negative log-likelihood",
-    ),  # fmt: skip
-    (ELBO(free_nats=0.5), {}, "the negative ELBO with 0.5 free nats per latent coordinate"),
+    ),
+    (
+        ELBO(warmup_steps=1000),
+        {},
+        "distortion + 0.5 · rate, which is no bound on the negative log-likelihood",
+    ),
+    (ELBO(warmup_steps=500), {}, "the negative ELBO"),
+    (
+        ELBO(free_nats=0.5),
+        {},
+        "distortion + 1 · rate with 0.5 free nats per latent coordinate",
+    ),
     (ImportanceWeighted(7), {}, "the negative importance-weighted bound with 7 samples"),
     (
         Lagrangian({"nll": NLL(1.0)}),
         {"nll": 1.0002},
         "the Lagrangian rate + 1 · nll, at multiplier 1 the negative ELBO up to a constant",
-    ),  # fmt: skip
+    ),
     (
         Lagrangian({"nll": NLL(1.0)}),
         {"nll": 0.5},
         "the Lagrangian rate + 0.5 · nll, a scaled bound on the negative ELBO up to a constant (multiplier < 1)",
-    ),  # fmt: skip
+    ),
     (
         Lagrangian({"nll": NLL(1.0)}),
         {"nll": 30.0},
         "the Lagrangian rate + 30 · nll, no bound on the negative log-likelihood (multiplier > 1)",
-    ),  # fmt: skip
+    ),
     (Lagrangian({"re": RE(0.1)}), {"re": 1.0}, "the Lagrangian rate + 1 · re"),
 ]
 
 
 @pytest.mark.parametrize(("objective", "multipliers", "sentence"), SENTENCES)
 def test_describe_says_what_was_minimised(objective, multipliers, sentence):
-    assert objective.describe(multipliers) == sentence
+    assert objective.describe(multipliers, 500) == sentence
 
 
 ERRORS = [

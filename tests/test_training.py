@@ -20,7 +20,7 @@ from vaelab.training import optimisers
 from vaelab.training.loop import NonFiniteLossError, Schedule, fit
 from vaelab.training.objectives import ELBO, Lagrangian
 from vaelab.training.sharding import make_mesh, replicate
-from vaelab.training.state import create
+from vaelab.training.state import initial_state as create
 from vaelab.training.step import compile_train_steps, train_steps
 
 MESH = make_mesh(devices=jax.devices()[:1])
@@ -52,7 +52,7 @@ def settings(kappa=KAPPA, adam=ADAM, rewo=REWO):
     return dict(
         model=hierarchical_model(),
         objective=objective,
-        tx=optimisers.saddle_point(adam, rewo, scales={"nll": float(NUM_PIXELS)}),
+        tx=optimisers.build(adam, rewo, scales={"nll": float(NUM_PIXELS)}),
     )
 
 
@@ -64,9 +64,7 @@ def initial_state(seed=SEED, **changes):
 
 @functools.cache
 def compiled():
-    return compile_train_steps(
-        **settings(), batch_size=BATCH_SIZE, preprocess=bernoulli, mesh=MESH
-    )
+    return compile_train_steps(**settings(), batch_size=BATCH_SIZE, preprocess=bernoulli, mesh=MESH)
 
 
 def fresh():
@@ -76,7 +74,7 @@ def fresh():
 
 @functools.cache
 def start():
-    return initial_state()
+    return jax.jit(initial_state)()
 
 
 @functools.cache
@@ -119,7 +117,7 @@ def by_hand():
         batch = DATA[order[position * BATCH_SIZE : (position + 1) * BATCH_SIZE]]
         binary_key, sample_key = jax.random.split(jax.random.fold_in(key, step))
         (loss, (rate, distortion)), grads = gradient(
-            params, multiplier, bernoulli(binary_key, batch), sample_key
+            params, jnp.float32(multiplier), bernoulli(binary_key, batch), sample_key
         )
         constraint = float(distortion) - NUM_PIXELS * KAPPA
         average = constraint if step == 0 else 0.6 * average + 0.4 * constraint
@@ -147,9 +145,7 @@ def by_hand():
                     strict=True,
                 )
             ]
-            params = params | {
-                name: tree.unflatten([np.asarray(p, np.float32) for p, _ in new])
-            }
+            params = params | {name: tree.unflatten([np.asarray(p, np.float32) for p, _ in new])}
             moments = moments | {name: tree.unflatten([mv for _, mv in new])}
 
         if latch:  # REWO with ν = 2, τ = 3
@@ -189,15 +185,25 @@ def test_steps_equal_the_hand_written_ones():
 # Metrics of steps 1 to 3 and 12 of the run above, as compiled for one CPU device with JAX 0.10.2.
 # They may change with JAX's random numbers, with Flax's initialisation, and with a change of the
 # mathematics that is meant: print `one_run()[1]`, after the hand-written twin agrees.
-PINNED = {}
+PINNED = {
+    "average/nll": [4.549644, 4.319538, 3.755997, -1.195093],
+    "constraint/nll": [4.549644, 3.974379, 2.910686, -0.07301414],
+    "distortion": [11.26964, 10.69438, 9.630685, 6.646985],
+    "elbo": [-11.48912, -10.83717, -10.3744, -8.2222],
+    "loss": [91.21236, 79.63036, 58.95744, 0.7004972],
+    "multiplier/nll": [20.0, 20.0, 20.0, 10.78211],
+    "rate": [0.2194741, 0.1427884, 0.7437135, 1.575215],
+}
 
 
 @pytest.mark.parametrize("name", sorted(PINNED))
 def test_metrics_are_pinned(name):
-    np.testing.assert_allclose(one_run()[1][name][jnp.array([0, 1, 2, 11])], PINNED[name], rtol=1e-4)  # fmt: skip
+    np.testing.assert_allclose(
+        one_run()[1][name][jnp.array([0, 1, 2, 11])], PINNED[name], rtol=1e-4
+    )
 
 
-@pytest.mark.parametrize("num_steps", [1, 3, 4])
+@pytest.mark.parametrize("num_steps", [1, 4])
 def test_grouping_steps_into_dispatches_changes_nothing(num_steps):
     whole, whole_metrics = one_run()
     state, parts = fresh(), []
@@ -233,7 +239,7 @@ FLAT = VAE(
     decoder=BernoulliDecoder(MLP((4,)), shape=(4, 4, 1)),
     prior=StandardNormal(2),
 )
-PLAIN = optimisers.saddle_point(optimisers.Adam(1e-4), optimisers.Unconstrained(), scales={})
+PLAIN = optimisers.build(optimisers.Adam(1e-4), None, scales={})
 
 
 @functools.cache
@@ -249,7 +255,7 @@ def recorder(batch_size=BATCH_SIZE):
 
 
 def record(num_steps, *, seed=0, step=0):
-    state = create(FLAT, Recording(), PLAIN, RECORDED[:1], jax.random.key(seed))
+    state = jax.jit(lambda: create(FLAT, Recording(), PLAIN, RECORDED[:1], jax.random.key(seed)))()
     state = replicate(state._replace(step=jnp.asarray(step)), MESH)
     _, metrics = recorder()(state, RECORDED, num_steps=num_steps)
     return np.asarray(metrics["rows"], int), np.asarray(metrics["noise"])
@@ -289,10 +295,10 @@ def test_the_state_is_donated():
 
 
 def test_repeated_dispatches_compile_once(caplog):
-    state, _ = compiled()(fresh(), DATA, num_steps=3)
+    state, _ = compiled()(fresh(), DATA, num_steps=4)
     with jax.log_compiles(), caplog.at_level(logging.DEBUG, logger="jax"):
         for _ in range(3):
-            state, _ = compiled()(state, DATA, num_steps=3)
+            state, _ = compiled()(state, DATA, num_steps=4)
         assert not [r for r in caplog.records if "ompil" in r.getMessage()]
         compiled()(state, DATA, num_steps=2)  # another length: the log does work
         assert [r for r in caplog.records if "ompil" in r.getMessage()]
@@ -337,13 +343,8 @@ def test_a_sweep_is_vmap_over_seeds_and_numbers():
 # The loop. `run_steps` here is arithmetic, so that every number below is known.
 
 
-@functools.cache
-def loop_state():
-    return initial_state()
-
-
 def loop_run(schedule, bounds, averages=None, losses=None, from_step=0):
-    """Runs `fit`; returns (state, dispatches, rows logged, steps saved)."""
+    """(a function that runs `fit`, the dispatches it made, the rows it logged, the steps it saved)."""
     dispatches, rows, saved = [], [], []
 
     def run_steps(state, data, *, num_steps):
@@ -361,7 +362,7 @@ def loop_run(schedule, bounds, averages=None, losses=None, from_step=0):
         )
         return state, {"loss": jnp.asarray(loss), "rate": jnp.asarray(2.0 * steps)}
 
-    state = jax.tree.map(jnp.copy, loop_state())._replace(step=jnp.asarray(from_step))
+    state = jax.tree.map(jnp.copy, start())._replace(step=jnp.asarray(from_step))
     validations = iter(bounds)
     saved_states = []
 
@@ -375,7 +376,7 @@ def loop_run(schedule, bounds, averages=None, losses=None, from_step=0):
             None,
             run_steps=run_steps,
             schedule=schedule,
-            validate=lambda variables: next(validations),
+            validate=lambda variables: {"validation/bound": next(validations)},
             log=lambda step, values: rows.append((step, values)),
             save=save,
         )
@@ -388,8 +389,10 @@ def test_evaluates_logs_and_saves_when_scheduled():
     assert int(run().step) == 25
     assert np.cumsum(dispatches).tolist() == [4, 8, 10, 12, 16, 20, 24, 25]
     assert saved == [10, 20, 25]
-    validations = [row for row in rows if "validation/elbo" in row[1]]
-    assert validations == [(s, {"validation/elbo": b}) for s, b in ((10, -9.0), (20, -8.0), (25, -7.0))]  # fmt: skip
+    validations = [row for row in rows if "validation/bound" in row[1]]
+    assert validations == [
+        (s, {"validation/bound": b}) for s, b in ((10, -9.0), (20, -8.0), (25, -7.0))
+    ]
     training = [row for row in rows if "loss" in row[1]]
     assert [step for step, _ in training] == np.cumsum(dispatches).tolist()
     assert training[1][1] == {"loss": 6.5, "rate": 13.0}  # the mean over steps 5 to 8
@@ -461,7 +464,7 @@ def test_a_bad_image_stops_the_run_at_the_step_that_draws_it():
     order = np.asarray(jax.random.permutation(order_key, NUM_ROWS))[: 5 * BATCH_SIZE]
     bad_step = int(np.flatnonzero(order == bad_row)[0]) // BATCH_SIZE + 1
     data = RECORDED.at[bad_row, 1].set(jnp.nan)
-    state = create(FLAT, ELBO(), PLAIN, data[:1], jax.random.key(0))
+    state = jax.jit(lambda: create(FLAT, ELBO(), PLAIN, data[:1], jax.random.key(0)))()
     with pytest.raises(NonFiniteLossError) as error:
         fit(
             replicate(state, MESH),
@@ -475,7 +478,7 @@ def test_a_bad_image_stops_the_run_at_the_step_that_draws_it():
                 mesh=MESH,
             ),
             schedule=Schedule(10, 1, 1),
-            validate=lambda variables: 0.0,
+            validate=lambda variables: {"validation/bound": 0.0},
             log=lambda step, values: None,
             save=lambda state: saved.append(int(state.step)),
         )

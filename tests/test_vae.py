@@ -192,14 +192,22 @@ def test_weights_give_the_gradients_of_the_bounds_in_losses():
         )
 
 
-def test_samples_are_decoded_prior_samples():
+def test_samples_and_their_density_are_the_priors():
     model = make_model(decoder=GaussianDecoder)
     variables, key = {"params": random_params(model)}, jax.random.key(5)
-    likelihood = model.apply(variables, key, 7, method="sample")
-    assert (likelihood.batch_shape, likelihood.event_shape) == ((7,), (3, 2, 1))
-    z = StandardNormal(D).apply({}, key, 7, method="sample")
-    decoded = model.apply(variables, z, method="decode")
-    np.testing.assert_allclose(likelihood.mean(), decoded.mean(), rtol=1e-6)
+    z = model.apply(variables, key, 7, method="sample_latents")
+    np.testing.assert_array_equal(z, StandardNormal(D).apply({}, key, 7, method="sample"))
+    log_prob = model.apply(variables, z, method="prior_log_prob")
+    np.testing.assert_array_equal(log_prob, StandardNormal(D).apply({}, z, method="log_prob"))
+
+
+def test_an_encoder_that_takes_pixels_for_examples_is_refused():
+    encoder = ConditionalGaussian(MLP((4,)), dim=D)
+    decoder = BernoulliDecoder(MLP((4,)), shape=(3, 2, 1))
+    model = VAE(encoder=encoder, decoder=decoder, prior=StandardNormal(D))
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match="set event_ndims of its trunk to the number of axes"):
+        jax.eval_shape(lambda: model.init(key, IMAGES, key))
 
 
 def test_dimensions_of_encoder_and_prior_must_agree():
@@ -223,7 +231,9 @@ def test_a_shared_encoder_is_in_the_tree_once_and_under_the_model():
     paths = jax.tree_util.tree_flatten_with_path(params)[0]
     assert sum("encoder" in jax.tree_util.keystr(path) for path, _ in paths) == 4
     # Also where the prior uses it first, and none of the model's other parts are used.
-    from_samples = jax.eval_shape(lambda: model.init(key, key, 2, method="sample"))["params"]
+    from_samples = jax.eval_shape(lambda: model.init(key, key, 2, method="sample_latents"))[
+        "params"
+    ]
     assert from_samples["encoder"] == params["encoder"]
     assert set(from_samples["prior"]) == {"pseudo_inputs"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import distrax
 import jax
 import jax.numpy as jnp
@@ -60,6 +61,7 @@ class Pixels(distrax.Distribution):
         return self._pixels.batch_shape[:-1]
 
     def log_prob(self, value: Array) -> Array:
+        chex.assert_equal(value.shape[value.ndim - len(self._shape) :], self._shape)
         batch_shape = value.shape[: value.ndim - len(self._shape)]
         return jnp.sum(self._pixels.log_prob(value.reshape(*batch_shape, -1)), axis=-1)
 

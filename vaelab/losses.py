@@ -34,8 +34,8 @@ def elbo(distortion: Array, rate: Array, *, beta: float | Array = 1.0) -> Array:
 def elbo_closed_form(distortion: Array, kl: Array, *, beta: float | Array = 1.0) -> Array:
     """Evidence lower bound with the rate in closed form, −E_q[distortion] − β Σ_d KL_d.
 
-    [K, B], [B, D] -> [B]. The same expectation as `elbo`, at a lower variance. Kingma & Welling,
-    2014, eq. 10.
+    [K, B], [B, D] -> [B]. The same expectation as `elbo`, usually at a lower variance (but not
+    where q is close to p(z|x), whose log weights are constant). Kingma & Welling, 2014, eq. 10.
 
     >>> elbo_closed_form(jnp.array([[3.0], [5.0]]), jnp.array([[0.25, 0.75]]))
     Array([-5.], dtype=float32...)

@@ -14,7 +14,6 @@ constraint / scale, and as extra arguments `constraint`, this batch's constraint
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -39,7 +38,7 @@ def saddle_point(
     dual: optax.GradientTransformation,
     *,
     decay: float | Array = 0.99,
-    scales: float | Mapping[str, float | Array] = 1.0,
+    scales: float | dict[str, float] = 1.0,
 ) -> optax.GradientTransformationExtraArgs:
     """Simultaneous descent on the parameters and ascent on the multipliers of a Lagrangian.
 
@@ -174,8 +173,9 @@ def rewo(
 
       f(β, δ) = (1 − H(δ)) · tanh(τ (β − 1)) − H(δ):
 
-    violated, λ rises; met, λ moves to 1, where the Lagrangian is the negative ELBO, from either
-    side. It converges to max(1, λ_KKT). Start with β ≪ 1, that is λ ≫ 1, and use a constraint in
+    violated, λ rises; met, λ moves to 1 from either side. At 1, with one constraint on the NLL, the
+    Lagrangian is the negative ELBO up to a constant (on a bare squared error λ = 1 would mean σ² = ½).
+    It converges to max(1, λ_KKT). Start with β ≪ 1, that is λ ≫ 1, and use a constraint in
     nats. Until all constraints were met once on average (`feasible_once`) λ is held.
 
     >>> tx = rewo(1.0)

@@ -7,6 +7,5 @@ import dataclasses
 
 from experiments.configs.mnist_vhp_rewo import experiment as base
 from vaelab.training.objectives import ELBO
-from vaelab.training.optimisers import Unconstrained
 
-experiment = dataclasses.replace(base, objective=ELBO(), dual=Unconstrained())
+experiment = dataclasses.replace(base, objective=ELBO(), dual=None)

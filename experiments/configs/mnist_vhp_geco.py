@@ -8,4 +8,4 @@ import dataclasses
 from experiments.configs.mnist_vhp_rewo import experiment as base
 from vaelab.training.optimisers import Geco
 
-experiment = dataclasses.replace(base, dual=Geco(), patience=None)
+experiment = dataclasses.replace(base, dual=Geco())

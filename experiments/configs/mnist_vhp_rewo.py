@@ -25,6 +25,4 @@ experiment = Experiment(
     num_steps=20_000,
     num_test=500,
     num_samples=500,
-    evaluate_every=1000,
-    patience=None,
 )

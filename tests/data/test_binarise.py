@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from vaelab.data import bernoulli, binarise_splits
+from vaelab.data.binarise import bernoulli, binarise_splits
 from vaelab.types import Split, Splits
 
 KEY = jax.random.key(0)

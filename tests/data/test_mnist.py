@@ -15,7 +15,8 @@ import sys
 import numpy as np
 import pytest
 
-from vaelab.data import MNIST, FashionMNIST, read_idx
+from vaelab.data import MNIST, FashionMNIST
+from vaelab.data.files import read_idx
 from vaelab.data.mnist import find_prepared, read_prepared
 from vaelab.data.prepare import main, prepare
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.evaluation.batches import Progress, batches
+from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.types import Array, Model, PRNGKey, PyTree
 
 
@@ -32,23 +32,16 @@ def active_units(
         raise ValueError(f"x must hold at least 2 examples to have a variance, got {len(x)}.")
     if num_samples < 2:
         raise ValueError(f"num_samples must be at least 2, got {num_samples}.")
-    means: list[list[np.ndarray]] = []
-    noise: list[list[np.ndarray]] = []
-    for index, batch, size in batches(x, batch_size, progress):
-        moments = _moments(model, num_samples, params, batch, jax.random.fold_in(key, index))
-        if not means:
-            means, noise = [[] for _ in moments], [[] for _ in moments]
-        for level, (mean, variance) in enumerate(moments):
-            means[level].append(np.asarray(mean, np.float64)[:size])
-            noise[level].append(np.asarray(variance, np.float64)[:size] / num_samples)
+    moments = map_batches(
+        partial(_moments, model, num_samples, params),
+        x,
+        key,
+        batch_size=batch_size,
+        progress=progress,
+    )
     return [
-        int(
-            np.sum(
-                np.var(np.concatenate(m), axis=0, ddof=1) - np.mean(np.concatenate(v), axis=0)
-                > threshold
-            )
-        )
-        for m, v in zip(means, noise, strict=True)
+        int(np.sum(np.var(mean, axis=0, ddof=1) - np.mean(noise, axis=0) / num_samples > threshold))
+        for mean, noise in moments
     ]
 
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from vaelab.evaluation.batches import Progress, batches
-from vaelab.evaluation.expectations import mean_and_error
+from vaelab.evaluation.averages import mean_and_error
+from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.types import Array, Model, PRNGKey, PyTree
 
 
@@ -45,20 +45,20 @@ def log_likelihood(
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
     chunk_size = min(chunk_size, num_samples)
-    log_probs, sizes = [], []
-    for index, batch, size in batches(x, batch_size, progress):
-        batch_key = jax.random.fold_in(key, index)
-        log_prob, ess = batch_estimate(model, num_samples, chunk_size, params, batch, batch_key)
-        log_probs.append(np.asarray(log_prob, np.float64)[:size])
-        sizes.append(np.asarray(ess, np.float64)[:size])
-    log_prob = np.concatenate(log_probs)
+    log_prob, ess = map_batches(
+        partial(batch_estimate, model, num_samples, chunk_size, params),
+        x,
+        key,
+        batch_size=batch_size,
+        progress=progress,
+    )
     mean, standard_error = mean_and_error(log_prob)
-    ess = float(np.mean(np.concatenate(sizes)))
-    return LogLikelihood(mean, standard_error, num_samples, ess, log_prob)
+    return LogLikelihood(mean, standard_error, num_samples, float(np.mean(ess)), log_prob)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def batch_estimate(model, num_samples, chunk_size, params, x, key) -> tuple[Array, Array]:
+    """(log p(x), effective sample size) of a batch, each [B]: one compiled program."""
     variables = {"params": params}
     encoding = model.apply(variables, x, method="encode")
 

@@ -73,6 +73,11 @@ class VAE(nn.Module):
         """
         z_key, prior_key = jax.random.split(key)
         z = posterior.sample(seed=z_key, sample_shape=(num_samples,))
+        if z.shape[1:-1] != x.shape[:1]:
+            raise ValueError(
+                f"the encoder gives a posterior of batch shape {z.shape[1:-1]} for {len(x)} examples: "
+                "set event_ndims of its trunk to the number of axes of one example."
+            )
         density = posterior
         if weights is not None:
             z = scale_gradient(z, weights)
@@ -91,6 +96,10 @@ class VAE(nn.Module):
         """p(x|z). [..., D] -> distribution of batch shape [...]."""
         return self.decoder(z)
 
-    def sample(self, key: PRNGKey, num_samples: int) -> Any:
-        """p(x|z) at z ~ p(z), a distribution of batch shape [num_samples]."""
-        return self.decoder(self.prior.sample(key, num_samples))
+    def sample_latents(self, key: PRNGKey, num_samples: int) -> Array:
+        """z ~ p(z), [num_samples, D]; `decode` makes likelihoods, and images, of them."""
+        return self.prior.sample(key, num_samples)
+
+    def prior_log_prob(self, z: Array, key: PRNGKey | None = None) -> Array:
+        """log p(z), exact or estimated with `key`. [..., D] -> [...]."""
+        return self.prior.log_prob(z, key)

@@ -92,7 +92,7 @@ class HierarchicalPrior(Prior):
         return self.decoder(self.top.sample(top_key, num_samples)).sample(seed=key)
 
     def with_num_samples(self, num_samples: int) -> Prior:
-        return self.clone(num_samples=num_samples)
+        return self.clone(num_samples=num_samples, top=self.top.with_num_samples(num_samples))
 
     def _default_network(self, dim: int) -> ConditionalGaussian:
         trunk = GatedMLP(self.hidden, parent=None)

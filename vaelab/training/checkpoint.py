@@ -24,7 +24,10 @@ class Checkpoints:
     def __init__(self, directory: epath.PathLike, *, max_to_keep: int = 3):
         self.directory = epath.Path(directory)
         options = ocp.CheckpointManagerOptions(max_to_keep=max_to_keep, create=True)
-        self._manager = ocp.CheckpointManager(self.directory.resolve(), options=options)
+        # Without a handler given, one empty folder of a step makes every checkpoint unreadable.
+        self._manager = ocp.CheckpointManager(
+            self.directory.resolve(), options=options, item_handlers=ocp.StandardCheckpointHandler()
+        )
 
     def save(self, state: TrainState) -> None:
         """Writes the state in the background; a failure is raised here or at the next call."""
@@ -44,26 +47,39 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def restore(self, like: TrainState) -> TrainState | None:
-        """The newest readable state, or None where there is none at all.
+        """The newest readable state, or None where there is no checkpoint at all.
 
         A checkpoint that cannot be read (truncated, say) is set aside in `unreadable/` with a
         warning, and the one before it is taken.
+
+        Raises:
+          ValueError: there are checkpoints, and none can be read; they are left where they are.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        for step in reversed(self.steps()):
+        steps, failed = self.steps()[::-1], {}
+        for step in steps:
             try:
                 state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
-                if jax.tree.structure(state) != jax.tree.structure(like):  # of an empty folder
+                # An empty folder restores as nothing.
+                if jax.tree.structure(state) != jax.tree.structure(like):  # type: ignore[operator]
                     raise ValueError("it holds no train state")
-                return state
             except Exception as error:  # orbax and tensorstore raise many kinds
-                aside = self._set_aside(step)
-                self._manager.reload()
+                failed[step] = type(error).__name__
+                continue
+            for unreadable, reason in failed.items():
+                aside = self._set_aside(unreadable)
                 warnings.warn(
-                    f"checkpoint {step} cannot be read ({type(error).__name__}); it was moved to "
-                    f"{aside} and the one before it is used.",
+                    f"checkpoint {unreadable} cannot be read ({reason}); it was moved to {aside} "
+                    f"and checkpoint {step} is used.",
                     stacklevel=2,
                 )
+            self._manager.reload()
+            return state
+        if failed:
+            raise ValueError(
+                f"none of the checkpoints {sorted(failed)} in {self.directory} can be read: they are "
+                "damaged, or of another version of vaelab; choose another workdir."
+            )
         return None
 
     def _set_aside(self, step: int) -> epath.Path:

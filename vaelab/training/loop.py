@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +66,7 @@ def fit(
     *,
     run_steps: Callable[..., tuple[TrainState, dict[str, Array]]],
     schedule: Schedule,
-    validate: Callable[[Saddle], float],
+    validate: Callable[[Saddle], dict[str, float]],
     log: Callable[[int, dict[str, float]], None],
     save: Callable[[TrainState], None],
 ) -> TrainState:
@@ -76,7 +77,7 @@ def fit(
       data: the training set [N, ...], on the device.
       run_steps: `step.compile_train_steps(...)`.
       schedule: when to log, evaluate and end.
-      validate: a bound on log p(x) of the validation set, to be maximised.
+      validate: metrics of the validation set; "validation/bound" is what early stopping maximises.
       log: receives (step, means of the metrics since the last call), and the validation bound.
       save: receives the state after each evaluation; it may be restored and passed in again.
 
@@ -109,23 +110,22 @@ def fit(
             if schedule.evaluates_at(step):
                 break
         report(*pending)
-        bound = validate(state.variables)
+        validation = validate(state.variables)
+        bound = validation["validation/bound"]
         if not np.isfinite(bound):
             raise NonFiniteLossError(step, last_row)
-        log(step, {"validation/elbo": float(bound)})
+        log(step, validation)
         state = _keep_best(state, jnp.float32(bound))
         save(state)
     return state
 
 
-def _keep_best_impl(state: TrainState, bound: Array) -> TrainState:
+@partial(jax.jit, donate_argnums=0)
+def _keep_best(state: TrainState, bound: Array) -> TrainState:
     """Best variables so far, among those at which every constraint was met on average."""
     average = jax.tree.leaves(state.opt_state.average)
     met = jnp.all(jnp.array([c <= 0 for c in average], bool))
     better = met & (bound > state.best.bound)
-    candidate = Best(bound, state.step, state.variables, state.opt_state)
+    candidate = Best(bound, state.step, state.variables, state.opt_state.average)
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, state.best)
     return state._replace(best=best)
-
-
-_keep_best = jax.jit(_keep_best_impl, donate_argnums=0)

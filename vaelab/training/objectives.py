@@ -7,25 +7,26 @@ same metrics, so curves of different objectives can be laid over each other.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import ClassVar
 
 import jax.numpy as jnp
 
 from vaelab import losses
-from vaelab.constraints import NLL, RE, Constraint
+from vaelab.constraints import NLL, Constraint
 from vaelab.types import Array, PRNGKey, Terms
 
 TermsFn = Callable[..., Terms]
 
 
-class Objective(Protocol):
-    """What the training step asks of an objective."""
+class Objective(abc.ABC):
+    """What the training step asks of an objective; each is a frozen dataclass."""
 
-    @property
-    def constraints(self) -> Mapping[str, Constraint]: ...
+    constraints: Mapping[str, Constraint]
 
+    @abc.abstractmethod
     def __call__(
         self,
         terms_fn: TermsFn,
@@ -33,17 +34,29 @@ class Objective(Protocol):
         x: Array,
         key: PRNGKey,
         step: Array,
-    ) -> tuple[Array, dict[str, Array]]: ...
+    ) -> tuple[Array, dict[str, Array]]:
+        """(loss [], metrics {name: []}) of a batch x [B, ...]."""
 
-    def describe(self, multipliers: Mapping[str, float]) -> str:
-        """One clause: what was minimised when training ended, for reports."""
-        ...
+    @property
+    def validation_samples(self) -> int:
+        """Posterior samples per example that `validation` wants."""
+        return 1
+
+    def validation(self, x: Array, terms: Terms) -> Array:
+        """What early stopping maximises, [K, B] or [1, B]: the ELBO, whatever λ is."""
+        del x
+        return terms.log_weights
+
+    @abc.abstractmethod
+    def describe(self, multipliers: Mapping[str, float], step: int) -> str:
+        """One clause: what was minimised at that step, for reports."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ELBO:
+class ELBO(Objective):
     """Negative ELBO or β-VAE objective, E[distortion + β·rate], with warm-up and free bits."""
 
+    constraints: ClassVar[Mapping[str, Constraint]] = {}  # type: ignore[misc]
     num_samples: int = 1
     """posterior samples per example"""
     beta: float = 1.0
@@ -60,15 +73,9 @@ class ELBO:
             if isinstance(value, int | float) and value < 0:
                 raise ValueError(f"{name} must not be negative, got {value}.")
 
-    @property
-    def constraints(self) -> Mapping[str, Constraint]:
-        return {}
-
     def __call__(self, terms_fn, multipliers, x, key, step):
         del multipliers, x
-        beta: float | Array = self.beta
-        if self.warmup_steps:
-            beta = self.beta * jnp.minimum(step / self.warmup_steps, 1.0)
+        beta = self._beta(step)
         terms = terms_fn(key, self.num_samples)
         closed_form = all(kl is not None for kl in terms.kl)
         if self.free_nats and not closed_form:
@@ -86,32 +93,41 @@ class ELBO:
             loss = -jnp.mean(losses.elbo(terms.distortion, terms.total_rate, beta=beta))
         return loss, _metrics(loss, terms)
 
-    def describe(self, multipliers):
+    def validation(self, x, terms):
+        """The β-ELBO with the final β (free nats left out): a warm-up must not win by its own β."""
+        del x
+        return -(terms.distortion + self.beta * terms.total_rate)
+
+    def _beta(self, step) -> Array:
+        """The weight of the rate at a step of the warm-up."""
+        if not self.warmup_steps:
+            return jnp.asarray(self.beta)
+        return self.beta * jnp.minimum(step / self.warmup_steps, 1.0)
+
+    def describe(self, multipliers, step):
         del multipliers
+        beta = float(self._beta(step))
         if self.free_nats:
-            return f"the negative ELBO with {self.free_nats:g} free nats per latent coordinate"
-        if self.beta == 1.0:
+            return f"distortion + {beta:g} · rate with {self.free_nats:g} free nats per latent coordinate"
+        if beta == 1.0:
             return "the negative ELBO"
-        return f"distortion + {self.beta:g} · rate" + (
+        return f"distortion + {beta:g} · rate" + (
             ", an upper bound on the negative ELBO"
-            if self.beta > 1
+            if beta > 1
             else ", which is no bound on the negative log-likelihood"
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class ImportanceWeighted:
+class ImportanceWeighted(Objective):
     """Negative importance-weighted bound with its naive gradient. Burda et al., 2016."""
 
+    constraints: ClassVar[Mapping[str, Constraint]] = {}  # type: ignore[misc]
     num_samples: int = 50
     """posterior samples per example, K"""
 
     def __post_init__(self) -> None:
         _check_positive("num_samples", self.num_samples)
-
-    @property
-    def constraints(self) -> Mapping[str, Constraint]:
-        return {}
 
     def __call__(self, terms_fn, multipliers, x, key, step):
         del multipliers, step
@@ -119,12 +135,21 @@ class ImportanceWeighted:
         loss = -jnp.mean(losses.importance_weighted_bound(terms.log_weights))
         return loss, _metrics(loss, terms)
 
+    @property
+    def validation_samples(self):
+        return self.num_samples
+
+    def validation(self, x, terms):
+        """The importance-weighted bound itself."""
+        del x
+        return losses.importance_weighted_bound(terms.log_weights)[None]
+
     def terms(self, terms_fn: TermsFn, x: Array, key: PRNGKey) -> Terms:
         """The model's terms, with the gradient estimator's stop-gradients inside."""
         del x
         return terms_fn(key, self.num_samples)
 
-    def describe(self, multipliers):
+    def describe(self, multipliers, step):
         del multipliers
         return f"the negative importance-weighted bound with {self.num_samples} samples"
 
@@ -148,10 +173,10 @@ class DoublyReparameterised(ImportanceWeighted):
 
 
 @dataclasses.dataclass(frozen=True)
-class Lagrangian:
+class Lagrangian(Objective):
     """Rate under constraints, E[rate] + Σ_j λ_j E[C_j]. Rezende & Viola, 2018."""
 
-    constraints: dict[str, NLL | RE]
+    constraints: dict[str, Constraint]
     """what the model must meet, by name, each with its own multiplier and moving average"""
     num_samples: int = 1
     """posterior samples per example"""
@@ -169,7 +194,7 @@ class Lagrangian:
         metrics = {f"constraint/{name}": jnp.mean(value) for name, value in values.items()}
         return loss, _metrics(loss, terms) | metrics
 
-    def describe(self, multipliers):
+    def describe(self, multipliers, step):
         weighted = " + ".join(f"{multipliers[name]:.4g} · {name}" for name in self.constraints)
         text = f"the Lagrangian rate + {weighted}"
         if [type(constraint) for constraint in self.constraints.values()] != [NLL]:

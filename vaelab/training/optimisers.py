@@ -44,6 +44,11 @@ class Geco:
     freeze_prior: bool = False
     """hold the prior's parameters until all constraints were met once"""
 
+    def __post_init__(self) -> None:
+        multiplier = self.initial_multiplier
+        if isinstance(multiplier, int | float) and not multiplier > 0:
+            raise ValueError(f"initial_multiplier must be positive, got {multiplier}.")
+
     def build(self) -> optax.GradientTransformation:
         dual = saddle.geco(self.step_size)
         return saddle.hold_for(dual, self.hold_steps) if self.hold_steps else dual
@@ -76,40 +81,27 @@ class Rewo:
         return saddle.rewo(self.step_size, steepness=self.steepness)
 
 
-@dataclasses.dataclass(frozen=True)
-class Unconstrained:
-    """No multipliers: plain descent."""
-
-    initial_multiplier = 1.0
-    decay = 0.99
-    freeze_prior = False
-
-    def build(self) -> optax.GradientTransformation:
-        return optax.identity()
-
-
-Dual = Unconstrained | Geco | Rewo
-
-
-def saddle_point(
-    optimiser: Adam, dual: Dual, *, scales: PyTree, prior_period: int = 1
+def build(
+    optimiser: Adam, dual: Geco | Rewo | None, *, scales: dict[str, float], prior_period: int = 1
 ) -> optax.GradientTransformationExtraArgs:
     """The whole transformation of an experiment: primal with the prior as its own group, and dual.
 
     The model's gradients are divided by max(1, λ), of which Adam's second moment would keep a long
-    memory; the prior's have no λ in them.
-    `prior_period` > 1 updates the prior once in so many steps, seed 000's outer loop. Parameter
-    trees are Flax's, with the prior under the key "prior".
+    memory; the prior's have no λ in them. `prior_period` > 1 updates the prior once in so many
+    steps, the outer loop of Klushyn et al., 2019. Without constraints `dual` is None and there are
+    no multipliers. Parameter trees are Flax's, with the prior under the key "prior".
     """
-    primal = optimiser.build()
-    if not isinstance(dual, Unconstrained):
-        primal = optax.chain(saddle.rescale_by_multipliers(), primal)
+    model = optimiser.build()
     prior = optimiser.build()
+    if dual is not None:
+        model = optax.chain(saddle.rescale_by_multipliers(), model)
     if prior_period > 1:
         prior = saddle.update_every(prior, prior_period)
-    if dual.freeze_prior:
+    if dual is not None and dual.freeze_prior:
         prior = saddle.freeze_until_feasible(prior)
-    primal = optax.partition({"model": primal, "prior": prior}, _group)
+    primal = optax.partition({"model": model, "prior": prior}, _group)
+    if dual is None:
+        return saddle.saddle_point(primal, optax.identity(), scales=scales)
     return saddle.saddle_point(primal, dual.build(), decay=dual.decay, scales=scales)
 
 

@@ -9,7 +9,10 @@ import jax.numpy as jnp
 import optax
 
 from vaelab.training.objectives import Objective
-from vaelab.types import Array, Model, PRNGKey, Saddle
+from vaelab.types import Array, Model, PRNGKey, PyTree, Saddle
+
+# What the run's key is folded with beside the numbers of steps, which stay below.
+INIT, ORDER = 2**31 - 1, 2**31 - 2
 
 
 class Best(NamedTuple):
@@ -18,7 +21,7 @@ class Best(NamedTuple):
     bound: Array  # [], validation bound, nats
     step: Array  # [], when
     variables: Saddle
-    opt_state: optax.OptState
+    average: PyTree  # of each constraint, at that step
 
 
 class TrainState(NamedTuple):
@@ -31,7 +34,7 @@ class TrainState(NamedTuple):
     best: Best
 
 
-def create(
+def initial_state(
     model: Model,
     objective: Objective,
     tx: optax.GradientTransformation,
@@ -41,19 +44,21 @@ def create(
     initial_multiplier: float | Array = 1.0,
 ) -> TrainState:
     """The state before the first step; x [B, ...] is any batch of the data's shape."""
-    init_key, sample_key = jax.random.split(jax.random.fold_in(key, 2**31 - 1))
-    params = model.init(init_key, x[:1], sample_key)["params"]
+    init_key, sample_key = jax.random.split(jax.random.fold_in(key, INIT))
+    init = jax.jit(lambda *arguments: model.init(*arguments))  # a lambda: models may hold tracers
+    params = init(init_key, x[:1], sample_key)["params"]
     multipliers = {
         name: jnp.full([], initial_multiplier, jnp.float32) for name in objective.constraints
     }
     variables = Saddle(params, multipliers)
+    opt_state = tx.init(variables)
     zero = jnp.zeros([], jnp.int32)
-    best = Best(jnp.full([], -jnp.inf), zero, variables, tx.init(variables))
+    best = Best(jnp.full([], -jnp.inf), zero, variables, opt_state.average)
     # A buffer can be donated only once: the best gets copies of its own.
     return TrainState(
         step=zero,
         key=key,
         variables=variables,
-        opt_state=tx.init(variables),
+        opt_state=opt_state,
         best=jax.tree.map(jnp.copy, best),
     )

@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vaelab.training.objectives import Objective
-from vaelab.training.state import TrainState
+from vaelab.training.state import ORDER, TrainState
 from vaelab.types import Array, Model, Preprocess, PRNGKey
 
 
@@ -38,6 +38,7 @@ def train_step(
     for name, multiplier in variables.multipliers.items():
         metrics[f"average/{name}"] = opt_state.average[name]
         metrics[f"multiplier/{name}"] = multiplier
+    if variables.multipliers:
         metrics["feasible_once"] = opt_state.feasible_once.astype(jnp.float32)
     state = state._replace(step=state.step + 1, variables=variables, opt_state=opt_state)
     return state, metrics
@@ -67,7 +68,7 @@ def train_steps(
     batch_sharding = NamedSharding(mesh, PartitionSpec("data"))
 
     def permutation(step: Array) -> Array:
-        key = jax.random.fold_in(jax.random.fold_in(state.key, 2**31 - 2), step // steps_per_epoch)
+        key = jax.random.fold_in(jax.random.fold_in(state.key, ORDER), step // steps_per_epoch)
         return jax.random.permutation(key, len(data))
 
     def body(carry, _):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.evaluation.batches import Progress, batches
+from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.types import Array, Model, PRNGKey, PyTree, Terms
 
 
@@ -52,20 +52,20 @@ def expectations(
 ) -> dict[str, Estimate]:
     """1/N Σ_n E_q(z|x_n)[f(x_n, z)] for each f(x, terms) -> [K, B], by name.
 
-    The same samples serve all functions, so that elbo = −(rate + distortion) holds exactly. The
+    The same samples serve all functions, so that elbo = −(rate + distortion) up to rounding. The
     standard error is over examples, each example's value being its mean over `num_samples` draws.
     Constraints are such functions, too. x [N, ...].
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
-    values: dict[str, list[np.ndarray]] = {name: [] for name in functions}
-    items = tuple(functions.items())
-    for index, batch, size in batches(x, batch_size, progress):
-        batch_key = jax.random.fold_in(key, index)
-        means = _batch_means(model, items, num_samples, params, batch, batch_key)
-        for name, mean in means.items():
-            values[name].append(np.asarray(mean, np.float64)[:size])
-    return {name: mean_and_error(np.concatenate(parts)) for name, parts in values.items()}
+    means = map_batches(
+        partial(_batch_means, model, tuple(functions.items()), num_samples, params),
+        x,
+        key,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    return {name: mean_and_error(values) for name, values in means.items()}
 
 
 def mean_and_error(values: np.ndarray) -> Estimate:

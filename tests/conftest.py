@@ -1,0 +1,109 @@
+"""The commands as a user runs them, on networks small enough for tests."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from experiments import train
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+SMALL = [
+    "--num-steps", "60", "--log-every", "10", "--evaluate-every", "20", "--batch-size", "80",
+    "--num-samples", "50", "--num-test", "20", "--posterior-samples", "2", "--prior-samples", "4",
+    "--model.encoder.trunk.hidden", "8", "--model.decoder.trunk.hidden", "8",
+    "--model.prior.num-samples", "2",
+]  # fmt: skip
+
+
+class Command:
+    """Starts the commands in processes of their own, which share one cache of compiled programs."""
+
+    def __init__(self, cache: pathlib.Path):
+        self._cache = cache
+
+    def start(self, *argv, devices: int = 1) -> subprocess.Popen:
+        """`python argv` on so many simulated devices."""
+        environment = os.environ | {
+            "JAX_COMPILATION_CACHE_DIR": str(self._cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "MPLBACKEND": "agg",
+        }
+        return subprocess.Popen(
+            [sys.executable, *map(str, argv)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *argv, devices: int = 1) -> subprocess.CompletedProcess:
+        process = self.start(*argv, devices=devices)
+        try:
+            out, err = process.communicate(timeout=300)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def train(self, workdir, *overrides, devices: int = 1) -> subprocess.CompletedProcess:
+        return self(*self.training(workdir, *overrides), devices=devices)
+
+    @staticmethod
+    def training(workdir, *overrides) -> list[str]:
+        """The command of the small training that the tests repeat."""
+        command = ["-m", "experiments.train", "digits_vhp_rewo"]
+        return [*command, *SMALL, "--workdir", str(workdir), *overrides]
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory) -> Command:
+    return Command(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="session")
+def finished(command, tmp_path_factory):
+    """The workdir of a run that nothing interrupted. To be read, and copied."""
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    result = command.train(workdir)
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr
+    return workdir
+
+
+@pytest.fixture
+def refusal(capsys, monkeypatch):
+    """Runs a command in this process; returns the one sentence it ends with, its exit code 2."""
+    for module, hook in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
+        monkeypatch.setattr(module, hook, getattr(module, hook))  # the command sets its own
+
+    def run(*argv, main=train.main) -> str:
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in argv])
+        assert exit_.value.code == 2
+        error = capsys.readouterr().err
+        assert "Traceback" not in error
+        if error.startswith("error: "):
+            assert error.count("\n") == 1, error
+            return error.removeprefix("error: ").rstrip("\n")
+        return " ".join(error.translate(dict.fromkeys(map(ord, "╭╮╰╯─│"), " ")).split())
+
+    return run
+
+
+def files(folder: pathlib.Path) -> dict[str, bytes]:
+    """Every file below a folder, by its relative path."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

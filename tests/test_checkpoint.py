@@ -1,0 +1,269 @@
+"""Checkpoints: bit for bit, whatever happened to the newest one."""
+
+from __future__ import annotations
+
+import functools
+import json
+import pathlib
+import shutil
+import sys
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vaelab.constraints import NLL
+from vaelab.models import VAE
+from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
+from vaelab.priors import HierarchicalPrior
+from vaelab.training import optimisers
+from vaelab.training.checkpoint import Checkpoints
+from vaelab.training.objectives import Lagrangian
+from vaelab.training.sharding import make_mesh, replicate
+from vaelab.training.state import initial_state as create
+from vaelab.training.step import compile_train_steps
+
+# Threads of tensorstore complain by themselves of files that this module damages on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+X = jnp.asarray(np.random.default_rng(0).integers(0, 2, (1, 4, 4, 1)).repeat(24, 0), jnp.float32)
+MODEL = VAE(
+    encoder=ConditionalGaussian(MLP((6,), event_ndims=3), dim=2),
+    decoder=BernoulliDecoder(MLP((6,)), shape=(4, 4, 1)),
+    prior=HierarchicalPrior(2, num_samples=2, hidden=(4,)),
+)
+OBJECTIVE = Lagrangian({"nll": NLL(0.68)})  # met after a few steps: the latch is open
+REWO = optimisers.Rewo(decay=0.5)
+TX = optimisers.build(optimisers.Adam(0.02), REWO, scales={"nll": 16.0})
+
+
+@functools.cache
+def initial():
+    return jax.jit(lambda: create(MODEL, OBJECTIVE, TX, X[:1], jax.random.key(7)))()
+
+
+@functools.cache
+def run_steps():
+    return compile_train_steps(
+        batch_size=8,
+        model=MODEL,
+        objective=OBJECTIVE,
+        tx=TX,
+        preprocess=lambda key, x: x,
+        mesh=make_mesh(devices=jax.devices()[:1]),
+    )
+
+
+@functools.cache
+def trained(num_dispatches):
+    """The state after that many dispatches of 10 steps."""
+    if num_dispatches == 0:
+        return initial()
+    state = jax.tree.map(jnp.copy, trained(num_dispatches - 1))
+    return run_steps()(state, X, num_steps=10)[0]
+
+
+def bits(state):
+    """{path: bytes}: every array of a state, its key's data among them."""
+
+    def raw(leaf):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        array = np.asarray(leaf)
+        return array.dtype, array.shape, array.tobytes()
+
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {jax.tree_util.keystr(path): raw(leaf) for path, leaf in leaves}
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A folder with the checkpoints of steps 10 and 20."""
+    folder = tmp_path_factory.mktemp("two") / "checkpoints"
+    checkpoints = Checkpoints(folder)
+    for i in (1, 2):
+        checkpoints.save(trained(i))
+    checkpoints.wait()
+    checkpoints.close()
+    return folder
+
+
+@pytest.fixture
+def copy(two, tmp_path):
+    return pathlib.Path(shutil.copytree(two, tmp_path / "checkpoints"))
+
+
+def test_restores_bit_for_bit(two):
+    state = trained(2)
+    assert bool(state.opt_state.feasible_once)
+    assert not np.array_equal(state.opt_state.average["nll"], 0.0)
+    checkpoints = Checkpoints(two)
+    restored = checkpoints.restore(initial())
+    checkpoints.close()
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    assert bits(restored) == bits(state)
+    paths = " ".join(bits(restored))
+    for part in (
+        "params",
+        "multipliers",
+        "average",
+        "feasible_once",
+        ".mu",
+        ".nu",
+        ".count",
+        "key",
+        "best",
+    ):
+        assert part in paths
+
+
+def test_training_goes_on_bit_for_bit(two):
+    checkpoints = Checkpoints(two)
+    restored = checkpoints.restore(initial())
+    checkpoints.close()
+    mesh = make_mesh(devices=jax.devices()[:1])
+    assert bits(run_steps()(replicate(restored, mesh), X, num_steps=10)[0]) == bits(trained(3))
+
+
+def test_a_donated_state_is_saved_as_it_was(tmp_path):
+    """Saving runs in the background while the next steps reuse the state's memory."""
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    state = jax.tree.map(jnp.copy, trained(1))
+    expected = bits(state)
+    checkpoints.save(state)
+    for _ in range(5):
+        state, _ = run_steps()(state, X, num_steps=10)
+    checkpoints.wait()
+    assert bits(checkpoints.restore(initial())) == expected
+    checkpoints.close()
+
+
+def test_no_checkpoint_is_none(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    assert checkpoints.restore(initial()) is None
+    assert checkpoints.steps() == []
+    checkpoints.close()
+
+
+def test_keeps_the_newest(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", max_to_keep=2)
+    for i in (1, 2, 3):
+        checkpoints.save(trained(i))
+    checkpoints.wait()
+    assert checkpoints.steps() == [20, 30]
+    checkpoints.close()
+
+
+def restore(folder):
+    """(state, warnings) of the newest readable checkpoint."""
+    checkpoints = Checkpoints(folder)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        state = checkpoints.restore(initial())
+    checkpoints.close()
+    return state, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+
+
+def damage(path, how):
+    if how == "delete":
+        path.unlink()
+    else:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2] if how == "truncate" else b"")
+
+
+@pytest.mark.parametrize("how", ["truncate", "empty", "delete"])
+def test_damage_to_any_file_is_survived(copy, how):
+    """Each file of the newest checkpoint in turn: what is restored is one of the two states."""
+    names = [p.relative_to(copy / "20") for p in (copy / "20").rglob("*") if p.is_file()]
+    outcomes = {}
+    for i, name in enumerate(names):
+        folder = copy.parent / f"{how}-{i}"
+        shutil.copytree(copy, folder)
+        damage(folder / "20" / name, how)
+        state, sentences = restore(folder)
+        outcomes[str(name)] = int(state.step)
+        assert bits(state) == bits(trained(int(state.step) // 10)), name
+        if int(state.step) == 20:
+            assert not sentences
+        elif (folder / "unreadable").exists():
+            (sentence,) = sentences
+            assert sentence.startswith("checkpoint 20 cannot be read (")
+            assert sentence.endswith(
+                f"moved to {folder}/unreadable/20 and the one before it is used."
+            )
+            assert not (folder / "20").exists()
+    data = [name for name in outcomes if "/d/" in name or name.endswith("manifest.ocdbt")]
+    assert any(outcomes[name] == 10 for name in data), outcomes
+
+
+def test_an_empty_folder_of_a_step_is_survived(copy):
+    (copy / "30").mkdir()
+    state, (sentence,) = restore(copy)
+    assert bits(state) == bits(trained(2))
+    assert sentence.startswith("checkpoint 30 cannot be read (")
+
+
+def test_a_checkpoint_damaged_twice_is_set_aside_twice(copy):
+    for _ in range(2):
+        for path in (copy / "20" / "default").rglob("*ocdbt*"):
+            if path.is_file():
+                damage(path, "empty")
+        state, sentences = restore(copy)
+        assert int(state.step) == 10
+        assert len(sentences) == 1
+        checkpoints = Checkpoints(copy)
+        checkpoints.save(trained(2))
+        checkpoints.wait()
+        checkpoints.close()
+    assert len(list((copy / "unreadable").iterdir())) == 2
+    state, sentences = restore(copy)
+    assert bits(state) == bits(trained(2))
+    assert not sentences
+
+
+def test_all_checkpoints_damaged_is_none(copy):
+    for path in copy.rglob("*ocdbt*"):
+        if path.is_file():
+            damage(path, "empty")
+    state, sentences = restore(copy)
+    assert state is None
+    assert len(sentences) == 2
+
+
+def test_a_half_written_checkpoint_is_ignored(copy):
+    (copy / "20").rename(copy / "20.orbax-checkpoint-tmp")
+    state, sentences = restore(copy)
+    assert bits(state) == bits(trained(1))
+    assert not sentences
+    checkpoints = Checkpoints(copy)  # and does not stand in the way of the same step
+    checkpoints.save(trained(2))
+    checkpoints.wait()
+    assert bits(checkpoints.restore(initial())) == bits(trained(2))
+    checkpoints.close()
+
+
+def test_restores_onto_another_number_of_devices(two, command):
+    result = command(__file__, two, devices=4)
+    assert result.returncode == 0, result.stderr
+    expected = {path: content.hex() for path, (_, _, content) in bits(trained(2)).items()}
+    assert json.loads(result.stdout) == expected
+
+
+def restore_on_all_devices(folder):
+    """Prints every array as it arrives, replicated over all of this process's devices."""
+    mesh = make_mesh()
+    assert mesh.shape["data"] == 4
+    checkpoints = Checkpoints(folder)
+    state = checkpoints.restore(replicate(initial(), mesh))
+    checkpoints.close()
+    for leaf in jax.tree.leaves(state):
+        assert leaf.sharding.device_set == set(jax.devices())
+        assert leaf.is_fully_replicated
+    print(json.dumps({path: content.hex() for path, (_, _, content) in bits(state).items()}))
+
+
+if __name__ == "__main__":
+    restore_on_all_devices(sys.argv[1])

@@ -1,0 +1,301 @@
+"""The command line: help, overrides, and one sentence for every mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+from conftest import ROOT, SMALL, files
+
+from experiments import command_line, evaluate
+from experiments.experiment import differing_fields, to_dict
+
+NAME = "digits_vhp_rewo"
+
+
+def evaluate_main(argv):
+    evaluate.main(evaluate.Arguments(workdir=argv[0], num_samples=int(argv[1])))
+
+
+def test_help_lists_every_experiment(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        command_line.parse(["--help"], program="train")
+    assert exit_.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    configs = {path.stem for path in (ROOT / "experiments" / "configs").glob("[a-z]*.py")}
+    assert set(command_line.names()) == configs
+    for name in configs:
+        (line,) = [line for line in lines if line.split()[:1] == [name]]
+        assert len(line.split()) > 3, f"{name} has no line of its own"
+
+
+def test_without_arguments_it_shows_the_help(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        command_line.parse([], program="train")
+    assert exit_.value.code == 2
+    assert NAME in capsys.readouterr().out
+
+
+def leaves(value, path=""):
+    """(option, default) of every number, switch, name and tuple below a configuration."""
+    for field in dataclasses.fields(value):
+        if field.name in ("parent", "name"):  # Flax's own
+            continue
+        inner, option = getattr(value, field.name), f"{path}{field.name.replace('_', '-')}"
+        if isinstance(inner, dict):
+            for name, item in inner.items():
+                yield from leaves(item, f"{option}.{name}.")
+        elif dataclasses.is_dataclass(inner):
+            yield from leaves(inner, f"{option}.")
+        elif not callable(inner):
+            yield f"--{option}", inner
+
+
+@pytest.mark.parametrize("name", [NAME, "mnist_vae_iwae", "digits_vhp_geco"])
+def test_help_of_an_experiment_lists_every_field(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as exit_:
+        command_line.parse([name, "--help"], program="train")
+    assert exit_.value.code == 0
+    lines = [line.strip(" │") for line in capsys.readouterr().out.splitlines()]
+    entries = [i for i, line in enumerate(lines) if line.startswith(("-", "╰"))]
+    expected = list(leaves(command_line.load(name)))
+    assert len(expected) > 20
+    for option, default in expected:
+        at = [i for i in entries if option in lines[i].replace(",", " ").split()]
+        assert at, f"{option} is missing"
+        end = next(i for i in entries if i > at[0])
+        meaning, _, shown = " ".join(lines[at[0] + 1 : end]).partition("(default: ")
+        default = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        assert shown.partition(")")[0] == default, option
+        assert len(meaning) > 5, f"{option} has no meaning"
+        if default not in ("True", "False"):
+            kind = lines[at[0]].removeprefix(option)
+            assert any(word in kind for word in ("INT", "FLOAT", "STR", "{")), option
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "read"),
+    [
+        (
+            "--objective.constraints.nll.kappa",
+            "0.2",
+            lambda e: e.objective.constraints["nll"].kappa,
+        ),
+        ("--dual.step-size", "0.7", lambda e: e.dual.step_size),
+        ("--optimiser.learning-rate", "0.01", lambda e: e.optimiser.learning_rate),
+        ("--num-steps", "17", lambda e: e.num_steps),
+        ("--data.binarisation", "fixed", lambda e: e.data.binarisation),
+        ("--patience", "None", lambda e: e.patience),
+        ("--num-test", "9", lambda e: e.num_test),
+    ],
+)
+def test_overrides_reach_the_experiment(option, value, read):
+    before = command_line.load(NAME)
+    after = command_line.override(NAME, [option, value]).experiment
+    assert str(read(after)) == value
+    assert read(before) != read(after)
+    (difference,) = differing_fields(to_dict(after), to_dict(before))
+    assert difference.startswith(option.removeprefix("--").replace("-", "_") + " (")
+
+
+def test_overridden_networks_stay_hashable():
+    """JAX compiles evaluations once per model, which it recognises by its hash."""
+    overrides = ["--model.encoder.trunk.hidden", "8", "9", "--model.decoder.shape", "8", "8", "1"]
+    model = command_line.override(NAME, overrides).experiment.model
+    assert model.encoder.trunk.hidden == (8, 9)
+    assert model.decoder.shape == (8, 8, 1)
+    hash(model)
+
+
+def test_an_unknown_field_is_refused_with_the_nearest(refusal):
+    sentence = refusal(NAME, "--objective.constraints.nll.kapa", "0.2")
+    assert "--objective.constraints.nll.kapa" in sentence
+    assert "Perhaps you meant: --objective.constraints.nll.kappa FLOAT" in sentence
+
+
+def test_an_unknown_experiment_is_refused_with_the_nearest(refusal):
+    assert refusal("digits_vhp_rewoo") == (
+        "there is no experiment 'digits_vhp_rewoo'; the nearest name is 'digits_vhp_rewo' "
+        "(see --help)."
+    )
+
+
+def test_the_experiment_comes_first(refusal):
+    assert "the experiment's name comes first, got '--num-steps'" in refusal("--num-steps", "3")
+
+
+MISTAKES = [
+    (["--num-steps", "many"], ["--num-steps", "'many'"]),
+    (["--optimiser.learning-rate", "fast"], ["--optimiser.learning-rate", "'fast'"]),
+    (["--data.binarisation", "twice"], ["--data.binarisation", "twice", "dynamic"]),
+    (["--batch-size", "0"], ["batch_size must be at least 1, got 0."]),
+    (["--evaluate-every", "-5"], ["evaluate_every must be at least 1, got -5."]),
+    (["--num-test", "1"], ["num_test must be at least 2 or None, got 1."]),
+    (["--num-samples", "0"], ["num_samples must be at least 1, got 0."]),
+    (["--batch-size", "5000"], ["batch_size = 5000 is larger", "choose at most 1297."]),
+    (
+        ["--model.decoder.shape", "28", "28", "1"],
+        ["model.decoder.shape = (28, 28, 1) must be the images' shape, (8, 8, 1)."],
+    ),
+    (
+        ["--model.encoder.dim", "3"],
+        ["encoder.dim = 3 and prior.latent_dim = 2 must be the same number."],
+    ),
+    (
+        ["--objective.constraints.nll.kappa", "0"],
+        ["objective.constraints.nll.kappa = 0.0 can never be met", "choose a kappa above 0."],
+    ),
+    (["--objective.constraints.nll.kappa", "nan"], ["kappa", "must be finite, got nan."]),
+    (["--optimiser.learning-rate", "-1"], ["learning_rate must be positive, got -1.0."]),
+    (["--dual.step-size", "-1"], ["step_size must be positive, got -1.0."]),
+    (["--dual.decay", "1.5"], ["decay must lie in [0, 1), got 1.5."]),
+    (["--dual.initial-multiplier", "0.5"], ["initial_multiplier must be well above 1"]),
+]
+
+
+@pytest.mark.parametrize(("overrides", "parts"), MISTAKES, ids=lambda value: value[0])
+def test_a_mistake_is_one_sentence_and_leaves_nothing(refusal, tmp_path, overrides, parts):
+    sentence = refusal(NAME, *overrides, "--workdir", tmp_path / "run")
+    for part in parts:
+        assert part in sentence
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_has_no_traceback_in_a_real_process(command, tmp_path):
+    result = command.train(tmp_path / "run", "--batch-size", "5000")
+    assert result.returncode == 2
+    assert result.stderr == (
+        "error: batch_size = 5000 is larger than the training set: choose at most 1297.\n"
+    )
+
+
+def test_a_missing_data_file_is_named(refusal, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    sentence = refusal("mnist_vae_elbo", "--data-dir", tmp_path, "--workdir", tmp_path / "run")
+    assert sentence.startswith(f"mnist/train-images-idx3-ubyte.gz was not found in {tmp_path}: put")
+    assert "--data-dir" in sentence
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("place", ["below a file", "in /proc", "in a read-only folder"])
+def test_an_unwritable_workdir_is_named(refusal, tmp_path, place):
+    folder = pathlib.Path("/proc/vaelab") if place == "in /proc" else tmp_path / "folder"
+    if place == "below a file":
+        folder.write_text("a file")
+    elif place == "in a read-only folder":
+        folder.mkdir(mode=0o555)
+        if os.access(folder, os.W_OK):
+            pytest.skip("this user may write to any folder")
+    elif not pathlib.Path("/proc").exists():
+        pytest.skip("there is no /proc here")
+    path = folder / "run"
+    sentence = refusal(NAME, "--workdir", path)
+    assert sentence.startswith(f"workdir {path} cannot be written (")
+    assert "choose another --workdir" in sentence
+
+
+def test_the_workdir_of_another_run_is_left_alone(refusal, finished):
+    before = files(finished)
+    overrides = [*SMALL, "--seed", "3", "--objective.constraints.nll.kappa", "0.2"]
+    sentence = refusal(NAME, *overrides, "--workdir", finished)
+    assert sentence == (
+        f"workdir {finished} holds a run of another configuration, which differs in "
+        "objective.constraints.nll.kappa (0.345, now 0.2), seed (0, now 3); "
+        "choose another --workdir."
+    )
+    assert "experiment (digits_vhp_rewo, now digits_vae_elbo)" in refusal(
+        "digits_vae_elbo", "--workdir", finished
+    )
+    assert files(finished) == before
+
+
+def test_a_damaged_config_is_named(refusal, tmp_path):
+    (tmp_path / "config.json").write_text('{"experiment": ')
+    sentence = refusal(NAME, *SMALL, "--workdir", tmp_path)
+    assert sentence.startswith(f"{tmp_path}/config.json is damaged (")
+    assert "choose another --workdir" in sentence
+
+
+def test_evaluate_refuses_an_empty_workdir(refusal, tmp_path):
+    sentence = refusal(tmp_path, 50, main=evaluate_main)
+    assert sentence == (
+        f"workdir {tmp_path} holds no run: there is no config.json in it; train one there first."
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_refuses_a_run_without_checkpoints(refusal, finished, tmp_path):
+    shutil.copy(finished / "config.json", tmp_path)
+    sentence = refusal(tmp_path, 50, main=evaluate_main)
+    assert sentence == f"workdir {tmp_path} holds no checkpoint yet: train it first."
+
+
+def test_evaluate_refuses_no_samples(refusal, finished):
+    before = files(finished)
+    sentence = refusal(finished, 0, main=evaluate_main)
+    assert sentence == "num_samples must be at least 1, got 0."
+    assert files(finished) == before
+
+
+def test_a_non_finite_loss_keeps_the_checkpoints(refusal, tmp_path):
+    """Adam's first step of 10³⁰ makes the second loss infinite."""
+    run = tmp_path / "run"
+    overrides = [*SMALL, "--optimiser.learning-rate", "1e30"]
+    sentence = refusal(NAME, *overrides, "--workdir", run)
+    assert sentence.startswith("the loss became non-finite at step 2, and training stopped; ")
+    assert "the last finite metrics were: average/nll 2" in sentence
+    assert f"The checkpoints in {run}/checkpoints are kept; lower optimiser.learning_rate" in (
+        sentence
+    )
+    assert not (run / "report.json").exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root may mount a small file system here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_sentence_and_can_be_mended(command, finished, small_disk):
+    run, filler = small_disk / "run", small_disk / "filler"
+    filler.write_bytes(bytes(1700 * 1024))  # room for the first checkpoint, not for the second
+    result = command.train(run)
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"error: workdir {run} cannot be written ({os.strerror(errno.ENOSPC)}); free space or "
+        "choose another --workdir, and run the same command again.\n"
+    )
+    assert not (run / "report.json").exists()
+    filler.unlink()
+    result = command.train(run)
+    assert result.returncode == 0, result.stderr
+    for name in ("report.json", "metrics.jsonl"):
+        assert (run / name).read_text() == (finished / name).read_text()
+
+
+def test_a_file_too_large_is_one_sentence(command, tmp_path):
+    """Where nobody may mount a small disk: a limit on the size of files does much the same."""
+    run = tmp_path / "run"
+    code = (
+        "import resource, runpy, signal, sys; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+        "sys.argv = ['train', *sys.argv[1:]]; "
+        "runpy.run_module('experiments.train', run_name='__main__')"
+    )
+    result = command("-c", code, *command.training(run)[2:])
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: workdir {run} cannot be written (")
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,205 @@
+"""What a run leaves: the report, its pictures, metrics, events and configuration."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import shutil
+
+import jax
+import jax.numpy as jnp
+import matplotlib.image
+import numpy as np
+import pytest
+from conftest import ROOT, files
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from experiments import command_line
+from experiments.experiment import Experiment
+from vaelab.evaluation import log_likelihood
+from vaelab.training import optimisers
+from vaelab.training.state import initial_state as create
+
+CONFIGS = sorted((ROOT / "experiments" / "configs").glob("[a-z]*.py"))
+
+
+@pytest.fixture(scope="module")
+def report(finished):
+    return json.loads((finished / "report.json").read_text())
+
+
+def shape(value):
+    """The keys of nested dicts, with None for what is no dict."""
+    return {k: shape(v) for k, v in value.items()} if isinstance(value, dict) else None
+
+
+def test_the_report_has_exactly_these_fields(report):
+    estimate = {"mean": None, "standard_error": None}
+    likelihood = ("num_samples", "effective_sample_size", "num_test")
+    constraint = ("value", "kappa", "satisfied", "train_value", "train_satisfied")
+    assert shape(report) == {
+        "experiment": None,
+        "step": None,
+        "log_likelihood": estimate | dict.fromkeys(likelihood),
+        "elbo": estimate,
+        "rate": estimate,
+        "distortion": estimate,
+        "active_units": None,
+        "latent_dims": None,
+        "constraints": {"nll": dict.fromkeys(constraint)},
+        "multipliers": {"nll": None},
+        "bound": None,
+    }
+
+
+def test_the_report_adds_up(report):
+    mean = {name: report[name]["mean"] for name in ("elbo", "rate", "distortion")}
+    assert mean["elbo"] == pytest.approx(-(mean["rate"] + mean["distortion"]), abs=1e-4)
+    likelihood = report["log_likelihood"]
+    assert likelihood["num_samples"] == 50
+    assert likelihood["num_test"] == 20
+    assert 1.0 <= likelihood["effective_sample_size"] <= 50.0
+    for name in ("log_likelihood", "elbo", "rate", "distortion"):
+        assert 0.0 < report[name]["standard_error"] < math.inf
+    constraint = report["constraints"]["nll"]
+    assert constraint["kappa"] == 0.345
+    assert constraint["value"] == pytest.approx(mean["distortion"] / 64, rel=1e-5)
+    assert constraint["satisfied"] is (constraint["value"] <= 0.345)
+    assert constraint["train_satisfied"] is (constraint["train_value"] <= 0.345)
+    assert report["multipliers"]["nll"] == 1000.0  # held: 60 steps do not meet the constraint
+    assert report["step"] == 60
+    assert report["latent_dims"] == [2]
+    assert 0 <= report["active_units"][0] <= 2
+    assert "ELBO is a lower bound on log p(x)" in report["bound"]
+    assert "Bernoulli likelihood" in report["bound"]
+    assert "4 inner samples" in report["bound"]
+    assert "binarised once with numpy seed 777" in report["bound"]
+    assert "rate + 1000 · nll, no bound on the negative log-likelihood" in report["bound"]
+
+
+def test_pictures_are_images(finished):
+    names = ("training", "reconstructions", "samples", "latent_space")
+    assert {path.stem for path in finished.glob("*.png")} == set(names)
+    for name in names:
+        pixels = matplotlib.image.imread(finished / f"{name}.png")
+        assert min(pixels.shape[:2]) > 100
+        assert pixels[..., :3].std() > 0.01, f"{name}.png is blank"
+
+
+def test_metrics_are_one_object_a_line(finished):
+    rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [10, 20, 20, 30, 40, 40, 50, 60, 60]
+    training = {
+        "step",
+        "loss",
+        "elbo",
+        "rate",
+        "distortion",
+        "constraint/nll",
+        "average/nll",
+        "multiplier/nll",
+        "feasible_once",
+    }
+    for row in rows:
+        assert row.keys() in (training, {"step", "validation/elbo"})
+        if "rate" in row:
+            assert row["elbo"] == pytest.approx(-(row["rate"] + row["distortion"]), abs=1e-3)
+
+
+def test_tensorboard_reads_the_same_numbers(finished):
+    events = EventAccumulator(str(finished / "tensorboard"))
+    events.Reload()
+    rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    names = {name for row in rows for name in row} - {"step"}
+    assert set(events.Tags()["scalars"]) == names
+    for name in names:
+        scalars = [(event.step, event.value) for event in events.Scalars(name)]
+        expected = [(row["step"], row[name]) for row in rows if name in row]
+        assert [step for step, _ in scalars] == [step for step, _ in expected]
+        np.testing.assert_allclose([v for _, v in scalars], [v for _, v in expected], rtol=1e-6)
+
+
+def test_config_json_holds_configuration_and_versions(finished):
+    config = json.loads((finished / "config.json").read_text())
+    assert config["experiment"] == "digits_vhp_rewo"
+    assert config["configuration"]["num_steps"] == 60
+    assert config["configuration"]["objective"]["constraints"]["nll"] == {
+        "type": "NLL",
+        "kappa": 0.345,
+    }
+    assert config["configuration"]["model"]["encoder"]["trunk"]["hidden"] == [8]
+    assert config["versions"]["jax"] == jax.__version__
+    assert {"vaelab", "jaxlib", "flax", "optax", "distrax", "numpy", "python"} <= config[
+        "versions"
+    ].keys()
+    assert config["devices"]
+    assert not list(finished.rglob("*.partial"))
+
+
+def test_evaluate_honours_num_samples(command, finished, report, tmp_path):
+    """Of a half-finished run as of a finished one; the run itself is not touched."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "report.json").unlink()
+    shutil.rmtree(run / "checkpoints" / "60")
+    before = files(run)
+    result = command("-m", "experiments.evaluate", "--workdir", run, "--num-samples", "130")
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert shape(evaluation) == shape(report)
+    assert evaluation["step"] == 40
+    assert evaluation["log_likelihood"]["num_samples"] == 130
+    assert evaluation["log_likelihood"]["mean"] != report["log_likelihood"]["mean"]
+    after = files(run)
+    del after["evaluation.json"]
+    assert after == before
+
+
+def experiment(path) -> Experiment:
+    return importlib.import_module(f"experiments.configs.{path.stem}").experiment
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configurations_are_short_and_build(path):
+    assert len(path.read_text().splitlines()) < 40
+    docstring = command_line._docstring(path.stem)
+    assert docstring.count("\n") >= 1, "a line on what it is, and its source"
+    assert "Source" in docstring
+    value = experiment(path)
+    shape = value.model.decoder.shape
+    scales = {name: c.scale(shape) for name, c in value.objective.constraints.items()}
+    tx = optimisers.build(
+        value.optimiser, value.dual, scales=scales, prior_period=value.prior_period
+    )
+
+    def initial(x):
+        return create(value.model, value.objective, tx, x, jax.random.key(value.seed))
+
+    state = jax.eval_shape(initial, jnp.zeros((1, *shape)))
+    assert set(state.variables.params) >= {"encoder", "decoder"}
+    assert set(state.variables.multipliers) == set(value.objective.constraints)
+    assert set(state.opt_state.average) == set(value.objective.constraints)
+    assert (path.stem.startswith("digits"), shape[0]) in {(True, 8), (False, 28)}
+    assert value.schedule.num_steps == value.num_steps
+
+
+def test_likelihood_of_a_report_is_that_of_its_checkpoint(finished, report, command):
+    """The report's number again, from the checkpoint on disk."""
+    from experiments.run import Run
+    from vaelab.training.checkpoint import Checkpoints
+
+    argv = command.training(finished)
+    run = Run.load(command_line.override(argv[2], argv[3:]).experiment, None)
+    checkpoints = Checkpoints(finished / "checkpoints")
+    state = checkpoints.restore(run.initial_state())
+    checkpoints.close()
+    estimate = log_likelihood(
+        run.experiment.model,
+        run.chosen(state).variables.params,
+        run.splits.test.x[:20],
+        run.key("likelihood"),
+        num_samples=50,
+    )
+    assert estimate.mean == pytest.approx(report["log_likelihood"]["mean"], rel=1e-6)
