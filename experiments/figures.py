@@ -31,7 +31,7 @@ def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
 def _training(run: Run, workdir: epath.Path):
     x = run.splits.train.x
     thresholds = {
-        name: ("distortion", constraint.kappa * constraint.scale(x.shape[1:]))
+        name: constraint.kappa * constraint.scale(x.shape[1:])
         for name, constraint in run.experiment.objective.constraints.items()
         if isinstance(constraint, NLL)
     }

@@ -191,9 +191,7 @@ def test_damage_to_any_file_is_survived(copy, how):
         elif (folder / "unreadable").exists():
             (sentence,) = sentences
             assert sentence.startswith("checkpoint 20 cannot be read (")
-            assert sentence.endswith(
-                f"moved to {folder}/unreadable/20 and the one before it is used."
-            )
+            assert sentence.endswith(f"moved to {folder}/unreadable/20 and checkpoint 10 is used.")
             assert not (folder / "20").exists()
     data = [name for name in outcomes if "/d/" in name or name.endswith("manifest.ocdbt")]
     assert any(outcomes[name] == 10 for name in data), outcomes
@@ -224,13 +222,14 @@ def test_a_checkpoint_damaged_twice_is_set_aside_twice(copy):
     assert not sentences
 
 
-def test_all_checkpoints_damaged_is_none(copy):
+def test_no_readable_checkpoint_at_all_is_refused_and_nothing_is_moved(copy):
     for path in copy.rglob("*ocdbt*"):
         if path.is_file():
             damage(path, "empty")
-    state, sentences = restore(copy)
-    assert state is None
-    assert len(sentences) == 2
+    with pytest.raises(ValueError, match=r"none of the checkpoints \[10, 20\] in .* can be read"):
+        restore(copy)
+    assert {"10", "20"} <= {path.name for path in copy.iterdir()}
+    assert not (copy / "unreadable").exists()
 
 
 def test_a_half_written_checkpoint_is_ignored(copy):

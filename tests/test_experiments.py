@@ -36,11 +36,13 @@ def shape(value):
 
 def test_the_report_has_exactly_these_fields(report):
     estimate = {"mean": None, "standard_error": None}
-    likelihood = ("num_samples", "effective_sample_size", "num_test")
+    likelihood = ("num_samples", "effective_sample_size", "num_test", "prior_samples")
     constraint = ("value", "kappa", "satisfied", "train_value", "train_satisfied")
     assert shape(report) == {
         "experiment": None,
         "step": None,
+        "num_test": None,
+        "posterior_samples": None,
         "log_likelihood": estimate | dict.fromkeys(likelihood),
         "elbo": estimate,
         "rate": estimate,
@@ -59,6 +61,9 @@ def test_the_report_adds_up(report):
     likelihood = report["log_likelihood"]
     assert likelihood["num_samples"] == 50
     assert likelihood["num_test"] == 20
+    assert likelihood["prior_samples"] == 2
+    assert report["num_test"] == 300
+    assert report["posterior_samples"] == 2
     assert 1.0 <= likelihood["effective_sample_size"] <= 50.0
     for name in ("log_likelihood", "elbo", "rate", "distortion"):
         assert 0.0 < report[name]["standard_error"] < math.inf
@@ -102,7 +107,7 @@ def test_metrics_are_one_object_a_line(finished):
         "feasible_once",
     }
     for row in rows:
-        assert row.keys() in (training, {"step", "validation/elbo"})
+        assert row.keys() in (training, {"step", "validation/bound", "validation/elbo"})
         if "rate" in row:
             assert row["elbo"] == pytest.approx(-(row["rate"] + row["distortion"]), abs=1e-3)
 

@@ -8,4 +8,6 @@ import dataclasses
 from experiments.configs.mnist_vae_elbo import experiment as base
 from vaelab.training.objectives import DoublyReparameterised
 
-experiment = dataclasses.replace(base, objective=DoublyReparameterised(num_samples=10))
+experiment = dataclasses.replace(
+    base, objective=DoublyReparameterised(num_samples=10), num_steps=5_000
+)

