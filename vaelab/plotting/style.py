@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-
 # Colours that remain apart under colour blindness: Tol, 2021, "Colour schemes", muted, and black.
 # Greys are left to the prior.
 ROSE, INDIGO, SAND, GREEN, CYAN = "#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE"
