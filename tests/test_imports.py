@@ -149,7 +149,7 @@ def test_the_checker_finds(path, source, found):
             "vaelab/data/images.py",
             "def f():\n    import tensorflow_datasets\n    import tensorflow",
         ),
-        ("vaelab/plotting.py", "from vaelab import data, theory\nimport matplotlib"),
+        ("vaelab/plotting/curves.py", "from vaelab import data, theory\nimport matplotlib"),
         ("experiments/configs/a.py", "import optax, vaelab\nfrom experiments import train"),
         ("vaelab/losses.py", "import flaxen, optax_extra, tensorflow_probability"),
     ],

@@ -1,1 +1,37 @@
-"""Training: a run is a function of its configuration and its data."""
+"""Training: a run is a function of its configuration and its data.
+
+`checkpoint` and `metrics` need the extra `experiments` and are imported by their modules' names.
+"""
+
+from vaelab.training.loop import NonFiniteLossError, Schedule, fit
+from vaelab.training.objectives import (
+    ELBO,
+    DoublyReparameterised,
+    ImportanceWeighted,
+    Lagrangian,
+    Objective,
+    StickingTheLanding,
+)
+from vaelab.training.optimisers import Adam, Geco, Rewo
+from vaelab.training.state import TrainState, initial_state
+from vaelab.training.step import compile_train_steps, train_step, train_steps
+
+__all__ = [
+    "ELBO",
+    "Adam",
+    "DoublyReparameterised",
+    "Geco",
+    "ImportanceWeighted",
+    "Lagrangian",
+    "NonFiniteLossError",
+    "Objective",
+    "Rewo",
+    "Schedule",
+    "StickingTheLanding",
+    "TrainState",
+    "compile_train_steps",
+    "fit",
+    "initial_state",
+    "train_step",
+    "train_steps",
+]
