@@ -17,7 +17,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from experiments import command_line
 from experiments.experiment import Experiment
-from vaelab.evaluation import log_likelihood
 from vaelab.training import optimisers
 from vaelab.training.state import initial_state as create
 
@@ -188,23 +187,3 @@ def test_configurations_are_short_and_build(path):
     assert set(state.opt_state.average) == set(value.objective.constraints)
     assert (path.stem.startswith("digits"), shape[0]) in {(True, 8), (False, 28)}
     assert value.schedule.num_steps == value.num_steps
-
-
-def test_likelihood_of_a_report_is_that_of_its_checkpoint(finished, report, command):
-    """The report's number again, from the checkpoint on disk."""
-    from experiments.run import Run
-    from vaelab.training.checkpoint import Checkpoints
-
-    argv = command.training(finished)
-    run = Run.load(command_line.override(argv[2], argv[3:]).experiment, None)
-    checkpoints = Checkpoints(finished / "checkpoints")
-    state = checkpoints.restore(run.initial_state())
-    checkpoints.close()
-    estimate = log_likelihood(
-        run.experiment.model,
-        run.chosen(state).variables.params,
-        run.splits.test.x[:20],
-        run.key("likelihood"),
-        num_samples=50,
-    )
-    assert estimate.mean == pytest.approx(report["log_likelihood"]["mean"], rel=1e-6)

@@ -216,6 +216,23 @@ def test_gradient_for_the_multiplier_is_the_constraint():
     np.testing.assert_allclose(metrics["loss"], total, rtol=1e-5)
 
 
+def test_early_stopping_maximises_the_objective_at_its_end():
+    """The β-ELBO with the final β, the importance-weighted bound, or the ELBO whatever λ is."""
+    terms_fn, distortion, rate, _ = random_terms()
+    terms = terms_fn(KEY, K)
+    log_weights = -(rate + distortion)
+    expected = {
+        ELBO(beta=3.0, warmup_steps=1000): -(distortion + 3.0 * rate),
+        ImportanceWeighted(K): logsumexp(log_weights, 0, keepdims=True) - np.log(K),
+    }
+    for objective, values in expected.items():
+        np.testing.assert_allclose(objective.validation(X, terms), values, rtol=1e-5, atol=1e-5)
+    lagrangian = Lagrangian({"nll": NLL(0.5)}).validation(X, terms)
+    np.testing.assert_allclose(lagrangian, log_weights, rtol=1e-5, atol=1e-5)
+    assert ImportanceWeighted(K).validation_samples == K
+    assert ELBO(num_samples=5).validation_samples == 1
+
+
 SENTENCES = [
     (ELBO(), {}, "the negative ELBO"),
     (ELBO(beta=4.0), {}, "distortion + 4 · rate, an upper bound on the negative ELBO"),
