@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import pathlib
 import shutil
@@ -27,6 +28,14 @@ from vaelab.training.step import compile_train_steps
 
 # Threads of tensorstore complain by themselves of files that this module damages on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collect():
+    """What those threads left is found here, and not in the tests of another module."""
+    yield
+    gc.collect()
+
 
 X = jnp.asarray(np.random.default_rng(0).integers(0, 2, (1, 4, 4, 1)).repeat(24, 0), jnp.float32)
 MODEL = VAE(

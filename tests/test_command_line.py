@@ -169,14 +169,6 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(refusal, tmp_path, overrid
     assert not (tmp_path / "run").exists()
 
 
-def test_a_mistake_has_no_traceback_in_a_real_process(command, tmp_path):
-    result = command.train(tmp_path / "run", "--batch-size", "5000")
-    assert result.returncode == 2
-    assert result.stderr == (
-        "error: batch_size = 5000 is larger than the training set: choose at most 1297.\n"
-    )
-
-
 def test_a_missing_data_file_is_named(refusal, tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     sentence = refusal("mnist_vae_elbo", "--data-dir", tmp_path, "--workdir", tmp_path / "run")
