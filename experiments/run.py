@@ -51,7 +51,7 @@ class Run:
             experiment.model,
             experiment.objective,
             self._transformation(),
-            jnp.asarray(self.splits.train.x[:1]),
+            jnp.asarray(self.splits.train.x),
             jax.random.key(experiment.seed),
             initial_multiplier=experiment.dual.initial_multiplier if experiment.dual else 1.0,
         )

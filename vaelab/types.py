@@ -48,6 +48,10 @@ class Model(Protocol):
         """(x, key, num_samples, weights) -> Terms; other methods by `method=`, see `models.VAE`."""
         ...
 
+    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
+        """Data-dependent initialisation: fresh parameters, moved to the data x [N, ...]."""
+        ...
+
 
 class Saddle(NamedTuple):
     """The two players of a saddle point: parameters descend, multipliers ascend."""

@@ -9,7 +9,7 @@ import jax
 
 from vaelab.losses import scale_gradient
 from vaelab.priors import Prior
-from vaelab.types import Array, PRNGKey, Terms
+from vaelab.types import Array, PRNGKey, PyTree, Terms
 
 
 class VAE(nn.Module):
@@ -99,6 +99,20 @@ class VAE(nn.Module):
     def sample_latents(self, key: PRNGKey, num_samples: int) -> Array:
         """z ~ p(z), [num_samples, D]; `decode` makes likelihoods, and images, of them."""
         return self.prior.sample(key, num_samples)
+
+    def sample_joint_latents(self, key: PRNGKey, num_samples: int) -> tuple[Array, PyTree]:
+        """(z, u) ~ p(z, u), u the prior's auxiliary variables; see `priors.base`."""
+        return self.prior.sample_joint(key, num_samples)
+
+    def joint_prior_log_prob(self, z: Array, auxiliary: PyTree) -> Array:
+        """log p(z, u), exact. [..., D] -> [...]."""
+        return self.prior.joint_log_prob(z, auxiliary)
+
+    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
+        """Fresh parameters, the prior's moved to the data x [N, ...] where it wants that."""
+        if "prior" not in params:
+            return params
+        return params | {"prior": self.prior.start_from(params["prior"], x, key)}
 
     def prior_log_prob(self, z: Array, key: PRNGKey | None = None) -> Array:
         """log p(z), exact or estimated with `key`. [..., D] -> [...]."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 
-from vaelab.types import Array
+from vaelab.types import Array, PRNGKey, PyTree
 
 
 class Prior(nn.Module):
@@ -21,6 +21,10 @@ class Prior(nn.Module):
     unbiased estimate of p(z), made with `key`, independently for every z; importance-weighted
     bounds on log p(x) stay bounds, log p(z) is underestimated on average.
 
+    A prior that is not exact is the marginal p(z) = ∫ p(z, u) du of a joint density over z and
+    auxiliary variables u, which it can evaluate and sample: `joint_log_prob` and `sample_joint`.
+    An exact prior has no auxiliary variables, and u = ().
+
     `weights` [...] are given by doubly reparameterised objectives: the normalised importance weight
     of each z. They change no value; a prior that samples inside log_prob gives its own sampler the
     doubly reparameterised gradient with them. Others ignore them.
@@ -31,6 +35,23 @@ class Prior(nn.Module):
 
     exact: ClassVar[bool] = True
 
+    def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
+        """log p(z), or the logarithm of an unbiased estimate of p(z). [..., D] -> [...], nats."""
+        raise NotImplementedError
+
+    def sample(self, key: PRNGKey, num_samples: int) -> Array:
+        """z ~ p(z), [num_samples, D]."""
+        return self.sample_joint(key, num_samples)[0]
+
+    def sample_joint(self, key: PRNGKey, num_samples: int) -> tuple[Array, PyTree]:
+        """(z, u) ~ p(z, u), z [num_samples, D], each leaf of u [num_samples, ...]."""
+        return self.sample(key, num_samples), ()
+
+    def joint_log_prob(self, z: Array, auxiliary: PyTree) -> Array:
+        """log p(z, u), exact. [..., D] and leaves [..., *event] -> [...], nats."""
+        del auxiliary
+        return self.log_prob(z)
+
     def kl(self, posterior: Any) -> Array | None:
         """Closed-form KL(posterior ‖ p) per coordinate, [B, D]; None where there is none."""
         del posterior
@@ -40,3 +61,8 @@ class Prior(nn.Module):
         """The same prior, estimated with another number of inner samples; itself where exact."""
         del num_samples
         return self
+
+    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
+        """Data-dependent initialisation: the prior's fresh parameters, moved to the data x [N, ...]."""
+        del x, key
+        return params

@@ -13,7 +13,7 @@ from vaelab.losses import normalised_weights, scale_gradient
 from vaelab.networks import ConditionalGaussian, GatedMLP
 from vaelab.priors.base import Prior
 from vaelab.priors.standard import StandardNormal
-from vaelab.types import Array, PRNGKey
+from vaelab.types import Array, PRNGKey, PyTree
 
 
 class HierarchicalPrior(Prior):
@@ -87,9 +87,15 @@ class HierarchicalPrior(Prior):
             log_v = log_weights(zeta, posterior, weights * inner)
         return logsumexp(log_v, axis=0) - jnp.log(self.num_samples)
 
-    def sample(self, key: PRNGKey, num_samples: int) -> Array:
+    def sample_joint(self, key: PRNGKey, num_samples: int) -> tuple[Array, PyTree]:
+        """(z, (ζ, the auxiliary variables of p(ζ)))."""
         top_key, key = jax.random.split(key)
-        return self.decoder(self.top.sample(top_key, num_samples)).sample(seed=key)
+        zeta, above = self.top.sample_joint(top_key, num_samples)
+        return self.decoder(zeta).sample(seed=key), (zeta, above)
+
+    def joint_log_prob(self, z: Array, auxiliary: PyTree) -> Array:
+        zeta, above = auxiliary
+        return self.decoder(zeta).log_prob(z) + self.top.joint_log_prob(zeta, above)
 
     def with_num_samples(self, num_samples: int) -> Prior:
         return self.clone(num_samples=num_samples, top=self.top.with_num_samples(num_samples))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from vaelab import saddle
@@ -27,6 +29,33 @@ class Adam:
 
     def build(self) -> optax.GradientTransformation:
         return optax.adam(self.learning_rate, self.b1, self.b2)
+
+
+@dataclasses.dataclass(frozen=True)
+class NormalisedAdam(Adam):
+    """Adam on gradients of which each tensor was divided by its L2 norm, as in the VampPrior line."""
+
+    def build(self) -> optax.GradientTransformation:
+        return optax.chain(normalise_tensors(), super().build())
+
+
+def normalise_tensors() -> optax.GradientTransformation:
+    """Divides each tensor's gradient by its L2 norm; a zero gradient stays zero.
+
+    A step's size no longer depends on the size of the loss, nor one tensor's on the others'. Used
+    with Adam by Tomczak & Welling, 2018, in their code; here the two branches of a gated layer, and
+    a mean and its log-variance, are one tensor.
+
+    >>> updates, _ = normalise_tensors().update({"w": jnp.array([3.0, 4.0])}, optax.EmptyState())
+    >>> updates["w"]
+    Array([0.6, 0.8], dtype=float32)
+    """
+
+    def normalise(gradient: jax.Array) -> jax.Array:
+        norm = jnp.linalg.norm(gradient.ravel())
+        return gradient / jnp.where(norm > 0, norm, 1.0)
+
+    return optax.stateless(lambda updates, _: jax.tree.map(normalise, updates))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,10 +43,11 @@ def initial_state(
     *,
     initial_multiplier: float | Array = 1.0,
 ) -> TrainState:
-    """The state before the first step; x [B, ...] is any batch of the data's shape."""
-    init_key, sample_key = jax.random.split(jax.random.fold_in(key, INIT))
+    """The state before the first step; x [N, ...] are the data, for data-dependent initialisation."""
+    init_key, sample_key, data_key = jax.random.split(jax.random.fold_in(key, INIT), 3)
     init = jax.jit(lambda *arguments: model.init(*arguments))  # a lambda: models may hold tracers
     params = init(init_key, x[:1], sample_key)["params"]
+    params = model.start_from(params, x, data_key)
     multipliers = {
         name: jnp.full([], initial_multiplier, jnp.float32) for name in objective.constraints
     }
