@@ -246,11 +246,12 @@ def _check(experiment: Experiment, splits: Splits) -> None:
             f"model.decoder.shape = {tuple(decoder.shape)} must be the images' shape, "
             f"{tuple(shape)}."
         )
-    if decoder.discrete:
-        if not np.isin(splits.test.x, (0.0, 1.0)).all():
+    if decoder.num_levels is not None:
+        steps = splits.test.x * (decoder.num_levels - 1)
+        if np.abs(steps - np.round(steps)).max() > 1e-3:
             raise ValueError(
-                "model.decoder has a discrete likelihood, and the images are grey: binarise them, "
-                "or choose a GaussianDecoder."
+                f"model.decoder has a discrete likelihood over {decoder.num_levels} levels, and the "
+                "images have other values: binarise them, or choose another decoder."
             )
         for name, constraint in experiment.objective.constraints.items():
             if isinstance(constraint, NLL) and not constraint.kappa > 0:

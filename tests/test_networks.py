@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 from scipy.special import expit, log_expit
 
 from vaelab.networks import (
     MLP,
     BernoulliDecoder,
+    CategoricalDecoder,
     ConditionalGaussian,
     GatedMLP,
     GaussianDecoder,
@@ -148,8 +150,29 @@ def test_bernoulli_decoder_equals_scipy():
     np.testing.assert_allclose(likelihood.log_prob(x), expected, rtol=1e-4)
 
 
+def test_categorical_decoder_equals_scipy():
+    module = CategoricalDecoder(MLP((6,)), shape=(3, 2), levels=5)
+    rng = np.random.default_rng(0)
+    z, level = rng.normal(size=(4, 5, 2)), rng.integers(0, 5, size=(5, 3, 2))
+    variables = random_variables(module, jnp.asarray(z), scale=1.0)
+    params = variables["params"]
+    h = np.maximum(dense(params["trunk"]["Dense_0"], z), 0.0)
+    logits = dense(params["Dense_0"], h).reshape(4, 5, 3, 2, 5)
+    likelihood = module.apply(variables, z)
+    log_probs = scipy.special.log_softmax(logits, axis=-1)
+    index = np.broadcast_to(level, (4, *level.shape))[..., None]
+    expected = np.take_along_axis(log_probs, index, -1)[..., 0].sum((-2, -1))
+    np.testing.assert_allclose(likelihood.log_prob(level / 4), expected, rtol=1e-4)
+    mean = np.exp(log_probs) @ (np.arange(5) / 4)
+    np.testing.assert_allclose(likelihood.mean(), mean, rtol=1e-4)
+
+
 def test_decoders_say_what_data_they_are_for():
-    assert BernoulliDecoder.data_range == (0.0, 1.0)
-    assert BernoulliDecoder.discrete
+    trunk = MLP((6,))
+    assert BernoulliDecoder.data_range == CategoricalDecoder.data_range == (0.0, 1.0)
     assert GaussianDecoder.data_range == (-np.inf, np.inf)
-    assert not GaussianDecoder.discrete
+    assert BernoulliDecoder(trunk, (2,)).num_levels == 2
+    assert CategoricalDecoder(trunk, (2,), levels=17).num_levels == 17
+    assert GaussianDecoder(trunk, (2,)).num_levels is None
+    with pytest.raises(ValueError, match="levels must be at least 2, got 1"):
+        CategoricalDecoder(trunk, (2,), levels=1)

@@ -35,6 +35,56 @@ def _softplus(x: Array) -> Array:
 _softplus.defjvps(lambda tangent, _, x: tangent * jax.nn.sigmoid(x))
 
 
+class GreyLevels(distrax.Distribution):
+    """Categorical over the V equidistant grey levels 0, 1/(V − 1), ..., 1; logits [..., V] -> [...].
+
+    A value is read as its nearest level.
+
+    >>> GreyLevels(logits=jnp.zeros((5, 17))).log_prob(jnp.full(5, 0.25)).shape
+    (5,)
+    """
+
+    def __init__(self, logits: Array):
+        super().__init__()
+        self.logits = logits
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return self.logits.shape[:-1]
+
+    def log_prob(self, value: Array) -> Array:
+        level = jnp.round(value * (self._num_levels - 1))
+        chosen = level[..., None] == jnp.arange(self._num_levels)
+        # A masked sum, whose gradient is a product; that of an indexed lookup would be a scatter.
+        logit = jnp.sum(jnp.where(chosen, self.logits, 0.0), axis=-1)
+        return logit - jax.nn.logsumexp(self.logits, axis=-1)
+
+    def mean(self) -> Array:
+        return jnp.sum(jax.nn.softmax(self.logits) * self._levels, axis=-1)
+
+    def mode(self) -> Array:
+        return self._levels[jnp.argmax(self.logits, axis=-1)]
+
+    def variance(self) -> Array:
+        squares = jnp.sum(jax.nn.softmax(self.logits) * self._levels**2, axis=-1)
+        return squares - self.mean() ** 2
+
+    def _sample_n(self, key: PRNGKey, n: int) -> Array:
+        return self._levels[jax.random.categorical(key, self.logits, shape=(n, *self.batch_shape))]
+
+    @property
+    def _num_levels(self) -> int:
+        return self.logits.shape[-1]
+
+    @property
+    def _levels(self) -> Array:
+        return jnp.linspace(0.0, 1.0, self._num_levels)
+
+
 class Pixels(distrax.Distribution):
     """Independent pixels of an image, held in one axis. [..., height · width · channels] -> [...].
 
