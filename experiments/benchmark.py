@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import platform
 import subprocess
@@ -16,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,15 @@ from vaelab.constraints import NLL
 from vaelab.evaluation import likelihood
 from vaelab.models import VAE
 from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
-from vaelab.priors import HierarchicalPrior, Prior, StandardNormal
+from vaelab.priors import (
+    GTM,
+    FlowPrior,
+    GaussianMixture,
+    HierarchicalPrior,
+    Prior,
+    StandardNormal,
+    VampPrior,
+)
 from vaelab.training.objectives import ELBO, Lagrangian, Objective
 from vaelab.training.optimisers import Adam, Geco, Rewo, build
 from vaelab.training.sharding import make_mesh
@@ -40,6 +49,7 @@ from vaelab.training.step import compile_train_steps
 
 SHAPE, HIDDEN, LATENT_DIM, BATCH_SIZE = (28, 28, 1), (300, 300), 40, 100
 NUM_SAMPLES = 5000  # of the log-likelihood
+NUM_COMPONENTS, GRID_SIZE = 500, 22  # of mixtures and VampPriors; 22² = 484
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +76,19 @@ Rate = Callable[[], float]  # measures once, units per second
 def main(arguments: Arguments) -> None:
     rates: dict[str, Rate] = {
         "VAE": training(StandardNormal(LATENT_DIM), ELBO(), None, arguments.steps),
-        "matrix products": matrix_products(arguments.steps),
+        "VAE's matrix products": matrix_products(vae_layers(), arguments.steps),
+        "mixture": training(
+            GaussianMixture(LATENT_DIM, NUM_COMPONENTS), ELBO(), None, arguments.steps
+        ),
+        "GTM": training(GTM(LATENT_DIM, grid_size=GRID_SIZE), ELBO(), None, arguments.steps),
+        "flow": training(FlowPrior(LATENT_DIM), ELBO(), None, arguments.steps),
+        "VAMP": training(
+            VampPrior(LATENT_DIM, shape=SHAPE, num_components=NUM_COMPONENTS),
+            ELBO(),
+            None,
+            arguments.steps,
+        ),
+        "VAMP's matrix products": matrix_products(vamp_layers(), arguments.steps),
         "VHP": training(HierarchicalPrior(LATENT_DIM), ELBO(), None, arguments.steps),
         "VHP + REWO": training(
             HierarchicalPrior(LATENT_DIM),
@@ -126,26 +148,48 @@ def training(prior: Prior, objective: Objective, dual: Geco | Rewo | None, steps
     return rate
 
 
-def matrix_products(steps: int) -> Rate:
-    """The products of one step of the plain VAE, forward and backward, and nothing else."""
-    dims = [
-        (784, 300),
-        (300, 300),
-        (300, 2 * LATENT_DIM),
-        (LATENT_DIM, 300),
-        (300, 300),
-        (300, 784),
-    ]
-    keys = jax.random.split(jax.random.key(0), len(dims))
-    weights = [jax.random.normal(k, d) for k, d in zip(keys, dims, strict=True)]
-    inputs = [jax.random.normal(k, (BATCH_SIZE, d[0])) for k, d in zip(keys, dims, strict=True)]
-    outputs = [jax.random.normal(k, (BATCH_SIZE, d[1])) for k, d in zip(keys, dims, strict=True)]
+class Layer(NamedTuple):
+    """The products of one linear layer: forward, weights' gradient, and the input's where wanted."""
+
+    batch: int
+    inputs: int
+    outputs: int
+    input_gradient: bool = True
+
+
+def encoder_layers(batch: int, *, input_gradient: bool) -> list[Layer]:
+    width, pixels = HIDDEN[0], math.prod(SHAPE)
+    first = Layer(batch, pixels, width, input_gradient)
+    return [first, Layer(batch, width, width), Layer(batch, width, 2 * LATENT_DIM)]
+
+
+def vae_layers() -> list[Layer]:
+    width, pixels = HIDDEN[0], math.prod(SHAPE)
+    decoder = [(LATENT_DIM, width), (width, width), (width, pixels)]
+    encoder = encoder_layers(BATCH_SIZE, input_gradient=False)
+    return encoder + [Layer(BATCH_SIZE, *dims) for dims in decoder]
+
+
+def vamp_layers() -> list[Layer]:
+    """The VAE's, its encoder's on the pseudo-inputs, and two between latents and components."""
+    components = 2 * [Layer(BATCH_SIZE, LATENT_DIM, NUM_COMPONENTS)]
+    return vae_layers() + encoder_layers(NUM_COMPONENTS, input_gradient=True) + components
+
+
+def matrix_products(layers: list[Layer], steps: int) -> Rate:
+    """The products of one training step, forward and backward, and nothing else."""
+    draw = lambda number, *shape: jax.random.normal(jax.random.key(number), shape)  # noqa: E731
+    weights = [draw(i, layer.inputs, layer.outputs) for i, layer in enumerate(layers)]
+    inputs = [draw(i, layer.batch, layer.inputs) for i, layer in enumerate(layers)]
+    outputs = [draw(i, layer.batch, layer.outputs) for i, layer in enumerate(layers)]
 
     def step(scale, _):
         # Each product depends on the last step, so that none is hoisted out of the loop.
-        products = [(x * scale) @ w for x, w in zip(inputs, weights, strict=True)]
-        products += [(x * scale).T @ g for x, g in zip(inputs, outputs, strict=True)]
-        products += [(g * scale) @ w.T for g, w in zip(outputs[1:], weights[1:], strict=True)]
+        products = []
+        for layer, w, x, g in zip(layers, weights, inputs, outputs, strict=True):
+            products += [(x * scale) @ w, (x * scale).T @ g]
+            if layer.input_gradient:
+                products.append((g * scale) @ w.T)
         products = jax.lax.optimization_barrier(products)
         return 1 + 1e-9 * sum(p[0, 0] for p in products), None
 
@@ -190,14 +234,15 @@ def peers(python: str, script: str) -> dict[str, Rate]:
             raise SystemExit(f"error: {python} {command[0]} failed: {output.stderr.strip()[-300:]}")
         return json.loads(output.stdout.strip().splitlines()[-1])
 
-    def pythae(mode: str) -> Rate:
-        options = ("--models", "VAE", "--mode", mode, "--repeats", "3", "--nll_points", "20")
+    def pythae(model: str, mode: str) -> Rate:
+        options = ("--models", model, "--mode", mode, "--repeats", "3", "--nll_points", "20")
         return lambda: run(script, *options)["median"]
 
     eager = str(Path(__file__).with_name("benchmark_torch.py"))
     return {
-        "Pythae VAE, bare loop": pythae("loop"),
-        "Pythae VAE, get_nll": pythae("nll"),
+        "Pythae VAE, bare loop": pythae("VAE", "loop"),
+        "Pythae VAMP, bare loop": pythae("VAMP", "loop"),
+        "Pythae VAE, get_nll": pythae("VAE", "nll"),
         "PyTorch VAE, eager": lambda: run(eager)["median"],
     }
 
@@ -215,7 +260,12 @@ def comparisons(rates: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     wanted = [
         ("VAE / Pythae's bare loop", "VAE", "Pythae VAE, bare loop", "at least 2.0"),
         ("VAE / eager PyTorch", "VAE", "PyTorch VAE, eager", "at least 3.0"),
-        ("matrix products' share of a VAE step", "VAE", "matrix products", ""),
+        ("matrix products' share of a VAE step", "VAE", "VAE's matrix products", ""),
+        ("time of mixture / standard prior", "VAE", "mixture", "at most 1.5"),
+        ("time of GTM / standard prior", "VAE", "GTM", "at most 1.5"),
+        ("time of flow / standard prior", "VAE", "flow", "at most 2.0"),
+        ("time of VAMP / its matrix products", "VAMP's matrix products", "VAMP", "at most 1.25"),
+        ("VAMP / Pythae's bare loop", "VAMP", "Pythae VAMP, bare loop", "at least 4.0"),
         ("time of VHP + REWO / VHP", "VHP", "VHP + REWO", "interval reaches below 1.05"),
         ("log p(x) / Pythae's get_nll", "log p(x)", "Pythae VAE, get_nll", "at least 6.0"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ class TrainingProgress:
     def __init__(self, num_steps: int, first_step: int):
         self._console = Console()
         self._num_steps = num_steps
-        self._times = collections.deque([(time.monotonic(), first_step)], maxlen=20)
+        self._times: collections.deque[tuple[float, int]] = collections.deque(maxlen=20)
         self._last_line = 0.0
         self._metrics: dict[str, float] = {}
         bar = [BarColumn(20)] if self._console.width >= 100 else []
@@ -41,13 +42,17 @@ class TrainingProgress:
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         self._metrics.update(metrics)
-        if step <= self._times[-1][1]:  # the validation's metrics; they appear with the next step
+        if (
+            self._times and step <= self._times[-1][1]
+        ):  # the validation's metrics; they appear with the next step
             return
         now = time.monotonic()
-        since, first = self._times[0]
         self._times.append((now, step))
-        rate = (step - first) / max(now - since, 1e-9)  # over the last dispatches
-        text = f"{_line(self._metrics)} {rate:.0f} steps/s, {(self._num_steps - step) / rate:.0f} s"
+        since, first = self._times[0]
+        text = _line(self._metrics)
+        if step > first:  # over the last dispatches, and not the first one, which was compiled
+            rate = (step - first) / max(now - since, 1e-9)
+            text += f" {rate:.0f} steps/s, {(self._num_steps - step) / rate:.0f} s"
         if self._console.is_terminal:
             self._bar.update(self._task, completed=step, metrics=text)
         elif now - self._last_line >= _SECONDS_BETWEEN_LINES or step == self._num_steps:
@@ -80,9 +85,7 @@ def track(description: str):
 
 def print_report(report: Mapping[str, Any]) -> None:
     """The figures of report.json as a table, and its sentence on the bound."""
-    table = Table(title=f"{report['experiment']}, step {report['step']}, test set (nats)")
-    for column, justify in (("", "left"), ("value", "right"), ("± s.e.", "right"), ("", "left")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    table = _table(f"{report['experiment']}, step {report['step']}, test set (nats)")
     likelihood = report["log_likelihood"]
     table.add_row(
         "log p(x)", f"{likelihood['mean']:.2f}", f"{likelihood['standard_error']:.2f}",
@@ -108,3 +111,52 @@ def print_report(report: Mapping[str, Any]) -> None:
     console = Console()
     console.print(table)
     console.print(report["bound"])
+
+
+_SURGERY = {
+    "rate": "cross-entropy − conditional entropy",
+    "cross_entropy": "of q(z) to the prior",
+    "conditional_entropy": "of q(z|x)",
+    "mutual_information": "rate − marginal KL, at most log {num_inputs} = {bound:.2f}",
+    "marginal_kl": "KL(q(z) ‖ prior)",
+    "total_correlation": "marginal KL − dimension-wise KL",
+    "dimension_wise_kl": "Σ_d KL(q(z_d) ‖ prior_d) where the prior factorises",
+}
+
+
+def print_marginal_report(marginal: Mapping[str, Any], annealed: Mapping[str, Any]) -> None:
+    """The parts of evaluation.json beyond report.json as a table, and its sentence on the inputs."""
+    surgery, holes = marginal["surgery"], marginal["holes"]
+    table = _table("prior and aggregated posterior q(z) of the training set (nats)")
+
+    def add(name: str, value: Mapping[str, float], meaning: str, digits: int = 3) -> None:
+        numbers = (f"{value[part]:.{digits}f}" for part in ("mean", "standard_error"))
+        table.add_row(name, *numbers, meaning)
+
+    inputs = dict(num_inputs=surgery["num_inputs"], bound=math.log(surgery["num_inputs"]))
+    for name, meaning in _SURGERY.items():
+        add(name.replace("_", " ").replace("kl", "KL"), surgery[name], meaning.format(**inputs))
+    for size, value in marginal["subsampled_marginal_kl"].items():
+        add("marginal KL", value, f"of {size} inputs")
+    add("KL(prior ‖ q(z))", holes["prior_to_aggregated"], "")
+    add("KL(q(z) ‖ prior)", holes["aggregated_to_prior"], "")
+    add("hole mass", holes["hole_mass"], f"of the prior where log q(z) < {holes['level']:.1f}")
+    plain = annealed["importance_sampling"]
+    add(
+        "test log p(x), annealed", annealed,
+        f"{annealed['num_chains']} chains of {annealed['num_temperatures']} temperatures on "
+        f"{annealed['num_test']} images, effective {annealed['effective_sample_size']:.0f}",
+    )  # fmt: skip
+    add("test log p(x)", plain, f"{plain['num_samples']} samples on the same images, effective "
+        f"{plain['effective_sample_size']:.0f}")  # fmt: skip
+    add("annealed − plain", annealed["difference"], "")
+    console = Console()
+    console.print(table)
+    console.print(marginal["inputs"])
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title)
+    for column, justify in (("", "left"), ("value", "right"), ("± s.e.", "right"), ("", "left")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    return table

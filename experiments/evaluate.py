@@ -9,6 +9,7 @@ import tyro
 from etils import epath
 
 from experiments import command_line, display, workdir
+from experiments.report import annealed_report, likelihood_report, marginal_report
 from experiments.run import Run
 from vaelab.training.checkpoint import Checkpoints
 
@@ -21,13 +22,23 @@ class Arguments:
     """folder of the run"""
     num_samples: int | None = None
     """importance samples per test image; default the experiment's"""
+    num_points: int = 2000
+    """samples per estimate that compares the prior with the aggregated posterior"""
+    annealed_points: int = 20
+    """test images on which annealed importance sampling is compared, the first ones"""
+    annealed_temperatures: int = 500
+    """temperatures of annealed importance sampling"""
     data_dir: str | None = None
     """folder of the data files; default the training's"""
 
 
 def main(arguments: Arguments) -> None:
-    if arguments.num_samples is not None and arguments.num_samples < 1:
-        command_line.fail(f"num_samples must be at least 1, got {arguments.num_samples}.")
+    # One image, and one sample, have no standard error.
+    least = dict(num_samples=1, num_points=2, annealed_points=2, annealed_temperatures=1)
+    for name, smallest in least.items():
+        value = getattr(arguments, name)
+        if value is not None and value < smallest:
+            command_line.fail(f"{name} must be at least {smallest}, got {value}.")
     command_line.speak_plainly()
     try:
         evaluate(arguments, epath.Path(arguments.workdir))
@@ -50,12 +61,16 @@ def evaluate(arguments: Arguments, folder: epath.Path) -> None:
     if state is None:
         raise ValueError(f"workdir {folder} holds no checkpoint yet: train it first.")
     print(f"evaluating {name} at step {int(state.step)} of at most {experiment.num_steps}")
-    report = {"experiment": name} | run.evaluate(
-        state, arguments.num_samples or experiment.num_samples
+    num_samples = arguments.num_samples or experiment.num_samples
+    report = {"experiment": name} | likelihood_report(run, state, num_samples)
+    report["marginal"] = marginal_report(run, state, arguments.num_points)
+    report["annealed"] = annealed_report(
+        run, state, arguments.annealed_points, arguments.annealed_temperatures, num_samples
     )
     workdir.write_json(folder / "evaluation.json", report)
     checkpoints.close()
     display.print_report(report)
+    display.print_marginal_report(report["marginal"], report["annealed"])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""A run, from configuration to report: everything `train` and `evaluate` share."""
+"""A run, from configuration to trained state: everything `train` and `evaluate` share."""
 
 from __future__ import annotations
 
 import dataclasses
 import zlib
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +11,11 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import display
+from experiments import display, workdir
 from experiments.experiment import Experiment
 from vaelab import data, evaluation
 from vaelab.constraints import NLL
-from vaelab.data import binarise
-from vaelab.evaluation import distortion, elbo, rate
+from vaelab.evaluation import elbo
 from vaelab.models import VAE
 from vaelab.training import optimisers
 from vaelab.training.checkpoint import Checkpoints
@@ -94,7 +92,7 @@ class Run:
         return mesh
 
     def train(
-        self, state: TrainState, workdir: epath.Path, checkpoints: Checkpoints, mesh: Mesh
+        self, state: TrainState, folder: epath.Path, checkpoints: Checkpoints, mesh: Mesh
     ) -> TrainState:
         """Trains to the end of the schedule, leaving metrics and checkpoints in the workdir."""
         experiment = self.experiment
@@ -107,12 +105,17 @@ class Run:
             mesh=mesh,
         )
         first_step = int(state.step)
-        metrics = MetricsLog(workdir, resume_step=first_step)
+        metrics = MetricsLog(folder, resume_step=first_step)
+        stopwatch = workdir.Stopwatch(folder)
         with display.TrainingProgress(experiment.num_steps, first_step) as progress:
 
             def log(step: int, values: dict[str, float]) -> None:
                 metrics.write(step, values)
                 progress.update(step, values)
+
+            def save(state: TrainState) -> None:
+                checkpoints.save(state)
+                stopwatch.save()
 
             try:
                 return fit(
@@ -122,7 +125,7 @@ class Run:
                     schedule=experiment.schedule,
                     validate=self.validate,
                     log=log,
-                    save=checkpoints.save,
+                    save=save,
                 )
             finally:
                 metrics.close()
@@ -140,96 +143,11 @@ class Run:
             return state.best
         return Best(state.best.bound, state.step, state.variables, state.opt_state.average)
 
-    def evaluate(self, state: TrainState, num_samples: int) -> dict[str, Any]:
-        """The figures of report.json, from the run so far."""
-        experiment, x = self.experiment, self.splits.test.x
-        chosen = self.chosen(state)
-        variables = chosen.variables
-        constraints = experiment.objective.constraints
-        estimates = evaluation.expectations(
-            self.precise_model,
-            variables.params,
-            x,
-            self.key("bounds"),
-            {"elbo": elbo, "rate": rate, "distortion": distortion} | dict(constraints),
-            num_samples=experiment.posterior_samples,
-            progress=display.track("ELBO"),
-        )
-        likelihood = evaluation.log_likelihood(
-            experiment.model,
-            variables.params,
-            x[: experiment.num_test],
-            self.key("likelihood"),
-            num_samples=num_samples,
-            progress=display.track("log p(x)"),
-        )
-        multipliers = {name: float(value) for name, value in variables.multipliers.items()}
-        return {
-            "step": int(chosen.step),
-            "num_test": len(x),
-            "posterior_samples": experiment.posterior_samples,
-            "log_likelihood": {
-                "mean": likelihood.mean,
-                "standard_error": likelihood.standard_error,
-                "num_samples": likelihood.num_samples,
-                "effective_sample_size": likelihood.effective_sample_size,
-                "num_test": len(likelihood.log_prob),
-                "prior_samples": getattr(experiment.model.prior, "num_samples", None),
-            },
-            **{name: estimates[name]._asdict() for name in ("elbo", "rate", "distortion")},
-            "active_units": evaluation.active_units(
-                experiment.model, variables.params, x, self.key("units")
-            ),
-            "latent_dims": [experiment.model.prior.latent_dim],
-            "constraints": {
-                name: _constraint_report(
-                    constraint,
-                    estimates[name].mean / constraint.scale(x.shape[1:]),
-                    float(chosen.average[name]) / constraint.scale(x.shape[1:]),
-                )
-                for name, constraint in constraints.items()
-            },
-            "multipliers": multipliers,
-            "bound": self._bound_sentence(multipliers, int(chosen.step)),
-        }
-
-    def _bound_sentence(self, multipliers: dict[str, float], step: int) -> str:
-        experiment = self.experiment
-        likelihood = type(experiment.model.decoder).__name__.removesuffix("Decoder")
-        prior = ""
-        if not experiment.model.prior.exact:
-            prior = (
-                f", with the prior estimated from {experiment.prior_samples} inner samples, which "
-                "lowers it further"
-            )
-        return (
-            f"The ELBO is a lower bound on log p(x) of the test images ({_describe(experiment.data)})"
-            f" under the {likelihood} likelihood{prior}. At this step training was minimising "
-            f"{experiment.objective.describe(multipliers, step)}."
-        )
-
     def key(self, purpose: str) -> jax.Array:
         """A key of its own for each purpose, from the run's seed."""
         return jax.random.fold_in(
             jax.random.key(self.experiment.seed), zlib.crc32(purpose.encode())
         )
-
-
-def _describe(dataset: data.DataSet) -> str:
-    name = type(dataset).__name__
-    binarised = getattr(dataset, "binarisation", "none") != "none"
-    return f"{name}, binarised once with numpy seed {binarise.SEED}" if binarised else name
-
-
-def _constraint_report(constraint, test: float, train: float) -> dict[str, Any]:
-    value, train_value = constraint.achieved(test), constraint.achieved(train)
-    return {
-        "value": value,
-        "kappa": constraint.kappa,
-        "satisfied": value <= constraint.kappa,
-        "train_value": train_value,
-        "train_satisfied": train_value <= constraint.kappa,
-    }
 
 
 def _check(experiment: Experiment, splits: Splits) -> None:
@@ -239,6 +157,10 @@ def _check(experiment: Experiment, splits: Splits) -> None:
         raise ValueError(
             f"batch_size = {experiment.batch_size} is larger than the training set: choose at most "
             f"{num_train}."
+        )
+    if experiment.num_test is not None and experiment.num_test > len(splits.test.x):
+        raise ValueError(
+            f"num_test = {experiment.num_test} is more than the {len(splits.test.x)} test images."
         )
     decoder = experiment.model.decoder
     if list(decoder.shape) != shape:
@@ -254,8 +176,17 @@ def _check(experiment: Experiment, splits: Splits) -> None:
                 "images have other values: binarise them, or choose another decoder."
             )
         for name, constraint in experiment.objective.constraints.items():
-            if isinstance(constraint, NLL) and not constraint.kappa > 0:
+            if not isinstance(constraint, NLL):
+                continue
+            field = f"objective.constraints.{name}.kappa = {constraint.kappa}"
+            if not constraint.kappa > 0:
                 raise ValueError(
-                    f"objective.constraints.{name}.kappa = {constraint.kappa} can never be met: a "
-                    "discrete likelihood's NLL is positive; choose a kappa above 0."
+                    f"{field} can never be met: a discrete likelihood's NLL is positive; choose a "
+                    "kappa above 0."
+                )
+            uniform = np.log(decoder.num_levels)
+            if constraint.kappa >= uniform:
+                raise ValueError(
+                    f"{field} constrains nothing: a decoder that knows nothing of the images has "
+                    f"log {decoder.num_levels} = {uniform:.3f} nats per pixel; choose a kappa below."
                 )

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from experiments import command_line, display, figures, workdir
+from experiments import command_line, display, figures, memory, workdir
+from experiments.report import likelihood_report
 from experiments.run import Run
 from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.loop import NonFiniteLossError
@@ -34,10 +35,10 @@ def main(argv: Sequence[str]) -> None:
     except OSError as error:
         if error.strerror is None:  # a sentence of our own, on a data file
             command_line.fail(str(error))
-        command_line.fail(
-            f"workdir {folder} cannot be written ({error.strerror}); free space or choose another "
-            "--workdir, and run the same command again."
-        )
+        remedy = "free space or choose another --workdir, and run the same command again."
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            remedy = "a file is in its place: choose another --workdir."
+        command_line.fail(f"workdir {folder} cannot be written ({error.strerror}); {remedy}")
     except KeyboardInterrupt:
         print(f"\ninterrupted; the same command goes on from {folder / 'checkpoints'}.")
         raise SystemExit(130) from None
@@ -49,6 +50,7 @@ def train(
     """Trains, evaluates and draws a run, from wherever it was."""
     # The workdir is claimed last: a configuration that cannot run leaves nothing behind.
     run = Run.load(arguments.experiment, arguments.data_dir)
+    memory.check_components(run)
     mesh = run.mesh()
     state = run.initial_state()
     workdir.claim(folder, name, overrides, arguments.experiment)
@@ -67,7 +69,7 @@ def train(
     start = time.monotonic()
     state = run.train(state, folder, checkpoints, mesh)
     print(f"trained to step {int(state.step)} in {time.monotonic() - start:.0f} s")
-    report = {"experiment": name} | run.evaluate(state, arguments.experiment.num_samples)
+    report = {"experiment": name} | likelihood_report(run, state, arguments.experiment.num_samples)
     figures.save(run, state, folder)
     checkpoints.close()
     workdir.write_json(report_path, report)  # last: it says that the run is finished

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import subprocess
+import time
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -35,20 +39,58 @@ def claim(workdir: epath.Path, name: str, overrides: Sequence[str], experiment: 
         "configuration": to_dict(experiment),
         "versions": {package: metadata.version(package) for package in _PACKAGES}
         | {"python": platform.python_version()},
-        "devices": [device.device_kind for device in jax.devices()],
+        "hardware": _hardware(),
+        "commit": _commit(),
     }
     write_json(path, config)
+
+
+def _hardware() -> str:
+    devices = jax.devices()
+    kind = devices[0].device_kind
+    return f"{os.cpu_count()} CPU cores" if kind == "cpu" else f"{len(devices)} × {kind}"
+
+
+def _commit() -> str:
+    """The checkout's commit, with a mark where files differ from it; unknown outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        folder = Path(__file__).parent
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return result.stdout.strip()
+
+
+class Stopwatch:
+    """How long a run was trained for, over all its interruptions."""
+
+    def __init__(self, workdir: epath.Path):
+        self._path = workdir / "seconds.json"
+        self._before = json.loads(self._path.read_text()) if self._path.exists() else 0.0
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Up to the last `save` of any earlier session, and this session."""
+        return self._before + time.monotonic() - self._start
+
+    def save(self) -> None:
+        write_json(self._path, self.seconds)
 
 
 def check(workdir: epath.Path, name: str, experiment: Experiment) -> None:
     """Refuses a workdir that holds a run of another configuration, naming the fields."""
     theirs = read_config(workdir)
+    if theirs["experiment"] != name:
+        raise ConfigurationError(
+            f"workdir {workdir} holds a run of {theirs['experiment']}, not of {name}; choose another "
+            "--workdir."
+        )
     configuration = json.loads(
         json.dumps(to_dict(experiment))
     )  # as it was written: lists, no tuples
     differences = differing_fields(configuration, theirs["configuration"])
-    if theirs["experiment"] != name:
-        differences.insert(0, f"experiment ({theirs['experiment']}, now {name})")
     if differences:
         raise ConfigurationError(
             f"workdir {workdir} holds a run of another configuration, which differs in "

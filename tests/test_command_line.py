@@ -153,6 +153,11 @@ MISTAKES = [
         ["--objective.constraints.nll.kappa", "0"],
         ["objective.constraints.nll.kappa = 0.0 can never be met", "choose a kappa above 0."],
     ),
+    (
+        ["--objective.constraints.nll.kappa", "0.7"],
+        ["objective.constraints.nll.kappa = 0.7 constrains nothing", "log 2 = 0.693"],
+    ),
+    (["--num-test", "301"], ["num_test = 301 is more than the 300 test images."]),
     (["--objective.constraints.nll.kappa", "nan"], ["kappa", "must be finite, got nan."]),
     (["--optimiser.learning-rate", "-1"], ["learning_rate must be positive, got -1.0."]),
     (["--dual.step-size", "-1"], ["step_size must be positive, got -1.0."]),
@@ -203,8 +208,9 @@ def test_the_workdir_of_another_run_is_left_alone(refusal, finished):
         "objective.constraints.nll.kappa (0.345, now 0.2), seed (0, now 3); "
         "choose another --workdir."
     )
-    assert "experiment (digits_vhp_rewo, now digits_vae_elbo)" in refusal(
-        "digits_vae_elbo", "--workdir", finished
+    assert refusal("digits_vae_elbo", "--workdir", finished) == (
+        f"workdir {finished} holds a run of digits_vhp_rewo, not of digits_vae_elbo; choose another "
+        "--workdir."
     )
     assert files(finished) == before
 

@@ -40,6 +40,7 @@ def test_the_report_has_exactly_these_fields(report):
     assert shape(report) == {
         "experiment": None,
         "step": None,
+        "epochs_trained": None,
         "num_test": None,
         "posterior_samples": None,
         "log_likelihood": estimate | dict.fromkeys(likelihood),
@@ -73,6 +74,7 @@ def test_the_report_adds_up(report):
     assert constraint["train_satisfied"] is (constraint["train_value"] <= 0.345)
     assert report["multipliers"]["nll"] == 1000.0  # held: 60 steps do not meet the constraint
     assert report["step"] == 60
+    assert report["epochs_trained"] == pytest.approx(60 * 80 / 1297)
     assert report["latent_dims"] == [2]
     assert 0 <= report["active_units"][0] <= 2
     assert "ELBO is a lower bound on log p(x)" in report["bound"]
@@ -137,7 +139,8 @@ def test_config_json_holds_configuration_and_versions(finished):
     assert {"vaelab", "jaxlib", "flax", "optax", "distrax", "numpy", "python"} <= config[
         "versions"
     ].keys()
-    assert config["devices"]
+    assert config["hardware"]
+    assert config["commit"]
     assert not list(finished.rglob("*.partial"))
 
 
@@ -148,14 +151,23 @@ def test_evaluate_honours_num_samples(command, finished, report, tmp_path):
     (run / "report.json").unlink()
     shutil.rmtree(run / "checkpoints" / "60")
     before = files(run)
-    result = command("-m", "experiments.evaluate", "--workdir", run, "--num-samples", "130")
+    less = ["--num-points", "50", "--annealed-points", "2", "--annealed-temperatures", "5"]
+    result = command("-m", "experiments.evaluate", "--workdir", run, "--num-samples", "130", *less)
     assert result.returncode == 0, result.stderr
     assert not result.stderr
     evaluation = json.loads((run / "evaluation.json").read_text())
+    marginal, annealed = evaluation.pop("marginal"), evaluation.pop("annealed")
     assert shape(evaluation) == shape(report)
     assert evaluation["step"] == 40
     assert evaluation["log_likelihood"]["num_samples"] == 130
     assert evaluation["log_likelihood"]["mean"] != report["log_likelihood"]["mean"]
+    assert marginal["surgery"]["num_points"] == marginal["holes"]["num_samples"] == 50
+    assert list(marginal["subsampled_marginal_kl"]) == ["1000", "1297"]
+    assert "upper bounds" in marginal["inputs"]  # the prior is estimated
+    assert (annealed["num_test"], annealed["num_temperatures"]) == (2, 5)
+    assert annealed["importance_sampling"]["num_samples"] == 130
+    difference = annealed["mean"] - annealed["importance_sampling"]["mean"]
+    assert annealed["difference"]["mean"] == pytest.approx(difference)
     after = files(run)
     del after["evaluation.json"]
     assert after == before

@@ -96,8 +96,8 @@ def read_prepared(folder: epath.PathLike, split: str) -> tuple[np.ndarray, np.nd
 def _read_files(name: str, split: str, data_dir: str | None) -> tuple[np.ndarray, np.ndarray]:
     prefix = {"train": "train", "test": "t10k"}[split]
     remedy = (
-        f'put {name} there as its four original idx files, or run pip install "vaelab[tfds]" and '
-        f"python -m vaelab.data.prepare {name}"
+        f"put {name} there as its four original idx files, or install the extra [tfds] (see README.md) "
+        f"and run python -m vaelab.data.prepare {name}"
     )
     images, labels = (
         read_idx(find_file(f"{name}/{prefix}-{kind}-ubyte.gz", data_dir, remedy=remedy))

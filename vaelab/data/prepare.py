@@ -3,7 +3,7 @@
     python -m vaelab.data.prepare mnist
     python -m vaelab.data.prepare fashion_mnist --manual-dir folder/with/the/idx/files
 
-This is the one place that needs TensorFlow: pip install "vaelab[tfds]".
+This is the one place that needs TensorFlow: python -m pip install -e ".[tfds]".
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = Non
             )
     if importlib.util.find_spec("tensorflow") is None:
         raise ImportError(
-            f'preparing {name} needs TensorFlow, which is not installed: run pip install "vaelab[tfds]".'
+            f"preparing {name} needs TensorFlow, which is not installed: run "
+            'python -m pip install -e ".[tfds]".'
         )
     import tensorflow_datasets as tfds
 

@@ -1,5 +1,6 @@
 """Networks that parameterise conditional distributions."""
 
+from vaelab.networks.autoregressive import MADE
 from vaelab.networks.conditional import (
     BernoulliDecoder,
     CategoricalDecoder,
@@ -7,14 +8,19 @@ from vaelab.networks.conditional import (
     Decoder,
     GaussianDecoder,
 )
+from vaelab.networks.conditional_flow import ConditionalFlow
+from vaelab.networks.coupling import RealNVP
 from vaelab.networks.mlp import MLP, GatedMLP
 
 __all__ = [
+    "MADE",
     "MLP",
     "BernoulliDecoder",
     "CategoricalDecoder",
+    "ConditionalFlow",
     "ConditionalGaussian",
     "Decoder",
     "GatedMLP",
     "GaussianDecoder",
+    "RealNVP",
 ]

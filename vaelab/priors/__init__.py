@@ -1,8 +1,27 @@
 """Learned priors p(z), one contract (`vaelab.priors.base`)."""
 
+from vaelab.priors.aggregated import AggregatedPosterior
+from vaelab.priors.autoregressive import AutoregressivePrior
 from vaelab.priors.base import Prior
+from vaelab.priors.flow import FlowPrior
+from vaelab.priors.gtm import GTM
+from vaelab.priors.gtm_vamp import GTMVampPrior
 from vaelab.priors.hierarchical import HierarchicalPrior
 from vaelab.priors.mixture import GaussianMixture
+from vaelab.priors.resampled import ResampledPrior
 from vaelab.priors.standard import StandardNormal
+from vaelab.priors.vamp import VampPrior
 
-__all__ = ["GaussianMixture", "HierarchicalPrior", "Prior", "StandardNormal"]
+__all__ = [
+    "GTM",
+    "AggregatedPosterior",
+    "AutoregressivePrior",
+    "FlowPrior",
+    "GTMVampPrior",
+    "GaussianMixture",
+    "HierarchicalPrior",
+    "Prior",
+    "ResampledPrior",
+    "StandardNormal",
+    "VampPrior",
+]

@@ -1,0 +1,10 @@
+"""Static MNIST, standard normal prior, the VampPrior line's protocol.
+
+Source: Tomczak & Welling, 2018, VAE with a VampPrior.
+"""
+
+from experiments.protocol import protocol
+from vaelab.data import StaticMNIST
+from vaelab.priors import StandardNormal
+
+experiment = protocol(StaticMNIST(), StandardNormal(latent_dim=40))

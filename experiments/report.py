@@ -1,0 +1,189 @@
+"""What is said of a run: the figures of report.json and evaluation.json."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments import display
+from experiments.experiment import Experiment
+from experiments.run import Run
+from vaelab import data, evaluation
+from vaelab.data import binarise
+from vaelab.evaluation import Estimate, distortion, elbo, rate
+from vaelab.evaluation.averages import mean_and_error
+from vaelab.training.state import TrainState
+
+_SUBSAMPLES = (1000, 10_000)  # inputs on which the marginal KL's bias is shown
+
+
+def likelihood_report(run: Run, state: TrainState, num_samples: int) -> dict[str, Any]:
+    """The figures of report.json, on the test set, from the run so far."""
+    experiment, x = run.experiment, run.splits.test.x
+    chosen = run.chosen(state)
+    variables = chosen.variables
+    constraints = experiment.objective.constraints
+    estimates = evaluation.expectations(
+        run.precise_model,
+        variables.params,
+        x,
+        run.key("bounds"),
+        {"elbo": elbo, "rate": rate, "distortion": distortion} | dict(constraints),
+        num_samples=experiment.posterior_samples,
+        progress=display.track("ELBO"),
+    )
+    likelihood = evaluation.log_likelihood(
+        experiment.model,
+        variables.params,
+        x[: experiment.num_test],
+        run.key("likelihood"),
+        num_samples=num_samples,
+        progress=display.track("log p(x)"),
+    )
+    multipliers = {name: float(value) for name, value in variables.multipliers.items()}
+    return {
+        "step": int(chosen.step),
+        "epochs_trained": int(state.step) * experiment.batch_size / len(run.splits.train.x),
+        "num_test": len(x),
+        "posterior_samples": experiment.posterior_samples,
+        "log_likelihood": {
+            "mean": likelihood.mean,
+            "standard_error": likelihood.standard_error,
+            "num_samples": likelihood.num_samples,
+            "effective_sample_size": likelihood.effective_sample_size,
+            "num_test": len(likelihood.log_prob),
+            "prior_samples": getattr(experiment.model.prior, "num_samples", None),
+        },
+        **{name: estimates[name]._asdict() for name in ("elbo", "rate", "distortion")},
+        "active_units": evaluation.active_units(
+            experiment.model, variables.params, x, run.key("units")
+        ),
+        "latent_dims": [experiment.model.prior.latent_dim],
+        "constraints": {
+            name: _constraint_report(
+                constraint,
+                estimates[name].mean / constraint.scale(x.shape[1:]),
+                float(chosen.average[name]) / constraint.scale(x.shape[1:]),
+            )
+            for name, constraint in constraints.items()
+        },
+        "multipliers": multipliers,
+        "bound": _bound_sentence(experiment, multipliers, int(chosen.step)),
+    }
+
+
+def marginal_report(run: Run, state: TrainState, num_points: int) -> dict[str, Any]:
+    """The prior against the aggregated posterior of the training set: for evaluation.json."""
+    experiment, model = run.experiment, run.precise_model
+    x = _fixed_training_set(run)
+    settings = (model, run.chosen(state).variables.params, x)
+    surgery = evaluation.elbo_surgery(
+        *settings,
+        run.key("surgery"),
+        num_points=num_points,
+        progress=display.track("rate in parts"),
+    )
+    subsampled = evaluation.subsampled_marginal_kl(
+        *settings,
+        run.key("marginal"),
+        sizes=[*(n for n in _SUBSAMPLES if n < len(x)), len(x)],
+        num_points=num_points,
+        progress=display.track("marginal KL"),
+    )
+    holes = evaluation.holes(
+        *settings, run.key("holes"), num_samples=num_points, progress=display.track("holes")
+    )
+    return {
+        "prior_samples": None if model.prior.exact else experiment.prior_samples,
+        "surgery": _plain(surgery),
+        "subsampled_marginal_kl": {str(n): value._asdict() for n, value in subsampled.items()},
+        "holes": _plain(holes),
+        "inputs": _marginal_sentence(experiment, len(x)),
+    }
+
+
+def annealed_report(
+    run: Run, state: TrainState, num_points: int, num_temperatures: int, num_samples: int
+) -> dict[str, Any]:
+    """Annealed beside plain importance sampling, on the first test images: for evaluation.json."""
+    x, params = run.splits.test.x[:num_points], run.chosen(state).variables.params
+    settings = (run.experiment.model, params, x)
+    annealed = evaluation.annealed_importance_sampling(
+        *settings,
+        run.key("annealed"),
+        num_temperatures=num_temperatures,
+        progress=display.track("annealed log p(x)"),
+    )
+    plain = evaluation.log_likelihood(*settings, run.key("likelihood"), num_samples=num_samples)
+    difference = mean_and_error(annealed.log_prob - plain.log_prob)
+    return {
+        "num_test": len(x),
+        **{name: value for name, value in annealed._asdict().items() if name != "log_prob"},
+        "importance_sampling": {
+            "mean": plain.mean,
+            "standard_error": plain.standard_error,
+            "num_samples": plain.num_samples,
+            "effective_sample_size": plain.effective_sample_size,
+        },
+        "difference": difference._asdict(),
+    }
+
+
+def _bound_sentence(experiment: Experiment, multipliers: dict[str, float], step: int) -> str:
+    likelihood = type(experiment.model.decoder).__name__.removesuffix("Decoder")
+    prior = ""
+    if not experiment.model.prior.exact:
+        prior = (
+            f", with the prior estimated from {experiment.prior_samples} inner samples, which "
+            "lowers it further"
+        )
+    return (
+        f"The ELBO is a lower bound on log p(x) of the test images ({_describe(experiment.data)})"
+        f" under the {likelihood} likelihood{prior}. At this step training was minimising "
+        f"{experiment.objective.describe(multipliers, step)}."
+    )
+
+
+def _describe(dataset: data.DataSet) -> str:
+    name = type(dataset).__name__
+    binarised = getattr(dataset, "binarisation", "none") != "none"
+    return f"{name}, binarised once with numpy seed {binarise.SEED}" if binarised else name
+
+
+def _constraint_report(constraint, test: float, train: float) -> dict[str, Any]:
+    value, train_value = constraint.achieved(test), constraint.achieved(train)
+    return {
+        "value": value,
+        "kappa": constraint.kappa,
+        "satisfied": value <= constraint.kappa,
+        "train_value": train_value,
+        "train_satisfied": train_value <= constraint.kappa,
+    }
+
+
+def _fixed_training_set(run: Run) -> np.ndarray:
+    """The training images in one fixed binarisation, where training binarises them afresh."""
+    x = run.splits.train.x
+    if getattr(run.experiment.data, "binarisation", "none") != "dynamic":
+        return x
+    return np.random.RandomState(binarise.SEED).binomial(1, x).astype(np.float32)
+
+
+def _marginal_sentence(experiment: Experiment, num_inputs: int) -> str:
+    sentence = f"q(z) is over all {num_inputs} training images ({_describe(experiment.data)})"
+    if experiment.model.prior.exact:
+        return f"{sentence}."
+    return (
+        f"{sentence}, the prior estimated from {experiment.prior_samples} inner samples: rate, "
+        "cross-entropy, marginal and dimension-wise KL and KL(q‖p) are upper bounds, KL(p‖q) is a "
+        "lower one."
+    )
+
+
+def _plain(result: NamedTuple) -> dict[str, Any]:
+    """A result as JSON values."""
+    return {
+        name: value._asdict() if isinstance(value, Estimate) else value
+        for name, value in result._asdict().items()
+    }

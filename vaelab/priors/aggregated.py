@@ -1,0 +1,131 @@
+"""The aggregated posterior, the prior that no other can beat on the same inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+from vaelab.priors.base import Prior
+from vaelab.priors.mixture import Components, component_log_probs
+from vaelab.types import Array, PRNGKey
+
+
+class AggregatedPosterior(Prior):
+    """q(z) = 1/N Σ_n q(z|x_n), exactly, for diagonal Gaussian posteriors. For evaluation only.
+
+    Of all priors it gives the inputs x_1..x_N the smallest rate, I(x; z) ≤ log N: the reference for
+    the others. Means and scales [N, D] are variables of the collection "posterior", none of them a
+    parameter; `evaluation.aggregated_posterior` makes them. Components stream through in chunks
+    with a running log-sum-exp: memory is [points, chunk_size] whatever N is.
+    Hoffman & Johnson, 2016; Tomczak & Welling, 2018, eq. 5.
+
+    Raises:
+      ValueError: it is asked to be initialised, as the prior of a model to be trained is.
+
+    >>> prior = AggregatedPosterior(latent_dim=2)
+    >>> inputs = {"mean": jnp.zeros((3, 2)), "scale": jnp.ones((3, 2))}
+    >>> prior.apply({"posterior": inputs}, jnp.zeros(2), method="log_prob")  # −log 2π
+    Array(-1.837877, dtype=float32)
+    """
+
+    chunk_size: int = 1000
+    """components of which densities are held in memory at once"""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.chunk_size, int) and self.chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, got {self.chunk_size}.")
+        super().__post_init__()
+
+    def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
+        del key, weights
+        return self.log_prob_of_first(z, len(self._gaussians()[0]))
+
+    def log_prob_of_first(self, z: Array, num_inputs: int | Array) -> Array:
+        """log 1/n Σ_{m≤n} q(z|x_m), of n = `num_inputs` [] or [...] inputs. [..., D] -> [...]."""
+
+        def log_probs(mean: Array, scale: Array) -> Array:
+            return component_log_probs(z, Components(jnp.zeros(len(mean)), mean, scale))
+
+        return self._log_mean_exp(log_probs, z.shape[:-1], num_inputs)
+
+    def coordinate_log_prob(self, z: Array) -> Array:
+        """log q(z_d) = log 1/N Σ_n q(z_d|x_n), each coordinate's own marginal. [..., D] -> [..., D]."""
+
+        def log_probs(mean: Array, scale: Array) -> Array:
+            def of_coordinate(z: Array, mean: Array, scale: Array) -> Array:
+                components = Components(jnp.zeros(len(mean)), mean[:, None], scale[:, None])
+                return component_log_probs(z[..., None], components)
+
+            return jax.vmap(of_coordinate, in_axes=(-1, 1, 1), out_axes=-2)(z, mean, scale)
+
+        return self._log_mean_exp(log_probs, z.shape, len(self._gaussians()[0]))
+
+    def sample(self, key: PRNGKey, num_samples: int) -> Array:
+        index_key, noise_key = jax.random.split(key)
+        mean, scale = self._gaussians()
+        index = jax.random.randint(index_key, (num_samples,), 0, len(mean))
+        noise = jax.random.normal(noise_key, (num_samples, self.latent_dim))
+        return mean[index] + scale[index] * noise
+
+    def _log_mean_exp(
+        self,
+        log_probs: Callable[[Array, Array], Array],
+        shape: tuple[int, ...],
+        num_inputs: int | Array,
+    ) -> Array:
+        """log 1/n Σ_{m≤n} exp(log_probs(mean, scale)_m); log_probs gives [*shape, chunk]."""
+        mean, scale = self._gaussians()
+        size = min(self.chunk_size, len(mean))
+
+        def add_chunk(chunk: int | Array, total: Array) -> Array:
+            index = chunk * size + jnp.arange(size)
+            rows = jnp.minimum(index, len(mean) - 1)
+            counted = index < jnp.asarray(num_inputs)[..., None]
+            terms = jnp.where(counted, log_probs(mean[rows], scale[rows]), -jnp.inf)
+            return jnp.logaddexp(total, logsumexp(terms, axis=-1))
+
+        last = num_inputs if isinstance(num_inputs, int) else jnp.max(num_inputs)
+        total = jax.lax.fori_loop(0, -(-last // size), add_chunk, jnp.full(shape, -jnp.inf))
+        return total - jnp.log(num_inputs)
+
+    def _gaussians(self) -> tuple[Array, Array]:
+        if self.is_initializing():
+            raise ValueError(
+                "the aggregated posterior is a reference for evaluation and cannot be trained: "
+                "choose another prior."
+            )
+        mean, scale = (
+            self.get_variable("posterior", "mean"),
+            self.get_variable("posterior", "scale"),
+        )
+        if mean is None or scale is None:
+            raise ValueError(
+                'the aggregated posterior has no variables "posterior": make them with '
+                "evaluation.aggregated_posterior."
+            )
+        return mean, scale
+
+
+def mean_and_scale(posterior: Any) -> tuple[Array, Array]:
+    """Means and standard deviations of diagonal Gaussians, each [B, D].
+
+    Raises:
+      ValueError: the posterior is something else, of which q(z) is no mixture of Gaussians.
+
+    >>> normal = distrax.Normal(jnp.zeros((1, 2)), jnp.ones((1, 2)))
+    >>> mean_and_scale(distrax.Independent(normal, 1))
+    (Array([[0., 0.]], dtype=float32), Array([[1., 1.]], dtype=float32))
+    """
+    normal = getattr(posterior, "distribution", None)
+    is_vector = len(getattr(posterior, "event_shape", ())) == 1
+    if not (isinstance(normal, distrax.Normal) and is_vector):
+        raise ValueError(
+            f"the encoder gives a posterior {type(posterior).__name__}, and the aggregated posterior "
+            "needs diagonal Gaussians: distrax.Independent(distrax.Normal(mean, scale), 1)."
+        )
+    return normal.loc, normal.scale

@@ -1,0 +1,48 @@
+"""The flow prior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import flax.linen as nn
+
+from vaelab.networks.coupling import RealNVP, check_num_layers
+from vaelab.priors.base import Prior
+from vaelab.priors.standard import StandardNormal
+from vaelab.types import Array, PRNGKey
+
+
+class FlowPrior(Prior):
+    """log p(z) = log N(f(z); 0, I) + log |det ∂f/∂z| with a RealNVP f, which starts as the identity.
+
+    With one latent dimension f is affine and p(z) is a Gaussian. Dinh et al., 2017, eq. 2.
+
+    >>> import jax, jax.numpy as jnp
+    >>> prior = FlowPrior(latent_dim=2, num_layers=2)
+    >>> variables = prior.init(jax.random.key(0), jnp.zeros(2), method="log_prob")
+    >>> prior.apply(variables, jax.random.key(1), 5, method="sample").shape
+    (5, 2)
+    """
+
+    num_layers: int = 4
+    """number of couplings"""
+    hidden: tuple[int, ...] = (64,)
+    """widths of the layers of each coupling's network"""
+    activation: Callable[[Array], Array] = nn.silu
+    """nonlinearity after each of those"""
+
+    def __post_init__(self) -> None:
+        check_num_layers(self.num_layers)
+        super().__post_init__()
+
+    def setup(self) -> None:
+        self.flow = RealNVP(self.latent_dim, self.num_layers, self.hidden, self.activation)
+        self.base = StandardNormal(self.latent_dim)
+
+    def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
+        del key, weights
+        u, log_det = self.flow.forward(z)
+        return self.base.log_prob(u) + log_det
+
+    def sample(self, key: PRNGKey, num_samples: int) -> Array:
+        return self.flow.inverse(self.base.sample(key, num_samples))[0]

@@ -1,0 +1,82 @@
+"""Generative topographic mapping: a mixture whose components are the image of a regular grid."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaelab.networks import MLP, ConditionalGaussian
+from vaelab.priors.mixture import Components, MixturePrior
+from vaelab.priors.vamp import check_dim, gaussian_parts
+from vaelab.types import Array
+
+
+class GTM(MixturePrior):
+    """p(z) = Σ_k w_k N(z; μ(g_k), diag σ²(g_k)), g_k the points of a regular grid in a cube.
+
+    The grid is fixed. The network that bends it into the latent space is learned, and so are the
+    weights if wanted. Bishop, Svensén & Williams, 1998, where all components share one σ.
+
+    Raises:
+      ValueError: a grid without points or of more than 4 dimensions; a network of another size than
+        latent_dim, or that returns no diagonal Gaussian.
+
+    >>> prior = GTM(latent_dim=5, grid_size=4)
+    >>> variables = prior.init(jax.random.key(0), jnp.zeros(5), method="log_prob")
+    >>> prior.apply(variables, jnp.zeros((7, 5)), method="log_prob").shape
+    (7,)
+    """
+
+    grid_size: int = 4
+    """points along each axis of the grid; there are grid_size ** grid_dim components"""
+    grid_dim: int = 2
+    """dimension of the grid, at most 4"""
+    learned_weights: bool = False
+    """learn the weights w_k; otherwise they are equal"""
+    hidden: tuple[int, ...] = (300, 300)
+    """widths of the default network's layers"""
+    network: nn.Module = None  # filled in below
+    """N(μ(g), σ²(g)), [C, grid_dim] -> diagonal Gaussian; default: tanh layers to a Gaussian"""
+
+    def __post_init__(self) -> None:
+        check_grid(self.grid_size, self.grid_dim)
+        if self.network is None:
+            trunk = MLP(self.hidden, activation=nn.tanh, parent=None)
+            # Wide enough for any fit, and no overflow, as in HierarchicalPrior.
+            self.network = ConditionalGaussian(
+                trunk, self.latent_dim, log_variance_range=(-20.0, 10.0), parent=None
+            )
+        check_dim("network", self.network, self.latent_dim)
+        super().__post_init__()
+
+    def setup(self) -> None:
+        zeros = jnp.zeros(self.grid_size**self.grid_dim)
+        self.logits = self.param("logits", lambda _: zeros) if self.learned_weights else zeros
+
+    def components(self) -> Components:
+        points = grid(self.grid_size, self.grid_dim)
+        mean, scale = gaussian_parts("network", self.network(points), points, self.latent_dim)
+        return Components(jax.nn.log_softmax(self.logits), mean, scale)
+
+
+def grid(size: int, dim: int) -> Array:
+    """A regular grid in the cube [−1, 1]^dim, corners included. [size ** dim, dim].
+
+    >>> grid(3, 1).T
+    Array([[-1.,  0.,  1.]], dtype=float32...)
+    """
+    axes = np.meshgrid(*[np.linspace(-1.0, 1.0, size)] * dim, indexing="ij")
+    return jnp.asarray(np.stack(axes, axis=-1).reshape(-1, dim))
+
+
+def check_grid(size: int, dim: int) -> None:
+    """Raises one sentence where a grid is empty or too large."""
+    if isinstance(size, int) and size < 1:
+        raise ValueError(f"grid_size must be at least 1, got {size}.")
+    if not 1 <= dim <= 4:
+        raise ValueError(
+            f"grid_dim must lie in [1, 4], got {dim}: there would be grid_size ** grid_dim = "
+            f"{size} ** {dim} = {size**dim} components."
+        )

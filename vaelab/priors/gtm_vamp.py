@@ -1,0 +1,72 @@
+"""The GTM-VampPrior: a VampPrior whose pseudo-inputs are the image of a regular grid."""
+
+from __future__ import annotations
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vaelab.networks import MLP
+from vaelab.priors.gtm import check_grid, grid
+from vaelab.priors.mixture import Components, MixturePrior
+from vaelab.priors.vamp import check_data_range, check_dim, encode
+
+
+class GTMVampPrior(MixturePrior):
+    """p(z) = Σ_k w_k q_φ(z|u(g_k)), g_k the points of a regular grid in a cube.
+
+    The network u maps the fixed grid into the data's range, by a sigmoid; the encoder is that of the
+    model, as for a VampPrior. Tomczak, 2022, Deep Generative Modeling, section 4.4.
+
+    Raises:
+      ValueError: a grid without points or of more than 4 dimensions; an empty or infinite
+        data_range; an encoder of another size than latent_dim, for other examples, or whose
+        posterior is no diagonal Gaussian.
+
+    >>> from vaelab.networks import ConditionalGaussian
+    >>> encoder = ConditionalGaussian(MLP((16,), event_ndims=3), dim=2)
+    >>> prior = GTMVampPrior(latent_dim=2, shape=(8, 8, 1), grid_size=4, encoder=encoder)
+    >>> variables = prior.init(jax.random.key(0), jnp.zeros(2), method="log_prob")
+    >>> prior.apply(variables, jnp.zeros((5, 2)), method="log_prob").shape
+    (5,)
+    """
+
+    shape: tuple[int, ...]
+    """shape of one example, (height, width, channels) for images"""
+    grid_size: int = 4
+    """points along each axis of the grid; there are grid_size ** grid_dim components"""
+    grid_dim: int = 2
+    """dimension of the grid, at most 4"""
+    learned_weights: bool = False
+    """learn the weights w_k; otherwise they are equal"""
+    data_range: tuple[float, float] = (0.0, 1.0)
+    """pseudo-inputs lie in this range"""
+    hidden: tuple[int, ...] = (300, 300)
+    """widths of the default trunk's layers"""
+    trunk: nn.Module = None  # filled in below
+    """network before the head for the pseudo-inputs, [C, grid_dim] -> [C, H]; default: tanh layers"""
+    encoder: nn.Module | None = None
+    """q(z|x), a diagonal Gaussian; None takes the encoder of the module that the prior is a field of"""
+
+    def __post_init__(self) -> None:
+        check_grid(self.grid_size, self.grid_dim)
+        check_data_range(self.data_range)
+        if self.encoder is not None:
+            check_dim("encoder", self.encoder, self.latent_dim)
+        if self.trunk is None:
+            self.trunk = MLP(self.hidden, activation=nn.tanh, parent=None)
+        super().__post_init__()
+
+    def setup(self) -> None:
+        self.head = nn.Dense(math.prod(self.shape))
+        zeros = jnp.zeros(self.grid_size**self.grid_dim)
+        self.logits = self.param("logits", lambda _: zeros) if self.learned_weights else zeros
+
+    def components(self) -> Components:
+        low, high = self.data_range
+        share = nn.sigmoid(self.head(self.trunk(grid(self.grid_size, self.grid_dim))))
+        pseudo_inputs = (low + (high - low) * share).reshape(-1, *self.shape)
+        mean, scale = encode(self, pseudo_inputs)
+        return Components(jax.nn.log_softmax(self.logits), mean, scale)

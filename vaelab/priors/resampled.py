@@ -1,0 +1,129 @@
+"""The resampled prior (LARS)."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+from vaelab.networks import MLP
+from vaelab.priors.base import Prior
+from vaelab.priors.standard import StandardNormal
+from vaelab.types import Array, PRNGKey, PyTree
+
+
+class ResampledPrior(Prior):
+    """Draws from a proposal π, accepted with probability a(z), the T-th try unconditionally.
+
+      p(z) = (1 − α) π(z) a(z)/Z + α π(z),   Z = ∫ π a,   α = (1 − Z)^(T−1).
+
+    Z is unknown, so the prior is the marginal of z and the other T − 1 tries u [T−1, D], of which
+    those before z were refused and those after it never looked at:
+
+      p(z, u) = π(z) π(u) [a(z) Σ_{t=0}^{T−2} Π_{s≤t} (1 − a(u_s)) + Π_{s≤T−1} (1 − a(u_s))].
+
+    log_prob averages p(z, u)/π(u) over S = `num_samples` draws u ~ π before the log: unbiased for
+    p(z), which an estimate of Z in the place of Z is not. Bauer & Mnih, 2019, eq. 4 and 7.
+
+    Gradients: π's parameters get theirs through π(z) and, as importance weights of u, through Z;
+    u itself is held, so that any proposal will do. At the start a = ½ and p = π.
+
+    >>> prior, key = ResampledPrior(latent_dim=2), jax.random.key(0)
+    >>> log_prob, variables = prior.init_with_output(key, jnp.zeros((5, 2)), key, method="log_prob")
+    >>> log_prob.shape, prior.apply(variables, key, 7, method="sample").shape
+    ((5,), (7, 2))
+    """
+
+    proposal: Prior = None  # type: ignore[assignment]  # filled in below
+    """π, exact; default: standard normal"""
+    max_tries: int = 32
+    """number of tries T, of which the last is always accepted"""
+    num_samples: int = 4
+    """draws S of the other tries per z"""
+    hidden: tuple[int, ...] = (64,)
+    """widths of the tanh layers of a's network"""
+
+    exact: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_tries", "num_samples"):
+            value = getattr(self, name)
+            if isinstance(value, int) and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
+        if self.proposal is None:
+            self.proposal = StandardNormal(self.latent_dim, parent=None)
+        if not self.proposal.exact:
+            raise ValueError(
+                f"proposal must have an exact log_prob, which {type(self.proposal).__name__} has not: "
+                "take one that has, for example StandardNormal or FlowPrior."
+            )
+        if self.proposal.latent_dim != self.latent_dim:
+            raise ValueError(
+                f"proposal.latent_dim = {self.proposal.latent_dim} and latent_dim = "
+                f"{self.latent_dim} must be the same number."
+            )
+        super().__post_init__()
+
+    def setup(self) -> None:
+        self.trunk = MLP(self.hidden, activation=nn.tanh)
+        self.head = nn.Dense(1, kernel_init=nn.initializers.zeros)
+
+    def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
+        del weights  # u has no parameters of its own
+        if key is None:
+            raise ValueError("ResampledPrior.log_prob estimates p(z) by sampling: pass a key.")
+        shape = (self.num_samples, *z.shape[:-1], self.max_tries - 1)
+        log_proposal, log_odds = self.proposal.log_prob(z), self._log_odds(z)
+        if self.max_tries == 1:
+            return log_proposal
+        u = jax.lax.stop_gradient(self.proposal.sample(key, math.prod(shape)))
+        log_refused = jax.nn.log_sigmoid(-self._log_odds(u))
+        if self.proposal.variables:
+            # 1 − a(u) with its importance weight: the value of 1, the gradient of log π(u).
+            log_weight = self.proposal.log_prob(u)
+            log_refused += log_weight - jax.lax.stop_gradient(log_weight)
+        log_share = _log_share(log_odds, log_refused.reshape(shape))
+        return log_proposal + logsumexp(log_share, axis=0) - jnp.log(self.num_samples)
+
+    def sample_joint(self, key: PRNGKey, num_samples: int) -> tuple[Array, PyTree]:
+        """(z, the other tries in their order [num_samples, T−1, D])."""
+        try_key, accept_key = jax.random.split(key)
+        tries = self.proposal.sample(try_key, num_samples * self.max_tries)
+        tries = tries.reshape(num_samples, self.max_tries, self.latent_dim)
+        log_odds = self._log_odds(tries)
+        accepted = jax.random.logistic(accept_key, log_odds.shape, log_odds.dtype) < log_odds
+        first = jnp.argmax(accepted.at[:, -1].set(True), axis=1)[:, None]
+        others = jnp.arange(self.max_tries - 1)
+        others = others + (others >= first)
+        take = lambda index: jnp.take_along_axis(tries, index[..., None], axis=1)  # noqa: E731
+        return take(first)[:, 0], take(others)
+
+    def joint_log_prob(self, z: Array, auxiliary: PyTree) -> Array:
+        u = auxiliary
+        log_share = _log_share(self._log_odds(z), jax.nn.log_sigmoid(-self._log_odds(u)))
+        log_proposals = jnp.sum(self.proposal.log_prob(u), axis=-1)
+        return self.proposal.log_prob(z) + log_proposals + log_share
+
+    def with_num_samples(self, num_samples: int) -> Prior:
+        return self.clone(num_samples=num_samples)
+
+    def _log_odds(self, z: Array) -> Array:
+        """log a/(1 − a). [..., D] -> [...]."""
+        return self.head(self.trunk(z))[..., 0]
+
+
+def _log_share(log_odds: Array, log_refused: Array) -> Array:
+    """log of the bracket in p(z, u), of a's log-odds at z and log (1 − a) at u.
+
+    [...], [..., T−1] -> [...].
+    """
+    if log_refused.shape[-1] == 0:
+        return jnp.zeros_like(log_odds)  # one try, always accepted
+    sums = jnp.cumsum(log_refused, axis=-1)  # log Π_{s≤t} for t = 1 … T−1
+    before = jnp.concatenate([jnp.zeros_like(sums[..., :1]), sums[..., :-1]], axis=-1)
+    accepted = jax.nn.log_sigmoid(log_odds) + logsumexp(before, axis=-1)
+    return jnp.logaddexp(accepted, sums[..., -1])
