@@ -18,7 +18,7 @@ class GTMVampPrior(MixturePrior):
     """p(z) = Σ_k w_k q_φ(z|u(g_k)), g_k the points of a regular grid in a cube.
 
     The network u maps the fixed grid into the data's range, by a sigmoid; the encoder is that of the
-    model, as for a VampPrior. Tomczak, 2022, Deep Generative Modeling, section 4.4.
+    model, as for a VampPrior. Tomczak, 2022, Deep Generative Modeling, chapter 4.
 
     Raises:
       ValueError: a grid without points or of more than 4 dimensions; an empty or infinite

@@ -24,12 +24,25 @@ class Components(NamedTuple):
 def component_log_probs(z: Array, components: Components) -> Array:
     """log N(z; μ_k, diag σ_k²) of every component, nats. [..., D] -> [..., C].
 
-    No array [..., C, D] is made: a few coordinates are summed one by one, many as matrix products.
+    No array [..., C, D] is made: a few coordinates are summed one by one, many as a matrix product.
     """
-    distance = _sum_of_squares if z.shape[-1] <= 8 else _matrix_products
-    log_volume = jnp.sum(jnp.log(components.scale), axis=-1)
-    normaliser = log_volume + 0.5 * z.shape[-1] * jnp.log(2 * jnp.pi)
-    return -0.5 * distance(z, components.mean, 1 / components.scale) - normaliser
+    mean, inverse_scale = components.mean, 1 / components.scale
+    num_components, latent_dim = mean.shape
+    normaliser = 0.5 * latent_dim * jnp.log(2 * jnp.pi) - jnp.sum(jnp.log(inverse_scale), axis=-1)
+    if latent_dim <= 8:
+        return -0.5 * _sum_of_squares(z, mean, inverse_scale) - normaliser
+    log_probs = -0.5 * _matrix_product(z, mean, inverse_scale) - normaliser
+    # The product has lost digits. The few components that matter most at each z are computed again,
+    # the plain way. Values are replaced; gradients, which are relatively as good, stay as they are.
+    posterior = jax.lax.stop_gradient(log_probs + components.log_weights)
+    _, index = jax.lax.top_k(posterior, min(4, num_components))
+    squares = ((z[..., None, :] - mean[index]) * inverse_scale[index]) ** 2
+    exact = -0.5 * jnp.sum(squares, axis=-1) - normaliser[index]
+    correction = exact - jnp.take_along_axis(log_probs, index, axis=-1)
+    correction = jnp.put_along_axis(
+        jnp.zeros_like(log_probs), index, correction, axis=-1, inplace=False
+    )
+    return log_probs + jax.lax.stop_gradient(correction)
 
 
 def _sum_of_squares(z: Array, mean: Array, inverse_scale: Array) -> Array:
@@ -38,27 +51,20 @@ def _sum_of_squares(z: Array, mean: Array, inverse_scale: Array) -> Array:
     return sum((term**2 for term in terms), start=jnp.zeros([]))
 
 
-def _matrix_products(z: Array, mean: Array, inverse_scale: Array) -> Array:
+def _matrix_product(z: Array, mean: Array, inverse_scale: Array) -> Array:
     """The same by its expansion, z²/σ² − 2zμ/σ² + μ²/σ². [..., D], [C, D], [C, D] -> [..., C].
 
     The three terms cancel where z is near a component and both are far from the origin. Hence the
-    origin is moved to the middle of the components, the products have full precision whatever the
-    default is, and each z's nearest component, the one that matters there, is computed again the
-    plain way.
+    origin is moved to the middle of the components, the product has full precision whatever the
+    default is, and a coordinate's three terms stand side by side in it, so that they cancel before
+    the sum over coordinates has become large.
     """
     centre = jax.lax.stop_gradient(jnp.mean(mean, axis=0))
-    z, mean = z - centre, mean - centre
-    precision = inverse_scale**2
-    highest = jax.lax.Precision.HIGHEST
-    squares = jnp.matmul(z**2, precision.T, precision=highest)
-    products = jnp.matmul(z, (mean * precision).T, precision=highest)
-    distance = squares - 2 * products + jnp.sum(mean**2 * precision, axis=-1)
-
-    nearest = jnp.argmin(distance, axis=-1)
-    exact = jnp.sum(((z - mean[nearest]) * inverse_scale[nearest]) ** 2, axis=-1, keepdims=True)
-    is_nearest = jnp.arange(len(mean)) == nearest[..., None]
-    # The value is replaced; the gradient, which is relatively as good, stays the products'.
-    return distance + jax.lax.stop_gradient(jnp.where(is_nearest, exact - distance, 0.0))
+    z, mean, precision = z - centre, mean - centre, inverse_scale**2
+    left = jnp.stack([z**2, z, jnp.ones_like(z)], axis=-1)
+    right = jnp.stack([precision, -2 * mean * precision, mean**2 * precision], axis=-1)
+    left, right = left.reshape(*z.shape[:-1], -1), right.reshape(len(mean), -1)
+    return jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
 
 
 class MixturePrior(Prior):

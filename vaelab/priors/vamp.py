@@ -20,7 +20,7 @@ class VampPrior(MixturePrior):
     """p(z) = Σ_k w_k q_φ(z|u_k), pseudo-inputs u_k learned, in the range of the data.
 
     The encoder is that of the model whose prior it is, so that there is one; or the one given here.
-    Weights are equal, or learned (Alemi et al., 2018). Tomczak & Welling, 2018, eq. 9.
+    Weights are equal, or learned (Alemi et al., 2018). Tomczak & Welling, 2018, section 3.
 
     Raises:
       ValueError: fewer than one component; an empty or infinite data_range; an encoder of another

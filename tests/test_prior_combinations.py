@@ -1,0 +1,199 @@
+"""Every prior with every size, likelihood and objective: pairwise, one training step each.
+
+Run as a program it takes the steps of `SEEDS` mapped over seeds, with the batch split over devices.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+from test_priors import PRIORS, SHAPE, encoder, quickly
+
+from vaelab.constraints import NLL
+from vaelab.models import VAE
+from vaelab.networks import MLP, BernoulliDecoder, GaussianDecoder
+from vaelab.training import (
+    ELBO,
+    DoublyReparameterised,
+    Geco,
+    ImportanceWeighted,
+    Lagrangian,
+    Rewo,
+    TrainState,
+    train_step,
+)
+from vaelab.training.optimisers import Adam, build
+from vaelab.training.sharding import make_mesh, replicate
+from vaelab.types import Saddle
+
+NUM_DEVICES, BATCH_SIZE = 2, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Descent(Adam):
+    """Gradient descent, of which a step is a continuous function of the gradient."""
+
+    def build(self) -> optax.GradientTransformation:
+        return optax.sgd(self.learning_rate)
+
+
+LATENT_DIMS = (1, 2, 7, 512)
+DECODERS = {"bernoulli": BernoulliDecoder, "gaussian": GaussianDecoder}
+# No batch meets these constraints, so that REWO holds the prior.
+OBJECTIVES = {
+    "elbo": (ELBO(), None),
+    "iwae": (ImportanceWeighted(2), None),
+    "dreg": (DoublyReparameterised(2), None),
+    "geco": (Lagrangian({"nll": NLL(-1000.0)}), Geco()),
+    "rewo": (Lagrangian({"nll": NLL(-1000.0)}), Rewo(initial_multiplier=2.0)),
+}
+FACTORS = (tuple(PRIORS), LATENT_DIMS, tuple(DECODERS), tuple(OBJECTIVES))
+
+
+class Case(NamedTuple):
+    prior: str
+    latent_dim: int
+    decoder: str
+    objective: str
+
+    @property
+    def pairs(self) -> set:
+        """Every two of its values, with the places they stand at."""
+        return set(itertools.combinations(enumerate(self), 2))
+
+
+def pairwise_cover(factors) -> list[Case]:
+    """Cases that show every pair of values of two factors, each case the one with most new pairs."""
+    candidates = [Case(*values) for values in itertools.product(*factors)]
+    missing, cover = set().union(*(case.pairs for case in candidates)), []
+    while missing:
+        cover.append(max(candidates, key=lambda case: len(case.pairs & missing)))
+        missing -= cover[-1].pairs
+    return cover
+
+
+CASES = pairwise_cover(FACTORS)
+MAPPED = {
+    name: next(c for c in CASES if c.prior == name and c.objective == "geco") for name in PRIORS
+}
+SEEDS = (0, 1)
+
+
+def make(case: Case):
+    """seed -> random variables, and the step (variables, x, key) -> (variables, metrics)."""
+    objective, dual = OBJECTIVES[case.objective]
+    model = VAE(
+        encoder=encoder(case.latent_dim),
+        decoder=DECODERS[case.decoder](MLP((4,)), shape=SHAPE),
+        prior=PRIORS[case.prior](case.latent_dim),
+    )
+    scales = {name: constraint.scale(SHAPE) for name, constraint in objective.constraints.items()}
+    tx = build(Descent(1e-3), dual, scales=scales)
+    key = jax.random.key(0)
+    shapes = jax.eval_shape(lambda: model.init(key, batch(0), key))["params"]
+
+    def variables(seed: int) -> Saddle:
+        rng = np.random.default_rng(seed)
+        draw = lambda leaf: jnp.asarray(0.2 * rng.normal(size=leaf.shape), leaf.dtype)  # noqa: E731
+        return Saddle(jax.tree.map(draw, shapes), {name: jnp.array(2.0) for name in scales})
+
+    def step(variables, x, key):
+        state = TrainState(jnp.array(0), key, variables, tx.init(variables), best=None)
+        state, metrics = train_step(state, x, key, model=model, objective=objective, tx=tx)
+        return state.variables, metrics
+
+    return variables, step
+
+
+def batch(seed: int) -> jax.Array:
+    rng = np.random.default_rng(100 + seed)
+    return jnp.asarray(rng.integers(0, 2, size=(BATCH_SIZE, *SHAPE)), jnp.float32)
+
+
+@functools.cache
+def steps(case: Case):
+    """For each of `SEEDS` (variables before the step, variables after it, metrics)."""
+    variables, step = make(case)
+    step = quickly(step)
+    return [
+        (variables(seed), *step(variables(seed), batch(seed), jax.random.key(seed)))
+        for seed in SEEDS
+    ]
+
+
+@pytest.fixture(scope="module")
+def stepped() -> dict:
+    """The steps of all cases. Two threads compile them, each on a core."""
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(CASES, pool.map(steps, CASES), strict=True))
+
+
+def test_the_cases_show_every_pair_of_values():
+    shown = set().union(*(case.pairs for case in CASES))
+    for (i, values), (j, others) in itertools.combinations(enumerate(FACTORS), 2):
+        assert shown >= {((i, a), (j, b)) for a in values for b in others}
+    # And no more cases than the two longest factors have pairs.
+    assert len(CASES) == len(PRIORS) * len(OBJECTIVES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_step_is_finite_and_moves_what_it_should(case, stepped):
+    for before, after, metrics in stepped[case]:
+        for leaf in jax.tree.leaves((after, metrics)):
+            assert np.all(np.isfinite(leaf))
+        assert moved(before, after, "encoder") == moved(before, after, "decoder") == {True}
+        if case.prior != "standard normal":
+            frozen = case.objective == "rewo"
+            assert (True in moved(before, after, "prior")) != frozen
+        assert set(before.multipliers) == set(OBJECTIVES[case.objective][0].constraints)
+
+
+def moved(before: Saddle, after: Saddle, part: str) -> set[bool]:
+    """Whether the tensors of this part of the model have changed."""
+    pairs = zip(*(jax.tree.leaves(v.params[part]) for v in (before, after)), strict=True)
+    return {not np.array_equal(a, b) for a, b in pairs}
+
+
+def test_seeds_mapped_and_batches_split_change_nothing(stepped, command, tmp_path):
+    path = tmp_path / "steps.npz"
+    result = command(__file__, path, devices=NUM_DEVICES)
+    assert result.returncode == 0, result.stderr
+    mapped = np.load(path)
+    for name, case in MAPPED.items():
+        for index, (_, *alone) in enumerate(stepped[case]):
+            for number, leaf in enumerate(jax.tree.leaves(alone)):
+                got = mapped[f"{name} {number}"][index]
+                np.testing.assert_allclose(got, leaf, rtol=1e-4, atol=1e-5, err_msg=str(case))
+
+
+def main(path: str) -> None:
+    """Writes the leaves of the mapped steps of `MAPPED`, by the name of the prior and a number."""
+    mesh = make_mesh()
+    assert mesh.shape == {"sweep": 1, "data": NUM_DEVICES}
+    batches = jnp.stack([batch(seed) for seed in SEEDS])
+    batches = jax.device_put(batches, NamedSharding(mesh, PartitionSpec(None, "data")))
+    keys = jnp.stack([jax.random.key(seed) for seed in SEEDS])
+
+    def leaves(name):
+        make_variables, step = make(MAPPED[name])
+        variables = jax.tree.map(lambda *v: jnp.stack(v), *map(make_variables, SEEDS))
+        mapped = quickly(jax.vmap(step))(replicate(variables, mesh), batches, replicate(keys, mesh))
+        return {f"{name} {number}": leaf for number, leaf in enumerate(jax.tree.leaves(mapped))}
+
+    with ThreadPoolExecutor(2) as pool:
+        np.savez(path, **{k: v for part in pool.map(leaves, MAPPED) for k, v in part.items()})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
