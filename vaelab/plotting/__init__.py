@@ -5,7 +5,16 @@ without touching any global setting; the caller saves it (`figure.savefig(path)`
 """
 
 from vaelab.plotting.curves import training_curves
+from vaelab.plotting.densities import Panel, inner_samples, prior_densities
 from vaelab.plotting.images import reconstructions, samples
 from vaelab.plotting.latents import latent_space
 
-__all__ = ["latent_space", "reconstructions", "samples", "training_curves"]
+__all__ = [
+    "Panel",
+    "inner_samples",
+    "latent_space",
+    "prior_densities",
+    "reconstructions",
+    "samples",
+    "training_curves",
+]

@@ -1,0 +1,110 @@
+"""The panels of priors show what the densities say: regions, holes, windows."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.contour import ContourSet
+from scipy import stats
+
+from vaelab import plotting
+from vaelab.plotting.style import ROSE
+
+EXTENT = (-5.0, 5.0, -5.0, 5.0)
+X, Y = np.meshgrid(*[np.linspace(-5, 5, 201)] * 2)
+NORMAL = stats.norm.logpdf(X) + stats.norm.logpdf(Y)
+
+
+def panel(**changes):
+    # q is high on the left, low on the right: holes are where z_1 > 0.5.
+    default = plotting.Panel("prior", NORMAL, -X, -0.5, np.zeros((3, 2)), EXTENT)
+    return default._replace(**changes)
+
+
+def hole_area(figure):
+    found = [
+        contours
+        for contours in figure.axes[0].collections
+        if isinstance(contours, ContourSet)
+        and [to_hex(colour).upper() for colour in contours.get_facecolor()] == [ROSE.upper()]
+    ]
+    if not found:
+        return 0.0
+    (contours,) = found
+    area = 0.0
+    for polygon in contours.get_paths()[0].to_polygons():
+        x, y = polygon.T
+        area += abs(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])) / 2
+    return area
+
+
+def test_holes_are_the_priors_region_of_95_percent_where_the_aggregated_posterior_is_low(tmp_path):
+    figure = plotting.prior_densities([panel()])
+    radius = np.sqrt(stats.chi2(2).ppf(0.95))
+    angle = np.arccos(0.5 / radius)
+    segment = radius**2 * (angle - np.sin(angle) * np.cos(angle))  # of the disc, beyond 0.5
+    np.testing.assert_allclose(hole_area(figure), segment, rtol=0.02)
+    figure.savefig(tmp_path / "figure.png")
+
+
+def test_without_holes_nothing_is_red():
+    assert hole_area(plotting.prior_densities([panel(hole_level=-100.0)])) == 0.0
+
+
+def test_dots_are_the_points():
+    points = np.random.default_rng(0).normal(size=(7, 2))
+    axes = plotting.prior_densities([panel(points=points)]).axes[0]
+    offsets = [c.get_offsets() for c in axes.collections if not isinstance(c, ContourSet)]
+    np.testing.assert_array_equal(offsets[0], points)
+
+
+@pytest.mark.parametrize(("half", "shared"), [(5.5, True), (20.0, False)])
+def test_windows_are_shared_where_none_is_lost_in_it(half, shared):
+    other = panel(extent=(-half, half, -half, half))
+    first, second = plotting.prior_densities([panel(), other]).axes
+    assert second.get_xlim() == (-half, half)
+    assert first.get_xlim() == ((-half, half) if shared else EXTENT[:2])
+    given = plotting.prior_densities([panel(), other], window=(-1, 2, -1, 2))
+    assert [axes.get_xlim() + axes.get_ylim() for axes in given.axes] == [(-1, 2, -1, 2)] * 2
+
+
+def test_a_panel_for_each_and_a_caption_that_fits(tmp_path):
+    panels = [panel(title=f"prior {i}") for i in range(7)]
+    figure = plotting.prior_densities(panels, caption="Some words, and more. " * 80)
+    assert [axes.get_title("left") for axes in figure.axes] == [p.title for p in panels]
+    figure.savefig(tmp_path / "figure.png")
+    box = figure._supxlabel.get_window_extent()
+    assert box.x1 <= figure.bbox.x1
+    assert box.y0 >= 0
+
+
+@pytest.mark.parametrize(
+    ("panels", "message"),
+    [
+        ([], "at least one prior"),
+        ([panel(log_aggregated=np.zeros((3, 3)))], "on one grid"),
+        ([panel(points=np.zeros((3, 3)))], r"must be \[N, 2\]"),
+        ([panel(log_prior=np.full(NORMAL.shape, np.nan))], "without NaN"),
+    ],
+)
+def test_panels_that_do_not_fit_are_refused(panels, message):
+    with pytest.raises(ValueError, match=message):
+        plotting.prior_densities(panels)
+
+
+def test_inner_samples_draws_means_and_errors(tmp_path):
+    excess = np.array([[0.4, 0.1, 0.0], [0.6, 0.2, 0.0]])
+    error = np.array([[0.05, 0.02, 0.0], [0.04, 0.01, 0.0]])
+    figure = plotting.inner_samples([1, 4, 16], excess, error)
+    axes = figure.axes[0]
+    for run, container in enumerate(axes.containers):
+        line, _, (bars,) = container
+        np.testing.assert_allclose(line.get_ydata(), excess[run])
+        np.testing.assert_allclose(line.get_xdata(), [1, 4, 16], rtol=0.05)
+        low, high = np.array([segment[:, 1] for segment in bars.get_segments()]).T
+        np.testing.assert_allclose(high - low, 2 * error[run], atol=1e-12)
+    figure.savefig(tmp_path / "figure.png")
+
+
+def test_inner_samples_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"must be \[M, 3\]"):
+        plotting.inner_samples([1, 4, 16], np.zeros((2, 2)), np.zeros((2, 2)))
