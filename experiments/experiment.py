@@ -38,7 +38,7 @@ class Experiment:
     evaluate_every: int = 1000
     """steps between validations, each with a checkpoint"""
     patience: int | None = None
-    """validations without a better bound (only those count at which the constraints are met on average) after which training stops and the best parameters are reported; None trains to the end and reports the last"""
+    """validations without a better bound (only those count at which the constraints are met on average, none during a warm-up) after which training stops and the best parameters are reported; None trains to the end and reports the last"""
     seed: int = 0
     """of everything random"""
     num_samples: int = 5000
@@ -78,7 +78,10 @@ class Experiment:
 
     @property
     def schedule(self) -> Schedule:
-        return Schedule(self.num_steps, self.log_every, self.evaluate_every, self.patience)
+        warmup_steps = getattr(self.objective, "warmup_steps", 0)
+        return Schedule(
+            self.num_steps, self.log_every, self.evaluate_every, self.patience, warmup_steps
+        )
 
 
 def to_dict(value: Any) -> Any:

@@ -9,20 +9,20 @@ import os
 import jax
 
 from experiments.run import Run
+from vaelab.priors import GaussianMixture, VampPrior
 
 
 def check_components(run: Run) -> None:
     """Raises one sentence, with the number that would fit, where the prior's components do not."""
     prior = run.experiment.model.prior
-    if "num_components" not in {field.name for field in dataclasses.fields(prior)}:
+    if not isinstance(prior, GaussianMixture | VampPrior):
         return
     num_components = prior.num_components
-    limit, needed = _device_memory(), _needed(run, num_components)
-    if needed <= limit:
+    limit, needed, one = _device_memory(), _needed(run, num_components), _needed(run, 1)
+    if needed <= limit or one >= limit:  # where one is too much, components are not the matter
         return
-    one = _needed(run, 1)
     each = (needed - one) / (num_components - 1)
-    fitting = max(int((limit - one) / each), 0) + 1
+    fitting = int((limit - one) / each) + 1
     raise ValueError(
         f"model.prior.num_components = {num_components} needs about {needed / 2**30:.3g} GiB of the "
         f"device's {limit / 2**30:.3g}: at most about {fitting} components would fit."
@@ -37,7 +37,7 @@ def _needed(run: Run, num_components: int) -> float:
     other = Run(dataclasses.replace(experiment, model=model), run.splits)
     state = jax.eval_shape(other.initial_state)
     size = lambda tree: sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))  # noqa: E731
-    # Of training, or of log p(x), which takes 1000 samples at a time.
+    # Of training, or of log p(x), which by default takes 20 images with 50 samples at a time.
     samples = max(experiment.batch_size * experiment.objective.validation_samples, 1000)
     return size(state) + size(state.variables) + 4 * 4 * samples * num_components
 

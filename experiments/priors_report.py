@@ -46,9 +46,7 @@ def tables(
         shown += [summary(report[key]) for key in ("rate", "marginal_kl")]
         holes = summary([100 * share for share in report["hole_mass"]], 1)
         table.add_row(NAMES[name], *shown, holes)
-    table.caption = (
-        "holes: share of the prior's mass where the training images' q(z) is below its 99 % level"
-    )
+    table.caption = "holes: share of the prior's mass where the training images' q(z) is below the level that 99 % of its own samples exceed"
     if "reference" in joint.get("standard", {}):
         best = joint["standard"]["reference"]
         table.add_section()
@@ -95,14 +93,15 @@ def caption(joint: Mapping[str, Report]) -> str:
         deviation = np.mean([np.std(report["nll"], ddof=1) for report in joint.values()])
         spread += f", a prior's seeds scatter by {deviation:.1f}"
     return (
-        "Two latent dimensions, scikit-learn's 8×8 digits in 17 grey levels; NLL of the test images "
-        "in nats, mean ± s.d. over seeds. Panels show the first seed; dots are test images, holes "
+        "Two latent dimensions, scikit-learn's 8×8 digits in 17 grey levels; NLL, ELBO and rate of the "
+        "test images in nats, marginal KL and holes of the training images, mean ± s.d. over seeds; "
+        "rate and marginal KL of the hierarchical and the resampled prior are upper bounds. Panels show the first seed; dots are test images, holes "
         "are where the training images' aggregated posterior is below its own 99 % level.\n"
         "What this shows: which forms each prior takes, how it and the codes fit each other, and "
         "where it leaves holes.\n"
         f"What it cannot show: which prior is best. Here {spread}, other test images would move all "
-        f"of them by {error:.1f} (s.e.), and every model overfits the small training set after few "
-        f"steps (best validation at {min(steps):,} to {max(steps):,}). In two dimensions an encoder "
+        f"of them by {error:.1f} (s.e.), and the training set is small (best validation at step "
+        f"{min(steps):,} to {max(steps):,}). In two dimensions an encoder "
         "can fill N(0, I) about as well as a learned prior can follow an encoder: a ranking needs "
         "more latent dimensions and more data, such as MNIST with 40."
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,16 +15,18 @@ from vaelab import data, evaluation
 from vaelab.evaluation.batches import map_batches
 from vaelab.models import VAE
 from vaelab.networks import MLP, CategoricalDecoder, ConditionalGaussian
-from vaelab.priors.autoregressive import AutoregressivePrior
-from vaelab.priors.base import Prior
-from vaelab.priors.flow import FlowPrior
-from vaelab.priors.gtm import GTM
-from vaelab.priors.gtm_vamp import GTMVampPrior
-from vaelab.priors.hierarchical import HierarchicalPrior
-from vaelab.priors.mixture import GaussianMixture
-from vaelab.priors.resampled import ResampledPrior
-from vaelab.priors.standard import StandardNormal
-from vaelab.priors.vamp import VampPrior
+from vaelab.priors import (
+    GTM,
+    AutoregressivePrior,
+    FlowPrior,
+    GaussianMixture,
+    GTMVampPrior,
+    HierarchicalPrior,
+    Prior,
+    ResampledPrior,
+    StandardNormal,
+    VampPrior,
+)
 from vaelab.training import sweep
 from vaelab.training.loop import NonFiniteLossError
 from vaelab.training.objectives import ELBO
@@ -42,18 +43,16 @@ _NUM_POINTS = 2000  # samples of prior and aggregated posterior
 _PIXELS = 120  # of a picture's side
 
 # Each takes the encoder, which a VampPrior shares with the model.
-PRIORS: dict[str, Callable[[ConditionalGaussian], Prior]] = {
-    "standard": lambda encoder: StandardNormal(2),
-    "mixture": lambda encoder: GaussianMixture(2, COMPONENTS),
-    "vamp": lambda encoder: VampPrior(
-        2, encoder=encoder, shape=SHAPE, num_components=COMPONENTS, from_data=True
-    ),
-    "gtm": lambda encoder: GTM(2, grid_size=GRID_SIZE),
-    "gtm_vamp": lambda encoder: GTMVampPrior(2, encoder=encoder, shape=SHAPE, grid_size=GRID_SIZE),
-    "flow": lambda encoder: FlowPrior(2),
-    "hierarchical": lambda encoder: HierarchicalPrior(2, hidden=(64, 64)),
-    "autoregressive": lambda encoder: AutoregressivePrior(2, hidden=(64,)),
-    "resampled": lambda encoder: ResampledPrior(2, max_tries=16),
+PRIORS: dict[str, Prior] = {
+    "standard": StandardNormal(2),
+    "mixture": GaussianMixture(2, COMPONENTS),
+    "vamp": VampPrior(2, SHAPE, num_components=COMPONENTS, from_data=True),
+    "gtm": GTM(2, grid_size=GRID_SIZE),
+    "gtm_vamp": GTMVampPrior(2, SHAPE, grid_size=GRID_SIZE),
+    "flow": FlowPrior(2),
+    "hierarchical": HierarchicalPrior(2, hidden=(64, 64)),
+    "autoregressive": AutoregressivePrior(2, hidden=(64,)),
+    "resampled": ResampledPrior(2, max_tries=16),
 }
 
 
@@ -100,10 +99,10 @@ def load() -> Splits:
 
 
 def build_model(name: str, hidden: int) -> VAE:
-    """The VAE with the prior of that name; encoder and, where it holds one, prior share an instance."""
+    """The VAE with the prior of that name."""
     encoder = ConditionalGaussian(MLP((hidden, hidden), event_ndims=3), dim=2)
     decoder = CategoricalDecoder(MLP((hidden, hidden)), shape=SHAPE, levels=NUM_LEVELS)
-    return VAE(encoder=encoder, decoder=decoder, prior=PRIORS[name](encoder))
+    return VAE(encoder=encoder, decoder=decoder, prior=PRIORS[name])
 
 
 def train(model: VAE, setup: Setup, splits: Splits, *, prior_period: int = 1) -> Trained:

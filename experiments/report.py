@@ -171,7 +171,10 @@ def _fixed_training_set(run: Run) -> np.ndarray:
 
 
 def _marginal_sentence(experiment: Experiment, num_inputs: int) -> str:
-    sentence = f"q(z) is over all {num_inputs} training images ({_describe(experiment.data)})"
+    dataset = type(experiment.data).__name__
+    sentence = f"q(z) is over all {num_inputs} training images of {dataset}"
+    if getattr(experiment.data, "binarisation", "none") == "dynamic":
+        sentence += f", binarised once, by themselves, with numpy seed {binarise.SEED}"
     if experiment.model.prior.exact:
         return f"{sentence}."
     return (

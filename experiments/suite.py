@@ -93,7 +93,8 @@ def main(arguments: Arguments) -> None:
         for seed in range(arguments.seeds):
             folders.append(root / f"{name}-{seed}")
             train.main([name, *overrides, "--seed", str(seed), "--workdir", str(folders[-1])])
-        published = "" if arguments.num_steps else suite.published[name]
+        comparable = arguments.num_steps is None and arguments.num_test is None
+        published = suite.published[name] if comparable else ""
         row = results.row(name, [_read(folder) for folder in folders], published)
         results.write(Path(arguments.table), arguments.suite, row)
         print(results.as_line(row))

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import subprocess
 import sys
 import threading
 
+# Most programs of these tests take longer to compile than to run: so they are compiled quickly, in
+# this process. The commands that tests start in others are compiled as users compile them.
+os.environ["XLA_FLAGS"] = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+    + os.environ.get("XLA_FLAGS", "")
+)
+
+import jax
 import pytest
 
 from experiments import train
 
 ROOT = pathlib.Path(__file__).parents[1]
+
+# jax.jit as users have it, where a test is about what the optimised program computes, bit for bit.
+OPTIMISED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+optimised_jit = functools.partial(jax.jit, compiler_options=OPTIMISED)
 
 SMALL = [
     "--num-steps", "60", "--log-every", "10", "--evaluate-every", "20", "--batch-size", "80",

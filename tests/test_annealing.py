@@ -169,7 +169,7 @@ def test_it_agrees_with_importance_sampling_and_quadrature():
     exact = logsumexp(log_joint, axis=(0, 1)) - 2 * np.log(50)
 
     annealed = evaluation.annealed_importance_sampling(
-        model, params, x, KEY, num_chains=200, num_temperatures=60, num_leapfrogs=4, batch_size=4
+        model, params, x, KEY, num_chains=400, num_temperatures=60, num_leapfrogs=4, batch_size=4
     )
     plain = evaluation.log_likelihood(model, params, x, KEY, num_samples=20_000, batch_size=4)
     np.testing.assert_allclose(annealed.log_prob, exact, atol=0.1)

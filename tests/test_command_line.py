@@ -295,19 +295,3 @@ def test_a_full_disk_can_be_mended(command, finished, small_disk):
     assert result.returncode == 0, result.stderr
     for name in ("report.json", "metrics.jsonl"):
         assert (run / name).read_text() == (finished / name).read_text()
-
-
-def test_a_file_too_large_is_one_sentence(command, tmp_path):
-    """Where nobody may mount a small disk: a limit on the size of files does much the same."""
-    run = tmp_path / "run"
-    code = (
-        "import resource, runpy, signal, sys; "
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
-        "sys.argv = ['train', *sys.argv[1:]]; "
-        "runpy.run_module('experiments.train', run_name='__main__')"
-    )
-    result = command("-c", code, *command.training(run)[2:])
-    assert result.returncode == 2
-    assert result.stderr.startswith(f"error: workdir {run} cannot be written (")
-    assert result.stderr.count("\n") == 1

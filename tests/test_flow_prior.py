@@ -12,8 +12,6 @@ import scipy.stats
 
 from vaelab.priors.flow import FlowPrior
 
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
 
 def random_variables(prior, scale=0.5, dtype=np.float64):
     init = functools.partial(prior.init, method="log_prob")
@@ -24,7 +22,7 @@ def random_variables(prior, scale=0.5, dtype=np.float64):
 
 
 def log_prob(prior):
-    return jit(lambda variables, z: prior.apply(variables, z, method="log_prob"))
+    return jax.jit(lambda variables, z: prior.apply(variables, z, method="log_prob"))
 
 
 @pytest.mark.parametrize("latent_dim", [1, 3])
@@ -49,7 +47,7 @@ def test_the_density_is_the_base_s_times_the_jacobian_s_determinant():
         variables = random_variables(prior)
         z = np.random.default_rng(0).normal(size=(7, 3))
 
-        @jit
+        @jax.jit
         def use(z):
             f = prior.bind(variables).flow.forward
             jacobian = jax.vmap(jax.jacobian(lambda z: f(z)[0]))(z)
@@ -69,7 +67,7 @@ def test_gradients_are_finite_at_extreme_z(latent_dim):
     rng = np.random.default_rng(0)
     z = rng.normal(size=(8, latent_dim)) * np.logspace(0, 4, 8)[:, None]
     total = lambda variables, z: jnp.sum(prior.apply(variables, z, method="log_prob"))  # noqa: E731
-    gradients = jit(jax.grad(total, argnums=(0, 1)))(variables, jnp.asarray(z, jnp.float32))
+    gradients = jax.jit(jax.grad(total, argnums=(0, 1)))(variables, jnp.asarray(z, jnp.float32))
     for leaf in jax.tree.leaves(gradients):
         assert np.all(np.isfinite(leaf))
     assert np.all(gradients[1] != 0)
@@ -80,7 +78,7 @@ def test_it_starts_as_the_standard_normal_with_any_number_of_coordinates():
         prior = FlowPrior(latent_dim, num_layers=2, hidden=(3,))
         z = np.random.default_rng(0).normal(size=(2, latent_dim)).astype(np.float32)
         init = functools.partial(prior.init_with_output, method="log_prob")
-        log_p, variables = jit(init)(jax.random.key(0), z)
+        log_p, variables = jax.jit(init)(jax.random.key(0), z)
         np.testing.assert_allclose(log_p, scipy.stats.norm.logpdf(z).sum(-1), rtol=1e-5)
         sample = jax.eval_shape(lambda p=prior, v=variables: p.apply(
             v, jax.random.key(1), 3, method="sample"))  # fmt: skip

@@ -109,11 +109,7 @@ def make_prior(encoder=FullGaussian(2), **fields):  # noqa: B008
     )
 
 
-# The programs of this file are compiled for longer than they run.
-OPTIONS = {"xla_backend_optimization_level": 0}
-
-
-@functools.partial(jax.jit, static_argnums=0, compiler_options=OPTIONS)
+@functools.partial(jax.jit, static_argnums=0)
 @functools.partial(jax.vmap, in_axes=(None, None, None, 0))
 def log_prob(prior, params, z, key):
     return prior.apply({"params": params}, z, key, method="log_prob")
@@ -426,7 +422,7 @@ def wrong_gradient(params, naive: Pass):
 
 def replicate(function, num_replicates):
     keys = jax.random.split(jax.random.key(7), num_replicates)
-    return jax.jit(jax.vmap(function), compiler_options=OPTIONS)(keys)
+    return jax.jit(jax.vmap(function))(keys)
 
 
 def flat(tree):

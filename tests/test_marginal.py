@@ -94,7 +94,7 @@ def test_log_prob_of_the_first_inputs_equals_brute_force():
 
 def aggregated(mean=MEAN, scale=SCALE):
     variables = {"mean": jnp.asarray(mean, jnp.float32), "scale": jnp.asarray(scale, jnp.float32)}
-    return AggregatedPosterior(2, chunk_size=3), {"posterior": variables}
+    return AggregatedPosterior(2, chunk_size=3), {"params": variables}
 
 
 def test_samples_are_of_the_mixture():
@@ -124,9 +124,7 @@ def test_it_is_evaluated_and_never_trained():
     model = make_model(prior)
     decoder = {"Dense_0": {"kernel": jnp.ones((2, 4)), "bias": jnp.zeros(4)}}
     params = make_params() | {"decoder": decoder}
-    terms = model.apply(
-        {"params": params, "posterior": {"prior": variables["posterior"]}}, inputs(), KEY, 4
-    )
+    terms = model.apply({"params": params | {"prior": variables["params"]}}, inputs(), KEY, 4)
     z = np.asarray(terms.latents[0], np.float64)
     own = norm.logpdf(z, MEAN, SCALE).sum(-1)
     q = log_mean_exp(component_log_probs(z.reshape(-1, 2)).sum(-1), 1).reshape(4, 5)
@@ -291,7 +289,7 @@ def test_an_estimated_prior_lifts_the_marginal_kl():
 def test_memory_does_not_depend_on_the_number_of_inputs():
     def temporary_bytes(num_inputs):
         each = jax.ShapeDtypeStruct((num_inputs, 2), jnp.float32)
-        variables = {"posterior": {"mean": each, "scale": each}}
+        variables = {"params": {"mean": each, "scale": each}}
         index = jax.ShapeDtypeStruct((10,), jnp.int32)
         lowered = marginal._surgery_densities.lower(
             STANDARD, AggregatedPosterior(2), make_params(), variables, index, KEY

@@ -19,9 +19,6 @@ from vaelab.networks.conditional_flow import ConditionalFlow
 from vaelab.networks.coupling import RealNVP
 from vaelab.priors import HierarchicalPrior, StandardNormal
 
-# The programs of this file are compiled for longer than they run.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
 
 @pytest.fixture(autouse=True)
 def _float64():
@@ -46,7 +43,7 @@ def test_the_map_is_inverted_and_its_volume_is_the_jacobian_s(dim, num_layers, c
     context = rng.normal(size=(6, context_dim)) if context_dim else None  # shared by the three
     variables = random_variables(functools.partial(flow.init, method="forward"), z, context)
 
-    @jit
+    @jax.jit
     def both_ways(z, context):
         u, log_det = flow.apply(variables, z, context, method="forward")
         back = flow.apply(variables, u, context, method="inverse")
@@ -73,7 +70,7 @@ def test_the_map_is_inverted_and_its_volume_is_the_jacobian_s(dim, num_layers, c
 def test_a_flow_starts_as_the_identity(dim):
     z = np.random.default_rng(0).normal(size=(4, dim))
     init = functools.partial(RealNVP(dim).init_with_output, method="forward")
-    (u, log_det), _ = jit(init)(jax.random.key(0), z)
+    (u, log_det), _ = jax.jit(init)(jax.random.key(0), z)
     np.testing.assert_allclose(u, z, rtol=1e-12)
     np.testing.assert_array_equal(log_det, np.zeros(4))
 
@@ -97,7 +94,7 @@ def test_a_conditional_flow_is_a_density_for_every_input():
     axis = np.linspace(-12.0, 12.0, 121)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 1, 2)
 
-    @jit
+    @jax.jit
     def use(x, key):
         posterior = module.apply(variables, x)
         z, log_prob = posterior.sample_and_log_prob(seed=key, sample_shape=(20_000,))
@@ -128,19 +125,19 @@ def test_a_conditional_flow_of_one_coordinate_equals_scipy():
 
 def test_a_flow_distribution_is_a_pytree_that_outlives_its_module():
     module, variables = conditional(2, num_layers=1)
-    encode = jit(lambda variables, x: module.apply(variables, x))
+    encode = jax.jit(lambda variables, x: module.apply(variables, x))
     first, second = encode(variables, X), encode(variables, X)
     assert (first.batch_shape, first.event_shape) == ((2,), (2,))
     assert jax.tree.structure(first) == jax.tree.structure(second)
-    at_once = jit(lambda variables, x: module.apply(variables, x).log_prob(x))(variables, X)
-    log_prob = jit(lambda posterior, z: posterior.log_prob(z))(first, X)
+    at_once = jax.jit(lambda variables, x: module.apply(variables, x).log_prob(x))(variables, X)
+    log_prob = jax.jit(lambda posterior, z: posterior.log_prob(z))(first, X)
     np.testing.assert_allclose(log_prob, at_once, rtol=1e-12)
 
     def total(variables, x):
         stopped = jax.lax.stop_gradient(module.apply(variables, x))
         return jnp.sum(stopped.log_prob(x))  # depends on x still, as a point
 
-    by_variables, by_x = jit(jax.grad(total, argnums=(0, 1)))(variables, X)
+    by_variables, by_x = jax.jit(jax.grad(total, argnums=(0, 1)))(variables, X)
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(by_variables))
     assert np.all(by_x != 0)
 
@@ -171,7 +168,7 @@ def gradients_of_flows():
         return naive, dreg, log_weights, same
 
     keys = jax.random.split(jax.random.key(7), 4_000)
-    return jit(lambda keys: jax.lax.map(both, keys, batch_size=500))(keys)
+    return jax.jit(lambda keys: jax.lax.map(both, keys, batch_size=500))(keys)
 
 
 def flat(tree):
@@ -198,7 +195,7 @@ def test_masked_outputs_depend_on_the_coordinates_before_and_on_no_other(dim, hi
     z = np.random.default_rng(0).normal(size=dim)
     variables = random_variables(network.init, z)
 
-    @jit
+    @jax.jit
     def use(z):
         at = jax.vmap(lambda d: network.apply(variables, z, d, method="at"))(jnp.arange(dim))
         return (

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
-from test_priors import PRIORS, SHAPE, encoder, quickly
+from test_priors import PRIORS, SHAPE, encoder
 
 from vaelab.constraints import NLL
 from vaelab.models import VAE
@@ -125,7 +125,7 @@ def batch(seed: int) -> jax.Array:
 def steps(case: Case):
     """For each of `SEEDS` (variables before the step, variables after it, metrics)."""
     variables, step = make(case)
-    step = quickly(step)
+    step = jax.jit(step)
     return [
         (variables(seed), *step(variables(seed), batch(seed), jax.random.key(seed)))
         for seed in SEEDS
@@ -188,7 +188,7 @@ def main(path: str) -> None:
     def leaves(name):
         make_variables, step = make(MAPPED[name])
         variables = jax.tree.map(lambda *v: jnp.stack(v), *map(make_variables, SEEDS))
-        mapped = quickly(jax.vmap(step))(replicate(variables, mesh), batches, replicate(keys, mesh))
+        mapped = jax.jit(jax.vmap(step))(replicate(variables, mesh), batches, replicate(keys, mesh))
         return {f"{name} {number}": leaf for number, leaf in enumerate(jax.tree.leaves(mapped))}
 
     with ThreadPoolExecutor(2) as pool:

@@ -88,14 +88,6 @@ class Case(NamedTuple):
         return self.prior.apply(self.variables, key, num_samples, method="sample")
 
 
-# Most programs of these tests take longer to compile than to run; so they compile in a quarter of
-# the time.
-quickly = functools.partial(
-    jax.jit,
-    compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
-)
-
-
 @functools.cache
 def make(name: str, latent_dim: int) -> Case:
     """A prior with random parameters, no bias zero and no density symmetric about the origin."""
@@ -113,7 +105,7 @@ def evaluate(name: str):
     """(z, key, weights) -> log_prob without and with weights, the first one's gradients. Jitted."""
     case = make(name, 3)
 
-    @quickly
+    @jax.jit
     def values_and_gradients(z, key, weights):
         def total(variables, z):
             log_prob = Case(case.prior, variables).log_prob(z, key)
@@ -153,7 +145,7 @@ def joint(name: str) -> tuple[np.ndarray, ...]:
     """
     case = make(name, 2)
 
-    @quickly
+    @jax.jit
     def draw(key):
         z, u = case.prior.apply(case.variables, key, 10_000, method="sample_joint")
         log_joint = case.prior.apply(case.variables, z, u, method="joint_log_prob")
@@ -244,7 +236,7 @@ def test_weights_change_no_value_and_the_key_is_used_as_the_prior_says(name):
     other = log_prob(z, jax.random.key(2), ones)[0]
     if case.prior.exact:
         np.testing.assert_array_equal(first, other)
-        without_a_key = quickly(lambda z: (case.log_prob(z), case.log_prob(z[1, 2])))
+        without_a_key = jax.jit(lambda z: (case.log_prob(z), case.log_prob(z[1, 2])))
         batch, one = without_a_key(z)
         np.testing.assert_allclose(batch, first, rtol=1e-6)
         np.testing.assert_allclose(one, first[1, 2], rtol=1e-6)

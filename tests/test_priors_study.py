@@ -175,7 +175,7 @@ def test_tables_and_caption_say_the_numbers():
     assert "the means span 0.2 nats" in text  # 98.25 − 98
     assert "scatter by 0.9" in text  # (√2 + √2/4)/2
     assert "move all of them by 1.5" in text
-    assert "at 700 to 800" in text
+    assert "at step 700 to 800" in text
 
 
 @pytest.mark.parametrize(

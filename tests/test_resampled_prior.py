@@ -17,8 +17,6 @@ from scipy.special import expit
 from vaelab.priors import GaussianMixture, HierarchicalPrior, StandardNormal
 from vaelab.priors.resampled import ResampledPrior
 
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
 GRID = np.linspace(-9.0, 9.0, 721)
 
 
@@ -58,7 +56,7 @@ def density(variables, max_tries, proposal=scipy.stats.norm.pdf):
 def log_prob(prior, variables, z, num_replicates):
     keys = jax.random.split(jax.random.key(3), num_replicates)
     estimate = lambda key: prior.apply(variables, z, key, method="log_prob")  # noqa: E731
-    return np.asarray(jit(jax.vmap(estimate))(keys))
+    return np.asarray(jax.jit(jax.vmap(estimate))(keys))
 
 
 @pytest.mark.parametrize("max_tries", [2, 6])
@@ -84,7 +82,7 @@ def test_one_try_is_the_proposal():
         rtol=1e-12,
     )
 
-    @jit
+    @jax.jit
     def joint(key):
         drawn, others = prior.apply(variables, key, 5, method="sample_joint")
         return drawn, others, prior.apply(variables, drawn, others, method="joint_log_prob")
@@ -114,7 +112,7 @@ def test_the_joint_density_is_the_formula_and_the_samples_are_its():
     p = np.prod(pi, axis=1) * bracket
 
     joint = lambda z, u: prior.apply(variables, z, u, method="joint_log_prob")  # noqa: E731
-    log_joint = jit(joint)(values[:, :1], values[:, 1:, None])
+    log_joint = jax.jit(joint)(values[:, :1], values[:, 1:, None])
     np.testing.assert_allclose(log_joint, np.log(p), rtol=1e-9)
     mass = p * (axis[1] - axis[0]) ** 3
     np.testing.assert_allclose(np.sum(mass), 1.0, atol=1e-6)
@@ -124,7 +122,7 @@ def test_the_joint_density_is_the_formula_and_the_samples_are_its():
         return np.stack([z, u, w, z**2, u**2, w**2, z * u, z * w, u * w, z * u * w], axis=1)
 
     draw = lambda key: prior.apply(variables, key, 40_000, method="sample_joint")  # noqa: E731
-    z, others = jit(draw)(jax.random.key(5))
+    z, others = jax.jit(draw)(jax.random.key(5))
     drawn = np.concatenate([z, others[..., 0]], axis=1)
     expected = mass @ moments(values)
     assert np.all(within_confidence(moments(drawn), expected))
@@ -143,7 +141,7 @@ def test_the_joint_density_is_the_formula_and_the_samples_are_its():
 def test_samples_have_the_truncated_density(max_tries):
     prior, variables = make(max_tries=max_tries)
     draw = lambda key: prior.apply(variables, key, 20_000, method="sample")  # noqa: E731
-    z = np.asarray(jit(draw)(jax.random.key(1)))[:, 0]
+    z = np.asarray(jax.jit(draw)(jax.random.key(1)))[:, 0]
     p = density(variables, max_tries)
     cumulative = scipy.integrate.cumulative_trapezoid(p, GRID, initial=0.0)
     np.testing.assert_allclose(cumulative[-1], 1.0, atol=1e-6)
@@ -179,8 +177,8 @@ def test_gradients_of_the_density_are_unbiased_for_the_proposal_too():
         return jax.value_and_grad(p)(variables)
 
     keys = jax.random.split(jax.random.key(2), 10_000)
-    estimates = jit(jax.vmap(estimate))(keys)
-    expected = jit(jax.value_and_grad(truncated))(variables)
+    estimates = jax.jit(jax.vmap(estimate))(keys)
+    expected = jax.jit(jax.value_and_grad(truncated))(variables)
     assert np.min(np.abs(expected[1]["params"]["proposal"]["logits"])) > 1e-3
     names = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(expected)]
     for name, drawn, exact in zip(
@@ -199,7 +197,7 @@ def test_gradients_are_finite_at_extreme_z_and_where_nothing_is_accepted():
     variables = jax.tree.map(draw, shapes)
     z = jnp.asarray(rng.normal(size=(8, 3)) * np.logspace(0, 4, 8)[:, None], jnp.float32)
 
-    @jit
+    @jax.jit
     def use(variables, z):
         total = lambda v, z: jnp.sum(prior.apply(v, z, key, method="log_prob"))  # noqa: E731
         return jax.grad(total, argnums=(0, 1))(variables, z)

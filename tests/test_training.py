@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import optimised_jit
 
 from vaelab.constraints import NLL
 from vaelab.data.binarise import bernoulli
@@ -203,12 +204,13 @@ def test_metrics_are_pinned(name):
     )
 
 
-@pytest.mark.parametrize("num_steps", [1, 4])
-def test_grouping_steps_into_dispatches_changes_nothing(num_steps):
-    whole, whole_metrics = one_run()
+def test_grouping_steps_into_dispatches_changes_nothing():
+    fixed = settings() | {"batch_size": BATCH_SIZE, "preprocess": bernoulli, "mesh": MESH}
+    run = optimised_jit(functools.partial(train_steps, **fixed), static_argnames="num_steps")
+    whole, whole_metrics = run(fresh(), DATA, num_steps=NUM_STEPS)
     state, parts = fresh(), []
-    for _ in range(NUM_STEPS // num_steps):
-        state, metrics = compiled()(state, DATA, num_steps=num_steps)
+    for num_steps in (1, 4, 1, NUM_STEPS - 6):
+        state, metrics = run(state, DATA, num_steps=num_steps)
         parts.append(jax.device_get(metrics))
     for name, values in whole_metrics.items():
         grouped = np.concatenate([part[name] for part in parts])
@@ -416,6 +418,13 @@ def test_patience_ends_the_run():
     params = jax.tree.leaves(state.best.variables.params)
     assert all((np.asarray(p) == 20).all() for p in params)
     assert all((np.asarray(p) == 40).all() for p in jax.tree.leaves(state.variables.params))
+
+
+def test_patience_does_not_wear_out_during_the_warm_up():
+    bounds = [-1.0, -3.0, -3.0, -3.0, -3.0, -3.0]
+    run, _, _, saved = loop_run(Schedule(100, 5, 10, patience=2, warmup_steps=30), bounds)
+    assert int(run().best.step) == 10
+    assert saved == [10, 20, 30, 40, 50]
 
 
 def test_a_run_stopped_by_patience_stays_stopped():

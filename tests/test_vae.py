@@ -4,45 +4,22 @@ from __future__ import annotations
 
 import functools
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from jax.scipy.special import logsumexp
 from oracles import critical_value
 from scipy.special import log_expit
 
 from vaelab import losses
 from vaelab.models import VAE
 from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian, GaussianDecoder
-from vaelab.priors import HierarchicalPrior, Prior, StandardNormal
+from vaelab.priors import HierarchicalPrior, Prior, StandardNormal, VampPrior
 
 K, B, D = 3, 4, 2
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 2, size=(B, 3, 2, 1)).astype(np.float32)
-
-
-class PseudoInputPrior(Prior):
-    """A small VampPrior, 1/M Σ_m q(z|u_m), that holds the encoder of the model."""
-
-    encoder: nn.Module = None  # type: ignore[assignment]
-    num_components: int = 3
-
-    def setup(self):
-        shape = (self.num_components, 3, 2, 1)
-        self.pseudo_inputs = self.param("pseudo_inputs", nn.initializers.normal(1.0), shape)
-
-    def log_prob(self, z, key=None, weights=None):
-        del key, weights
-        components = self.encoder(self.pseudo_inputs)
-        return logsumexp(components.log_prob(z[..., None, :]), -1) - jnp.log(self.num_components)
-
-    def sample(self, key, num_samples):
-        index_key, z_key = jax.random.split(key)
-        index = jax.random.randint(index_key, (num_samples,), 0, self.num_components)
-        return self.encoder(self.pseudo_inputs[index]).sample(seed=z_key)
 
 
 class NoisePrior(Prior):
@@ -219,29 +196,15 @@ def test_dimensions_of_encoder_and_prior_must_agree():
         )
 
 
-def make_shared():
-    return make_model(lambda encoder: PseudoInputPrior(D, encoder=encoder))
-
-
-def test_a_shared_encoder_is_in_the_tree_once_and_under_the_model():
-    model, key = make_shared(), jax.random.key(0)
-    params = jax.eval_shape(lambda: model.init(key, IMAGES, key))["params"]
-    assert set(params) == {"encoder", "decoder", "prior"}
-    assert set(params["prior"]) == {"pseudo_inputs"}
-    paths = jax.tree_util.tree_flatten_with_path(params)[0]
-    assert sum("encoder" in jax.tree_util.keystr(path) for path, _ in paths) == 4
-    # Also where the prior uses it first, and none of the model's other parts are used.
-    from_samples = jax.eval_shape(lambda: model.init(key, key, 2, method="sample_latents"))[
-        "params"
-    ]
-    assert from_samples["encoder"] == params["encoder"]
-    assert set(from_samples["prior"]) == {"pseudo_inputs"}
-
-
 def test_a_shared_encoder_gathers_the_gradients_of_both_its_uses():
-    shared, key = make_shared(), jax.random.key(1)
-    separate = make_model(lambda _: PseudoInputPrior(D, encoder=make_encoder()))
+    prior, key = VampPrior(D, (3, 2, 1), num_components=3), jax.random.key(1)
+    shared = make_model(lambda _: prior)
+    separate = make_model(lambda _: prior.clone(encoder=make_encoder()))
     params = random_params(shared)
+    inside = jax.random.uniform(
+        key, params["prior"]["pseudo_inputs"].shape
+    )  # of the range: not cut
+    params = params | {"prior": {"pseudo_inputs": inside}}
     twice = params | {"prior": params["prior"] | {"encoder": params["encoder"]}}
 
     def gradient(model, params):

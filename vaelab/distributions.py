@@ -57,7 +57,7 @@ class GreyLevels(distrax.Distribution):
         return self.logits.shape[:-1]
 
     def log_prob(self, value: Array) -> Array:
-        level = jnp.round(value * (self._num_levels - 1))
+        level = jnp.round(jnp.clip(value, 0.0, 1.0) * (self._num_levels - 1))
         chosen = level[..., None] == jnp.arange(self._num_levels)
         # A masked sum, whose gradient is a product; that of an indexed lookup would be a scatter.
         logit = jnp.sum(jnp.where(chosen, self.logits, 0.0), axis=-1)

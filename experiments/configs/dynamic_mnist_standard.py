@@ -1,6 +1,6 @@
 """Dynamic MNIST, standard normal prior, the VampPrior line's protocol.
 
-Source: Tomczak & Welling, 2018, VAE with a VampPrior; published log p(x) −84.45 ± .12.
+Source: Tomczak & Welling, 2018, VAE with a VampPrior.
 """
 
 from experiments.protocol import protocol

@@ -4,8 +4,9 @@ Source: Dinh et al., 2017, Density estimation using Real NVP; as a prior, Chen e
 Variational lossy autoencoder.
 """
 
-from experiments.protocol import protocol
-from vaelab.data import StaticMNIST
-from vaelab.priors import FlowPrior
+import dataclasses
 
-experiment = protocol(StaticMNIST(), FlowPrior(latent_dim=40))
+from experiments.configs.dynamic_mnist_flow import experiment as base
+from vaelab.data import StaticMNIST
+
+experiment = dataclasses.replace(base, data=StaticMNIST())

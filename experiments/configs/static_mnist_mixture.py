@@ -3,8 +3,9 @@
 Source: Tomczak & Welling, 2018, VAE with a VampPrior.
 """
 
-from experiments.protocol import protocol
-from vaelab.data import StaticMNIST
-from vaelab.priors import GaussianMixture
+import dataclasses
 
-experiment = protocol(StaticMNIST(), GaussianMixture(latent_dim=40, num_components=500))
+from experiments.configs.dynamic_mnist_mixture import experiment as base
+from vaelab.data import StaticMNIST
+
+experiment = dataclasses.replace(base, data=StaticMNIST())

@@ -3,8 +3,9 @@
 Source: Tomczak & Welling, 2018, VAE with a VampPrior.
 """
 
-from experiments.protocol import protocol
-from vaelab.data import StaticMNIST
-from vaelab.priors import StandardNormal
+import dataclasses
 
-experiment = protocol(StaticMNIST(), StandardNormal(latent_dim=40))
+from experiments.configs.dynamic_mnist_standard import experiment as base
+from vaelab.data import StaticMNIST
+
+experiment = dataclasses.replace(base, data=StaticMNIST())

@@ -3,10 +3,9 @@
 Source: Tomczak & Welling, 2018, VAE with a VampPrior.
 """
 
-from experiments.protocol import protocol
-from vaelab.data import StaticMNIST
-from vaelab.priors import VampPrior
+import dataclasses
 
-experiment = protocol(
-    StaticMNIST(), VampPrior(latent_dim=40, shape=(28, 28, 1), num_components=500, from_data=True)
-)
+from experiments.configs.dynamic_mnist_vamp import experiment as base
+from vaelab.data import StaticMNIST
+
+experiment = dataclasses.replace(base, data=StaticMNIST())

@@ -3,16 +3,9 @@
 Source: Klushyn et al., 2019, Learning hierarchical priors in VAEs.
 """
 
-from experiments.protocol import protocol
-from vaelab.constraints import NLL
-from vaelab.data import StaticMNIST
-from vaelab.priors import HierarchicalPrior
-from vaelab.training.objectives import Lagrangian
-from vaelab.training.optimisers import Rewo
+import dataclasses
 
-experiment = protocol(
-    StaticMNIST(),
-    HierarchicalPrior(latent_dim=40, num_samples=8, hidden=(300, 300)),
-    Lagrangian({"nll": NLL(kappa=0.085)}),
-    Rewo(),
-)
+from experiments.configs.dynamic_mnist_vhp_rewo import experiment as base
+from vaelab.data import StaticMNIST
+
+experiment = dataclasses.replace(base, data=StaticMNIST())

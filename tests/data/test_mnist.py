@@ -77,7 +77,7 @@ def test_missing_files_are_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     sentence = (
         f"fashion_mnist/train-images-idx3-ubyte.gz was not found in {tmp_path}: put fashion_mnist there "
-        'as its four original idx files, or install the extra [tfds] (see README.md) and run python -m '
+        "as its four original idx files, or install the extra [tfds] (see README.md) and run python -m "
         "vaelab.data.prepare fashion_mnist, or name another folder with --data-dir or $VAELAB_DATA."
     )
     with pytest.raises(FileNotFoundError, match=f"^{re.escape(sentence)}$"):

@@ -66,7 +66,7 @@ def aggregated_posterior(
     chunk_size: int = 1000,
     progress: Progress = iter,
 ) -> tuple[AggregatedPosterior, PyTree]:
-    """q(z) = 1/N Σ_n q(z|x_n) as a prior, and its variables {"posterior": ...}. x [N, ...].
+    """q(z) = 1/N Σ_n q(z|x_n) as a prior, and its variables {"params": ...}. x [N, ...].
 
     Raises:
       ValueError: x is empty, or the encoder's posterior is no diagonal Gaussian.
@@ -79,7 +79,7 @@ def aggregated_posterior(
         progress=progress,
     )
     variables = {"mean": jnp.asarray(mean, jnp.float32), "scale": jnp.asarray(scale, jnp.float32)}
-    return AggregatedPosterior(mean.shape[1], chunk_size), {"posterior": variables}
+    return AggregatedPosterior(mean.shape[1], chunk_size), {"params": variables}
 
 
 def elbo_surgery(
@@ -136,8 +136,9 @@ def subsampled_marginal_kl(
 ) -> dict[int, Estimate]:
     """KL(q_n(z) ‖ p), q_n of n random inputs, for each n in `sizes`, by size. x [N, ...].
 
-    Its excess over n = N is the bias of estimating the marginal KL on a subset: on average it falls
-    as n grows, for KL is convex. The subsets are nested.
+    Its excess over n = N shows the bias of estimating the marginal KL on a subset: on average it falls
+    as n grows, for KL is convex. The subsets are nested, one of each size; standard errors are over
+    samples, the subset being given.
     """
     _check_at_least_one(num_points=num_points)
     for size in sizes:
@@ -224,7 +225,7 @@ def _marginal_kl(model, posterior, params, variables, points, key) -> Array:
 def _sample(model, params, variables, index, key) -> tuple[Array, Array, Array, Array]:
     """z ~ q(z|x_index), the mean and scale it is from, and log p(z)."""
     noise_key, prior_key = jax.random.split(key)
-    mean, scale = variables["posterior"]["mean"][index], variables["posterior"]["scale"][index]
+    mean, scale = variables["params"]["mean"][index], variables["params"]["scale"][index]
     z = mean + scale * jax.random.normal(noise_key, mean.shape)
     return z, mean, scale, model.apply({"params": params}, z, prior_key, method="prior_log_prob")
 

@@ -16,8 +16,8 @@ class VAE(nn.Module):
     """p(x, z) = p(x|z) p(z) with the amortised posterior q(z|x).
 
     Encoder and decoder are modules that return distributions; the prior keeps the contract of
-    `vaelab.priors.base`. Where the prior holds the encoder too (a VampPrior), give both the same
-    instance: it is bound under the model, once. Kingma & Welling, 2014.
+    `vaelab.priors.base`. A VampPrior without an encoder of its own takes the model's. Kingma &
+    Welling, 2014.
 
     >>> import jax.numpy as jnp
     >>> from vaelab import networks, priors

@@ -19,8 +19,8 @@ class AggregatedPosterior(Prior):
     """q(z) = 1/N Σ_n q(z|x_n), exactly, for diagonal Gaussian posteriors. For evaluation only.
 
     Of all priors it gives the inputs x_1..x_N the smallest rate, I(x; z) ≤ log N: the reference for
-    the others. Means and scales [N, D] are variables of the collection "posterior", none of them a
-    parameter; `evaluation.aggregated_posterior` makes them. Components stream through in chunks
+    the others. Means and scales [N, D] stand where other priors have parameters;
+    `evaluation.aggregated_posterior` makes them. Components stream through in chunks
     with a running log-sum-exp: memory is [points, chunk_size] whatever N is.
     Hoffman & Johnson, 2016; Tomczak & Welling, 2018, eq. 5.
 
@@ -29,7 +29,7 @@ class AggregatedPosterior(Prior):
 
     >>> prior = AggregatedPosterior(latent_dim=2)
     >>> inputs = {"mean": jnp.zeros((3, 2)), "scale": jnp.ones((3, 2))}
-    >>> prior.apply({"posterior": inputs}, jnp.zeros(2), method="log_prob")  # −log 2π
+    >>> prior.apply({"params": inputs}, jnp.zeros(2), method="log_prob")  # −log 2π
     Array(-1.837877, dtype=float32)
     """
 
@@ -100,12 +100,12 @@ class AggregatedPosterior(Prior):
                 "choose another prior."
             )
         mean, scale = (
-            self.get_variable("posterior", "mean"),
-            self.get_variable("posterior", "scale"),
+            self.get_variable("params", "mean"),
+            self.get_variable("params", "scale"),
         )
         if mean is None or scale is None:
             raise ValueError(
-                'the aggregated posterior has no variables "posterior": make them with '
+                "the aggregated posterior has no means and scales: make them with "
                 "evaluation.aggregated_posterior."
             )
         return mean, scale

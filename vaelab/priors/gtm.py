@@ -52,8 +52,8 @@ class GTM(MixturePrior):
         super().__post_init__()
 
     def setup(self) -> None:
-        zeros = jnp.zeros(self.grid_size**self.grid_dim)
-        self.logits = self.param("logits", lambda _: zeros) if self.learned_weights else zeros
+        num_components = self.grid_size**self.grid_dim
+        self.logits = self.logits_of(num_components, learned=self.learned_weights)
 
     def components(self) -> Components:
         points = grid(self.grid_size, self.grid_dim)

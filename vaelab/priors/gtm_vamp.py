@@ -6,7 +6,6 @@ import math
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from vaelab.networks import MLP
 from vaelab.priors.gtm import check_grid, grid
@@ -25,6 +24,7 @@ class GTMVampPrior(MixturePrior):
         data_range; an encoder of another size than latent_dim, for other examples, or whose
         posterior is no diagonal Gaussian.
 
+    >>> import jax.numpy as jnp
     >>> from vaelab.networks import ConditionalGaussian
     >>> encoder = ConditionalGaussian(MLP((16,), event_ndims=3), dim=2)
     >>> prior = GTMVampPrior(latent_dim=2, shape=(8, 8, 1), grid_size=4, encoder=encoder)
@@ -61,8 +61,8 @@ class GTMVampPrior(MixturePrior):
 
     def setup(self) -> None:
         self.head = nn.Dense(math.prod(self.shape))
-        zeros = jnp.zeros(self.grid_size**self.grid_dim)
-        self.logits = self.param("logits", lambda _: zeros) if self.learned_weights else zeros
+        num_components = self.grid_size**self.grid_dim
+        self.logits = self.logits_of(num_components, learned=self.learned_weights)
 
     def components(self) -> Components:
         low, high = self.data_range

@@ -33,7 +33,8 @@ def component_log_probs(z: Array, components: Components) -> Array:
         return -0.5 * _sum_of_squares(z, mean, inverse_scale) - normaliser
     log_probs = -0.5 * _matrix_product(z, mean, inverse_scale) - normaliser
     # The product has lost digits. The few components that matter most at each z are computed again,
-    # the plain way. Values are replaced; gradients, which are relatively as good, stay as they are.
+    # the plain way, and replaced. (Crowds of more than four in the same place keep the product's
+    # error: 0.01 nats for log σ² = −6 at |z_d| = 10 in 40 dimensions.)
     posterior = jax.lax.stop_gradient(log_probs + components.log_weights)
     _, index = jax.lax.top_k(posterior, min(4, num_components))
     squares = ((z[..., None, :] - mean[index]) * inverse_scale[index]) ** 2
@@ -42,7 +43,7 @@ def component_log_probs(z: Array, components: Components) -> Array:
     correction = jnp.put_along_axis(
         jnp.zeros_like(log_probs), index, correction, axis=-1, inplace=False
     )
-    return log_probs + jax.lax.stop_gradient(correction)
+    return log_probs + correction
 
 
 def _sum_of_squares(z: Array, mean: Array, inverse_scale: Array) -> Array:
@@ -64,7 +65,8 @@ def _matrix_product(z: Array, mean: Array, inverse_scale: Array) -> Array:
     left = jnp.stack([z**2, z, jnp.ones_like(z)], axis=-1)
     right = jnp.stack([precision, -2 * mean * precision, mean**2 * precision], axis=-1)
     left, right = left.reshape(*z.shape[:-1], -1), right.reshape(len(mean), -1)
-    return jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
+    product = jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
+    return jnp.maximum(product, 0.0)
 
 
 class MixturePrior(Prior):
@@ -77,6 +79,11 @@ class MixturePrior(Prior):
     def components(self) -> Components:
         """Weights, means and standard deviations."""
         raise NotImplementedError
+
+    def logits_of(self, num_components: int, *, learned: bool) -> Array:
+        """The weights' logits [C], equal at the start: a parameter where they are learned."""
+        zeros = jnp.zeros(num_components)
+        return self.param("logits", lambda _: zeros) if learned else zeros
 
     def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
         del key, weights

@@ -108,6 +108,11 @@ class ResampledPrior(Prior):
         log_proposals = jnp.sum(self.proposal.log_prob(u), axis=-1)
         return self.proposal.log_prob(z) + log_proposals + log_share
 
+    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
+        if "proposal" not in params:
+            return params
+        return params | {"proposal": self.proposal.start_from(params["proposal"], x, key)}
+
     def with_num_samples(self, num_samples: int) -> Prior:
         return self.clone(num_samples=num_samples)
 

@@ -57,8 +57,7 @@ class VampPrior(MixturePrior):
     def setup(self) -> None:
         shape = (self.num_components, *self.shape)
         self.pseudo_inputs = self.param("pseudo_inputs", self._random_start, shape)
-        zeros = jnp.zeros(self.num_components)
-        self.logits = self.param("logits", lambda _: zeros) if self.learned_weights else zeros
+        self.logits = self.logits_of(self.num_components, learned=self.learned_weights)
 
     def components(self) -> Components:
         low, high = self.data_range
@@ -94,7 +93,7 @@ class VampPrior(MixturePrior):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def clip(x: Array, low: float, high: float) -> Array:
-    """x clipped to [low, high], with the gradient of projected descent.
+    """x clipped to [low, high], with the gradient of projected descent on a loss (reverse mode only).
 
     >>> jax.grad(lambda x: -clip(x, 0.0, 1.0))(-0.5), jax.grad(lambda x: clip(x, 0.0, 1.0))(-0.5)
     (Array(-1., dtype=float32...), Array(0., dtype=float32...))
@@ -124,8 +123,8 @@ def encode(prior: Any, pseudo_inputs: Array) -> tuple[Array, Array]:
     encoder = prior.encoder or getattr(prior.parent, "encoder", None)
     if encoder is None:
         raise ValueError(
-            f"{type(prior).__name__} has no encoder: make it the prior of a model that has one, or "
-            "pass encoder."
+            f"{type(prior).__name__} has no encoder: pass one, or make it the prior of a model that has "
+            "one."
         )
     check_dim("encoder", encoder, prior.latent_dim)
     try:

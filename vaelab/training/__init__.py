@@ -12,7 +12,7 @@ from vaelab.training.objectives import (
     Objective,
     StickingTheLanding,
 )
-from vaelab.training.optimisers import Adam, Geco, Rewo
+from vaelab.training.optimisers import Adam, Geco, NormalisedAdam, Rewo
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import compile_train_steps, train_step, train_steps
 
@@ -24,6 +24,7 @@ __all__ = [
     "ImportanceWeighted",
     "Lagrangian",
     "NonFiniteLossError",
+    "NormalisedAdam",
     "Objective",
     "Rewo",
     "Schedule",

@@ -22,6 +22,7 @@ class Schedule:
     log_every: int
     evaluate_every: int
     patience: int | None = None  # evaluations without a better bound before the run stops
+    warmup_steps: int = 0  # steps whose evaluations do not wear patience out
 
     def __post_init__(self) -> None:
         for name in ("num_steps", "log_every", "evaluate_every"):
@@ -44,7 +45,8 @@ class Schedule:
             return True
         if self.patience is None or not np.isfinite(state.best.bound):
             return False
-        return step - int(state.best.step) >= self.patience * self.evaluate_every
+        last = max(int(state.best.step), self.warmup_steps)
+        return step - last >= self.patience * self.evaluate_every
 
 
 class NonFiniteLossError(RuntimeError):

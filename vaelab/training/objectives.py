@@ -65,6 +65,8 @@ class ELBO(Objective):
     """steps over which the weight of the rate rises linearly from 0 to beta"""
     free_nats: float = 0.0
     """nats per latent coordinate that cost nothing; needs a prior with a closed-form KL"""
+    closed_form: bool = True
+    """take the rate's closed form where the prior has one; otherwise its samples, as with other priors"""
 
     def __post_init__(self) -> None:
         _check_positive("num_samples", self.num_samples)
@@ -86,7 +88,7 @@ class ELBO(Objective):
         if self.free_nats:
             rate = sum(losses.free_bits(kl, free_nats=self.free_nats) for kl in terms.kl)
             loss = jnp.mean(terms.distortion) + beta * rate
-        elif closed_form:
+        elif closed_form and self.closed_form:
             kl = jnp.concatenate(terms.kl, axis=-1)
             loss = -jnp.mean(losses.elbo_closed_form(terms.distortion, kl, beta=beta))
         else:

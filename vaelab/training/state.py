@@ -54,7 +54,7 @@ def initial_state(
     variables = Saddle(params, multipliers)
     opt_state = tx.init(variables)
     zero = jnp.zeros([], jnp.int32)
-    best = Best(jnp.full([], -jnp.inf), zero, variables, opt_state.average)
+    best = Best(jnp.full([], -jnp.inf, jnp.float32), zero, variables, opt_state.average)
     # A buffer can be donated only once: the best gets copies of its own.
     return TrainState(
         step=zero,
