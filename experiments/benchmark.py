@@ -43,7 +43,7 @@ from vaelab.priors import (
 )
 from vaelab.training.objectives import ELBO, Lagrangian, Objective
 from vaelab.training.optimisers import Adam, Geco, Rewo, build
-from vaelab.training.sharding import make_mesh
+from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.state import initial_state
 from vaelab.training.step import compile_train_steps
 
@@ -131,11 +131,13 @@ def training(prior: Prior, objective: Objective, dual: Geco | Rewo | None, steps
     """Steps per second, dynamic binarisation included, warm."""
     scales = {name: c.scale(SHAPE) for name, c in objective.constraints.items()}
     tx = build(Adam(1e-3), dual, scales=scales)
-    model, x = model_of(prior), images(10_000)
+    model, mesh = model_of(prior), make_mesh()
+    x = replicate(images(10_000), mesh)
     state = initial_state(model, objective, tx, x, jax.random.key(0), initial_multiplier=1.0)
+    state = replicate(state, mesh)
     run = compile_train_steps(
         batch_size=BATCH_SIZE, model=model, objective=objective, tx=tx,
-        preprocess=data.bernoulli, mesh=make_mesh(),
+        preprocess=data.bernoulli, mesh=mesh,
     )  # fmt: skip
     state, _ = jax.block_until_ready(run(state, x, num_steps=steps))
 

@@ -35,7 +35,7 @@ class GTM(MixturePrior):
     """dimension of the grid, at most 4"""
     learned_weights: bool = False
     """learn the weights w_k; otherwise they are equal"""
-    hidden: tuple[int, ...] = (300, 300)
+    hidden: tuple[int, ...] = (128, 128)
     """widths of the default network's layers"""
     network: nn.Module = None  # filled in below
     """N(μ(g), σ²(g)), [C, grid_dim] -> diagonal Gaussian; default: tanh layers to a Gaussian"""

@@ -43,7 +43,7 @@ class GTMVampPrior(MixturePrior):
     """learn the weights w_k; otherwise they are equal"""
     data_range: tuple[float, float] = (0.0, 1.0)
     """pseudo-inputs lie in this range"""
-    hidden: tuple[int, ...] = (300, 300)
+    hidden: tuple[int, ...] = (128, 128)
     """widths of the default trunk's layers"""
     trunk: nn.Module = None  # filled in below
     """network before the head for the pseudo-inputs, [C, grid_dim] -> [C, H]; default: tanh layers"""
