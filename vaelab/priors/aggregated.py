@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import distrax
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from vaelab.priors.base import Prior
-from vaelab.priors.mixture import Components, component_log_probs
+from vaelab.priors.components import Components, component_log_probs, diagonal_gaussian
 from vaelab.types import Array, PRNGKey
 
 
@@ -116,16 +115,11 @@ def mean_and_scale(posterior: Any) -> tuple[Array, Array]:
 
     Raises:
       ValueError: the posterior is something else, of which q(z) is no mixture of Gaussians.
-
-    >>> normal = distrax.Normal(jnp.zeros((1, 2)), jnp.ones((1, 2)))
-    >>> mean_and_scale(distrax.Independent(normal, 1))
-    (Array([[0., 0.]], dtype=float32), Array([[1., 1.]], dtype=float32))
     """
-    normal = getattr(posterior, "distribution", None)
-    is_vector = len(getattr(posterior, "event_shape", ())) == 1
-    if not (isinstance(normal, distrax.Normal) and is_vector):
+    parts = diagonal_gaussian(posterior)
+    if parts is None:
         raise ValueError(
             f"the encoder gives a posterior {type(posterior).__name__}, and the aggregated posterior "
             "needs diagonal Gaussians: distrax.Independent(distrax.Normal(mean, scale), 1)."
         )
-    return normal.loc, normal.scale
+    return parts

@@ -66,3 +66,12 @@ class Prior(nn.Module):
         """Data-dependent initialisation: the prior's fresh parameters, moved to the data x [N, ...]."""
         del x, key
         return params
+
+
+def check_dim(name: str, network: nn.Module, wanted: int, wanted_name: str = "latent_dim") -> None:
+    """Raises one sentence where a network's size is known and is not the wanted one."""
+    dim = getattr(network, "dim", wanted)
+    if dim != wanted:
+        raise ValueError(
+            f"{name}.dim = {dim} and {wanted_name} = {wanted} must be the same number."
+        )

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.networks import MLP, ConditionalGaussian
-from vaelab.priors.mixture import Components, MixturePrior
-from vaelab.priors.vamp import check_dim, gaussian_parts
+from vaelab.priors.base import check_dim
+from vaelab.priors.components import Components
+from vaelab.priors.mixture import MixturePrior, gaussian_parts
 from vaelab.types import Array
 
 

@@ -8,9 +8,11 @@ import flax.linen as nn
 import jax
 
 from vaelab.networks import MLP
+from vaelab.priors.base import check_dim
+from vaelab.priors.components import Components
 from vaelab.priors.gtm import check_grid, grid
-from vaelab.priors.mixture import Components, MixturePrior
-from vaelab.priors.vamp import check_data_range, check_dim, encode
+from vaelab.priors.mixture import MixturePrior
+from vaelab.priors.vamp import check_data_range, encode
 
 
 class GTMVampPrior(MixturePrior):

@@ -11,7 +11,7 @@ from jax.scipy.special import logsumexp
 
 from vaelab.losses import normalised_weights, scale_gradient
 from vaelab.networks import ConditionalGaussian, GatedMLP
-from vaelab.priors.base import Prior
+from vaelab.priors.base import Prior, check_dim
 from vaelab.priors.standard import StandardNormal
 from vaelab.types import Array, PRNGKey, PyTree
 
@@ -55,8 +55,8 @@ class HierarchicalPrior(Prior):
             self.encoder = self._default_network(self.top.latent_dim)
         if self.decoder is None:
             self.decoder = self._default_network(self.latent_dim)
-        _check_dim("encoder", self.encoder, "top.latent_dim", self.top.latent_dim)
-        _check_dim("decoder", self.decoder, "latent_dim", self.latent_dim)
+        check_dim("encoder", self.encoder, self.top.latent_dim, "top.latent_dim")
+        check_dim("decoder", self.decoder, self.latent_dim)
         super().__post_init__()
 
     def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
@@ -105,11 +105,3 @@ class HierarchicalPrior(Prior):
         # Wide enough for any fit; free, the variances overflow far from the data, where a young
         # encoder may well put z, and the gradient is no longer finite.
         return ConditionalGaussian(trunk, dim, log_variance_range=(-20.0, 10.0), parent=None)
-
-
-def _check_dim(name: str, network: nn.Module, wanted_name: str, wanted: int) -> None:
-    dim = getattr(network, "dim", wanted)
-    if dim != wanted:
-        raise ValueError(
-            f"{name}.dim = {dim} and {wanted_name} = {wanted} must be the same number."
-        )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import distrax
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from vaelab.priors.base import Prior
+from vaelab.priors.components import diagonal_gaussian
 from vaelab.types import Array, PRNGKey
 
 
@@ -25,9 +27,10 @@ class StandardNormal(Prior):
     def sample(self, key: PRNGKey, num_samples: int) -> Array:
         return jax.random.normal(key, (num_samples, self.latent_dim))
 
-    def kl(self, posterior: distrax.Distribution) -> Array | None:
+    def kl(self, posterior: Any) -> Array | None:
         """½ Σ (μ² + σ² − 1 − log σ²) per coordinate, for a diagonal Gaussian posterior."""
-        normal = getattr(posterior, "distribution", None)
-        if not isinstance(normal, distrax.Normal):
+        parts = diagonal_gaussian(posterior)
+        if parts is None:
             return None
-        return 0.5 * (normal.loc**2 + normal.scale**2 - 1.0) - jnp.log(normal.scale)
+        mean, scale = parts
+        return 0.5 * (mean**2 + scale**2 - 1.0) - jnp.log(scale)

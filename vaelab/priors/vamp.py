@@ -6,13 +6,14 @@ import functools
 import math
 from typing import Any
 
-import distrax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.errors import ScopeParamShapeError
 
-from vaelab.priors.mixture import Components, MixturePrior, check_num_components
+from vaelab.priors.base import check_dim
+from vaelab.priors.components import Components
+from vaelab.priors.mixture import MixturePrior, check_num_components, gaussian_parts
 from vaelab.types import Array, PRNGKey, PyTree
 
 
@@ -137,40 +138,10 @@ def encode(prior: Any, pseudo_inputs: Array) -> tuple[Array, Array]:
     return gaussian_parts("encoder", posterior, pseudo_inputs, prior.latent_dim)
 
 
-def gaussian_parts(
-    name: str, distribution: Any, inputs: Array, latent_dim: int
-) -> tuple[Array, Array]:
-    """Means and standard deviations of a network's diagonal Gaussians, or one sentence. [C, D] each."""
-    normal = getattr(distribution, "distribution", None)
-    if not (isinstance(distribution, distrax.Independent) and isinstance(normal, distrax.Normal)):
-        given = type(distribution).__name__ + (f"({type(normal).__name__})" if normal else "")
-        raise ValueError(
-            f"{name} must return diagonal Gaussians, distrax.Independent(distrax.Normal(mean, scale), "
-            f"1), of which the mixture is made, not {given}."
-        )
-    shape = (len(inputs), latent_dim)
-    if normal.batch_shape != shape:
-        raise ValueError(
-            f"{name} gives means of shape {normal.batch_shape} for {len(inputs)} inputs of shape "
-            f"{inputs.shape[1:]}, not {shape}: set its size to latent_dim, and event_ndims of its "
-            "trunk to the number of axes of one input."
-        )
-    return jnp.broadcast_to(normal.loc, shape), jnp.broadcast_to(normal.scale, shape)
-
-
 def check_data_range(data_range: tuple[float, float]) -> None:
     """Raises one sentence where pseudo-inputs have no room."""
     low, high = data_range
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(
             f"data_range must be (low, high), finite and low < high, got {data_range}."
-        )
-
-
-def check_dim(name: str, network: nn.Module, latent_dim: int) -> None:
-    """Raises one sentence where a network's size is known and is not the prior's."""
-    dim = getattr(network, "dim", latent_dim)
-    if dim != latent_dim:
-        raise ValueError(
-            f"{name}.dim = {dim} and latent_dim = {latent_dim} must be the same number."
         )
