@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
-from experiments.priors_study import INNER_SAMPLES
+from experiments.priors_measures import INNER_SAMPLES
 from vaelab import plotting
 
 NAMES = {
@@ -96,7 +96,7 @@ def caption(joint: Mapping[str, Report]) -> str:
         "Two latent dimensions, scikit-learn's 8×8 digits in 17 grey levels; NLL, ELBO and rate of the "
         "test images in nats, marginal KL and holes of the training images, mean ± s.d. over seeds; "
         "rate and marginal KL of the hierarchical and the resampled prior are upper bounds. Panels show the first seed; dots are test images, holes "
-        "are where the training images' aggregated posterior is below its own 99 % level.\n"
+        "are where the training images' aggregated posterior is below the level that 99 % of its own samples exceed.\n"
         "What this shows: which forms each prior takes, how it and the codes fit each other, and "
         "where it leaves holes.\n"
         f"What it cannot show: which prior is best. Here {spread}, other test images would move all "

@@ -11,7 +11,7 @@ import pytest
 from matplotlib import image
 from rich.console import Console
 
-from experiments import priors, priors_report, priors_study
+from experiments import priors, priors_measures, priors_report, priors_study
 from vaelab.training.state import Best, TrainState
 from vaelab.types import Saddle, Split, Splits
 
@@ -27,8 +27,8 @@ def hastily():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(priors, "ALTERNATING", ("standard",))
         patch.setattr(priors_report, "FILMED", "standard")
-        patch.setattr(priors_study, "_NUM_POINTS", 200)
-        patch.setattr(priors_study, "_PIXELS", 20)
+        patch.setattr(priors_measures, "_NUM_POINTS", 200)
+        patch.setattr(priors_measures, "_PIXELS", 20)
         jax.config.update("jax_disable_most_optimizations", True)
         yield
         jax.config.update("jax_disable_most_optimizations", False)
@@ -82,8 +82,8 @@ def test_rates_of_a_sampled_prior_share_their_images_and_codes(hastily):
         model, jax.tree.map(lambda leaf: np.array(leaf)[None], params), np.array([1]), []
     )
     splits = Splits(*[Split(x, None)] * 3)
-    measured = priors_study.rate_by_inner_samples(exact, splits)
-    assert np.shape(measured["rate"]) == (1, len(priors_study.INNER_SAMPLES))
+    measured = priors_measures.rate_by_inner_samples(exact, splits)
+    assert np.shape(measured["rate"]) == (1, len(priors_measures.INNER_SAMPLES))
     np.testing.assert_allclose(measured["excess"], 0, atol=1e-5)
     np.testing.assert_allclose(measured["standard_error"], 0, atol=1e-5)
 

@@ -1,0 +1,172 @@
+"""What `experiments.priors` measures of a trained prior, and the arrays its pictures are drawn from."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import display
+from experiments.priors_study import Setup, Trained
+from vaelab import evaluation
+from vaelab.evaluation.batches import map_batches
+from vaelab.models import VAE
+from vaelab.training import sweep
+from vaelab.types import Array, PyTree, Splits
+
+INNER_SAMPLES = (1, 4, 16, 64)
+_PRIOR_SAMPLES = 32  # inner samples of the priors that sample, where they are measured
+_POSTERIOR_SAMPLES = 16  # of test images, for ELBO and rate
+_NUM_POINTS = 2000  # samples of prior and aggregated posterior
+_PIXELS = 120  # of a picture's side
+
+
+def likelihood(trained: Trained, setup: Setup, splits: Splits) -> dict[str, list[float]]:
+    """nll of the test images by importance sampling, nats, of each seed, and how good it is."""
+    rows = []
+    for seed in range(setup.seeds):
+        params, key = sweep.member(trained.params, seed), jax.random.key(1000 + seed)
+        estimate = evaluation.log_likelihood(
+            trained.model, params, splits.test.x, key, num_samples=setup.num_samples,
+            progress=display.track(f"log p(x), seed {seed}"),
+        )  # fmt: skip
+        rows.append(
+            {
+                "nll": -estimate.mean,
+                "standard_error": estimate.standard_error,  # over images
+                "effective_sample_size": estimate.effective_sample_size,
+                "step": int(trained.steps[seed]),
+            }
+        )
+    return _columns(rows)
+
+
+def terms(trained: Trained, splits: Splits) -> dict[str, list[float]]:
+    """elbo, rate, distortion of the test images and marginal_kl, hole_mass of the training images."""
+    model, x, rows = _precise(trained.model), splits.train.x, []
+    names = {"elbo": evaluation.elbo, "rate": evaluation.rate, "distortion": evaluation.distortion}
+    for seed in range(len(trained.steps)):
+        params, key = sweep.member(trained.params, seed), jax.random.key(1000 + seed)
+        estimates = evaluation.expectations(
+            model, params, splits.test.x, key, names,
+            num_samples=_POSTERIOR_SAMPLES, batch_size=25,
+        )  # fmt: skip
+        surgery = evaluation.elbo_surgery(model, params, x, key, num_points=_NUM_POINTS)
+        holes = evaluation.holes(model, params, x, key, num_samples=_NUM_POINTS)
+        row = {"marginal_kl": surgery.marginal_kl.mean, "hole_mass": holes.hole_mass.mean}
+        rows.append({name: estimate.mean for name, estimate in estimates.items()} | row)
+    return _columns(rows)
+
+
+def _precise(model: VAE) -> VAE:
+    """The model, its prior, where that samples, estimated more precisely than in training."""
+    return model.clone(prior=model.prior.with_num_samples(_PRIOR_SAMPLES))
+
+
+def _columns(rows: list[dict[str, float]]) -> dict[str, list[float]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def reference(trained: Trained, splits: Splits) -> dict[str, list[float]]:
+    """Rate and ELBO of the test images had the model their own aggregated posterior as its prior.
+
+    No prior can beat them with the same encoder and decoder. The rate is I(x; z).
+    """
+    model, x = trained.model, splits.test.x
+    result: dict[str, list[float]] = {"rate": [], "elbo": []}
+    for seed in range(len(trained.steps)):
+        params, key = sweep.member(trained.params, seed), jax.random.key(1000 + seed)
+        surgery = evaluation.elbo_surgery(model, params, x, key, num_points=_NUM_POINTS)
+        terms = evaluation.expectations(
+            model, params, x, key, {"distortion": evaluation.distortion},
+            num_samples=_POSTERIOR_SAMPLES,
+        )  # fmt: skip
+        rate = surgery.mutual_information.mean
+        result["rate"].append(rate)
+        result["elbo"].append(-terms["distortion"].mean - rate)
+    return result
+
+
+def picture(model: VAE, params: PyTree, splits: Splits) -> dict[str, Any]:
+    """A panel of `plotting.prior_densities`: densities on a grid, and samples of q(z|x) of test data.
+
+    The grid holds the samples and the central 99 % of the prior in each coordinate. Holes are where
+    the density of q(z), of the training images, is below its own 1 % quantile.
+    """
+    key = jax.random.key(0)
+    variables, x = {"params": params}, jnp.asarray(splits.test.x)
+    posterior, inputs = evaluation.aggregated_posterior(model, params, splits.train.x)
+
+    points, quantiles, one_percent = map(np.asarray, _draw(model, posterior, variables, inputs, x))
+    shown = np.concatenate([points, quantiles])
+    low, high = shown.min(axis=0), shown.max(axis=0)
+    centre, half = (low + high) / 2, 0.55 * np.max(high - low)
+    axes = np.linspace(centre - half, centre + half, _PIXELS)
+    grid = np.stack(np.meshgrid(*axes.T), axis=-1).reshape(-1, 2)
+    log_p, log_q = map_batches(
+        partial(_log_densities, _precise(model), posterior, variables, inputs),
+        grid,
+        key,
+        batch_size=600,
+    )
+    return {
+        "points": points,
+        "log_prior": log_p.reshape(_PIXELS, _PIXELS),
+        "log_aggregated": log_q.reshape(_PIXELS, _PIXELS),
+        "hole_level": one_percent,
+        "extent": np.stack([centre - half, centre + half], axis=1).ravel(),
+    }
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _draw(model, posterior, variables, inputs, x) -> tuple[Array, Array, Array]:
+    """Two z ~ q(z|x) per image, the prior's 0.5 and 99.5 % quantiles, and the 1 % one of log q(z)."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    points = model.apply(variables, x, keys[0], 2).latents[0].reshape(-1, 2)
+    prior = model.apply(variables, keys[1], _NUM_POINTS, method="sample_latents")
+    aggregated = posterior.apply(inputs, keys[2], _NUM_POINTS, method="sample")
+    log_q = posterior.apply(inputs, aggregated, method="log_prob")
+    edges = jnp.quantile(prior, jnp.array([0.005, 0.995]), axis=0)
+    return points, edges, jnp.quantile(log_q, 0.01)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _log_densities(model, posterior, variables, inputs, z, key) -> tuple[Array, Array]:
+    """log p and log q on points of the grid, [B, D] -> [B] each."""
+    del key
+    # One key for all points: an estimate of p is then as smooth a function of z as p itself.
+    log_p = lambda z: model.apply(variables, z, jax.random.key(0), method="prior_log_prob")  # noqa: E731
+    return jax.vmap(log_p)(z), posterior.apply(inputs, z, method="log_prob")
+
+
+def rate_by_inner_samples(trained: Trained, splits: Splits) -> dict[str, list[list[float]]]:
+    """Test rate of a sampled prior by its inner samples, per seed: mean, and what it falls by.
+
+    `excess` is the rate above that of the most inner samples, `standard_error` its own over images:
+    the images are the same, so it is far smaller than those of the two rates. [seeds, len(K)] each.
+    """
+    result: dict[str, list[list[float]]] = {"rate": [], "excess": [], "standard_error": []}
+    for seed in range(len(trained.steps)):
+        params = sweep.member(trained.params, seed)
+        per_image = []
+        for count in INNER_SAMPLES:
+            model = trained.model.clone(prior=trained.model.prior.with_num_samples(count))
+            rate = partial(_mean_rate, model, params)
+            per_image.append(map_batches(rate, splits.test.x, jax.random.key(seed), batch_size=100))
+        rates = np.stack(per_image)
+        excess = rates - rates[-1]
+        errors = np.std(excess, axis=1, ddof=1) / np.sqrt(rates.shape[1])
+        for name, values in (
+            ("rate", rates.mean(1)), ("excess", excess.mean(1)), ("standard_error", errors)
+        ):  # fmt: skip
+            result[name].append(values.tolist())
+    return result
+
+
+@partial(jax.jit, static_argnums=0)
+def _mean_rate(model: VAE, params: PyTree, x: Array, key: Array) -> Array:
+    terms = model.apply({"params": params}, x, key, _POSTERIOR_SAMPLES)
+    return jnp.mean(terms.total_rate, axis=0)
