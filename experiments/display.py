@@ -90,7 +90,8 @@ def print_report(report: Mapping[str, Any]) -> None:
     table.add_row(
         "log p(x)", f"{likelihood['mean']:.2f}", f"{likelihood['standard_error']:.2f}",
         f"{likelihood['num_samples']} samples on {likelihood['num_test']} images, effective "
-        f"{likelihood['effective_sample_size']:.0f}",
+        f"{likelihood['effective_sample_size']:.0f}"
+        + (f", {likelihood['prior_samples']} inner" if likelihood["prior_samples"] else ""),
     )  # fmt: skip
     for name in ("elbo", "rate", "distortion"):
         value = report[name]

@@ -1,7 +1,7 @@
 """Digits, hierarchical prior, REWO: the project's main job, on scikit-learn's 8×8 digits.
 
 Source: Klushyn et al., 2019, Learning hierarchical priors in VAEs.
-Cost: 1 to 2 minutes on two CPU cores. λ falls from 1000 to 1 within about 4000 steps. Expect on the
+Cost: 1 minute on two CPU cores. λ falls from 1000 to 1 within about 4000 steps. Expect on the
 test set: ELBO −23.9 nats, log p(x) −23.4 (5000 samples).
 """
 
