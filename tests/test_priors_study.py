@@ -13,7 +13,7 @@ from rich.console import Console
 
 from experiments import priors, priors_measures, priors_report, priors_study
 from vaelab.training.state import Best, TrainState
-from vaelab.types import Saddle, Split, Splits
+from vaelab.types import Examples, Saddle, Splits
 
 SMALL = [
     "--priors", "standard", "--seeds", "2", "--num-steps", "2", "--evaluate-every", "1",
@@ -81,7 +81,7 @@ def test_rates_of_a_sampled_prior_share_their_images_and_codes(hastily):
     exact = priors_study.Trained(
         model, jax.tree.map(lambda leaf: np.array(leaf)[None], params), np.array([1]), []
     )
-    splits = Splits(*[Split(x, None)] * 3)
+    splits = Splits(*[Examples(x, None)] * 3)
     measured = priors_measures.rate_by_inner_samples(exact, splits)
     assert np.shape(measured["rate"]) == (1, len(priors_measures.INNER_SAMPLES))
     np.testing.assert_allclose(measured["excess"], 0, atol=1e-5)

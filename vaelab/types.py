@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
-import numpy as np
 
 Array = jax.Array
 PRNGKey = jax.Array  # a typed key, `jax.random.key(seed)`
@@ -60,19 +59,27 @@ class Saddle(NamedTuple):
     multipliers: PyTree  # {constraint name: λ [] > 0}; empty where nothing is constrained
 
 
-class Split(NamedTuple):
-    """One part of a data set."""
+class Examples(NamedTuple):
+    """Some examples of a data set: a batch, or a whole split; numpy arrays or jax ones.
 
-    x: np.ndarray  # [N, height, width, channels] float32, in [0, 1] for images
-    labels: np.ndarray | None  # [N] int32
+    `len` of it is the number of its fields, as of any tuple: `len(examples.x)` counts examples.
+    """
+
+    x: Any  # [N, height, width, channels] float32, in [0, 1] for images
+    labels: Any = None  # [N] int32, where there are any
+    context: Any = None  # [N, height, width, channels] float32, what a conditional model is given
+
+    def take(self, rows: Any) -> Examples:
+        """The examples of these rows: an index array, or a slice."""
+        return Examples(*(None if leaf is None else leaf[rows] for leaf in self))
 
 
 class Splits(NamedTuple):
     """A data set, as training sees it."""
 
-    train: Split
-    validation: Split
-    test: Split
+    train: Examples
+    validation: Examples
+    test: Examples
 
 
 # What a training step does to the images it has drawn: (key, x) -> x, for example binarisation.

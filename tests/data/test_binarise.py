@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 
 from vaelab.data.binarise import bernoulli, binarise_splits
-from vaelab.types import Split, Splits
+from vaelab.types import Examples, Splits
 
 KEY = jax.random.key(0)
 draw = jax.jit(bernoulli)
@@ -113,7 +113,7 @@ def grey() -> Splits:
     generator = np.random.default_rng(0)
     return Splits(
         *(
-            Split(
+            Examples(
                 generator.random((num_images, 6, 5, 1), np.float32),
                 np.arange(num_images, dtype=np.int32),
             )

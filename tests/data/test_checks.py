@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from vaelab.data import validate
-from vaelab.types import Split, Splits
+from vaelab.types import Examples, Splits
 
 
 def splits_with(name: str, x: np.ndarray, labels: np.ndarray | None = None) -> Splits:
     """Three splits of three 4x4 images, one of them replaced."""
-    good = Split(np.full((3, 4, 4, 1), 0.5, np.float32), np.zeros(3, np.int32))
-    return Splits(good, good, good)._replace(**{name: Split(x, labels)})
+    good = Examples(np.full((3, 4, 4, 1), 0.5, np.float32), np.zeros(3, np.int32))
+    return Splits(good, good, good)._replace(**{name: Examples(x, labels)})
 
 
 def images(value: float = 0.5, shape: tuple[int, ...] = (3, 4, 4, 1)) -> np.ndarray:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import threefry_2x32
 
-from vaelab.types import Array, PRNGKey, Split, Splits
+from vaelab.types import Array, Examples, PRNGKey, Splits
 
 SEED = 777  # of the VampPrior line's code (Tomczak & Welling, 2018), so that numbers compare
 
@@ -41,14 +41,14 @@ def binarise_splits(splits: Splits, *, train: bool = False) -> Splits:
     One numpy generator of seed 777 draws all of them in this order, which gives the evaluation
     images of the VampPrior line. Tomczak & Welling, 2018.
 
-    >>> grey = Split(np.full((1, 1, 1, 1), 0.5, np.float32), None)
+    >>> grey = Examples(np.full((1, 1, 1, 1), 0.5, np.float32), None)
     >>> float(binarise_splits(Splits(grey, grey, grey)).train.x.item())
     0.5
     """
     # The legacy generator on purpose: it is the published protocol, and numpy has frozen its stream.
     generator = np.random.RandomState(SEED)
 
-    def draw(split: Split) -> Split:
+    def draw(split: Examples) -> Examples:
         return split._replace(x=generator.binomial(1, split.x).astype(np.float32))
 
     validation, test = draw(splits.validation), draw(splits.test)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vaelab.types import Split, Splits
+from vaelab.types import Examples, Splits
 
 
 def validate(splits: Splits, *, low: float = 0.0, high: float = 1.0) -> None:
@@ -16,7 +16,7 @@ def validate(splits: Splits, *, low: float = 0.0, high: float = 1.0) -> None:
     Raises:
       ValueError: the first fault, with its split, the image's index, the value and what to do.
 
-    >>> images = Split(np.full((2, 8, 8, 1), 1.5, np.float32), None)
+    >>> images = Examples(np.full((2, 8, 8, 1), 1.5, np.float32), None)
     >>> validate(Splits(images, images, images))
     Traceback (most recent call last):
     ...
@@ -28,7 +28,7 @@ def validate(splits: Splits, *, low: float = 0.0, high: float = 1.0) -> None:
         _check_labels(name, split)
 
 
-def _check_shape(name: str, split: Split, train_shape: tuple[int, ...]) -> None:
+def _check_shape(name: str, split: Examples, train_shape: tuple[int, ...]) -> None:
     x = split.x
     if x.ndim != 4:
         raise ValueError(
@@ -69,7 +69,7 @@ def _check_values(name: str, x: np.ndarray, low: float, high: float) -> None:
     )
 
 
-def _check_labels(name: str, split: Split) -> None:
+def _check_labels(name: str, split: Examples) -> None:
     labels = split.labels
     if labels is None:
         return

@@ -9,7 +9,7 @@ import numpy as np
 from vaelab.data.checks import validate
 from vaelab.data.dataset import DataSet, GreyImages
 from vaelab.data.files import find_file
-from vaelab.types import Split, Splits
+from vaelab.types import Examples, Splits
 
 _SPLIT_SEED = 0  # of the shuffles where a data set comes without a split of its own
 
@@ -49,7 +49,7 @@ class Omniglot(GreyImages):
             )
         order = np.random.RandomState(_SPLIT_SEED).permutation(len(train))
         splits = _cut(train, train_labels, order, num_validation=1_345, num_test=0)
-        return splits._replace(test=Split(test, test_labels.astype(np.int32)))
+        return splits._replace(test=Examples(test, test_labels.astype(np.int32)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ class StaticMNIST(DataSet):
         with path.open("rb") as file, np.load(file) as arrays:
             parts = [np.unpackbits(arrays[part], axis=1) for part in ("train", "valid", "test")]
         splits = Splits(
-            *(Split(x[:, :784].reshape(-1, 28, 28, 1).astype(np.float32), None) for x in parts)
+            *(Examples(x[:, :784].reshape(-1, 28, 28, 1).astype(np.float32), None) for x in parts)
         )
         validate(splits)
         return splits
@@ -91,10 +91,10 @@ class CaltechSilhouettes(DataSet):
         )
         arrays = _load_mat(path)
 
-        def read(part: str) -> Split:
+        def read(part: str) -> Examples:
             columns = arrays[f"{part}_data"].reshape(-1, 28, 28, 1)  # [N, column, row, 1]
             x = 1 - columns.transpose(0, 2, 1, 3).astype(np.float32)
-            return Split(x, arrays[f"{part}_labels"].ravel().astype(np.int32) - 1)
+            return Examples(x, arrays[f"{part}_labels"].ravel().astype(np.int32) - 1)
 
         splits = Splits(read("train"), read("val"), read("test"))
         validate(splits)
@@ -140,7 +140,7 @@ def _cut(
     sizes = (len(x) - num_validation - num_test, num_validation, num_test)
     parts = np.split(order, np.cumsum(sizes)[:-1])
     return Splits(
-        *(Split(x[i], None if labels is None else labels[i].astype(np.int32)) for i in parts)
+        *(Examples(x[i], None if labels is None else labels[i].astype(np.int32)) for i in parts)
     )
 
 

@@ -14,7 +14,7 @@ from etils import epath
 
 from vaelab.data.dataset import GreyImages
 from vaelab.data.files import data_directory, find_file, read_idx
-from vaelab.types import Split, Splits
+from vaelab.types import Examples, Splits
 
 _NUM_VALIDATION = 10_000
 
@@ -47,9 +47,9 @@ def read_mnist(name: str, data_dir: str | None = None) -> Splits:
         for split in ("train", "test")
     )
     return Splits(
-        train=Split(x[:-_NUM_VALIDATION], labels[:-_NUM_VALIDATION]),
-        validation=Split(x[-_NUM_VALIDATION:], labels[-_NUM_VALIDATION:]),
-        test=Split(*test),
+        train=Examples(x[:-_NUM_VALIDATION], labels[:-_NUM_VALIDATION]),
+        validation=Examples(x[-_NUM_VALIDATION:], labels[-_NUM_VALIDATION:]),
+        test=Examples(*test),
     )
 
 

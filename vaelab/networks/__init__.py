@@ -1,15 +1,15 @@
 """Networks that parameterise conditional distributions."""
 
 from vaelab.networks.autoregressive import MADE
-from vaelab.networks.conditional import (
+from vaelab.networks.conditional import ConditionalGaussian
+from vaelab.networks.conditional_flow import ConditionalFlow
+from vaelab.networks.coupling import RealNVP
+from vaelab.networks.decoders import (
     BernoulliDecoder,
     CategoricalDecoder,
-    ConditionalGaussian,
     Decoder,
     GaussianDecoder,
 )
-from vaelab.networks.conditional_flow import ConditionalFlow
-from vaelab.networks.coupling import RealNVP
 from vaelab.networks.mlp import MLP, GatedMLP
 
 __all__ = [
