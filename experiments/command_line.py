@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import difflib
 import importlib
+import json
 import logging
 import pkgutil
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import tyro
+from etils import epath
 
 from experiments import configs
 from experiments.experiment import Experiment
@@ -30,6 +32,10 @@ class Arguments:
     """folder for everything the run leaves; default runs/<experiment>"""
     data_dir: str | None = None
     """folder of the data files; default $VAELAB_DATA, else ~/.cache/vaelab"""
+    pilot: str | None = None
+    """folder of an `experiments.calibrate` run, of whose values each κ is then a fraction"""
+    pilot_fraction: float = 1.0
+    """of what the pilot left to be desired"""
 
 
 def names() -> list[str]:
@@ -68,6 +74,31 @@ def override(name: str, overrides: Sequence[str], *, program: str = "") -> Argum
         )
     except ValueError as error:  # of the outermost dataclass: tyro shows the inner ones itself
         fail(str(error))
+
+
+def with_pilot(
+    name: str, arguments: Arguments, overrides: Sequence[str]
+) -> tuple[Arguments, list[str]]:
+    """κ as fractions of what a pilot reached, and the command line that says so in numbers.
+
+    The run is a function of its configuration: what config.json keeps does not need the pilot.
+    """
+    if arguments.pilot is None:
+        return arguments, list(overrides)
+    path = epath.Path(arguments.pilot) / "calibration.json"
+    if not path.exists():
+        fail(
+            f"pilot {arguments.pilot} holds no {path.name}: run experiments.calibrate there first."
+        )
+    reached = json.loads(path.read_text())["reached"]
+    flags = ["--pilot", "None"]
+    for key, constraint in arguments.experiment.objective.constraints.items():
+        if key not in reached:
+            fail(f"pilot {arguments.pilot} has no constraint {key}: calibrate this experiment.")
+        kappa = constraint.relative(reached[key], arguments.pilot_fraction)
+        flags += [f"--objective.constraints.{key}.kappa", f"{kappa:.6g}"]
+    resolved = [*overrides, *flags]
+    return override(name, resolved), resolved
 
 
 def speak_plainly() -> None:

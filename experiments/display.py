@@ -102,13 +102,24 @@ def print_report(report: Mapping[str, Any]) -> None:
     )
     table.add_row("active units", units, "", "")
     for name, constraint in report["constraints"].items():
-        verdict = "met" if constraint["satisfied"] else "not met"
         table.add_row(
             f"constraint {name}", f"{constraint['value']:.4f}", "",
-            f"κ = {constraint['kappa']:g}, {verdict} (training average "
-            f"{constraint['train_value']:.4f})",
+            f"κ = {constraint['kappa']:g}, {'' if constraint['satisfied'] else 'not '}met",
         )  # fmt: skip
-        table.add_row(f"multiplier {name}", f"{report['multipliers'][name]:.4g}", "", "")
+        best = f"; best {constraint['best']:.4f}" if constraint["infeasible"] else ""
+        table.add_row(
+            "  in training", f"{constraint['train_value']:.4f}", "", constraint["outcome"] + best
+        )
+        table.add_row(
+            "  multiplier", f"{constraint['multiplier']:.4g}", "",
+            f"violation {constraint['violation']:.2g}, λ · slack {constraint['complementarity']:.2g}"
+            " per dimension",
+        )  # fmt: skip
+    if report["constraints"]:
+        table.add_row(
+            "stationarity", f"{report['stationarity']:.2g}", "",
+            "‖∇ Lagrangian‖ / Σ ‖∇ of its parts‖",
+        )  # fmt: skip
     console = Console()
     console.print(table)
     console.print(report["bound"])

@@ -12,6 +12,7 @@ from experiments import command_line, display, workdir
 from experiments.report import annealed_report, likelihood_report, marginal_report
 from experiments.run import Run
 from vaelab.training.checkpoint import Checkpoints
+from vaelab.training.metrics import read_metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ def evaluate(arguments: Arguments, folder: epath.Path) -> None:
         raise ValueError(f"workdir {folder} holds no checkpoint yet: train it first.")
     print(f"evaluating {name} at step {int(state.step)} of at most {experiment.num_steps}")
     num_samples = arguments.num_samples or experiment.num_samples
-    report = {"experiment": name} | likelihood_report(run, state, num_samples)
+    report = {"experiment": name} | likelihood_report(run, state, num_samples, read_metrics(folder))
     report["marginal"] = marginal_report(run, state, arguments.num_points)
     report["annealed"] = annealed_report(
         run, state, arguments.annealed_points, arguments.annealed_temperatures, num_samples

@@ -7,7 +7,7 @@ from typing import Any
 
 from vaelab.constraints import RE
 from vaelab.data import DataSet
-from vaelab.models import VAE
+from vaelab.models import VAE, ConvDRAW
 from vaelab.training.loop import Schedule
 from vaelab.training.objectives import Objective
 from vaelab.training.optimisers import Adam, Geco, Rewo
@@ -19,8 +19,8 @@ class Experiment:
 
     data: DataSet
     """data set and its binarisation"""
-    model: VAE
-    """encoder, decoder and prior"""
+    model: VAE | ConvDRAW
+    """what is trained, its decoder giving the likelihood"""
     objective: Objective
     """what is minimised"""
     num_steps: int

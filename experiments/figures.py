@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,22 +12,52 @@ from etils import epath
 from experiments.run import Run
 from vaelab import plotting
 from vaelab.constraints import NLL
+from vaelab.models import VAE
 from vaelab.training.metrics import read_metrics
 from vaelab.training.state import TrainState
+from vaelab.types import Array, Examples, Model, PRNGKey, PyTree
 
 
 def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
-    """Writes training.png, reconstructions.png, samples.png and latent_space.png."""
+    """Writes training.png, reconstructions.png, samples.png and, for a flat model, latent_space.png."""
+    params = run.chosen(state).variables.params
+    model, test = run.experiment.model, run.splits.test
+    shown = test.take(slice(20))
+    means = np.asarray(reconstructions(model, params, shown, run.key("reconstructions")))
+    made = np.asarray(samples(model, params, test.take(slice(64)), run.key("samples")))
     figures = {
         "training": _training(run, workdir),
-        "reconstructions": _reconstructions(run, state),
-        "samples": _samples(run, state),
+        "reconstructions": plotting.reconstructions(picture(run, shown.x), picture(run, means)),
+        "samples": plotting.samples(picture(run, made)),
     }
-    if run.experiment.model.prior.latent_dim > 1:
-        figures["latent_space"] = _latent_space(run, state)
+    if isinstance(model, VAE) and model.prior.latent_dim > 1:
+        figures["latent_space"] = _latent_space(run, params)
     for name, figure in figures.items():
         with (workdir / f"{name}.png").open("wb") as file:
             figure.savefig(file, format="png")
+
+
+@partial(jax.jit, static_argnums=0)
+def reconstructions(model: Model, params: PyTree, examples: Examples, key: PRNGKey) -> Array:
+    """The likelihood's mean at one posterior sample of each example, [N, height, width, channels]."""
+    variables = {"params": params}
+    terms = model.apply(variables, examples.x, key, context=examples.context)
+    return terms.likelihood.mean()[0]
+
+
+@partial(jax.jit, static_argnums=0)
+def samples(model: Model, params: PyTree, like: Examples, key: PRNGKey) -> Array:
+    """The likelihood's mean at as many samples of the prior, given their contexts where there are any."""
+    variables, context = {"params": params}, like.context
+    z = model.apply(variables, key, len(like.x), context, method="sample_latents")
+    return model.apply(variables, z, context, method="decode").mean()
+
+
+def picture(run: Run, images: np.ndarray) -> np.ndarray:
+    """Images as they can be shown: channels that are pictures of their own stand side by side."""
+    if run.experiment.data.channels_are_images:
+        return np.concatenate(np.split(images, images.shape[-1], axis=-1), axis=-2)
+    return images
 
 
 def _training(run: Run, workdir: epath.Path):
@@ -38,29 +70,8 @@ def _training(run: Run, workdir: epath.Path):
     return plotting.training_curves(read_metrics(workdir), thresholds=thresholds)
 
 
-def _reconstructions(run: Run, state: TrainState):
-    model, x, key = run.experiment.model, run.splits.test.x[:20], run.key("reconstructions")
-
-    @jax.jit
-    def means(variables, x):
-        return model.apply(variables, x, key).likelihood.mean()[0]
-
-    return plotting.reconstructions(x, np.asarray(means(_variables(run, state), x)))
-
-
-def _samples(run: Run, state: TrainState):
-    model, key = run.experiment.model, run.key("samples")
-
-    @jax.jit
-    def means(variables):
-        z = model.apply(variables, key, 64, method="sample_latents")
-        return model.apply(variables, z, method="decode").mean()
-
-    return plotting.samples(np.asarray(means(_variables(run, state))))
-
-
-def _latent_space(run: Run, state: TrainState):
-    model, variables = run.experiment.model, _variables(run, state)
+def _latent_space(run: Run, params: PyTree):
+    model, variables = run.experiment.model, {"params": params}
     sample_key, prior_key, density_key = jax.random.split(run.key("latents"), 3)
     test = run.splits.test
     x = jnp.asarray(test.x[:2000])
@@ -82,7 +93,3 @@ def _latent_space(run: Run, state: TrainState):
     )
     extent = (low[0], high[0], low[1], high[1])
     return plotting.latent_space(z, labels, log_density=log_density, extent=extent)
-
-
-def _variables(run: Run, state: TrainState):
-    return {"params": run.chosen(state).variables.params}

@@ -104,12 +104,11 @@ def train(model: VAE, setup: Setup, splits: Splits, *, prior_period: int = 1) ->
     x = replicate(splits.train.x, mesh)
     tx = build(Adam(setup.learning_rate), None, scales={}, prior_period=prior_period)
     keys = jax.vmap(jax.random.key)(jnp.arange(setup.seeds))
-    state = replicate(sweep.initial_states(model, objective, tx, x, keys), mesh)
+    members = lambda _: sweep.Setup(model, objective, tx)  # noqa: E731
+    state = replicate(sweep.initial_states(members, {}, x, keys), mesh)
     run_steps = sweep.compile_sweep_steps(
+        members,
         batch_size=setup.batch_size,
-        model=model,
-        objective=objective,
-        tx=tx,
         preprocess=data.Digits(binarisation="none").preprocess,
         mesh=mesh,
     )
@@ -118,7 +117,7 @@ def train(model: VAE, setup: Setup, splits: Splits, *, prior_period: int = 1) ->
     with display.TrainingProgress(setup.num_steps, 0) as progress:
         while step < min(setup.num_steps, last_better + setup.patience * setup.evaluate_every):
             size = min(setup.evaluate_every, setup.num_steps - step)
-            state, metrics = run_steps(state, x, num_steps=size)
+            state, metrics = run_steps(state, {}, x, num_steps=size)
             state = _keep_best(state, _validate(model, state.variables.params, validation, key))
             step += size
             row = {name: float(np.mean(values)) for name, values in metrics.items()}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from experiments import display
+from experiments.constraints_report import constraints_report
 from experiments.experiment import Experiment
 from experiments.run import Run
 from vaelab import data, evaluation
@@ -18,16 +18,19 @@ from vaelab.training.state import TrainState
 _SUBSAMPLES = (1000, 10_000)  # inputs on which the marginal KL's bias is shown
 
 
-def likelihood_report(run: Run, state: TrainState, num_samples: int) -> dict[str, Any]:
-    """The figures of report.json, on the test set, from the run so far."""
-    experiment, x = run.experiment, run.splits.test.x
+def likelihood_report(
+    run: Run, state: TrainState, num_samples: int, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The figures of report.json, on the test set, from the run so far and its logged rows."""
+    experiment, test = run.experiment, run.splits.test
+    prior = getattr(run.experiment.model, "prior", None)
     chosen = run.chosen(state)
     variables = chosen.variables
     constraints = experiment.objective.constraints
     estimates = evaluation.expectations(
         run.precise_model,
         variables.params,
-        x,
+        test,
         run.key("bounds"),
         {"elbo": elbo, "rate": rate, "distortion": distortion} | dict(constraints),
         num_samples=experiment.posterior_samples,
@@ -36,7 +39,7 @@ def likelihood_report(run: Run, state: TrainState, num_samples: int) -> dict[str
     likelihood = evaluation.log_likelihood(
         experiment.model,
         variables.params,
-        x[: experiment.num_test],
+        test.take(slice(experiment.num_test)),
         run.key("likelihood"),
         num_samples=num_samples,
         progress=display.track("log p(x)"),
@@ -45,7 +48,7 @@ def likelihood_report(run: Run, state: TrainState, num_samples: int) -> dict[str
     return {
         "step": int(chosen.step),
         "epochs_trained": int(state.step) * experiment.batch_size / len(run.splits.train.x),
-        "num_test": len(x),
+        "num_test": len(test.x),
         "posterior_samples": experiment.posterior_samples,
         "log_likelihood": {
             "mean": likelihood.mean,
@@ -53,21 +56,14 @@ def likelihood_report(run: Run, state: TrainState, num_samples: int) -> dict[str
             "num_samples": likelihood.num_samples,
             "effective_sample_size": likelihood.effective_sample_size,
             "num_test": len(likelihood.log_prob),
-            "prior_samples": getattr(experiment.model.prior, "num_samples", None),
+            "prior_samples": getattr(prior, "num_samples", None),
         },
         **{name: estimates[name]._asdict() for name in ("elbo", "rate", "distortion")},
         "active_units": evaluation.active_units(
-            experiment.model, variables.params, x, run.key("units")
+            experiment.model, variables.params, test, run.key("units")
         ),
-        "latent_dims": [experiment.model.prior.latent_dim],
-        "constraints": {
-            name: _constraint_report(
-                constraint,
-                estimates[name].mean / constraint.scale(x.shape[1:]),
-                float(chosen.average[name]) / constraint.scale(x.shape[1:]),
-            )
-            for name, constraint in constraints.items()
-        },
+        "latent_dims": list(experiment.model.latent_dims),
+        **constraints_report(run, chosen, estimates, rows),
         "multipliers": multipliers,
         "bound": _bound_sentence(experiment, multipliers, int(chosen.step)),
     }
@@ -76,7 +72,7 @@ def likelihood_report(run: Run, state: TrainState, num_samples: int) -> dict[str
 def marginal_report(run: Run, state: TrainState, num_points: int) -> dict[str, Any]:
     """The prior against the aggregated posterior of the training set: for evaluation.json."""
     experiment, model = run.experiment, run.precise_model
-    x = _fixed_training_set(run)
+    x = run.fixed_training_set().x
     settings = (model, run.chosen(state).variables.params, x)
     surgery = evaluation.elbo_surgery(
         *settings,
@@ -95,7 +91,7 @@ def marginal_report(run: Run, state: TrainState, num_points: int) -> dict[str, A
         *settings, run.key("holes"), num_samples=num_points, progress=display.track("holes")
     )
     return {
-        "prior_samples": None if model.prior.exact else experiment.prior_samples,
+        "prior_samples": None if model.exact else experiment.prior_samples,
         "surgery": _plain(surgery),
         "subsampled_marginal_kl": {str(n): value._asdict() for n, value in subsampled.items()},
         "holes": _plain(holes),
@@ -133,7 +129,7 @@ def annealed_report(
 def _bound_sentence(experiment: Experiment, multipliers: dict[str, float], step: int) -> str:
     likelihood = type(experiment.model.decoder).__name__.removesuffix("Decoder")
     prior = ""
-    if not experiment.model.prior.exact:
+    if not experiment.model.exact:
         prior = (
             f", with the prior estimated from {experiment.prior_samples} inner samples, which "
             "lowers it further"
@@ -151,31 +147,12 @@ def _describe(dataset: data.DataSet) -> str:
     return f"{name}, binarised once with numpy seed {binarise.SEED}" if binarised else name
 
 
-def _constraint_report(constraint, test: float, train: float) -> dict[str, Any]:
-    value, train_value = constraint.achieved(test), constraint.achieved(train)
-    return {
-        "value": value,
-        "kappa": constraint.kappa,
-        "satisfied": value <= constraint.kappa,
-        "train_value": train_value,
-        "train_satisfied": train_value <= constraint.kappa,
-    }
-
-
-def _fixed_training_set(run: Run) -> np.ndarray:
-    """The training images in one fixed binarisation, where training binarises them afresh."""
-    x = run.splits.train.x
-    if getattr(run.experiment.data, "binarisation", "none") != "dynamic":
-        return x
-    return np.random.RandomState(binarise.SEED).binomial(1, x).astype(np.float32)
-
-
 def _marginal_sentence(experiment: Experiment, num_inputs: int) -> str:
     dataset = type(experiment.data).__name__
     sentence = f"q(z) is over all {num_inputs} training images of {dataset}"
     if getattr(experiment.data, "binarisation", "none") == "dynamic":
-        sentence += f", binarised once, by themselves, with numpy seed {binarise.SEED}"
-    if experiment.model.prior.exact:
+        sentence += ", binarised once, with JAX key 0"
+    if experiment.model.exact:
         return f"{sentence}."
     return (
         f"{sentence}, the prior estimated from {experiment.prior_samples} inner samples: rate, "

@@ -16,7 +16,6 @@ from experiments.experiment import Experiment
 from vaelab import data, evaluation
 from vaelab.constraints import NLL
 from vaelab.evaluation import elbo
-from vaelab.models import VAE
 from vaelab.training import optimisers
 from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.loop import fit
@@ -24,7 +23,7 @@ from vaelab.training.metrics import MetricsLog
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.state import Best, TrainState, initial_state
 from vaelab.training.step import compile_train_steps
-from vaelab.types import Saddle, Splits
+from vaelab.types import Examples, Model, Saddle, Splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,18 +47,24 @@ class Run:
         return initial_state(
             experiment.model,
             experiment.objective,
-            self._transformation(),
-            jnp.asarray(self.splits.train.x),
+            self.transformation(),
+            self.splits.train,
             jax.random.key(experiment.seed),
             initial_multiplier=experiment.dual.initial_multiplier if experiment.dual else 1.0,
         )
 
-    def _transformation(self):
-        experiment = self.experiment
-        scales = {
-            name: constraint.scale(self.splits.train.x.shape[1:])
-            for name, constraint in experiment.objective.constraints.items()
-        }
+    def scales(self) -> dict[str, float]:
+        """The number of dimensions that each constraint sums over."""
+        constraints = self.experiment.objective.constraints
+        shape = self.splits.train.x.shape[1:]
+        return {name: constraint.scale(shape) for name, constraint in constraints.items()}
+
+    def transformation(self):
+        """The saddle-point transformation of the experiment."""
+        experiment, scales = self.experiment, self.scales()
+        if getattr(experiment.dual, "relative", False):
+            constraints = experiment.objective.constraints
+            scales = {name: scale * constraints[name].threshold for name, scale in scales.items()}
         return optimisers.build(
             experiment.optimiser,
             experiment.dual,
@@ -73,7 +78,7 @@ class Run:
         estimates = evaluation.expectations(
             self.experiment.model,
             variables.params,
-            self.splits.validation.x,
+            self.splits.validation,
             self.key("validation"),
             {"bound": objective.validation, "elbo": elbo},
             num_samples=objective.validation_samples,
@@ -100,7 +105,7 @@ class Run:
             batch_size=experiment.batch_size,
             model=experiment.model,
             objective=experiment.objective,
-            tx=self._transformation(),
+            tx=self.transformation(),
             preprocess=experiment.data.preprocess,
             mesh=mesh,
         )
@@ -120,7 +125,7 @@ class Run:
             try:
                 return fit(
                     replicate(state, mesh),
-                    replicate(self.splits.train.x, mesh),
+                    replicate(self.splits.train, mesh),
                     run_steps=run_steps,
                     schedule=experiment.schedule,
                     validate=self.validate,
@@ -132,10 +137,15 @@ class Run:
                 checkpoints.wait()
 
     @property
-    def precise_model(self) -> VAE:
+    def precise_model(self) -> Model:
         """The model, its prior estimated with `prior_samples` inner samples."""
-        model = self.experiment.model
-        return model.clone(prior=model.prior.with_num_samples(self.experiment.prior_samples))
+        return self.experiment.model.with_prior_samples(self.experiment.prior_samples)
+
+    def fixed_training_set(self, num_examples: int | None = None) -> Examples:
+        """The first training examples, prepared once as a step prepares its batch each time."""
+        train = self.splits.train.take(slice(num_examples))
+        x = self.experiment.data.preprocess(jax.random.key(0), jnp.asarray(train.x))
+        return train._replace(x=np.asarray(x))
 
     def chosen(self, state: TrainState) -> Best:
         """What the report speaks of: the best evaluation under early stopping, else the last state."""
@@ -162,31 +172,57 @@ def _check(experiment: Experiment, splits: Splits) -> None:
         raise ValueError(
             f"num_test = {experiment.num_test} is more than the {len(splits.test.x)} test images."
         )
-    decoder = experiment.model.decoder
-    if list(decoder.shape) != shape:
+    _check_context(experiment.model, splits)
+    _check_likelihood(experiment, splits)
+    for name, constraint in experiment.objective.constraints.items():
+        try:
+            labels = splits.train.labels
+            classes = None if labels is None else int(labels.max()) + 1
+            constraint.check(tuple(shape), labels is not None, classes)
+        except ValueError as error:
+            raise ValueError(f"objective.constraints.{name}: {error}") from None
+
+
+def _check_context(model: Model, splits: Splits) -> None:
+    if model.conditional and splits.train.context is None:
         raise ValueError(
-            f"model.decoder.shape = {tuple(decoder.shape)} must be the images' shape, "
-            f"{tuple(shape)}."
+            f"model is a conditional {type(model).__name__}, and the data have no context: choose "
+            "data with one, such as MNISTRotate, or an unconditional model."
         )
-    if decoder.num_levels is not None:
-        steps = splits.test.x * (decoder.num_levels - 1)
-        if np.abs(steps - np.round(steps)).max() > 1e-3:
+    if not model.conditional and splits.train.context is not None:
+        raise ValueError(
+            f"the data have a context, which model, a {type(model).__name__} without one, would "
+            "ignore: choose a conditional model, or data without a context."
+        )
+
+
+def _check_likelihood(experiment: Experiment, splits: Splits) -> None:
+    decoder, shape = experiment.model.decoder, splits.train.x.shape[1:]
+    if tuple(decoder.shape) != shape:
+        kind = "colour images" if shape[-1] == 3 else "images"
+        raise ValueError(
+            f"model.decoder.shape = {tuple(decoder.shape)} must be the {kind}' shape, {shape}."
+        )
+    if decoder.num_levels is None:
+        return
+    steps = splits.test.x * (decoder.num_levels - 1)
+    if np.abs(steps - np.round(steps)).max() > 1e-3:
+        raise ValueError(
+            f"model.decoder has a discrete likelihood over {decoder.num_levels} levels, and the "
+            "images have other values: binarise them, or choose another decoder."
+        )
+    for name, constraint in experiment.objective.constraints.items():
+        if not isinstance(constraint, NLL):
+            continue
+        field = f"objective.constraints.{name}.kappa = {constraint.kappa}"
+        if not constraint.kappa > 0:
             raise ValueError(
-                f"model.decoder has a discrete likelihood over {decoder.num_levels} levels, and the "
-                "images have other values: binarise them, or choose another decoder."
+                f"{field} can never be met: a discrete likelihood's NLL is positive; choose a "
+                "kappa above 0."
             )
-        for name, constraint in experiment.objective.constraints.items():
-            if not isinstance(constraint, NLL):
-                continue
-            field = f"objective.constraints.{name}.kappa = {constraint.kappa}"
-            if not constraint.kappa > 0:
-                raise ValueError(
-                    f"{field} can never be met: a discrete likelihood's NLL is positive; choose a "
-                    "kappa above 0."
-                )
-            uniform = np.log(decoder.num_levels)
-            if constraint.kappa >= uniform:
-                raise ValueError(
-                    f"{field} constrains nothing: a decoder that knows nothing of the images has "
-                    f"log {decoder.num_levels} = {uniform:.3f} nats per pixel; choose a kappa below."
-                )
+        uniform = np.log(decoder.num_levels)
+        if constraint.kappa >= uniform:
+            raise ValueError(
+                f"{field} constrains nothing: a decoder that knows nothing of the images has "
+                f"log {decoder.num_levels} = {uniform:.3f} nats per pixel; choose a kappa below."
+            )

@@ -17,14 +17,16 @@ from experiments.report import likelihood_report
 from experiments.run import Run
 from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.loop import NonFiniteLossError
+from vaelab.training.metrics import read_metrics
 
 
 def main(argv: Sequence[str]) -> None:
     name, arguments = command_line.parse(argv, program="python -m experiments.train")
+    arguments, overrides = command_line.with_pilot(name, arguments, argv[1:])
     folder = epath.Path(arguments.workdir or f"runs/{name}")
     command_line.speak_plainly()
     try:
-        train(name, arguments, argv[1:], folder)
+        train(name, arguments, overrides, folder)
     except NonFiniteLossError as error:
         command_line.fail(
             f"{error} The checkpoints in {folder / 'checkpoints'} are kept; lower "
@@ -69,7 +71,9 @@ def train(
     start = time.monotonic()
     state = run.train(state, folder, checkpoints, mesh)
     print(f"trained to step {int(state.step)} in {time.monotonic() - start:.0f} s")
-    report = {"experiment": name} | likelihood_report(run, state, arguments.experiment.num_samples)
+    report = {"experiment": name} | likelihood_report(
+        run, state, arguments.experiment.num_samples, read_metrics(folder)
+    )
     figures.save(run, state, folder)
     checkpoints.close()
     workdir.write_json(report_path, report)  # last: it says that the run is finished

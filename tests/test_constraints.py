@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import pytest
 import scipy.stats
 
 from vaelab import constraints
-from vaelab.types import Terms
+from vaelab.types import Examples, Terms
 
 K, B, SHAPE = 3, 4, (2, 5, 1)
 NUM_DIMS = 10
@@ -52,7 +53,7 @@ def test_reconstruction_error_by_hand(shape):
             expected[k, b] = np.linalg.norm(x[b] - location[k, b]) ** 2 - num_dims * 0.3**2
     actual = constraints.reconstruction_error(x, location, kappa=0.3)
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
-    actual = constraints.RE(kappa=0.3)(x, terms_of(location=location))
+    actual = constraints.RE(kappa=0.3)(Examples(x), terms_of(location=location))
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
@@ -62,7 +63,7 @@ def test_negative_log_likelihood_by_hand():
     expected = distortion - NUM_DIMS * -0.2
     actual = constraints.negative_log_likelihood(distortion, kappa=-0.2, num_dims=NUM_DIMS)
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
-    actual = constraints.NLL(kappa=-0.2)(x, terms_of(distortion=distortion))
+    actual = constraints.NLL(kappa=-0.2)(Examples(x), terms_of(distortion=distortion))
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
@@ -73,9 +74,11 @@ def test_reconstruction_error_is_met_when_the_rms_error_is_kappa(side):
     x, _ = draw((side, side))
     signs = np.sign(np.random.default_rng(1).normal(size=(K, B, side, side)))
     constraint = constraints.RE(kappa=kappa)
-    met = constraint(x, terms_of(location=x + kappa * signs))
+    met = constraint(Examples(x), terms_of(location=x + kappa * signs))
     np.testing.assert_allclose(met, 0.0, atol=1e-10)
-    missed = constraint(x, terms_of(location=x + error * signs)) / constraint.scale(x.shape[1:])
+    missed = constraint(Examples(x), terms_of(location=x + error * signs)) / constraint.scale(
+        x.shape[1:]
+    )
     np.testing.assert_allclose(missed, error**2 - kappa**2, rtol=1e-10)
     np.testing.assert_allclose(constraint.achieved(float(np.mean(missed))), error, rtol=1e-10)
 
@@ -84,8 +87,12 @@ def test_negative_log_likelihood_is_met_at_kappa_nats_per_dimension():
     x, _ = draw()
     constraint = constraints.NLL(kappa=0.5)
     distortion = np.full((K, B), 0.5 * NUM_DIMS)
-    np.testing.assert_allclose(constraint(x, terms_of(distortion=distortion)), 0.0, atol=1e-12)
-    missed = constraint(x, terms_of(distortion=2 * distortion)) / constraint.scale(x.shape[1:])
+    np.testing.assert_allclose(
+        constraint(Examples(x), terms_of(distortion=distortion)), 0.0, atol=1e-12
+    )
+    missed = constraint(Examples(x), terms_of(distortion=2 * distortion)) / constraint.scale(
+        x.shape[1:]
+    )
     np.testing.assert_allclose(missed, 0.5, rtol=1e-12)
     assert constraint.achieved(0.5) == 1.0
 
@@ -98,33 +105,131 @@ def test_reconstruction_error_pulls_the_mean_towards_the_data():
     np.testing.assert_allclose(gradient, 2 * (location - x), rtol=1e-12)
 
 
-@pytest.mark.parametrize("constraint", [constraints.RE, constraints.NLL])
-def test_kappa_may_be_traced(constraint):
-    """A sweep over κ is one program; the values are those of Python numbers."""
+def half(x):
+    """Features that are a part of the image."""
+    return x[:, ::2]
+
+
+def guess(x):
+    """Probabilities of three classes: a softmax of the first pixels."""
+    return jax.nn.softmax(x.reshape(len(x), -1)[:, :3])
+
+
+EVERY = {
+    "RE": constraints.RE,
+    "NLL": constraints.NLL,
+    "FRE": functools.partial(constraints.FRE, features=half),
+    "local": functools.partial(constraints.FRE, features=constraints.LocalStatistics(2, 1)),
+    "CLA": functools.partial(constraints.CLA, classifier=guess),
+    "pNCC": functools.partial(constraints.pNCC, patch=2, stride=1),
+}
+
+
+@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+def test_every_constraint_keeps_the_contract(make):
+    """K samples, jit, a traced κ, and units: the quantity that κ bounds comes back from E[C] / scale."""
+    x, location = draw()
+    terms = terms_of(np.random.default_rng(2).normal(size=(K, B)), location)
+    examples = Examples(x, np.arange(B) % 3)
+    kappas = np.array([0.05, 0.1, 0.175])
+    swept = jax.jit(jax.vmap(lambda kappa: make(kappa=kappa)(examples, terms)))(kappas)
+    assert swept.shape == (3, K, B)
+    for kappa, values in zip(kappas, swept, strict=True):
+        constraint = make(kappa=float(kappa))
+        np.testing.assert_allclose(values, constraint(examples, terms), rtol=1e-12, atol=1e-12)
+        constraint.check(SHAPE, True, 3)
+        scaled = float(jnp.mean(values)) / constraint.scale(SHAPE)
+        met = make(kappa=constraint.achieved(scaled) if scaled else 0.1)
+        np.testing.assert_allclose(jnp.mean(met(examples, terms)), 0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+def test_gradients_are_those_of_finite_differences(make):
     x, location = draw()
     distortion = np.random.default_rng(2).normal(size=(K, B))
-    terms = terms_of(distortion, location)
-    kappas = np.array([0.05, 0.1, 0.175])
-    swept = jax.jit(jax.vmap(lambda kappa: constraint(kappa=kappa)(x, terms)))(kappas)
-    expected = [constraint(kappa=float(kappa))(x, terms) for kappa in kappas]
-    np.testing.assert_allclose(swept, expected, rtol=1e-12)
+    examples, constraint = Examples(x, np.arange(B) % 3), make(kappa=0.1)
+
+    def total(location):
+        terms = terms_of(jnp.asarray(distortion) + jnp.mean(location), location)
+        return jnp.sum(constraint(examples, terms))
+
+    direction = np.random.default_rng(3).normal(size=location.shape)
+    total = jax.jit(total)
+    slope = jnp.vdot(jax.jit(jax.grad(total))(location), direction)
+    difference = total(location + 1e-5 * direction) - total(location - 1e-5 * direction)
+    np.testing.assert_allclose(slope, difference / 2e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+@pytest.mark.parametrize("location", ["constant", "identity"])
+def test_gradients_are_finite_at_constant_and_at_perfect_reconstructions(make, location):
+    x, _ = draw()
+    x[0] = 0.3  # and where the target is constant
+    examples, constraint = Examples(x, np.arange(B) % 3), make(kappa=0.1)
+    means = np.full((K, *x.shape), 0.3) if location == "constant" else np.stack([x] * K)
+    distortion = np.zeros((K, B))
+    gradient = jax.grad(lambda g: jnp.sum(constraint(examples, terms_of(distortion, g))))(means)
+    assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize(
-    ("constraint", "kappa", "wanted"),
+    ("make", "reached", "wanted"),
     [
-        (constraints.RE, 0.0, r"positive and finite \(it is a root-mean-square error\)"),
-        (constraints.RE, -0.1, r"positive and finite \(it is a root-mean-square error\)"),
-        (constraints.RE, float("nan"), r"positive and finite \(it is a root-mean-square error\)"),
-        (constraints.NLL, float("inf"), "finite"),
-        (constraints.NLL, float("nan"), "finite"),
+        ("RE", 0.2, 0.05),
+        ("FRE", 0.2, 0.05),
+        ("NLL", 0.4, 0.1),
+        ("CLA", 0.8, 0.95),
+        ("pNCC", 0.6, 0.9),
     ],
 )
-def test_impossible_tolerances_are_refused(constraint, kappa, wanted):
-    message = rf"kappa of the constraint {constraint.__name__} must be {wanted}, got {kappa}\."
+def test_a_quarter_of_what_a_pilot_left_to_be_desired(make, reached, wanted):
+    assert EVERY[make](kappa=0.5).relative(reached, 0.25) == pytest.approx(wanted)
+
+
+def test_a_pilot_of_negative_nll_is_asked_for_more_too():
+    assert constraints.NLL(kappa=0.5).relative(-1.5, 1.0) == -1.5
+    assert constraints.NLL(kappa=0.5).relative(-1.5, 0.5) == -2.25
+
+
+def test_an_error_of_twice_kappa_is_three_thresholds_too_much():
+    constraint = constraints.RE(kappa=0.1)
+    x, _ = draw()
+    value = constraint(Examples(x), terms_of(location=np.stack([x + 0.2] * K)))
+    scale = constraint.scale(SHAPE) * constraint.threshold
+    np.testing.assert_allclose(value / scale, 3.0, rtol=1e-10)
+
+
+ROOT_MEAN_SQUARE = r"positive and finite \(it is a root-mean-square error\)"
+ACCURACY, CORRELATION = (
+    r"in \(0, 1\] \(it is an accuracy\)",
+    r"in \(-1, 1\) \(it is a correlation\)",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "kappa", "wanted"),
+    [
+        ("RE", 0.0, ROOT_MEAN_SQUARE),
+        ("RE", -0.1, ROOT_MEAN_SQUARE),
+        ("RE", float("nan"), ROOT_MEAN_SQUARE),
+        ("FRE", 0.0, ROOT_MEAN_SQUARE),
+        ("NLL", float("inf"), "finite"),
+        ("NLL", float("nan"), "finite"),
+        ("CLA", 0.0, ACCURACY),
+        ("CLA", 1.01, ACCURACY),
+        ("CLA", float("nan"), ACCURACY),
+        ("pNCC", 1.0, CORRELATION),
+        ("pNCC", -1.0, CORRELATION),
+        ("pNCC", float("nan"), CORRELATION),
+    ],
+)
+def test_impossible_tolerances_are_refused(name, kappa, wanted):
+    message = rf"kappa of the constraint {name} must be {wanted}, got {kappa}\."
     with pytest.raises(ValueError, match=message):
-        constraint(kappa=kappa)
+        EVERY[name](kappa=kappa)
 
 
-def test_negative_tolerances_are_accepted_for_densities():
+def test_tolerances_at_the_end_of_their_range_are_accepted():
     assert constraints.NLL(kappa=-1.5).kappa == -1.5
+    assert EVERY["CLA"](kappa=1.0).kappa == 1.0
+    assert EVERY["pNCC"](kappa=-0.5).kappa == -0.5

@@ -20,6 +20,7 @@ from vaelab.evaluation.averages import distortion, elbo, rate
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
 from vaelab.priors import StandardNormal
+from vaelab.types import Examples
 
 N, D = 4, 2
 # With orthogonal columns of W the posterior is diagonal, and an encoder can be exact.
@@ -150,7 +151,7 @@ def test_memory_does_not_depend_on_the_number_of_samples():
     params = make_params(**WRONG)
 
     def temporary_bytes(num_samples):
-        lowered = likelihood.batch_estimate.lower(make_model(), num_samples, 100, params, X, KEY)
+        lowered = likelihood.batch_estimate.lower(make_model(), num_samples, 100, params, Examples(X), KEY)
         return lowered.compile().memory_analysis().temp_size_in_bytes
 
     assert temporary_bytes(1_000) == temporary_bytes(100_000) > 0
@@ -182,8 +183,8 @@ def test_elbo_rate_and_distortion_equal_the_oracle():
     np.testing.assert_allclose(result["elbo"].mean, -total, rtol=1e-6)
 
 
-def first_pixel(x, terms):
-    return jnp.broadcast_to(x[:, 0], terms.distortion.shape)
+def first_pixel(examples, terms):
+    return jnp.broadcast_to(examples.x[:, 0], terms.distortion.shape)
 
 
 @pytest.mark.parametrize("batch_size", [7, 3, 50])
@@ -247,13 +248,13 @@ def test_errors_are_sentences():
     for function in (log_likelihood, expectations):
         with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
             function(X, EXACT, num_samples=0)
-        with pytest.raises(ValueError, match="x is empty"):
+        with pytest.raises(ValueError, match="data are empty"):
             function(X[:0], EXACT)
         with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
             function(X, EXACT, batch_size=0)
     with pytest.raises(ValueError, match="num_samples must be at least 2, got 1"):
         active_units(np.ones(1), num_examples=4, num_samples=1)
-    with pytest.raises(ValueError, match=r"x must hold at least 2 examples .* got 1"):
+    with pytest.raises(ValueError, match=r"data must hold at least 2 examples .* got 1"):
         evaluation.active_units(make_model(), make_params(**EXACT), X[:1], KEY)
 
 

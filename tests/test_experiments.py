@@ -36,7 +36,10 @@ def shape(value):
 def test_the_report_has_exactly_these_fields(report):
     estimate = {"mean": None, "standard_error": None}
     likelihood = ("num_samples", "effective_sample_size", "num_test", "prior_samples")
-    constraint = ("value", "kappa", "satisfied", "train_value", "train_satisfied")
+    constraint = (
+        "value", "kappa", "satisfied", "train_value", "train_satisfied", "best", "multiplier",
+        "infeasible", "outcome", "violation", "complementarity",
+    )  # fmt: skip
     assert shape(report) == {
         "experiment": None,
         "step": None,
@@ -49,6 +52,7 @@ def test_the_report_has_exactly_these_fields(report):
         "distortion": estimate,
         "active_units": None,
         "latent_dims": None,
+        "stationarity": None,
         "constraints": {"nll": dict.fromkeys(constraint)},
         "multipliers": {"nll": None},
         "bound": None,

@@ -17,7 +17,7 @@ LAYERS = [
     {"types"},
     {"losses", "constraints"},
     {"saddle"},
-    {"distributions"},
+    {"distributions", "quantised"},
     {"networks"},
     {"priors"},
     {"models"},
@@ -32,7 +32,7 @@ RANK = {package: rank for rank, packages in enumerate(LAYERS) for package in pac
 MODULES = {"networks", "priors", "models"}
 CONFINED = {
     "flax": MODULES,
-    "distrax": MODULES | {"distributions"},
+    "distrax": MODULES | {"distributions", "quantised"},
     "optax": {"saddle", "training", "experiments"},
     "tensorflow_datasets": {"data"},
     "tensorflow": {"data"},

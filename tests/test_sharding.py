@@ -79,6 +79,7 @@ def both():
     from experiments.run import Run
     from vaelab.training.sharding import make_mesh, replicate
     from vaelab.training.step import compile_train_steps
+    from vaelab.types import Examples
 
     overrides = ["--model.encoder.trunk.hidden", "8", "--model.decoder.trunk.hidden", "8"]
     run = Run.load(command_line.override("digits_vhp_rewo", overrides).experiment, None)
@@ -99,7 +100,7 @@ def both():
             batch_size=BATCH_SIZE,
             model=experiment.model,
             objective=experiment.objective,
-            tx=run._transformation(),
+            tx=run.transformation(),
             preprocess=preprocess,
             mesh=mesh,
         )
@@ -118,7 +119,7 @@ def both():
     def constraint_of(x):
         x = experiment.data.preprocess(binary_key, x)
         terms = experiment.model.apply({"params": state.variables.params}, x, key)
-        return experiment.objective.constraints["nll"](x, terms)
+        return experiment.objective.constraints["nll"](Examples(x), terms)
 
     constraint = constraint_of(jnp.asarray(run.splits.train.x)[rows])
     parts = np.asarray(constraint).reshape(NUM_DEVICES, -1).mean(1).tolist()

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vaelab.constraints import RE
 from vaelab.models import VAE
 from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
-from vaelab.priors.vamp import VampPrior
+from vaelab.priors import StandardNormal, VampPrior
 from vaelab.training import sweep
-from vaelab.training.objectives import ELBO
-from vaelab.training.optimisers import Adam, build
+from vaelab.training.objectives import ELBO, Lagrangian
+from vaelab.training.optimisers import Adam, Geco, build
 from vaelab.training.sharding import make_mesh
 from vaelab.training.state import initial_state
 from vaelab.training.step import compile_train_steps
@@ -24,34 +25,61 @@ def hastily():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@pytest.mark.usefixtures("hastily")
-def test_each_member_is_the_run_with_its_key_alone():
-    shape = (2, 2, 1)
+SHAPE, NUM_STEPS = (2, 2, 1), 5
+X = jax.random.uniform(jax.random.key(5), (7, *SHAPE))
+SETTINGS = {
+    "batch_size": 3,  # the third and the fifth step start an epoch
+    "preprocess": lambda key, x: jax.random.bernoulli(key, x).astype(jnp.float32),
+    "mesh": make_mesh(devices=jax.devices()[:1]),
+}
+
+
+def from_seeds(values):
+    """Members that differ in their key alone, with an initialisation that looks at the data."""
+    del values
     encoder = ConditionalGaussian(MLP((3,), event_ndims=3), dim=2)
-    prior = VampPrior(2, encoder=encoder, shape=shape, num_components=2, from_data=True)
-    model = VAE(encoder=encoder, decoder=BernoulliDecoder(MLP((3,)), shape=shape), prior=prior)
-    tx, x = build(Adam(0.01), None, scales={}), jax.random.uniform(jax.random.key(5), (7, *shape))
+    prior = VampPrior(2, encoder=encoder, shape=SHAPE, num_components=2, from_data=True)
+    model = VAE(encoder=encoder, decoder=BernoulliDecoder(MLP((3,)), shape=SHAPE), prior=prior)
+    return sweep.Setup(model, ELBO(), build(Adam(0.01), None, scales={}))
+
+
+def from_values(values):
+    """Members with a κ, a learning rate and a λ of their own."""
+    model = VAE(
+        encoder=ConditionalGaussian(MLP((3,), event_ndims=3), dim=2),
+        decoder=BernoulliDecoder(MLP((3,)), shape=SHAPE),
+        prior=StandardNormal(2),
+    )
+    constraint = RE(kappa=values["kappa"])
+    tx = build(Adam(values["learning_rate"]), Geco(), scales={"re": constraint.scale(SHAPE)})
+    return sweep.Setup(model, Lagrangian({"re": constraint}), tx, values["multiplier"])
+
+
+MEMBERS = [
+    {"kappa": 0.1, "learning_rate": 0.01, "multiplier": 1.0},
+    {"kappa": 0.4, "learning_rate": 0.03, "multiplier": 5.0},
+]
+
+
+@pytest.mark.usefixtures("hastily")
+@pytest.mark.parametrize(("members", "values"), [(from_seeds, [{}, {}]), (from_values, MEMBERS)])
+def test_each_member_is_the_same_run_alone(members, values):
     keys = jax.random.split(jax.random.key(0), 2)
-    settings = {
-        "batch_size": 3,  # the third and the fifth step start an epoch
-        "model": model,
-        "objective": ELBO(),
-        "tx": tx,
-        "preprocess": lambda key, x: jax.random.bernoulli(key, x).astype(jnp.float32),
-        "mesh": make_mesh(devices=jax.devices()[:1]),
-    }
-    together = sweep.initial_states(model, ELBO(), tx, x, keys)
-    together, metrics = sweep.compile_sweep_steps(**settings)(together, x, num_steps=5)
-    assert metrics["loss"].shape == (2, 5)
-    assert int(together.step) == 5
-    run_alone = compile_train_steps(**settings)
-    start_alone = jax.jit(lambda key: initial_state(model, ELBO(), tx, x, key))
-    for index, key in enumerate(keys):
-        alone, alone_metrics = run_alone(start_alone(key), x, num_steps=5)
+    together = sweep.initial_states(members, sweep.values_of(values), X, keys)
+    run = sweep.compile_sweep_steps(members, **SETTINGS)
+    together, metrics = run(together, sweep.values_of(values), X, num_steps=NUM_STEPS)
+    assert metrics["loss"].shape == (2, NUM_STEPS)
+    assert int(together.step) == NUM_STEPS
+    for index, (key, value) in enumerate(zip(keys, values, strict=True)):
+        model, objective, tx, multiplier = members(value)
+        start = jax.jit(
+            lambda key: initial_state(model, objective, tx, X, key, initial_multiplier=multiplier)  # noqa: B023
+        )
+        run_alone = compile_train_steps(model=model, objective=objective, tx=tx, **SETTINGS)
+        alone, alone_metrics = run_alone(start(key), X, num_steps=NUM_STEPS)
         np.testing.assert_allclose(metrics["loss"][index], alone_metrics["loss"], rtol=1e-5)
-        member = sweep.member(together.variables, index)
         jax.tree.map(
             lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5),
-            (member, sweep.member(together.opt_state, index)),
+            sweep.member((together.variables, together.opt_state), index),
             (alone.variables, alone.opt_state),
         )

@@ -225,11 +225,11 @@ class Recording:
 
     constraints = {}  # noqa: RUF012
 
-    def __call__(self, terms_fn, multipliers, x, key, step):
+    def __call__(self, terms_fn, multipliers, examples, key, step):
         terms = terms_fn(key, 1)
         loss = jnp.mean(terms.distortion + terms.total_rate)
         noise = jax.random.normal(key)
-        return loss, {"loss": loss, "rows": x[:, 0, 0, 0], "noise": noise}
+        return loss, {"loss": loss, "rows": examples.x[:, 0, 0, 0], "noise": noise}
 
     def describe(self, multipliers):
         return ""

@@ -110,6 +110,12 @@ class Pixels(distrax.Distribution):
     def batch_shape(self) -> tuple[int, ...]:
         return self._pixels.batch_shape[:-1]
 
+    @property
+    def location(self) -> Array | None:
+        """The location parameter where pixels have one, what a decoder reconstructs; else None."""
+        location = getattr(self._pixels, "loc", None)
+        return None if location is None else self._image(location)
+
     def log_prob(self, value: Array) -> Array:
         chex.assert_equal(value.shape[value.ndim - len(self._shape) :], self._shape)
         batch_shape = value.shape[: value.ndim - len(self._shape)]

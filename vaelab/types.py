@@ -16,7 +16,8 @@ class Terms(NamedTuple):
     """What every model returns: the parts of every bound, per importance sample and example, in nats.
 
     Shapes: K importance samples, B examples, D_l latent coordinates at level l. A flat model has one
-    level. Rates are log q(z|x) − log p(z) *at the sample*; a level's `kl` is its closed form, or None.
+    level. Rates are log q(z|x) − log p(z) *at the sample*; a level's `kl` is its closed form, or None:
+    given the samples of the levels before it, and averaged over those.
     """
 
     distortion: Array  # [K, B], −log p(x|z)
@@ -39,12 +40,31 @@ class Terms(NamedTuple):
 class Model(Protocol):
     """What training and evaluation ask of a model: a Flax module whose call returns `Terms`."""
 
-    def init(self, key: PRNGKey, x: Array, sample_key: PRNGKey) -> Any:
+    @property
+    def latent_dims(self) -> tuple[int, ...]:
+        """Latent coordinates of each level."""
+        ...
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the model is one of p(x|context)."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether the rates are exact, or upper bounds because the prior is estimated."""
+        ...
+
+    def with_prior_samples(self, num_samples: int) -> Model:
+        """The same model, with so many samples where its prior is estimated."""
+        ...
+
+    def init(self, key: PRNGKey, x: Array, sample_key: PRNGKey, *, context: Array | None) -> Any:
         """{"params": ...}; x [B, ...]."""
         ...
 
     def apply(self, variables: PyTree, *args: Any, **kwargs: Any) -> Any:
-        """(x, key, num_samples, weights) -> Terms; other methods by `method=`, see `models.VAE`."""
+        """(x, key, num_samples, weights, context) -> Terms; other methods by `method=`: `models.VAE`."""
         ...
 
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
@@ -72,6 +92,11 @@ class Examples(NamedTuple):
     def take(self, rows: Any) -> Examples:
         """The examples of these rows: an index array, or a slice."""
         return Examples(*(None if leaf is None else leaf[rows] for leaf in self))
+
+
+def as_examples(data: Any) -> Examples:
+    """Images alone, [N, ...], as examples without labels or context; examples as they are."""
+    return data if isinstance(data, Examples) else Examples(data)
 
 
 class Splits(NamedTuple):

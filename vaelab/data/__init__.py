@@ -2,20 +2,59 @@
 
 from vaelab.data.binarise import bernoulli
 from vaelab.data.checks import validate
+from vaelab.data.colour import CIFAR10, CIFAR10JPEG, SVHN, CelebA
+from vaelab.data.colour_mnist import ColorMNIST, color_mnist, tinted_mnist
 from vaelab.data.dataset import DataSet, GreyImages
 from vaelab.data.images import CaltechSilhouettes, Digits, FreyFaces, Omniglot, StaticMNIST
+from vaelab.data.micro_mnist import MicroMNIST, micro_mnist
 from vaelab.data.mnist import MNIST, FashionMNIST
+from vaelab.data.resized import Resized
+from vaelab.data.treatments import Dequantised, ReducedBitDepth, dequantise, reduce_bit_depth
+from vaelab.data.triplets import (
+    MNISTRotate,
+    MNISTSum,
+    MNISTSumHard,
+    MNISTTriplets,
+    mnist_rotate,
+    mnist_sum,
+    mnist_sum_hard,
+    mnist_triplets,
+    rotate,
+)
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR10JPEG",
     "MNIST",
+    "SVHN",
     "CaltechSilhouettes",
+    "CelebA",
+    "ColorMNIST",
     "DataSet",
+    "Dequantised",
     "Digits",
     "FashionMNIST",
     "FreyFaces",
     "GreyImages",
+    "MNISTRotate",
+    "MNISTSum",
+    "MNISTSumHard",
+    "MNISTTriplets",
+    "MicroMNIST",
     "Omniglot",
+    "ReducedBitDepth",
+    "Resized",
     "StaticMNIST",
     "bernoulli",
+    "color_mnist",
+    "dequantise",
+    "micro_mnist",
+    "mnist_rotate",
+    "mnist_sum",
+    "mnist_sum_hard",
+    "mnist_triplets",
+    "reduce_bit_depth",
+    "rotate",
+    "tinted_mnist",
     "validate",
 ]

@@ -11,7 +11,8 @@ def validate(splits: Splits, *, low: float = 0.0, high: float = 1.0) -> None:
     """Raises unless every split holds finite float32 images [N, height, width, channels] in [low, high].
 
     The default range is that of a Bernoulli likelihood; data without bounds have low = −inf and
-    high = inf. Labels, where there are any, are int32 [N].
+    high = inf. Labels, where there are any, are int32 [N], from 0; a context, where there is one, is
+    finite float32 [N, height, width, channels], in every split alike.
 
     Raises:
       ValueError: the first fault, with its split, the image's index, the value and what to do.
@@ -26,6 +27,7 @@ def validate(splits: Splits, *, low: float = 0.0, high: float = 1.0) -> None:
         _check_shape(name, split, splits.train.x.shape)
         _check_values(name, split.x, low, high)
         _check_labels(name, split)
+        _check_context(name, split, splits.train.context)
 
 
 def _check_shape(name: str, split: Examples, train_shape: tuple[int, ...]) -> None:
@@ -77,4 +79,36 @@ def _check_labels(name: str, split: Examples) -> None:
         raise ValueError(
             f"{name}.labels must be int32 of the shape {split.x.shape[:1]}, one for each image, got "
             f"{labels.dtype} of the shape {labels.shape}: give one label for each image, or None."
+        )
+    if labels.min() < 0:
+        raise ValueError(
+            f"{name}.labels holds {labels.min()} at image {int(labels.argmin())}: number the classes "
+            "from 0."
+        )
+
+
+def _check_context(name: str, split: Examples, train_context: np.ndarray | None) -> None:
+    context = split.context
+    if context is None and train_context is None:
+        return
+    if context is None or train_context is None:
+        missing, there = (name, "train") if context is None else ("train", name)
+        raise ValueError(
+            f"{missing}.context is None and {there}.context is not: give every split a context, or "
+            "none."
+        )
+    if context.ndim != 4 or len(context) != len(split.x) or context.dtype != np.float32:
+        raise ValueError(
+            f"{name}.context must be float32 of the shape [N, height, width, channels], N being the "
+            f"{len(split.x)} images of {name}.x, got {context.dtype} of the shape {context.shape}: "
+            "give one context for each image, or None."
+        )
+    if context.shape[1:] != train_context.shape[1:]:
+        raise ValueError(
+            f"{name}.context holds images of the shape {context.shape[1:]} and train.context of "
+            f"{train_context.shape[1:]}: resize one of them."
+        )
+    if not np.isfinite([context.min(), context.max()]).all():
+        raise ValueError(
+            f"{name}.context holds a value that is not finite: repair or remove its image."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from vaelab.data.binarise import bernoulli, binarise_splits
 from vaelab.data.checks import validate
@@ -15,6 +15,8 @@ Binarisation = Literal["dynamic", "fixed", "none"]
 
 class DataSet(abc.ABC):
     """A data set: `load` reads it once, `preprocess` is what every training step does to its batch."""
+
+    channels_are_images: ClassVar[bool] = False  # each channel of x a picture, and not a colour
 
     @abc.abstractmethod
     def load(self, data_dir: str | None = None) -> Splits:

@@ -2,7 +2,9 @@
 
     python -m vaelab.data.prepare mnist
     python -m vaelab.data.prepare fashion_mnist --manual-dir folder/with/the/idx/files
+    python -m vaelab.data.prepare celeb_a --manual-dir folder/with/the/downloads
 
+CelebA's servers often refuse a download; what a browser fetched is taken from the manual folder.
 This is the one place that needs TensorFlow: python -m pip install -e ".[tfds]".
 """
 
@@ -17,7 +19,7 @@ from etils import epath
 from vaelab.data.files import data_directory
 from vaelab.data.mnist import is_readable
 
-DATA_SETS = ("mnist", "fashion_mnist")
+DATA_SETS = ("mnist", "fashion_mnist", "cifar10", "svhn_cropped", "celeb_a")
 
 
 def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = None) -> epath.Path:
@@ -39,7 +41,7 @@ def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = Non
     >>> prepare("minst")
     Traceback (most recent call last):
     ...
-    ValueError: unknown data set 'minst': choose one of mnist, fashion_mnist.
+    ValueError: unknown data set 'minst': choose one of mnist, fashion_mnist, cifar10, svhn_cropped, celeb_a.
     """
     if name not in DATA_SETS:
         raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(DATA_SETS)}.")

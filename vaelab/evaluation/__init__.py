@@ -2,7 +2,9 @@
 
 from vaelab.evaluation.annealing import AnnealedLogLikelihood, annealed_importance_sampling
 from vaelab.evaluation.averages import Estimate, distortion, elbo, expectations, rate
+from vaelab.evaluation.feasibility import Feasibility, feasibility
 from vaelab.evaluation.information import active_units
+from vaelab.evaluation.kkt import KKT, ConstraintResidual, kkt_residuals
 from vaelab.evaluation.likelihood import LogLikelihood, log_likelihood
 from vaelab.evaluation.marginal import (
     Holes,
@@ -12,12 +14,25 @@ from vaelab.evaluation.marginal import (
     holes,
     subsampled_marginal_kl,
 )
+from vaelab.evaluation.marginal_kl import marginal_kl
+from vaelab.evaluation.reconstruction import (
+    OptimalScale,
+    QuantisedNLL,
+    optimal_scale,
+    quantised_nll,
+    squared_error,
+)
 
 __all__ = [
+    "KKT",
     "AnnealedLogLikelihood",
+    "ConstraintResidual",
     "Estimate",
+    "Feasibility",
     "Holes",
     "LogLikelihood",
+    "OptimalScale",
+    "QuantisedNLL",
     "Surgery",
     "active_units",
     "aggregated_posterior",
@@ -26,8 +41,14 @@ __all__ = [
     "elbo",
     "elbo_surgery",
     "expectations",
+    "feasibility",
     "holes",
+    "kkt_residuals",
     "log_likelihood",
+    "marginal_kl",
+    "optimal_scale",
+    "quantised_nll",
     "rate",
+    "squared_error",
     "subsampled_marginal_kl",
 ]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.evaluation.batches import Progress, map_batches
-from vaelab.types import Array, Model, PRNGKey, PyTree, Terms
+from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, Terms, as_examples
 
 
 class Estimate(NamedTuple):
@@ -21,46 +21,47 @@ class Estimate(NamedTuple):
     standard_error: float
 
 
-def elbo(x: Array, terms: Terms) -> Array:
+def elbo(examples: Examples, terms: Terms) -> Array:
     """Evidence lower bound, [K, B], nats."""
-    del x
+    del examples
     return terms.log_weights
 
 
-def rate(x: Array, terms: Terms) -> Array:
+def rate(examples: Examples, terms: Terms) -> Array:
     """log q(z|x) − log p(z), summed over levels, [K, B], nats."""
-    del x
+    del examples
     return terms.total_rate
 
 
-def distortion(x: Array, terms: Terms) -> Array:
+def distortion(examples: Examples, terms: Terms) -> Array:
     """−log p(x|z), [K, B], nats."""
-    del x
+    del examples
     return terms.distortion
 
 
 def expectations(
     model: Model,
     params: PyTree,
-    x: np.ndarray | Array,
+    data: Examples | np.ndarray | Array,
     key: PRNGKey,
-    functions: Mapping[str, Callable[[Array, Terms], Array]],
+    functions: Mapping[str, Callable[[Examples, Terms], Array]],
     *,
     num_samples: int = 64,
     batch_size: int = 100,
     progress: Progress = iter,
 ) -> dict[str, Estimate]:
-    """1/N Σ_n E_q(z|x_n)[f(x_n, z)] for each f(x, terms) -> [K, B], by name.
+    """1/N Σ_n E_q(z|x_n)[f(x_n, z)] for each f(examples, terms) -> [K, B], by name.
 
     The same samples serve all functions, so that elbo = −(rate + distortion) up to rounding. The
     standard error is over examples, each example's value being its mean over `num_samples` draws.
-    Constraints are such functions, too. x [N, ...].
+    Constraints are such functions, too. The data are images [N, ...], or examples with labels or
+    context as well.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
     means = map_batches(
         partial(_batch_means, model, tuple(functions.items()), num_samples, params),
-        x,
+        as_examples(data),
         key,
         batch_size=batch_size,
         progress=progress,
@@ -79,6 +80,6 @@ def mean_and_error(values: np.ndarray) -> Estimate:
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _batch_means(model, functions, num_samples, params, x, key) -> dict[str, Array]:
-    terms = model.apply({"params": params}, x, key, num_samples)
-    return {name: jnp.mean(function(x, terms), axis=0) for name, function in functions}
+def _batch_means(model, functions, num_samples, params, examples, key) -> dict[str, Array]:
+    terms = model.apply({"params": params}, examples.x, key, num_samples, context=examples.context)
+    return {name: jnp.mean(function(examples, terms), axis=0) for name, function in functions}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.types import Array, PRNGKey, PyTree
+from vaelab.types import PRNGKey, PyTree
 
 
 class Progress(Protocol):
@@ -19,14 +19,16 @@ class Progress(Protocol):
 
 
 def map_batches(
-    function: Callable[[Array, PRNGKey], PyTree],
-    x: np.ndarray | Array,
+    function: Callable[[Any, PRNGKey], PyTree],
+    data: PyTree,
     key: PRNGKey,
     *,
     batch_size: int,
     progress: Progress = iter,
 ) -> PyTree:
-    """function(batch, key) -> tree of [batch_size, ...], over all of x [N, ...]: float64, [N, ...].
+    """function(batch, key) -> tree of [batch_size, ...], over all of the data: float64, [N, ...].
+
+    The data are an array [N, ...], or a tree of such arrays, `Examples` for instance.
 
     Each batch has a key of its own, folded from `key` and its number, so noise depends on the batch
     size. The last batch is filled up with copies of its last example, so that one compiled program
@@ -35,15 +37,17 @@ def map_batches(
     >>> map_batches(lambda x, key: 2 * x, np.arange(3), jax.random.key(0), batch_size=2)
     array([0., 2., 4.])
     """
-    if len(x) == 0:
-        raise ValueError("x is empty: there is nothing to evaluate.")
+    size = len(jax.tree.leaves(data)[0])
+    if size == 0:
+        raise ValueError("the data are empty: there is nothing to evaluate.")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     parts = []
-    for index in progress(range(-(-len(x) // batch_size))):
+    for index in progress(range(-(-size // batch_size))):
         start = index * batch_size
-        rows = np.minimum(np.arange(start, start + batch_size), len(x) - 1)
-        values = function(jnp.asarray(x[rows]), jax.random.fold_in(key, index))
-        size = min(batch_size, len(x) - start)
-        parts.append(jax.tree.map(lambda v: np.asarray(v, np.float64)[:size], values))  # noqa: B023
+        rows = np.minimum(np.arange(start, start + batch_size), size - 1)
+        batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), data)  # noqa: B023
+        values = function(batch, jax.random.fold_in(key, index))
+        kept = min(batch_size, size - start)
+        parts.append(jax.tree.map(lambda v: np.asarray(v, np.float64)[:kept], values))  # noqa: B023
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.evaluation.batches import Progress, map_batches
-from vaelab.types import Array, Model, PRNGKey, PyTree
+from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, as_examples
 
 
 def active_units(
     model: Model,
     params: PyTree,
-    x: np.ndarray | Array,
+    data: Examples | np.ndarray | Array,
     key: PRNGKey,
     *,
     threshold: float = 0.01,
@@ -26,15 +26,18 @@ def active_units(
     """Per level, the number of coordinates with Var_x E_q[z_d|x] > threshold. Burda et al., 2016.
 
     The inner mean is taken over samples, which adds Var_q[z_d|x]/K to the variance; its unbiased
-    estimate is subtracted again, so any model that returns `Terms` can be asked. x [N, ...], N > 1.
+    estimate is subtracted again, so any model that returns `Terms` can be asked. The data are N > 1 images [N, ...], or examples.
     """
-    if len(x) < 2:
-        raise ValueError(f"x must hold at least 2 examples to have a variance, got {len(x)}.")
+    examples = as_examples(data)
+    if len(examples.x) < 2:
+        raise ValueError(
+            f"data must hold at least 2 examples to have a variance, got {len(examples.x)}."
+        )
     if num_samples < 2:
         raise ValueError(f"num_samples must be at least 2, got {num_samples}.")
     moments = map_batches(
         partial(_moments, model, num_samples, params),
-        x,
+        examples,
         key,
         batch_size=batch_size,
         progress=progress,
@@ -46,6 +49,6 @@ def active_units(
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _moments(model, num_samples, params, x, key) -> list[tuple[Array, Array]]:
-    terms = model.apply({"params": params}, x, key, num_samples)
+def _moments(model, num_samples, params, examples, key) -> list[tuple[Array, Array]]:
+    terms = model.apply({"params": params}, examples.x, key, num_samples, context=examples.context)
     return [(jnp.mean(z, axis=0), jnp.var(z, axis=0, ddof=1)) for z in terms.latents]

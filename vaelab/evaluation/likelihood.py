@@ -12,7 +12,7 @@ from jax.scipy.special import logsumexp
 
 from vaelab.evaluation.averages import mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
-from vaelab.types import Array, Model, PRNGKey, PyTree
+from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, as_examples
 
 
 class LogLikelihood(NamedTuple):
@@ -28,7 +28,7 @@ class LogLikelihood(NamedTuple):
 def log_likelihood(
     model: Model,
     params: PyTree,
-    x: np.ndarray | Array,
+    data: Examples | np.ndarray | Array,
     key: PRNGKey,
     *,
     num_samples: int = 5000,
@@ -40,14 +40,14 @@ def log_likelihood(
 
     In expectation a lower bound on log p(x) that tightens with K (Burda et al., 2016). Each example
     is encoded once; samples stream through in chunks with a running log-sum-exp, so memory depends
-    on batch_size · chunk_size alone. x [N, ...].
+    on batch_size · chunk_size alone. The data are images [N, ...], or examples with a context.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
     chunk_size = min(chunk_size, num_samples)
     log_prob, ess = map_batches(
         partial(batch_estimate, model, num_samples, chunk_size, params),
-        x,
+        as_examples(data),
         key,
         batch_size=batch_size,
         progress=progress,
@@ -57,10 +57,11 @@ def log_likelihood(
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def batch_estimate(model, num_samples, chunk_size, params, x, key) -> tuple[Array, Array]:
+def batch_estimate(model, num_samples, chunk_size, params, examples, key) -> tuple[Array, Array]:
     """(log p(x), effective sample size) of a batch, each [B]: one compiled program."""
     variables = {"params": params}
-    encoding = model.apply(variables, x, method="encode")
+    x = examples.x
+    encoding = model.apply(variables, x, examples.context, method="encode")
 
     def add_chunk(chunk, carry):
         log_sum, log_sum_squares = carry

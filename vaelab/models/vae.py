@@ -47,14 +47,39 @@ class VAE(nn.Module):
             )
         super().__post_init__()
 
+    @property
+    def latent_dims(self) -> tuple[int, ...]:
+        """Latent coordinates of the one level."""
+        return (self.prior.latent_dim,)
+
+    @property
+    def conditional(self) -> bool:
+        """False: this model takes no context."""
+        return False
+
+    @property
+    def exact(self) -> bool:
+        """Whether rates are exact; a prior that is estimated makes them upper bounds."""
+        return self.prior.exact
+
+    def with_prior_samples(self, num_samples: int) -> VAE:
+        """The same model, its prior estimated with so many samples; parameters stay as they are."""
+        return self.clone(prior=self.prior.with_num_samples(num_samples))
+
     def __call__(
-        self, x: Array, key: PRNGKey, num_samples: int = 1, weights: Array | None = None
+        self,
+        x: Array,
+        key: PRNGKey,
+        num_samples: int = 1,
+        weights: Array | None = None,
+        context: None = None,
     ) -> Terms:
         """The parts of every bound, for `num_samples` draws from q(z|x). x [B, ...] -> Terms."""
-        return self.terms(self.encode(x), x, key, num_samples, weights)
+        return self.terms(self.encode(x, context), x, key, num_samples, weights)
 
-    def encode(self, x: Array) -> Any:
+    def encode(self, x: Array, context: None = None) -> Any:
         """q(z|x), all that `terms` needs to know of the encoder. [B, ...] -> distribution [B]."""
+        _refuse(context)
         return self.encoder(x)
 
     def terms(
@@ -92,12 +117,14 @@ class VAE(nn.Module):
             likelihood=likelihood,
         )
 
-    def decode(self, z: Array) -> Any:
+    def decode(self, z: Array, context: None = None) -> Any:
         """p(x|z). [..., D] -> distribution of batch shape [...]."""
+        _refuse(context)
         return self.decoder(z)
 
-    def sample_latents(self, key: PRNGKey, num_samples: int) -> Array:
+    def sample_latents(self, key: PRNGKey, num_samples: int, context: None = None) -> Array:
         """z ~ p(z), [num_samples, D]; `decode` makes likelihoods, and images, of them."""
+        _refuse(context)
         return self.prior.sample(key, num_samples)
 
     def sample_joint_latents(self, key: PRNGKey, num_samples: int) -> tuple[Array, PyTree]:
@@ -117,3 +144,10 @@ class VAE(nn.Module):
     def prior_log_prob(self, z: Array, key: PRNGKey | None = None) -> Array:
         """log p(z), exact or estimated with `key`. [..., D] -> [...]."""
         return self.prior.log_prob(z, key)
+
+
+def _refuse(context: Any) -> None:
+    if context is not None:
+        raise ValueError(
+            "a VAE takes no context: leave the context out, or choose a conditional model."
+        )

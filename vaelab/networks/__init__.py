@@ -3,12 +3,18 @@
 from vaelab.networks.autoregressive import MADE
 from vaelab.networks.conditional import ConditionalGaussian
 from vaelab.networks.conditional_flow import ConditionalFlow
+from vaelab.networks.convolutional import ConvNet, Convolution3x3, DeconvNet, Identity
 from vaelab.networks.coupling import RealNVP
 from vaelab.networks.decoders import (
     BernoulliDecoder,
     CategoricalDecoder,
     Decoder,
+    DiscretisedLogisticDecoder,
     GaussianDecoder,
+    LaplaceDecoder,
+    LearnedGaussianDecoder,
+    QuantisedNormalDecoder,
+    ScaledDecoder,
 )
 from vaelab.networks.mlp import MLP, GatedMLP
 
@@ -19,8 +25,17 @@ __all__ = [
     "CategoricalDecoder",
     "ConditionalFlow",
     "ConditionalGaussian",
+    "ConvNet",
+    "Convolution3x3",
     "Decoder",
+    "DeconvNet",
+    "DiscretisedLogisticDecoder",
     "GatedMLP",
     "GaussianDecoder",
+    "Identity",
+    "LaplaceDecoder",
+    "LearnedGaussianDecoder",
+    "QuantisedNormalDecoder",
     "RealNVP",
+    "ScaledDecoder",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from typing import ClassVar
 
@@ -10,11 +11,16 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vaelab.distributions import Bernoulli, GreyLevels, Pixels
+from vaelab.quantised import DiscretisedLogistic, QuantisedNormal
 from vaelab.types import Array
 
 
 class Decoder(nn.Module):
-    """p(x|z) with independent pixels, and what a run asks of it. [..., D] -> [..., *shape]."""
+    """p(x|z) with independent pixels, and what a run asks of it. [..., D] -> [..., *shape].
+
+    A trunk that says `output_ndims = 3` gives feature maps of the image's size, and the head is a 1×1
+    convolution; otherwise it gives vectors, and the head is dense.
+    """
 
     trunk: nn.Module
     """network before the head"""
@@ -28,6 +34,23 @@ class Decoder(nn.Module):
         """How many equidistant values in [0, 1] a pixel can have; None where x is continuous."""
         return None
 
+    def head(self, z: Array, num: int) -> Array:
+        """`num` parameters for each pixel, [..., height · width · channels, num].
+
+        Called inside a compact method.
+        """
+        features = self.trunk(z)
+        if getattr(self.trunk, "output_ndims", 1) != 3:
+            parameters = nn.Dense(math.prod(self.shape) * num)(features)
+            return parameters.reshape(*parameters.shape[:-1], -1, num)
+        if features.shape[-3:-1] != tuple(self.shape[:2]):
+            raise ValueError(
+                f"trunk gives maps of {features.shape[-3:-1]} and shape is {tuple(self.shape)}: make "
+                "height and width the same."
+            )
+        parameters = nn.Dense(self.shape[-1] * num)(features)
+        return parameters.reshape(*parameters.shape[:-3], -1, num)
+
 
 class BernoulliDecoder(Decoder):
     """Factorised Bernoulli likelihood. [..., D] -> distribution over [..., *shape]."""
@@ -40,7 +63,7 @@ class BernoulliDecoder(Decoder):
 
     @nn.compact
     def __call__(self, z: Array) -> Pixels:
-        logits = nn.Dense(math.prod(self.shape))(self.trunk(z))
+        logits = self.head(z, 1)[..., 0]
         return Pixels(Bernoulli(logits=logits), self.shape)
 
 
@@ -53,8 +76,7 @@ class CategoricalDecoder(Decoder):
     data_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        if isinstance(self.levels, int) and self.levels < 2:
-            raise ValueError(f"levels must be at least 2, got {self.levels}.")
+        _check_levels(self.levels)
         super().__post_init__()
 
     @property
@@ -63,9 +85,7 @@ class CategoricalDecoder(Decoder):
 
     @nn.compact
     def __call__(self, z: Array) -> Pixels:
-        logits = nn.Dense(math.prod(self.shape) * self.levels)(self.trunk(z))
-        logits = logits.reshape(*logits.shape[:-1], -1, self.levels)
-        return Pixels(GreyLevels(logits), self.shape)
+        return Pixels(GreyLevels(self.head(z, self.levels)), self.shape)
 
 
 class GaussianDecoder(Decoder):
@@ -76,5 +96,110 @@ class GaussianDecoder(Decoder):
 
     @nn.compact
     def __call__(self, z: Array) -> Pixels:
-        mean = nn.Dense(math.prod(self.shape))(self.trunk(z))
+        mean = self.head(z, 1)[..., 0]
         return Pixels(distrax.Normal(mean, jnp.full_like(mean, self.scale)), self.shape)
+
+
+class ScaledDecoder(Decoder):
+    """A location g(z) for each pixel, and a scale s, learned unless that is turned off.
+
+    The location is the head's output as it is, and may lie outside the data's range.
+
+    s = floor + exp(η), so that its gradient never dies and s never vanishes: under the ELBO a scale
+    learned with the model goes to zero as far as the model's capacity lets it (Rezende & Viola, 2018,
+    proposition 3.1), and the likelihood with it to infinity. A `floor` that is reached says that the
+    likelihood means nothing.
+    """
+
+    scale: float = 0.1
+    """at the start, or for good where it is not learned; in data units"""
+    learned: bool = True
+    """whether the scale is a parameter"""
+    per_pixel: bool = False
+    """a scale for each pixel of each z, from the trunk, instead of one for all"""
+    floor: float = 1e-3
+    """the scale is always above this"""
+
+    def __post_init__(self) -> None:
+        numbers = isinstance(self.scale, int | float) and isinstance(self.floor, int | float)
+        if numbers and not 0 < self.floor < self.scale:
+            raise ValueError(
+                f"floor must lie between 0 and scale = {self.scale}, got {self.floor}."
+            )
+        if self.per_pixel and not self.learned:
+            raise ValueError("per_pixel = True needs learned = True: a fixed scale is one for all.")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, z: Array) -> Pixels:
+        parameters = self.head(z, 2 if self.per_pixel else 1)
+        location, start = parameters[..., 0], jnp.log(self.scale - self.floor)
+        if self.per_pixel:
+            scale = self.floor + jnp.exp(start + parameters[..., 1])
+        elif self.learned:
+            scale = self.floor + jnp.exp(
+                self.param("log_scale", nn.initializers.constant(start), ())
+            )
+        else:
+            scale = jnp.asarray(self.scale)
+        return Pixels(self.pixels(location, jnp.broadcast_to(scale, location.shape)), self.shape)
+
+    @abc.abstractmethod
+    def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
+        """The distribution of pixels, [..., P]."""
+
+    def global_scale(self, params) -> Array | None:
+        """The learned scale among this decoder's parameters; None where there is no single one."""
+        if self.per_pixel or not self.learned:
+            return None
+        return self.floor + jnp.exp(params["log_scale"])
+
+
+class LearnedGaussianDecoder(ScaledDecoder):
+    """Gaussian likelihood N(x; g(z), σ²), σ learned. [..., D] -> distribution over [..., *shape]."""
+
+    def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
+        return distrax.Normal(location, scale)
+
+
+class LaplaceDecoder(ScaledDecoder):
+    """Laplace likelihood exp(−|x − g(z)|/b)/2b. [..., D] -> distribution over [..., *shape]."""
+
+    def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
+        return distrax.Laplace(location, scale)
+
+
+class QuantisedDecoder(ScaledDecoder):
+    """A likelihood over V equidistant levels from 0 to 1, by binning a continuous one."""
+
+    levels: int = 256
+    """number of levels V; 256 for 8-bit images"""
+
+    data_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        _check_levels(self.levels)
+        super().__post_init__()
+
+    @property
+    def num_levels(self) -> int:
+        return self.levels
+
+
+class QuantisedNormalDecoder(QuantisedDecoder):
+    """Binned Gaussian likelihood, `quantised.QuantisedNormal`. [..., D] -> [..., *shape]."""
+
+    def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
+        return QuantisedNormal(location, scale, self.levels)
+
+
+class DiscretisedLogisticDecoder(QuantisedDecoder):
+    """Binned logistic likelihood, `quantised.DiscretisedLogistic`. [..., D] -> [..., *shape]."""
+
+    def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
+        return DiscretisedLogistic(location, scale, self.levels)
+
+
+def _check_levels(levels: int) -> None:
+    if isinstance(levels, int) and levels < 2:
+        raise ValueError(f"levels must be at least 2, got {levels}.")

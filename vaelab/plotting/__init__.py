@@ -4,17 +4,33 @@ Each function takes numpy or jax arrays and returns a matplotlib `Figure`, made 
 without touching any global setting; the caller saves it (`figure.savefig(path)`) or shows it.
 """
 
+from vaelab.plotting.blocks import Block, posterior_scatter, sample_blocks
 from vaelab.plotting.curves import training_curves
 from vaelab.plotting.densities import Panel, inner_samples, prior_densities
 from vaelab.plotting.images import reconstructions, samples
+from vaelab.plotting.information_plane import (
+    PlaneSeries,
+    equal_distortion,
+    information_plane,
+    paired_differences,
+    saddle_trajectory,
+)
 from vaelab.plotting.latents import latent_space
 
 __all__ = [
+    "Block",
     "Panel",
+    "PlaneSeries",
+    "equal_distortion",
+    "information_plane",
     "inner_samples",
     "latent_space",
+    "paired_differences",
+    "posterior_scatter",
     "prior_densities",
     "reconstructions",
+    "saddle_trajectory",
+    "sample_blocks",
     "samples",
     "training_curves",
 ]

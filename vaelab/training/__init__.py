@@ -6,6 +6,7 @@
 from vaelab.training.loop import NonFiniteLossError, Schedule, fit
 from vaelab.training.objectives import (
     ELBO,
+    AnnealedVariance,
     DoublyReparameterised,
     ImportanceWeighted,
     Lagrangian,
@@ -19,6 +20,7 @@ from vaelab.training.step import compile_train_steps, train_step, train_steps
 __all__ = [
     "ELBO",
     "Adam",
+    "AnnealedVariance",
     "DoublyReparameterised",
     "Geco",
     "ImportanceWeighted",

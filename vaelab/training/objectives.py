@@ -1,7 +1,7 @@
 """What a training step minimises: each objective is a value that maps a model's terms to a loss.
 
-`objective(terms_fn, multipliers, x, key, step) -> (loss [], metrics {name: []})`, where
-`terms_fn(key, num_samples, weights=None) -> Terms` runs the model on x. Every objective reports the
+`objective(terms_fn, multipliers, examples, key, step) -> (loss [], metrics {name: []})`, where
+`terms_fn(key, num_samples, weights=None) -> Terms` runs the model on the examples. Every objective reports the
 same metrics, so curves of different objectives can be laid over each other.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
 import jax.numpy as jnp
 
 from vaelab import losses
 from vaelab.constraints import NLL, Constraint
-from vaelab.types import Array, PRNGKey, Terms
+from vaelab.types import Array, Examples, PRNGKey, Terms
 
 TermsFn = Callable[..., Terms]
 
@@ -31,20 +31,20 @@ class Objective(abc.ABC):
         self,
         terms_fn: TermsFn,
         multipliers: Mapping[str, Array],
-        x: Array,
+        examples: Examples,
         key: PRNGKey,
         step: Array,
     ) -> tuple[Array, dict[str, Array]]:
-        """(loss [], metrics {name: []}) of a batch x [B, ...]."""
+        """(loss [], metrics {name: []}) of a batch of examples."""
 
     @property
     def validation_samples(self) -> int:
         """Posterior samples per example that `validation` wants."""
         return 1
 
-    def validation(self, x: Array, terms: Terms) -> Array:
+    def validation(self, examples: Examples, terms: Terms) -> Array:
         """What early stopping maximises, [K, B] or [1, B]: the ELBO, whatever λ is."""
-        del x
+        del examples
         return terms.log_weights
 
     @abc.abstractmethod
@@ -75,29 +75,26 @@ class ELBO(Objective):
             if isinstance(value, int | float) and value < 0:
                 raise ValueError(f"{name} must not be negative, got {value}.")
 
-    def __call__(self, terms_fn, multipliers, x, key, step):
-        del multipliers, x
+    def __call__(self, terms_fn, multipliers, examples, key, step):
+        del multipliers
         beta = self._beta(step)
         terms = terms_fn(key, self.num_samples)
-        closed_form = all(kl is not None for kl in terms.kl)
-        if self.free_nats and not closed_form:
-            raise ValueError(
-                f"free_nats = {self.free_nats} needs a closed-form KL, which this prior lacks: set "
-                "free_nats to 0 or use the standard normal prior."
-            )
         if self.free_nats:
+            if any(kl is None for kl in terms.kl):
+                raise ValueError(
+                    f"free_nats = {self.free_nats} needs a closed-form KL, which this prior lacks: "
+                    "set free_nats to 0 or use the standard normal prior."
+                )
             rate = sum(losses.free_bits(kl, free_nats=self.free_nats) for kl in terms.kl)
             loss = jnp.mean(terms.distortion) + beta * rate
-        elif closed_form and self.closed_form:
-            kl = jnp.concatenate(terms.kl, axis=-1)
-            loss = -jnp.mean(losses.elbo_closed_form(terms.distortion, kl, beta=beta))
         else:
-            loss = -jnp.mean(losses.elbo(terms.distortion, terms.total_rate, beta=beta))
-        return loss, _metrics(loss, terms)
+            rate = _rate(terms, closed_form=self.closed_form)
+            loss = -jnp.mean(losses.elbo(terms.distortion, rate, beta=beta))
+        return loss, _metrics(loss, terms, examples)
 
-    def validation(self, x, terms):
+    def validation(self, examples, terms):
         """The β-ELBO with the final β (free nats left out): a warm-up must not win by its own β."""
-        del x
+        del examples
         return -(terms.distortion + self.beta * terms.total_rate)
 
     def _beta(self, step) -> Array:
@@ -121,6 +118,55 @@ class ELBO(Objective):
 
 
 @dataclasses.dataclass(frozen=True)
+class AnnealedVariance(Objective):
+    """Negative ELBO whose likelihood starts out σ₀/σ₁ times too wide: E[rate + distortion · (σ₁/σ)²].
+
+    σ falls linearly from σ₀ to σ₁ over `anneal_steps`: for a Gaussian decoder of scale σ₁, the gradient
+    is that of its ELBO at scale σ. With 2.0, 0.7 and 200,000 steps it is the schedule of Eslami et al.,
+    2018, appendix; here its length is to be set to the run's. The baseline that Rezende & Viola, 2018,
+    argue against.
+    """
+
+    constraints: ClassVar[Mapping[str, Constraint]] = {}  # type: ignore[misc]
+    anneal_steps: int
+    """steps over which σ falls"""
+    initial_scale: float = 2.0
+    """σ₀, at the start"""
+    final_scale: float = 0.7
+    """σ₁, at the end: the scale of the model's Gaussian decoder, of which only σ₀/σ₁ counts"""
+    num_samples: int = 1
+    """posterior samples per example"""
+
+    def __post_init__(self) -> None:
+        _check_positive("num_samples", self.num_samples)
+        _check_positive("anneal_steps", self.anneal_steps)
+        for name in ("initial_scale", "final_scale"):
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}.")
+
+    def __call__(self, terms_fn, multipliers, examples, key, step):
+        del multipliers
+        terms = terms_fn(key, self.num_samples)
+        rate = _rate(terms, closed_form=True)
+        loss = -jnp.mean(losses.elbo(terms.distortion * self._precision(step), rate))
+        return loss, _metrics(loss, terms, examples)
+
+    def _precision(self, step) -> Array:
+        """(σ₁/σ)² at a step."""
+        done = jnp.minimum(step / self.anneal_steps, 1.0)
+        scale = self.initial_scale + (self.final_scale - self.initial_scale) * done
+        return (self.final_scale / scale) ** 2
+
+    def describe(self, multipliers, step):
+        del multipliers
+        precision = float(self._precision(step))
+        if precision == 1.0:
+            return "the negative ELBO, at the end of the annealing"
+        return f"rate + {precision:.4g} · distortion, still annealing"
+
+
+@dataclasses.dataclass(frozen=True)
 class ImportanceWeighted(Objective):
     """Negative importance-weighted bound with its naive gradient. Burda et al., 2016."""
 
@@ -131,24 +177,24 @@ class ImportanceWeighted(Objective):
     def __post_init__(self) -> None:
         _check_positive("num_samples", self.num_samples)
 
-    def __call__(self, terms_fn, multipliers, x, key, step):
+    def __call__(self, terms_fn, multipliers, examples, key, step):
         del multipliers, step
-        terms = self.terms(terms_fn, x, key)
+        terms = self.terms(terms_fn, examples, key)
         loss = -jnp.mean(losses.importance_weighted_bound(terms.log_weights))
-        return loss, _metrics(loss, terms)
+        return loss, _metrics(loss, terms, examples)
 
     @property
     def validation_samples(self):
         return self.num_samples
 
-    def validation(self, x, terms):
+    def validation(self, examples, terms):
         """The importance-weighted bound itself."""
-        del x
+        del examples
         return losses.importance_weighted_bound(terms.log_weights)[None]
 
-    def terms(self, terms_fn: TermsFn, x: Array, key: PRNGKey) -> Terms:
+    def terms(self, terms_fn: TermsFn, examples: Examples, key: PRNGKey) -> Terms:
         """The model's terms, with the gradient estimator's stop-gradients inside."""
-        del x
+        del examples
         return terms_fn(key, self.num_samples)
 
     def describe(self, multipliers, step):
@@ -160,16 +206,18 @@ class ImportanceWeighted(Objective):
 class StickingTheLanding(ImportanceWeighted):
     """As ImportanceWeighted, without the score of log q: biased above one sample. Roeder et al., 2017."""
 
-    def terms(self, terms_fn, x, key):
-        return terms_fn(key, self.num_samples, weights=jnp.ones((self.num_samples, x.shape[0])))
+    def terms(self, terms_fn, examples, key):
+        return terms_fn(
+            key, self.num_samples, weights=jnp.ones((self.num_samples, len(examples.x)))
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class DoublyReparameterised(ImportanceWeighted):
     """As ImportanceWeighted, with the DReG gradient: unbiased, low variance. Tucker et al., 2019."""
 
-    def terms(self, terms_fn, x, key):
-        del x
+    def terms(self, terms_fn, examples, key):
+        del examples
         weights = losses.normalised_weights(terms_fn(key, self.num_samples).log_weights)
         return terms_fn(key, self.num_samples, weights=weights)
 
@@ -179,22 +227,28 @@ class Lagrangian(Objective):
     """Rate under constraints, E[rate] + Σ_j λ_j E[C_j]. Rezende & Viola, 2018."""
 
     constraints: dict[str, Constraint]
-    """what the model must meet, by name, each with its own multiplier and moving average"""
+    """what the model must meet, by name (or as pairs), each with a multiplier and moving average"""
     num_samples: int = 1
     """posterior samples per example"""
+    closed_form: bool = True
+    """take the rate's closed form where the prior has one"""
 
     def __post_init__(self) -> None:
         _check_positive("num_samples", self.num_samples)
+        object.__setattr__(self, "constraints", _by_name(self.constraints))
         if not self.constraints:
             raise ValueError("constraints must name at least one; without any, use ELBO.")
 
-    def __call__(self, terms_fn, multipliers, x, key, step):
+    def __call__(self, terms_fn, multipliers, examples, key, step):
         del step
         terms = terms_fn(key, self.num_samples)
-        values = {name: constraint(x, terms) for name, constraint in self.constraints.items()}
-        loss = jnp.mean(losses.lagrangian(terms.total_rate, values, multipliers))
+        values = {
+            name: constraint(examples, terms) for name, constraint in self.constraints.items()
+        }
+        rate = _rate(terms, closed_form=self.closed_form)
+        loss = jnp.mean(losses.lagrangian(rate, values, multipliers))
         metrics = {f"constraint/{name}": jnp.mean(value) for name, value in values.items()}
-        return loss, _metrics(loss, terms) | metrics
+        return loss, _metrics(loss, terms, examples) | metrics
 
     def describe(self, multipliers, step):
         weighted = " + ".join(f"{multipliers[name]:.4g} · {name}" for name in self.constraints)
@@ -209,9 +263,34 @@ class Lagrangian(Objective):
         return text + ", no bound on the negative log-likelihood (multiplier > 1)"
 
 
-def _metrics(loss: Array, terms: Terms) -> dict[str, Array]:
+def _rate(terms: Terms, *, closed_form: bool) -> Array:
+    """The rate [K, B], in closed form where that is wanted and every level has one."""
+    if not closed_form or any(kl is None for kl in terms.kl):
+        return terms.total_rate
+    rate = jnp.sum(jnp.concatenate([kl for kl in terms.kl if kl is not None], axis=-1), axis=-1)
+    return jnp.broadcast_to(rate, terms.distortion.shape)
+
+
+def _by_name(
+    constraints: Mapping[str, Constraint] | Iterable[tuple[str, Constraint]],
+) -> dict[str, Constraint]:
+    pairs = list(constraints.items() if isinstance(constraints, Mapping) else constraints)
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"{names.count(name)} constraints are called {name!r}: give each a name of its own."
+            )
+    return dict(pairs)
+
+
+def _metrics(loss: Array, terms: Terms, examples: Examples) -> dict[str, Array]:
     rate, distortion = jnp.mean(terms.total_rate), jnp.mean(terms.distortion)
-    return {"loss": loss, "elbo": -(rate + distortion), "rate": rate, "distortion": distortion}
+    metrics = {"loss": loss, "elbo": -(rate + distortion), "rate": rate, "distortion": distortion}
+    location = getattr(terms.likelihood, "location", None)
+    if location is not None:  # where a likelihood has its mean at hand
+        metrics["mse"] = jnp.mean((examples.x - location) ** 2)
+    return metrics
 
 
 def _check_positive(name: str, value) -> None:

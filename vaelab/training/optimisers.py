@@ -70,8 +70,12 @@ class Geco:
     """of the constraint's moving average"""
     hold_steps: int = 0
     """steps at the start during which λ rests"""
+    relative: bool = False
+    """let the step see each constraint relative to its threshold (a squared error to D κ², say) instead of per dimension: one ν then suits every κ"""
     freeze_prior: bool = False
     """hold the prior's parameters until all constraints were met once"""
+    multiplier_limit: float = 1e8
+    """what λ never exceeds; a constraint still violated there is reported as infeasible"""
 
     def __post_init__(self) -> None:
         multiplier = self.initial_multiplier
@@ -79,7 +83,7 @@ class Geco:
             raise ValueError(f"initial_multiplier must be positive, got {multiplier}.")
 
     def build(self) -> optax.GradientTransformation:
-        dual = saddle.geco(self.step_size)
+        dual = saddle.geco(self.step_size, multiplier_range=(1e-6, self.multiplier_limit))
         return saddle.hold_for(dual, self.hold_steps) if self.hold_steps else dual
 
 
@@ -97,6 +101,8 @@ class Rewo:
     """of the constraint's moving average"""
     freeze_prior: bool = True
     """hold the prior's parameters until all constraints were met once (the initial phase)"""
+    multiplier_limit: float = 1e8
+    """what λ never exceeds; a constraint still violated there is reported as infeasible"""
 
     def __post_init__(self) -> None:
         multiplier = self.initial_multiplier
@@ -107,7 +113,11 @@ class Rewo:
             )
 
     def build(self) -> optax.GradientTransformation:
-        return saddle.rewo(self.step_size, steepness=self.steepness)
+        return saddle.rewo(
+            self.step_size,
+            steepness=self.steepness,
+            multiplier_range=(1e-6, self.multiplier_limit),
+        )
 
 
 def build(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from vaelab.training.objectives import Objective
-from vaelab.types import Array, Model, PRNGKey, PyTree, Saddle
+from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, Saddle, as_examples
 
 # What the run's key is folded with beside the numbers of steps, which stay below.
 INIT, ORDER = 2**31 - 1, 2**31 - 2
@@ -38,16 +38,19 @@ def initial_state(
     model: Model,
     objective: Objective,
     tx: optax.GradientTransformation,
-    x: Array,
+    data: Examples | Array,
     key: PRNGKey,
     *,
     initial_multiplier: float | Array = 1.0,
 ) -> TrainState:
-    """The state before the first step; x [N, ...] are the data, for data-dependent initialisation."""
+    """The state before the first step; the data, images [N, ...] or examples, initialise it."""
     init_key, sample_key, data_key = jax.random.split(jax.random.fold_in(key, INIT), 3)
-    init = jax.jit(lambda *arguments: model.init(*arguments))  # a lambda: models may hold tracers
-    params = init(init_key, x[:1], sample_key)["params"]
-    params = model.start_from(params, x, data_key)
+    # A lambda: models may hold tracers.
+    init = jax.jit(lambda *arguments, context: model.init(*arguments, context=context))
+    examples = jax.tree.map(jnp.asarray, as_examples(data))
+    first = examples.take(slice(1))
+    params = init(init_key, first.x, sample_key, context=first.context)["params"]
+    params = model.start_from(params, examples.x, data_key)
     multipliers = {
         name: jnp.full([], initial_multiplier, jnp.float32) for name in objective.constraints
     }

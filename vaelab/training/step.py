@@ -11,26 +11,29 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vaelab.training.objectives import Objective
 from vaelab.training.state import ORDER, TrainState
-from vaelab.types import Array, Model, Preprocess, PRNGKey
+from vaelab.types import Array, Examples, Model, Preprocess, PRNGKey, as_examples
 
 
 def train_step(
     state: TrainState,
-    x: Array,
+    batch: Examples | Array,
     key: PRNGKey,
     *,
     model: Model,
     objective: Objective,
     tx: optax.GradientTransformation,
 ) -> tuple[TrainState, dict[str, Array]]:
-    """One saddle-point update on the batch x [B, ...], and the metrics of that batch, each []."""
+    """One saddle-point update on a batch of examples, and the metrics of that batch, each []."""
+    examples = as_examples(batch)
 
     def loss_fn(variables):
         def terms_fn(key, num_samples, weights=None):
             params = {"params": variables.params}
-            return model.apply(params, x, key, num_samples, weights)
+            return model.apply(
+                params, examples.x, key, num_samples, weights, context=examples.context
+            )
 
-        return objective(terms_fn, variables.multipliers, x, key, state.step)
+        return objective(terms_fn, variables.multipliers, examples, key, state.step)
 
     gradients, metrics = jax.grad(loss_fn, has_aux=True)(state.variables)
     updates, opt_state = tx.update(gradients, state.opt_state, state.variables)
@@ -46,7 +49,7 @@ def train_step(
 
 def train_steps(
     state: TrainState,
-    data: Array,
+    data: Examples | Array,
     *,
     num_steps: int,
     batch_size: int,
@@ -58,28 +61,31 @@ def train_steps(
 ) -> tuple[TrainState, dict[str, Array]]:
     """`num_steps` training steps as one scan, with the whole training set on the device.
 
-    data [N, ...] -> the state and, per step, its metrics [num_steps]. Each epoch draws its batches
-    without replacement (the rest of N modulo the batch size is left out, another rest each time).
+    The data, images [N, ...] or examples -> the state and, per step, its metrics [num_steps]. Each
+    epoch draws its batches without replacement (the rest of N modulo the batch size is left out,
+    another rest each time).
     Order and noise depend on (state.key, step) alone, so it makes no difference where a run was
     interrupted, or how steps are grouped into dispatches. The batch is split over the mesh's axis
     `data`; means over it are global ones.
     """
-    steps_per_epoch = len(data) // batch_size
+    data = as_examples(data)
+    num_examples = len(data.x)
+    steps_per_epoch = num_examples // batch_size
     batch_sharding = NamedSharding(mesh, PartitionSpec("data"))
 
     def permutation(step: Array) -> Array:
         key = jax.random.fold_in(jax.random.fold_in(state.key, ORDER), step // steps_per_epoch)
-        return jax.random.permutation(key, len(data))
+        return jax.random.permutation(key, num_examples)
 
     def body(carry, _):
         state, order = carry
         position = state.step % steps_per_epoch
         order = jax.lax.cond(position == 0, permutation, lambda _: order, state.step)
         batch = jax.lax.dynamic_slice_in_dim(order, position * batch_size, batch_size)
-        x = jax.lax.with_sharding_constraint(data[batch], batch_sharding)
+        examples = jax.lax.with_sharding_constraint(data.take(batch), batch_sharding)
         preprocess_key, key = jax.random.split(jax.random.fold_in(state.key, state.step))
-        x = preprocess(preprocess_key, x)
-        state, metrics = train_step(state, x, key, model=model, objective=objective, tx=tx)
+        examples = examples._replace(x=preprocess(preprocess_key, examples.x))
+        state, metrics = train_step(state, examples, key, model=model, objective=objective, tx=tx)
         return (state, order), metrics
 
     carry = (state, permutation(state.step))

@@ -1,50 +1,23 @@
-"""Constraints on a model's outputs: signed, per sample and example, satisfied when ≤ 0 on average.
-
-Each constraint is a small frozen dataclass that holds its tolerance κ, in units of one data
-dimension, and knows its `scale`, the number of dimensions summed over. The Lagrangian sees the
-constraint itself; the dual step sees constraint / scale, so that one step size serves every
-resolution (`vaelab.saddle`).
-"""
+"""Bounds on the reconstruction error and on the negative log-likelihood."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import chex
-import jax
 import jax.numpy as jnp
 
-from vaelab.types import Array, Terms
-
-
-class Constraint(Protocol):
-    """What an objective asks of a constraint."""
-
-    @property
-    def kappa(self) -> float:
-        """The tolerance, per data dimension."""
-        ...
-
-    def __call__(self, x: Array, terms: Terms) -> Array:
-        """C(x, z), [B, ...] -> [K, B]."""
-        ...
-
-    def scale(self, shape: Sequence[int]) -> float:
-        """What the dual step divides C by, for examples of this shape."""
-        ...
-
-    def achieved(self, scaled: float) -> float:
-        """The quantity that κ bounds, in κ's units, from E[C] / scale."""
-        ...
+from vaelab.constraints.base import Constraint, check_kappa
+from vaelab.types import Array, Examples, Terms
 
 
 def reconstruction_error(x: Array, mean: Array, *, kappa: float | Array) -> Array:
     """RE: Σ_d (x_d − g_d)² − D κ². [B, ...], [K, B, ...] -> [K, B], in squared data units.
 
-    κ is the root-mean-square error per dimension that is tolerated. Rezende & Viola, 2018, table 1.
+    κ is the root-mean-square error per dimension that is tolerated. With features f(x) and f(g) for
+    x and g it is the FRE. Rezende & Viola, 2018, table 1.
 
     >>> reconstruction_error(jnp.ones((1, 4)), jnp.zeros((1, 1, 4)), kappa=0.5)
     Array([[3.]], dtype=float32...)
@@ -66,21 +39,21 @@ def negative_log_likelihood(distortion: Array, *, kappa: float | Array, num_dims
 
 
 @dataclasses.dataclass(frozen=True)
-class RE:
+class RE(Constraint):
     """Reconstruction error ‖x − g(z)‖² ≤ D κ²."""
 
     kappa: float
     """tolerated root-mean-square error per data dimension, in data units"""
 
     def __post_init__(self) -> None:
-        _check_kappa(
+        check_kappa(
             self,
             lambda kappa: 0 < kappa < math.inf,
             "positive and finite (it is a root-mean-square error)",
         )
 
-    def __call__(self, x: Array, terms: Terms) -> Array:
-        return reconstruction_error(x, terms.likelihood.mean(), kappa=self.kappa)
+    def __call__(self, examples: Examples, terms: Terms) -> Array:
+        return reconstruction_error(examples.x, terms.likelihood.mean(), kappa=self.kappa)
 
     def scale(self, shape: Sequence[int]) -> float:
         return float(math.prod(shape))
@@ -88,19 +61,23 @@ class RE:
     def achieved(self, scaled: float) -> float:
         return math.sqrt(max(scaled + self.kappa**2, 0.0))
 
+    @property
+    def threshold(self) -> float:
+        return self.kappa**2
+
 
 @dataclasses.dataclass(frozen=True)
-class NLL:
+class NLL(Constraint):
     """Negative log-likelihood −log p(x|z) ≤ D κ."""
 
     kappa: float
     """tolerated negative log-likelihood in nats per data dimension"""
 
     def __post_init__(self) -> None:
-        _check_kappa(self, math.isfinite, "finite")
+        check_kappa(self, math.isfinite, "finite")
 
-    def __call__(self, x: Array, terms: Terms) -> Array:
-        num_dims = math.prod(x.shape[1:])
+    def __call__(self, examples: Examples, terms: Terms) -> Array:
+        num_dims = math.prod(examples.x.shape[1:])
         return negative_log_likelihood(terms.distortion, kappa=self.kappa, num_dims=num_dims)
 
     def scale(self, shape: Sequence[int]) -> float:
@@ -108,13 +85,3 @@ class NLL:
 
     def achieved(self, scaled: float) -> float:
         return scaled + self.kappa
-
-
-def _check_kappa(constraint, is_valid, wanted: str) -> None:
-    kappa = constraint.kappa
-    if isinstance(kappa, jax.core.Tracer | jax.Array):
-        return
-    if not is_valid(kappa):
-        raise ValueError(
-            f"kappa of the constraint {type(constraint).__name__} must be {wanted}, got {kappa}."
-        )

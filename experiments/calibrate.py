@@ -1,0 +1,133 @@
+"""Proposes κ: trains an experiment's model without its constraints, and says what they came to.
+
+    python -m experiments.calibrate EXPERIMENT [--fraction 1.0] [--num-steps N] [--FIELD VALUE ...]
+
+The pilot minimises the negative ELBO. With the fraction 1 the proposed κ asks for what the pilot
+reached, so that constrained training can only lower the rate; below 1 it asks for more fidelity.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+import tyro
+from etils import epath
+from rich.console import Console
+from rich.table import Table
+
+from experiments import command_line, display, workdir
+from experiments.run import Run
+from vaelab import evaluation
+from vaelab.training.checkpoint import Checkpoints
+from vaelab.training.objectives import ELBO
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """A short unconstrained run of an experiment's model; fields of the experiment may follow."""
+
+    experiment: tyro.conf.Positional[str]
+    """name of an experiment with constraints"""
+    fraction: float = 1.0
+    """of what the pilot leaves to be desired: 0.5 asks for half its error, or half its shortfall"""
+    num_steps: int | None = None
+    """training steps of the pilot; default a quarter of the experiment's"""
+    workdir: str | None = None
+    """folder of the pilot; default runs/calibrate-<experiment>"""
+    data_dir: str | None = None
+    """folder of the data files; default $VAELAB_DATA, else ~/.cache/vaelab"""
+
+    def __post_init__(self) -> None:
+        if not self.fraction > 0:
+            raise ValueError(f"fraction must be positive, got {self.fraction}.")
+        if self.num_steps is not None and self.num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}.")
+
+
+def main(argv: Sequence[str]) -> None:
+    try:
+        arguments, overrides = tyro.cli(
+            Arguments,
+            prog="python -m experiments.calibrate",
+            description=__doc__,
+            args=argv,
+            return_unknown_args=True,
+        )
+        command_line.speak_plainly()
+        calibrate(arguments, overrides)
+    except (ValueError, OSError) as error:
+        command_line.fail(str(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from the newest checkpoint.")
+        raise SystemExit(130) from None
+
+
+def calibrate(arguments: Arguments, overrides: Sequence[str]) -> dict[str, float]:
+    """Trains the pilot, measures its constraints, and prints and returns the proposed κ by name."""
+    name = arguments.experiment
+    constrained = command_line.override(name, overrides).experiment
+    constraints = constrained.objective.constraints
+    if not constraints:
+        raise ValueError(f"{name} has no constraints: choose an experiment that has.")
+    experiment = dataclasses.replace(
+        constrained,
+        objective=ELBO(),
+        dual=None,
+        num_steps=arguments.num_steps or max(1, constrained.num_steps // 4),
+        patience=None,
+    )
+    Run.load(constrained, arguments.data_dir)  # refuses constraints that do not fit the data
+    run = Run.load(experiment, arguments.data_dir)
+    folder = epath.Path(arguments.workdir or f"runs/calibrate-{name}")
+    workdir.claim(folder, name, overrides, experiment)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    state = run.initial_state()
+    state = checkpoints.restore(state) or state
+    print(f"training a pilot of {name} without constraints in {folder}")
+    state = run.train(state, folder, checkpoints, run.mesh())
+    checkpoints.close()
+    validation = run.splits.validation
+    estimates = evaluation.expectations(
+        run.precise_model,
+        run.chosen(state).variables.params,
+        validation,
+        run.key("calibration"),
+        dict(constraints),
+        num_samples=experiment.posterior_samples,
+        progress=display.track("constraints"),
+    )
+    proposed, reached = {}, {}
+    for key, constraint in constraints.items():
+        scale = constraint.scale(validation.x.shape[1:])
+        reached[key] = constraint.achieved(estimates[key].mean / scale)
+        proposed[key] = constraint.relative(reached[key], arguments.fraction)
+    workdir.write_json(
+        folder / "calibration.json",
+        {
+            "experiment": name,
+            "steps": int(state.step),
+            "fraction": arguments.fraction,
+            "reached": reached,
+            "kappa": proposed,
+        },
+    )
+    _print(name, reached, proposed, arguments.fraction)
+    return proposed
+
+
+def _print(name: str, reached: dict[str, float], proposed: dict[str, float], fraction: float):
+    table = Table(title=f"{name} without constraints, validation set")
+    for column in ("constraint", "pilot", f"κ at fraction {fraction:g}"):
+        table.add_column(column)
+    for key in reached:
+        table.add_row(key, f"{reached[key]:.4g}", f"{proposed[key]:.4g}")
+    console = Console()
+    console.print(table)
+    flags = [f"--objective.constraints.{key}.kappa {value:.4g}" for key, value in proposed.items()]
+    print(f"python -m experiments.train {name} {' '.join(flags)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

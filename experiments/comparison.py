@@ -1,0 +1,105 @@
+"""GECO against the ELBO at equal reconstruction error, seed by seed: figure 5 and table 2 of Taming VAEs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+from scipy import stats
+
+from experiments import workdir
+from experiments.member_results import Row
+from experiments.members import member_folder
+from vaelab import plotting
+from vaelab.training.metrics import read_metrics
+
+
+def compare(
+    folder: epath.Path,
+    reference: epath.Path,
+    ours: Sequence[Row],
+    theirs: Sequence[Row],
+    names: tuple[str, str],
+    num_dims: int,
+) -> dict[str, Any]:
+    """Writes comparison.json and the pictures; `theirs` are the reference's rows of the same seeds.
+
+    Differences are ours − theirs, with the 95 % t interval over the seeds, whatever their sign. λ is
+    compared with 1/(2σ²), σ being the scale that the reference learned: at equal distortion both are
+    the weight of the squared error.
+    """
+    pairs = {"rate": "rate, nats", "rmse": "RMSE per dimension"}
+    if all("marginal_kl" in row for row in (*ours, *theirs)):
+        pairs["marginal_kl"] = "marginal KL, nats"
+    result: dict[str, Any] = {
+        "experiment": names[0], "against": names[1], "seeds": [int(row["seed"]) for row in ours],
+    }  # fmt: skip
+    labels = [f"seed {int(row['seed'])}" for row in ours]
+    for key, quantity in pairs.items():
+        first, second = ([row[key] for row in rows] for rows in (ours, theirs))
+        result[key] = paired(first, second)
+        figure = plotting.paired_differences(names, first, second, labels, quantity)
+        _write(folder / f"paired_{key}.png", figure)
+    result["error_over_kappa"] = [row["re_train"] / row["re_kappa"] for row in ours]
+    if all("learned_scale" in row for row in theirs):
+        implied = [1 / (2 * row["learned_scale"] ** 2) for row in theirs]
+        result["multiplier"] = paired([row["re_multiplier"] for row in ours], implied)
+        result["log_multiplier"] = paired(
+            np.log([row["re_multiplier"] for row in ours]), np.log(implied)
+        )
+    curves = {
+        name: [read_metrics(member_folder(place, index)) for index in range(len(rows))]
+        for name, place, rows in ((names[0], folder, ours), (names[1], reference, theirs))
+    }
+    figure = plotting.equal_distortion(
+        curves,
+        dims=num_dims,
+        target=float(np.mean([row["re_kappa"] for row in ours])),
+        error=lambda row: float(np.sqrt(row["mse"])),
+        error_label="RMSE per dimension",
+    )
+    _write(folder / "equal_distortion.png", figure)
+    workdir.write_json(folder / "comparison.json", result)
+    return result
+
+
+def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
+    """Both means, and the mean difference with its 95 % interval: a t test of pairs.
+
+    >>> result = paired([3.0, 5.0, 4.5], [1.0, 2.0, 2.0])
+    >>> result["difference"], [round(bound, 2) for bound in result["interval"]]
+    (2.5, [1.26, 3.74])
+    """
+    difference = np.subtract(first, second)
+    interval: list[float | None] = [None, None]
+    if len(difference) > 1:
+        half = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
+        interval = [float(difference.mean() - half), float(difference.mean() + half)]
+    return {
+        "ours": float(np.mean(first)),
+        "theirs": float(np.mean(second)),
+        "difference": float(difference.mean()),
+        "interval": interval,
+    }
+
+
+def describe(result: dict[str, Any]) -> str:
+    """The comparison in a line for each quantity."""
+    lines = []
+    for key in ("rate", "rmse", "marginal_kl", "multiplier"):
+        if key in result:
+            value = result[key]
+            low, high = value["interval"]
+            interval = "one seed" if low is None else f"95 % interval {low:+.4g} to {high:+.4g}"
+            lines.append(
+                f"{key}: {value['ours']:.4g} against {value['theirs']:.4g}, difference "
+                f"{value['difference']:+.4g} ({interval})"
+            )
+    return "\n".join(lines)
+
+
+def _write(path: epath.Path, figure) -> None:
+    with path.open("wb") as file:
+        figure.savefig(file, format="png")

@@ -1,0 +1,9 @@
+"""CelebA, ConvDRAW, ELBO with a learned global σ.
+
+Source: Rezende & Viola, 2018, Taming VAEs, section 4.
+"""
+
+from experiments import taming
+from vaelab import data
+
+experiment = taming.convdraw(data.CelebA(num_train=20_000), (64, 64, 3))

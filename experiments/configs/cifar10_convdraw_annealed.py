@@ -1,0 +1,9 @@
+"""CIFAR-10, ConvDRAW, ELBO with a σ annealed by hand, the scheme of GQN.
+
+Source: Rezende & Viola, 2018, Taming VAEs, section 4.
+"""
+
+from experiments import taming
+from experiments.configs.cifar10_convdraw_elbo import experiment as base
+
+experiment = taming.annealed(base)

@@ -1,0 +1,10 @@
+"""CIFAR-10, ConvDRAW, GECO with a bound on the error of local means and deviations.
+
+Source: Rezende & Viola, 2018, Taming VAEs, section 4.
+"""
+
+from experiments import taming
+from experiments.configs.cifar10_convdraw_elbo import experiment as base
+from vaelab.constraints import FRE, LocalStatistics
+
+experiment = taming.geco(base, fre=FRE(kappa=0.06, features=LocalStatistics()))

@@ -1,0 +1,9 @@
+"""Grey MNIST, dense β-VAE; sweep its betas.
+
+Source: Rezende & Viola, 2018, Taming VAEs, section 4.
+"""
+
+from experiments import taming
+from experiments.configs.grey_mnist_mlp_elbo import experiment as base
+
+experiment = taming.beta(base, 1.0)

@@ -1,0 +1,75 @@
+"""What a report says of each constraint: its value, its multiplier, and how far from optimal both are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments import display
+from experiments.run import Run
+from vaelab import evaluation
+from vaelab.evaluation import KKT, Estimate
+from vaelab.training.state import Best
+
+_NUM_EXAMPLES = 2000  # of the training set, on which the residuals are taken
+
+
+def constraints_report(
+    run: Run, chosen: Best, test: Mapping[str, Estimate], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The residual of stationarity, and per constraint value, κ, λ, residuals and what became of it; `rows` are those of metrics.jsonl.
+
+    Value, train_value, best and κ are in κ's units, the value being that of the test set, train_value
+    the moving average of training and best the best such average that was logged. Violation and
+    complementarity are in the units of C / scale.
+    """
+    if not run.experiment.objective.constraints:
+        return {"stationarity": None, "constraints": {}}
+    residuals = kkt(run, chosen)
+    return {
+        "stationarity": residuals.stationarity,
+        "constraints": {
+            name: _report(run, name, chosen, test[name], rows)
+            | residuals.constraints[name]._asdict()
+            for name in run.experiment.objective.constraints
+        },
+    }
+
+
+def kkt(run: Run, chosen: Best) -> KKT:
+    """The residuals on training examples, prepared as a training step prepares them."""
+    experiment, train = run.experiment, run.fixed_training_set(_NUM_EXAMPLES)
+    return evaluation.kkt_residuals(
+        experiment.model,
+        chosen.variables.params,
+        {name: float(value) for name, value in chosen.variables.multipliers.items()},
+        train,
+        run.key("kkt"),
+        experiment.objective.constraints,
+        run.scales(),
+        batch_size=min(experiment.batch_size, len(train.x) // 2),
+        progress=display.track("KKT residuals"),
+    )
+
+
+def _report(run: Run, name: str, chosen: Best, test: Estimate, rows) -> dict[str, Any]:
+    experiment = run.experiment
+    constraint, scale = experiment.objective.constraints[name], run.scales()[name]
+    logged = [row for row in rows if f"average/{name}" in row and row["step"] <= int(chosen.step)]
+    outcome = evaluation.feasibility(
+        [row[f"average/{name}"] for row in logged],
+        [row[f"multiplier/{name}"] for row in logged],
+        multiplier_limit=experiment.dual.multiplier_limit,
+    )
+    train = float(chosen.average[name])
+    return {
+        "value": constraint.achieved(test.mean / scale),
+        "kappa": constraint.kappa,
+        "satisfied": test.mean <= 0,
+        "train_value": constraint.achieved(train / scale),
+        "train_satisfied": train <= 0,
+        "best": constraint.achieved(outcome.best / scale),
+        "multiplier": float(chosen.variables.multipliers[name]),
+        "infeasible": outcome.infeasible,
+        "outcome": outcome.sentence,
+    }

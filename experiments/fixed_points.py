@@ -1,0 +1,75 @@
+"""The theory's figures: `python -m experiments.fixed_points [--workdir W]`.
+
+Fixed points of VAEs whose encoder and decoder can be anything, on mixtures in the plane: blurs and
+holes (figure 1 of Rezende & Viola, 2018), phase transitions (figure 2), Lipschitz constraints
+(figure 7), equipartition (proposition 3.3), and a variance that goes to zero (proposition 3.1).
+Leaves a picture for each, and fixed_points.json with every number in them. About a minute on two CPU
+cores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import tyro
+from etils import epath
+from matplotlib.figure import Figure
+
+from experiments import command_line, workdir
+from experiments import fixed_points_figures as figures
+from experiments.fixed_points_figures import Numbers
+from vaelab.types import PRNGKey
+
+# In the order of their numbers in the paper; each leaves a picture of its own name.
+FIGURES: tuple[Callable[[PRNGKey], tuple[Figure, Numbers]], ...] = (
+    figures.blurs_and_holes,
+    figures.phase_transitions,
+    figures.lipschitz_constraints,
+    figures.equipartition,
+    figures.vanishing_variance,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Computes the theory's fixed points, draws them, and writes their numbers."""
+
+    workdir: str = "runs/fixed_points"
+    """folder for everything"""
+    seed: int = 0
+    """of the data and of the cells' first noise"""
+
+
+def main(argv: Sequence[str]) -> None:
+    arguments = tyro.cli(Arguments, prog="python -m experiments.fixed_points", args=argv)
+    try:
+        run(arguments)
+    except OSError as error:
+        command_line.fail(f"workdir cannot be written ({error}); choose another --workdir.")
+    except KeyboardInterrupt:
+        print("\ninterrupted; the pictures that were finished are kept.")
+        raise SystemExit(130) from None
+
+
+def run(arguments: Arguments) -> None:
+    """Every figure, one after the other."""
+    folder, start = epath.Path(arguments.workdir), time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    results: Numbers = {"seed": arguments.seed, "rule": dataclasses.asdict(figures.SEED_RULE)}
+    for draw in FIGURES:
+        begin = time.monotonic()
+        figure, numbers = draw(jax.random.key(arguments.seed))
+        with (folder / f"{draw.__name__}.png").open("wb") as file:
+            figure.savefig(file, format="png")
+        results[draw.__name__] = numbers | {"seconds": time.monotonic() - begin}
+        print(f"{draw.__name__}.png, {time.monotonic() - begin:.0f} s", flush=True)
+    results["seconds"] = time.monotonic() - start
+    workdir.write_json(folder / "fixed_points.json", results)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,204 @@
+"""Trains the frozen networks of constraints: `python -m experiments.frozen_networks mnist|cifar10`.
+
+A small convolutional classifier, on shifted and partly binarised images. Prints the accuracy on the
+test images and stores it with the weights. MNIST takes a minute on two CPU cores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+
+from experiments import command_line
+from vaelab import data
+from vaelab.networks.frozen import MNIST_PATH, SmallClassifier, load_frozen, save_frozen
+from vaelab.types import Array, Examples, PRNGKey, PyTree
+
+_CHUNK = 1000  # images evaluated at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Trains the classifier of a data set and writes its weights."""
+
+    data: tyro.conf.Positional[Literal["mnist", "cifar10"]]
+    """data set"""
+    output: str | None = None
+    """file of the weights; default the package's own for mnist, runs/frozen_networks/cifar10.npz for cifar10"""
+    epochs: int = 10
+    """passes over the training images"""
+    batch_size: int = 100
+    """images per step"""
+    learning_rate: float = 3e-3
+    """Adam's, before it falls to zero along a cosine"""
+    seed: int = 0
+    """of everything random"""
+    data_dir: str | None = None
+    """folder of the data files; default $VAELAB_DATA, else ~/.cache/vaelab"""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}.")
+
+
+DATA: dict[str, Callable[[], data.DataSet]] = {
+    "mnist": partial(data.MNIST, binarisation="none"),
+    "cifar10": data.CIFAR10,
+}
+OUTPUT = {"mnist": MNIST_PATH, "cifar10": "runs/frozen_networks/cifar10.npz"}
+NETWORKS = {
+    "mnist": SmallClassifier(widths=(16, 32, 32), hidden=32, num_classes=10),
+    "cifar10": SmallClassifier(widths=(32, 48, 64), hidden=64, num_classes=10),
+}
+
+
+def main(argv: Sequence[str]) -> None:
+    try:
+        arguments = tyro.cli(Arguments, prog="python -m experiments.frozen_networks", args=argv)
+        run(arguments)
+    except (OSError, ValueError) as error:
+        command_line.fail(str(error))
+
+
+def run(arguments: Arguments) -> None:
+    """Trains, measures, writes; prints one line per epoch and the accuracies at the end."""
+    splits = DATA[arguments.data]().load(arguments.data_dir)
+    output = Path(arguments.output or OUTPUT[arguments.data])
+    _check_writable(output)
+    network = NETWORKS[arguments.data]
+    params = train(network, splits.train, arguments)
+    params = jax.tree.map(lambda value: value.astype(jnp.float16).astype(jnp.float32), params)
+    tests = {"test": splits.test}
+    if splits.test.x.shape[-1] == 1:
+        draws = np.random.default_rng(arguments.seed).random(splits.test.x.shape)
+        binary = (draws < splits.test.x).astype(np.float32)
+        tests["binarised test"] = splits.test._replace(x=binary)
+    accuracy = {name: _accuracy(network, params, examples) for name, examples in tests.items()}
+    save_frozen(
+        str(output),
+        network,
+        params,
+        {
+            "image_shape": splits.train.x.shape[1:],
+            "feature_scale": _feature_scale(network, params, splits.train.x),
+            "accuracy": accuracy,
+            "data": f"{arguments.data}: trained on its {len(splits.train.x):,} training images, "
+            f"accuracies on its {len(splits.test.x):,} test images",
+            "made_by": f"python -m experiments.frozen_networks {arguments.data}",
+            "settings": {
+                name: getattr(arguments, name)
+                for name in ("epochs", "batch_size", "learning_rate", "seed")
+            },
+            "versions": {name: metadata.version(name) for name in ("vaelab", "jax", "flax")}
+            | {"python": platform.python_version()},
+        },
+    )
+    load_frozen.cache_clear()  # a file of that name may have been read before
+    text = " and ".join(f"{value:.2%} on {name} images" for name, value in accuracy.items())
+    print(f"{output}: {output.stat().st_size / 1000:.0f} kB, accuracy {text}")
+
+
+def train(network: SmallClassifier, examples: Examples, arguments: Arguments) -> PyTree:
+    """The network's parameters after some epochs of Adam on augmented images."""
+    x, labels = jnp.asarray(examples.x), jnp.asarray(examples.labels)
+    steps = len(x) // arguments.batch_size
+    if not steps:
+        raise ValueError(f"batch_size must be at most {len(x)}, got {arguments.batch_size}.")
+    tx = optax.adam(optax.cosine_decay_schedule(arguments.learning_rate, steps * arguments.epochs))
+    key = jax.random.key(arguments.seed)
+    params = network.init(key, x[:1])["params"]
+
+    def loss_fn(params, x, labels):
+        _, logits = network.apply({"params": params}, x)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    def step(carry, inputs):
+        params, opt_state = carry
+        rows, key = inputs
+        images = augment(key, x[rows])
+        loss, gradients = jax.value_and_grad(loss_fn)(params, images, labels[rows])
+        updates, opt_state = tx.update(gradients, opt_state)
+        return (optax.apply_updates(params, updates), opt_state), loss
+
+    @jax.jit
+    def epoch(carry, key):
+        order_key, step_key = jax.random.split(key)
+        order = jax.random.permutation(order_key, len(x))[: steps * arguments.batch_size]
+        rows = order.reshape(steps, arguments.batch_size)
+        return jax.lax.scan(step, carry, (rows, jax.random.split(step_key, steps)))
+
+    carry = (params, tx.init(params))
+    for number in range(arguments.epochs):
+        start = time.monotonic()
+        carry, losses = epoch(carry, jax.random.fold_in(key, number))
+        print(f"epoch {number + 1}: loss {losses.mean():.4f}, {time.monotonic() - start:.0f} s")
+    return carry[0]
+
+
+def augment(key: PRNGKey, x: Array, *, shift: int = 2) -> Array:
+    """Images moved by up to `shift` pixels, and half of the grey ones binarised. [B, h, w, c] -> the same.
+
+    Many models are trained on binarised images, and constraints then read those.
+    """
+    shift_key, choice_key, binary_key = jax.random.split(key, 3)
+    padded = jnp.pad(x, ((0, 0), (shift, shift), (shift, shift), (0, 0)))
+    starts = jax.random.randint(shift_key, (len(x), 2), 0, 2 * shift + 1)
+    size = x.shape[1:]
+    moved = jax.vmap(lambda image, start: jax.lax.dynamic_slice(image, (*start, 0), size))(
+        padded, starts
+    )
+    if x.shape[-1] != 1:
+        return moved
+    binary = data.bernoulli(binary_key, moved)
+    return jnp.where(jax.random.bernoulli(choice_key, 0.5, (len(x), 1, 1, 1)), binary, moved)
+
+
+def _check_writable(output: Path) -> None:
+    """Raises before the training what would otherwise come after it."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"output cannot be written ({error}); choose another --output.") from error
+    if not os.access(output.parent, os.W_OK):
+        raise ValueError(f"output {output} cannot be written; choose another --output.")
+
+
+def _accuracy(network: SmallClassifier, params: PyTree, examples: Examples) -> float:
+    _, logits = _evaluate(network, params, examples.x)
+    return float(np.mean(np.argmax(logits, -1) == examples.labels))
+
+
+def _feature_scale(network: SmallClassifier, params: PyTree, x: np.ndarray) -> float:
+    """Root-mean-square deviation of the features from their means."""
+    features, _ = _evaluate(network, params, x)
+    return float(np.sqrt(np.mean((features - features.mean(0)) ** 2)))
+
+
+def _evaluate(
+    network: SmallClassifier, params: PyTree, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    apply = jax.jit(partial(network.apply, {"params": params}))
+    outputs = [apply(x[start : start + _CHUNK]) for start in range(0, len(x), _CHUNK)]
+    features, logits = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
+    return features, logits
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

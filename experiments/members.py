@@ -1,0 +1,178 @@
+"""The members of a sweep: one experiment at many values, trained in one program, each reported alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from experiments import display, workdir
+from experiments.experiment import Experiment
+from experiments.run import Run
+from vaelab.training import sweep
+from vaelab.training.checkpoint import Checkpoints
+from vaelab.training.metrics import MetricsLog
+from vaelab.training.objectives import ELBO
+from vaelab.training.sharding import make_mesh, replicate
+from vaelab.training.state import TrainState
+
+Member = dict[str, float]  # any of kappa, beta, learning_rate, and seed
+
+
+def product(axes: Mapping[str, Sequence[float]]) -> list[Member]:
+    """Every combination of the axes' values; an empty axis is left out.
+
+    >>> product({"kappa": [0.1, 0.2], "beta": [], "seed": [0]})
+    [{'kappa': 0.1, 'seed': 0}, {'kappa': 0.2, 'seed': 0}]
+    """
+    named = {name: values for name, values in axes.items() if len(values)}
+    return [dict(zip(named, values, strict=True)) for values in itertools.product(*named.values())]
+
+
+def at(experiment: Experiment, values: Mapping[str, Any], constraint: str | None) -> Experiment:
+    """The experiment at these values, which may be tracers; κ is that of the constraint named."""
+    objective, optimiser = experiment.objective, experiment.optimiser
+    if "kappa" in values:
+        name = _constraint_name(experiment, constraint)
+        changed = dataclasses.replace(objective.constraints[name], kappa=values["kappa"])
+        constraints = {**objective.constraints, name: changed}
+        objective = dataclasses.replace(objective, constraints=constraints)  # type: ignore[type-var]
+    if "beta" in values:
+        if not isinstance(objective, ELBO):
+            raise ValueError(
+                f"betas need the objective ELBO, and this experiment's is "
+                f"{type(objective).__name__}: leave them out."
+            )
+        objective = dataclasses.replace(objective, beta=values["beta"])
+    if "learning_rate" in values:
+        optimiser = dataclasses.replace(optimiser, learning_rate=values["learning_rate"])
+    seed = values.get("seed", experiment.seed)
+    return dataclasses.replace(experiment, objective=objective, optimiser=optimiser, seed=seed)
+
+
+def _constraint_name(experiment: Experiment, constraint: str | None) -> str:
+    names = list(experiment.objective.constraints)
+    if not names:
+        raise ValueError("kappas need an experiment with a constraint: leave them out.")
+    if constraint is None and len(names) > 1:
+        raise ValueError(f"constraint must say whose κ it is, one of {', '.join(names)}.")
+    if constraint is not None and constraint not in names:
+        raise ValueError(f"constraint must be one of {', '.join(names)}, got {constraint!r}.")
+    return constraint or names[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """An experiment with its data, at every member's values."""
+
+    run: Run
+    members: list[Member]
+    constraint: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise ValueError("a sweep needs at least one member.")
+        for member in self.members:
+            at(self.run.experiment, member, self.constraint)  # refuses what no member may be
+
+    def member_run(self, index: int) -> Run:
+        """The run of one member, as if it had been alone."""
+        experiment = at(self.run.experiment, self.members[index], self.constraint)
+        return Run(experiment, self.run.splits)
+
+    def train(self, folder: epath.Path) -> TrainState:
+        """Trains all members, from the newest checkpoint where there is one, and leaves each one's
+        metrics below `folder/members`."""
+        experiment = self.run.experiment
+        seeds = [int(member.get("seed", experiment.seed)) for member in self.members]
+        keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+        values = sweep.values_of(
+            [{name: m[name] for name in m if name != "seed"} for m in self.members]
+        )
+        mesh = make_mesh(sweep=math.gcd(len(self.members), jax.device_count()))
+        if experiment.batch_size % mesh.shape["data"]:
+            raise ValueError(
+                f"batch_size = {experiment.batch_size} must be a multiple of the {mesh.shape['data']} "
+                "devices that share a batch."
+            )
+        data = replicate(self.run.splits.train, mesh)
+        state = sweep.initial_states(self._setup, values, data, keys)
+        checkpoints = Checkpoints(folder / "checkpoints")
+        restored = checkpoints.restore(state)
+        if restored is not None:
+            state = restored
+            print(f"resuming {folder} from step {int(state.step)}")
+        state, values = sweep.place(state, values, mesh)
+        first_step = int(state.step)
+        logs = [
+            MetricsLog(member_folder(folder, index), resume_step=first_step)
+            for index in range(len(self.members))
+        ]
+        stopwatch = workdir.Stopwatch(folder)
+        run_steps = sweep.compile_sweep_steps(
+            self._setup,
+            batch_size=experiment.batch_size,
+            preprocess=experiment.data.preprocess,
+            mesh=mesh,
+        )
+        with display.TrainingProgress(experiment.num_steps, first_step) as progress:
+
+            def log(step: int, metrics: dict[str, np.ndarray]) -> None:
+                for index, member_log in enumerate(logs):
+                    row = {name: float(value[index]) for name, value in metrics.items()}
+                    member_log.write(step, row)
+                progress.update(step, {name: float(np.mean(v)) for name, v in metrics.items()})
+
+            def save(state: TrainState) -> None:
+                checkpoints.save(state)
+                stopwatch.save()
+
+            try:
+                return sweep.fit_members(
+                    state,
+                    values,
+                    data,
+                    run_steps=run_steps,
+                    schedule=experiment.schedule,
+                    log=log,
+                    save=save,
+                )
+            finally:
+                checkpoints.wait()
+                checkpoints.close()
+                for member_log in logs:
+                    member_log.close()
+
+    def _setup(self, values: Mapping[str, Any]) -> sweep.Setup:
+        run = Run(at(self.run.experiment, values, self.constraint), self.run.splits)
+        dual = run.experiment.dual
+        multiplier = dual.initial_multiplier if dual else 1.0
+        return sweep.Setup(
+            run.experiment.model, run.experiment.objective, run.transformation(), multiplier
+        )
+
+
+def member_folder(folder: epath.Path, index: int) -> epath.Path:
+    """Where a member leaves its metrics."""
+    place = folder / "members" / f"{index:03d}"
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def claim(folder: epath.Path, members: Sequence[Member]) -> None:
+    """Writes the members beside config.json, or checks those that are there."""
+    path = folder / "members.json"
+    if not path.exists():
+        workdir.write_json(path, list(members))
+    elif json.loads(path.read_text()) != json.loads(json.dumps(list(members))):
+        raise workdir.ConfigurationError(
+            f"workdir {folder} holds a sweep of other members; choose another --workdir."
+        )

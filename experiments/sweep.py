@@ -1,0 +1,146 @@
+"""Trains an experiment over κ, β, learning rates and seeds, all members in one program.
+
+    python -m experiments.sweep EXPERIMENT --kappas 0.06 0.1 --seeds 5 [--FIELD VALUE ...]
+
+Leaves sweep.csv, the information plane and the course of one member in the workdir; the same command
+goes on from the newest checkpoint. Any other field of the experiment can be set as for
+experiments.train.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Sequence
+
+import tyro
+from etils import epath
+
+from experiments import command_line, comparison, member_results, members, sweep_figures, workdir
+from experiments.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Trains one experiment at many values at once; fields of the experiment may follow."""
+
+    experiment: tyro.conf.Positional[str]
+    """name of the experiment"""
+    kappas: tuple[float, ...] = ()
+    """tolerances of the constraint; default the experiment's own"""
+    betas: tuple[float, ...] = ()
+    """weights of the rate, where the objective is the ELBO"""
+    learning_rates: tuple[float, ...] = ()
+    """step sizes of the model's optimiser"""
+    seeds: int = 1
+    """seeds 0, 1, ... of each combination"""
+    constraint: str | None = None
+    """whose κ it is, where the experiment has several constraints"""
+    marginal_inputs: int = 0
+    """training inputs over which the marginal KL is measured; 0 leaves it out"""
+    against: str | None = None
+    """experiment whose reconstruction error, seed by seed, becomes κ: what is its rate at equal error?"""
+    beside: tuple[str, ...] = ()
+    """workdirs of other sweeps, drawn into the same information plane"""
+    trajectory: int = 0
+    """member whose course is drawn"""
+    workdir: str | None = None
+    """folder for everything; default runs/sweep-<experiment>"""
+    data_dir: str | None = None
+    """folder of the data files; default $VAELAB_DATA, else ~/.cache/vaelab"""
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise ValueError(f"seeds must be at least 1, got {self.seeds}.")
+        if self.marginal_inputs < 0:
+            raise ValueError(f"marginal_inputs must not be negative, got {self.marginal_inputs}.")
+        if self.against is not None and (self.kappas or self.betas or self.learning_rates):
+            raise ValueError("against sets κ for each seed: leave the other axes out.")
+        if (
+            self.against is not None
+            and "re" not in command_line.load(self.experiment).objective.constraints
+        ):
+            raise ValueError(f"against needs the constraint re, which {self.experiment} has not.")
+
+    def members(self) -> list[members.Member]:
+        """Every combination; a trajectory that is none of them is refused."""
+        combinations = members.product(
+            {
+                "kappa": self.kappas,
+                "beta": self.betas,
+                "learning_rate": self.learning_rates,
+                "seed": range(self.seeds),
+            }
+        )
+        if not 0 <= self.trajectory < len(combinations):
+            raise ValueError(
+                f"trajectory must be one of the members 0 to {len(combinations) - 1}, got "
+                f"{self.trajectory}."
+            )
+        return combinations
+
+
+def main(argv: Sequence[str]) -> None:
+    try:
+        arguments, overrides = tyro.cli(
+            Arguments,
+            prog="python -m experiments.sweep",
+            description=__doc__,
+            args=argv,
+            return_unknown_args=True,
+        )
+        folder = epath.Path(arguments.workdir or f"runs/sweep-{arguments.experiment}")
+        command_line.speak_plainly()
+        train = run_against if arguments.against else run_members
+        train(arguments, overrides, folder)
+        sweep_figures.save(folder, beside=arguments.beside, trajectory=arguments.trajectory)
+    except (ValueError, OSError) as error:
+        command_line.fail(str(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from the newest checkpoint.")
+        raise SystemExit(130) from None
+    print(f"everything is in {folder}")
+
+
+def run_against(arguments: Arguments, overrides: Sequence[str], folder: epath.Path) -> None:
+    """Trains the reference, then the experiment with κ at what each of its seeds reached."""
+    assert arguments.against is not None
+    theirs_at = folder / "against"
+    theirs = run_members(
+        dataclasses.replace(arguments, experiment=arguments.against), overrides, theirs_at
+    )
+    combinations = [{"kappa": row["sigma_star"], "seed": int(row["seed"])} for row in theirs]
+    ours = run_members(arguments, overrides, folder, combinations)
+    shape = command_line.load(arguments.experiment).model.decoder.shape
+    names = (arguments.experiment, arguments.against)
+    result = comparison.compare(folder, theirs_at, ours, theirs, names, math.prod(shape))
+    print(comparison.describe(result))
+
+
+def run_members(
+    arguments: Arguments,
+    overrides: Sequence[str],
+    folder: epath.Path,
+    combinations: Sequence[members.Member] | None = None,
+) -> list[member_results.Row]:
+    """Trains and measures the members, from wherever they were; the rows of sweep.csv."""
+    name, combinations = arguments.experiment, combinations or arguments.members()
+    experiment = command_line.override(name, overrides).experiment
+    run = Run.load(experiment, arguments.data_dir)
+    sweep = members.Sweep(run, list(combinations), arguments.constraint)
+    workdir.claim(folder, name, overrides, experiment)
+    members.claim(folder, combinations)
+    table = folder / "sweep.csv"
+    if table.exists():
+        print(f"{folder} holds this sweep, finished; delete {table.name} to measure it again")
+        return member_results.read_csv(table)
+    print(f"training {len(combinations)} members of {name} in {folder}")
+    state = sweep.train(folder)
+    rows = member_results.measure(sweep, state, folder, marginal_inputs=arguments.marginal_inputs)
+    member_results.write_csv(table, rows)  # last: it says that the sweep is finished
+    return rows
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

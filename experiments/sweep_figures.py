@@ -1,0 +1,90 @@
+"""The pictures of a sweep: its information plane, and the course of one member."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from etils import epath
+
+from experiments import command_line, workdir
+from experiments.member_results import Row, read_csv
+from experiments.members import at, member_folder
+from vaelab import plotting
+from vaelab.constraints import RE
+from vaelab.plotting import PlaneSeries
+from vaelab.training.metrics import read_metrics
+
+
+def save(folder: epath.Path, *, beside: Sequence[str] = (), trajectory: int = 0) -> None:
+    """Writes information_plane.png, and trajectory.png where the experiment has a constraint."""
+    folders = [folder, *map(epath.Path, beside)]
+    tables = [read_csv(place / "sweep.csv") for place in folders]
+    quantised = all("nll_per_dim" in row for rows in tables for row in rows)
+    column = "nll_per_dim" if quantised else "distortion"
+    label = (
+        "negative log-likelihood at σ* (nats per dimension)" if quantised else "distortion (nats)"
+    )
+    names = [workdir.read_config(place)["experiment"] for place in folders]
+    lines = [series(name, rows, column) for name, rows in zip(names, tables, strict=True)]
+    _write(
+        folder / "information_plane.png", plotting.information_plane(lines, distortion_label=label)
+    )
+    figure = trajectory_figure(folder, trajectory)
+    if figure is not None:
+        _write(folder / "trajectory.png", figure)
+
+
+def series(name: str, rows: Sequence[Row], column: str) -> PlaneSeries:
+    """The rows of one sweep, seeds of one setting together; settings in the order of the rows."""
+    settings: dict[str, list[Row]] = {}
+    for row in rows:
+        settings.setdefault(_tag(row), []).append(row)
+    seeds = max(map(len, settings.values()))
+    columns = {
+        key: np.array(
+            [
+                [row[key] for row in group] + [np.nan] * (seeds - len(group))
+                for group in settings.values()
+            ]
+        )
+        for key in (column, "rate")
+    }
+    return PlaneSeries(
+        label=name,
+        distortion=columns[column],
+        rate=columns["rate"],
+        tags=list(settings),
+        connect=any(tag.startswith("κ") for tag in settings),
+    )
+
+
+def _tag(row: Row) -> str:
+    symbols = {"kappa": "κ", "beta": "β", "learning_rate": "lr"}
+    return ", ".join(f"{symbol} {row[name]:g}" for name, symbol in symbols.items() if name in row)
+
+
+def trajectory_figure(folder: epath.Path, index: int):
+    """The course of one member with its first constraint; None where there is none."""
+    config = workdir.read_config(folder)
+    experiment = command_line.override(config["experiment"], config["overrides"]).experiment
+    if not experiment.objective.constraints:
+        return None
+    row = read_csv(folder / "sweep.csv")[index]
+    values = {"kappa": row["kappa"]} if "kappa" in row else {}
+    name = next(iter(experiment.objective.constraints))
+    constraint = at(experiment, values, name).objective.constraints[name]
+    shape = experiment.model.decoder.shape
+    return plotting.saddle_trajectory(
+        read_metrics(member_folder(folder, index)),
+        kappa=constraint.kappa,
+        constraint=name,
+        num_dims=int(np.prod(shape)),
+        achieved=lambda average: constraint.achieved(average / constraint.scale(shape)),
+        quantity="RMSE per dimension" if isinstance(constraint, RE) else type(constraint).__name__,
+    )
+
+
+def _write(path: epath.Path, figure) -> None:
+    with path.open("wb") as file:
+        figure.savefig(file, format="png")

@@ -1,0 +1,94 @@
+"""The models of Taming VAEs (Rezende & Viola, 2018), and what they are trained for.
+
+Published: Adam at 1e-5 (ConvDRAW) and 1e-6 (VAE+NVP), moving average 0.99, until convergence. Here the
+learning rate is 1e-3 and runs are shortened, so no figure compares with the published ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from experiments.experiment import Experiment
+from vaelab.constraints import Constraint
+from vaelab.data import DataSet
+from vaelab.models import VAE, ConvDRAW
+from vaelab.networks import (
+    MLP,
+    ConditionalFlow,
+    ConditionalGaussian,
+    Decoder,
+    DeconvNet,
+    GaussianDecoder,
+    Identity,
+    LearnedGaussianDecoder,
+)
+from vaelab.priors import StandardNormal
+from vaelab.training.objectives import ELBO, AnnealedVariance, Lagrangian
+from vaelab.training.optimisers import Adam, Geco
+
+# Of every run: shorter likelihoods than elsewhere, as each sample draws a whole image in T steps.
+_SETTINGS = dict(
+    optimiser=Adam(1e-3), batch_size=32, num_steps=20_000, evaluate_every=500, posterior_samples=1,
+    num_samples=50, num_test=500,
+)  # fmt: skip
+
+
+def mlp(data: DataSet, shape: tuple[int, int, int]) -> Experiment:
+    """A small VAE of dense layers, quick enough for many members."""
+    model = VAE(
+        encoder=ConditionalGaussian(MLP((256,), event_ndims=3), 32),
+        decoder=LearnedGaussianDecoder(MLP((256,)), shape),
+        prior=StandardNormal(32),
+    )
+    return Experiment(data=data, model=model, objective=ELBO(), **_SETTINGS | {"batch_size": 100})  # type: ignore[arg-type]
+
+
+def nvp(data: DataSet, shape: tuple[int, int, int], *, latent_dim: int = 16) -> Experiment:
+    """VAE+NVP: a conditional RealNVP on a fully connected conditioner, and a convolutional decoder."""
+    model = VAE(
+        encoder=ConditionalFlow(MLP((256, 256), event_ndims=3), latent_dim),
+        decoder=LearnedGaussianDecoder(DeconvNet(shape[:2], (32, 16), num_features=8), shape),
+        prior=StandardNormal(latent_dim),
+    )
+    return Experiment(data=data, model=model, objective=ELBO(), **_SETTINGS)  # type: ignore[arg-type]
+
+
+def convdraw(
+    data: DataSet, shape: tuple[int, int, int], *, context_channels: int | None = None
+) -> Experiment:
+    """ConvDRAW with four steps, conditional where the data have a context."""
+    model = ConvDRAW(
+        decoder=LearnedGaussianDecoder(Identity(), shape),
+        num_steps=4,
+        hidden=16,
+        context_channels=context_channels,
+    )
+    return Experiment(data=data, model=model, objective=ELBO(), **_SETTINGS)  # type: ignore[arg-type]
+
+
+def annealed(experiment: Experiment) -> Experiment:
+    """The likelihood's σ annealed by hand from 2.0 to 0.7, as in GQN, over three quarters of the run."""
+    steps = math.ceil(0.75 * experiment.num_steps)
+    objective = AnnealedVariance(anneal_steps=steps)
+    changed = _with_scale(experiment, objective.final_scale)
+    return dataclasses.replace(changed, objective=objective)
+
+
+def beta(experiment: Experiment, weight: float) -> Experiment:
+    """The β-VAE: a Gaussian of σ = 0.1 and a weight on the rate."""
+    return dataclasses.replace(_with_scale(experiment, 0.1), objective=ELBO(beta=weight))
+
+
+def geco(experiment: Experiment, **constraints: Constraint) -> Experiment:
+    """The rate under constraints; the decoder's σ then counts for nothing but the reported ELBO."""
+    return dataclasses.replace(
+        _with_scale(experiment, 0.1), objective=Lagrangian(constraints), dual=Geco(relative=True)
+    )
+
+
+def _with_scale(experiment: Experiment, scale: float) -> Experiment:
+    """The experiment with a Gaussian likelihood of a fixed scale."""
+    decoder: Decoder = experiment.model.decoder
+    fixed = GaussianDecoder(decoder.trunk, decoder.shape, scale=scale)
+    return dataclasses.replace(experiment, model=experiment.model.clone(decoder=fixed))

@@ -1,0 +1,100 @@
+"""Residuals of the KKT conditions on a problem solved by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import random
+
+from vaelab import evaluation
+from vaelab.types import Terms
+
+KEY = random.key(0)
+
+
+class Quadratic:
+    """rate = ½‖p − x‖² per example, so E[rate] is least at the data's mean."""
+
+    def apply(self, variables, x, key, num_samples, context=None):
+        del key, context
+        rate = 0.5 * jnp.sum((variables["params"] - x) ** 2, axis=-1)
+        rate = jnp.broadcast_to(rate, (num_samples, len(x)))
+        z = jnp.broadcast_to(variables["params"], (num_samples, len(x), 2))
+        return Terms(jnp.zeros_like(rate), (rate,), (None,), (z,), None)
+
+
+def at_least_three(examples, terms):
+    """3 − p_0 ≤ 0."""
+    del examples
+    return 3.0 - terms.latents[0][..., 0]
+
+
+def at_most_nine(examples, terms):
+    """p_1 − 9 ≤ 0, slack wherever these tests look."""
+    del examples
+    return terms.latents[0][..., 1] - 9.0
+
+
+CONSTRAINTS = {"three": at_least_three, "nine": at_most_nine}
+SCALES = {"three": 2.0, "nine": 4.0}
+X = np.tile(np.array([[1.0, 4.0], [3.0, 6.0]], np.float32), (10, 1))  # mean (2, 5)
+
+
+def residuals(params, three, nine=0.0, x=X):
+    return evaluation.kkt_residuals(
+        Quadratic(), jnp.asarray(params), {"three": three, "nine": nine}, x, KEY, CONSTRAINTS,
+        SCALES, batch_size=2,
+    )  # fmt: skip
+
+
+def test_the_solution_has_none():
+    result = residuals([3.0, 5.0], 1.0)  # p_0 at its bound, λ = 3 − 2
+    assert result.stationarity == pytest.approx(0.0, abs=1e-6)
+    assert result.constraints["three"] == (0.0, 0.0)
+    assert result.constraints["nine"] == (0.0, 0.0)
+
+
+def test_elsewhere_they_are_those_computed_by_hand():
+    result = residuals([2.5, 8.0], 2.0, nine=0.5)
+    # ∇ rate = (0.5, 3), ∇ three = (−1, 0), ∇ nine = (0, 1).
+    lagrangian = np.hypot(0.5 - 2.0, 3.0 + 0.5)
+    assert result.stationarity == pytest.approx(
+        lagrangian / (np.hypot(0.5, 3.0) + 2.0 + 0.5), rel=1e-5
+    )
+    assert result.constraints["three"].violation == pytest.approx(0.25)  # (3 − 2.5) / 2
+    assert result.constraints["three"].complementarity == 0.0
+    assert result.constraints["nine"].violation == 0.0
+    assert result.constraints["nine"].complementarity == pytest.approx(0.5 * 1.0 / 4.0)
+
+
+def test_the_noise_of_sampling_is_no_gradient():
+    x = np.asarray(random.normal(KEY, (4000, 2))) * 30 + np.array([3.0, 5.0])
+    biased = np.sqrt(2 * 900 / 4000)  # the length of the mean's noise, which one half alone shows
+    values = [residuals([3.0, 5.0], 0.0, x=x[i::8]).stationarity for i in range(8)]
+    assert np.median(values) < 0.9  # a plain norm's ratio would be 1, whatever the data
+    assert biased > 0.5
+
+
+def test_too_few_examples_are_refused():
+    with pytest.raises(ValueError, match="at least 2 · batch_size = 4 examples, got 3"):
+        residuals([3.0, 5.0], 1.0, x=X[:3])
+
+
+@pytest.mark.parametrize(
+    ("averages", "multipliers", "infeasible", "best", "sentence"),
+    [
+        ([5.0, 2.0, 1.9], [1.0, 1e3, 1e8], True, 1.9, "infeasible: violated with λ at its limit"),
+        ([5.0, 2.0, 1.9], [1.0, 2.0, 3.0], False, 1.9, "not met yet: λ was still rising"),
+        ([5.0, 2.0, 1.9], [3.0, 3.0, 3.0], False, 1.9, "not met yet: λ rested"),
+        ([5.0, -1.0, 0.1], [1.0, 2.0, 3.0], False, -1.0, "met on average before"),
+        ([5.0, -1.0, -0.1], [1.0, 1e8, 1e8], False, -1.0, "met"),
+    ],
+)
+def test_what_became_of_a_constraint(averages, multipliers, infeasible, best, sentence):
+    result = evaluation.feasibility(averages, multipliers, multiplier_limit=1e8)
+    assert (result.infeasible, result.best) == (infeasible, best)
+    assert result.sentence.startswith(sentence)
+
+
+def test_a_run_that_logged_nothing_is_refused():
+    with pytest.raises(ValueError, match="one length above 0, got 0 and 0"):
+        evaluation.feasibility([], [], multiplier_limit=1e8)

@@ -1,0 +1,35 @@
+"""Constraints on a model's outputs: signed, per sample and example, satisfied when ≤ 0 on average.
+
+Each constraint is a small frozen dataclass that holds its tolerance κ and knows its `scale`, the
+number of dimensions it sums over. The Lagrangian sees the constraint itself; the dual step sees
+constraint / scale, so that one step size serves every resolution (`vaelab.saddle`). Beside each
+stands its formula, a function of arrays. Rezende & Viola, 2018, table 1.
+"""
+
+from vaelab.constraints.base import Constraint, ImageFunction
+from vaelab.constraints.classification import CLA, classification_shortfall
+from vaelab.constraints.correlation import patch_correlation_shortfall, pNCC
+from vaelab.constraints.features import FRE, LocalStatistics
+from vaelab.constraints.reconstruction import (
+    NLL,
+    RE,
+    negative_log_likelihood,
+    reconstruction_error,
+)
+from vaelab.constraints.windows import windows
+
+__all__ = [
+    "CLA",
+    "FRE",
+    "NLL",
+    "RE",
+    "Constraint",
+    "ImageFunction",
+    "LocalStatistics",
+    "classification_shortfall",
+    "negative_log_likelihood",
+    "pNCC",
+    "patch_correlation_shortfall",
+    "reconstruction_error",
+    "windows",
+]

@@ -1,0 +1,76 @@
+"""The contract of constraints."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import jax
+
+from vaelab.types import Array, Examples, Terms
+
+
+class Constraint(abc.ABC):
+    """What an objective asks of a constraint; each is a frozen dataclass.
+
+    κ may be a tracer, so that a sweep over it is one program: only Python numbers are validated.
+    """
+
+    kappa: float
+    """the tolerance, per dimension"""
+    needs_labels: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def __call__(self, examples: Examples, terms: Terms) -> Array:
+        """C(x, z), [B, ...] -> [K, B], for K samples of B examples."""
+
+    @abc.abstractmethod
+    def scale(self, shape: Sequence[int]) -> float:
+        """What the dual step divides C by, for examples of this shape."""
+
+    @abc.abstractmethod
+    def achieved(self, scaled: float) -> float:
+        """The quantity that κ bounds, in κ's units, from E[C] / scale."""
+
+    @property
+    def threshold(self) -> float:
+        """κ in the units of C / scale, by which a relative dual step divides as well."""
+        return abs(self.kappa)
+
+    def relative(self, value: float, fraction: float) -> float:
+        """κ that asks for `fraction` of the error, or shortfall, of a model that reached this value."""
+        return value - (1 - fraction) * abs(value)
+
+    def check(self, shape: Sequence[int], labelled: bool, num_classes: int | None = None) -> None:
+        """Raises where constraint and data do not fit; `num_classes` is what the labels count to.
+
+        Raises:
+          ValueError: one sentence with the fault and its remedy.
+        """
+        del shape, num_classes
+        if self.needs_labels and not labelled:
+            raise ValueError(
+                f"the constraint {type(self).__name__} needs labels, and these data have none: choose "
+                "another constraint, or data with labels."
+            )
+
+
+@runtime_checkable  # so that the command line finds the fields of those that are dataclasses
+class ImageFunction(Protocol):
+    """A function of images, differentiable in them: a frozen network, or your own."""
+
+    def __call__(self, x: Array, /) -> Array:
+        """[B, height, width, channels] -> [B, ...]."""
+        ...
+
+
+def check_kappa(constraint: Constraint, is_valid: Callable[[Any], bool], wanted: str) -> None:
+    """Raises unless κ is valid, or an array, about which nothing can be said before the run."""
+    kappa = constraint.kappa
+    if isinstance(kappa, jax.core.Tracer | jax.Array):
+        return
+    if not is_valid(kappa):
+        raise ValueError(
+            f"kappa of the constraint {type(constraint).__name__} must be {wanted}, got {kappa}."
+        )

@@ -1,0 +1,85 @@
+"""A bound on how often a frozen classifier recognises the reconstructions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from vaelab.constraints.base import Constraint, ImageFunction, check_kappa
+from vaelab.constraints.features import output_shape
+from vaelab.types import Array, Examples, Terms
+
+
+def classification_shortfall(probabilities: Array, labels: Array, *, kappa: float | Array) -> Array:
+    """CLA: κ − ℓᵀ c, ℓ the one-hot label. [K, B, C], [B] -> [K, B].
+
+    The mean of ℓᵀ c is the accuracy of a classifier that guesses by its probabilities c. A label outside
+    [0, C) has no probability. Rezende & Viola, 2018, table 1.
+
+    >>> classification_shortfall(jnp.array([[[0.25, 0.75]]]), jnp.array([1]), kappa=0.5)
+    Array([[-0.25]], dtype=float32...)
+    """
+    chex.assert_rank([probabilities, labels], [3, 1])
+    chex.assert_equal(probabilities.shape[1], labels.shape[0])
+    one_hot = jax.nn.one_hot(labels, probabilities.shape[-1], dtype=probabilities.dtype)
+    return kappa - jnp.sum(one_hot * probabilities, axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class CLA(Constraint):
+    """Classification accuracy ℓ(x)ᵀ c(g(z)) ≥ κ. Rezende & Viola, 2018, table 1.
+
+    `classifier` is a frozen network (`vaelab.networks.frozen`), or any function of your own that gives
+    probabilities, differentiable in the images.
+
+    >>> CLA(kappa=0.9, classifier=lambda x: jnp.full((len(x), 10), 0.1)).achieved(0.8)  # 10 classes
+    0.0999...
+    """
+
+    kappa: float
+    """accuracy wanted of the classifier on reconstructions, in (0, 1]"""
+    classifier: ImageFunction
+    """c, images [B, height, width, channels] -> class probabilities [B, C]"""
+
+    needs_labels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_kappa(self, lambda kappa: 0 < kappa <= 1, "in (0, 1] (it is an accuracy)")
+        if not callable(self.classifier):
+            raise ValueError(
+                "classifier of the constraint CLA must be a function of images, got "
+                f"{self.classifier!r}."
+            )
+
+    def __call__(self, examples: Examples, terms: Terms) -> Array:
+        probabilities = jax.vmap(self.classifier)(terms.likelihood.mean())
+        return classification_shortfall(probabilities, examples.labels, kappa=self.kappa)
+
+    def scale(self, shape: Sequence[int]) -> float:
+        del shape
+        return 1.0
+
+    def achieved(self, scaled: float) -> float:
+        return self.kappa - scaled
+
+    def relative(self, value: float, fraction: float) -> float:
+        return 1 - fraction * (1 - value)  # of the shortfall from 1
+
+    def check(self, shape: Sequence[int], labelled: bool, num_classes: int | None = None) -> None:
+        super().check(shape, labelled, num_classes)
+        output = output_shape("classifier", self.classifier, shape)
+        if len(output) != 1:
+            raise ValueError(
+                f"classifier must give probabilities [B, classes], and gives [B, {output}] for images "
+                f"of {tuple(shape)}."
+            )
+        if num_classes is not None and num_classes > output[0]:
+            raise ValueError(
+                f"classifier knows {output[0]} classes and the labels count to {num_classes}: choose a "
+                "classifier of these data."
+            )

@@ -1,0 +1,108 @@
+"""A bound on the correlation of patches, which leaves brightness and contrast free."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import chex
+import jax.numpy as jnp
+
+from vaelab.constraints.base import Constraint, check_kappa
+from vaelab.constraints.windows import check_windows, windows
+from vaelab.types import Array, Examples, Terms
+
+
+def patch_correlation_shortfall(
+    x: Array,
+    mean: Array,
+    *,
+    kappa: float | Array,
+    patch: int = 8,
+    stride: int = 4,
+    epsilon: float = 0.01,
+) -> Array:
+    """pNCC: κ − mean_i ψ(x, i)ᵀ ψ(g, i). [B, h, w, c], [K, B, h, w, c] -> [K, B].
+
+    ψ(·, i) is the patch at i, over all channels, less its mean and divided by its norm, or by that of
+    a patch of standard deviation ε where its own is smaller: a flat reconstruction has correlation 0 and a
+    finite gradient. Patches whose *target* is flat (standard deviation at most ε) have no shape to
+    match; i runs over the others. An image without any has C = 0: it counts neither way.
+    Rezende & Viola, 2018, table 1.
+
+    >>> import jax
+    >>> x = jax.random.uniform(jax.random.key(0), (1, 8, 8, 1))
+    >>> patch_correlation_shortfall(x, 0.3 * x[None] + 0.5, kappa=0.5).round(4)
+    Array([[-0.5]], dtype=float32...)
+    """
+    chex.assert_rank(x, 4)
+    chex.assert_equal(mean.shape[1:], x.shape)
+    target, has_shape = _whiten(windows(x, size=patch, stride=stride), epsilon)
+    reconstruction, _ = _whiten(windows(mean, size=patch, stride=stride), epsilon)
+    correlations = jnp.sum(target * reconstruction, axis=(-3, -2, -1))  # [K, B, rows, columns]
+    num_patches = jnp.sum(has_shape, axis=(-2, -1))  # [B]
+    total = jnp.sum(jnp.where(has_shape, correlations, 0.0), axis=(-2, -1))
+    return jnp.where(num_patches > 0, kappa - total / jnp.maximum(num_patches, 1), 0.0)
+
+
+def _whiten(patches: Array, epsilon: float) -> tuple[Array, Array]:
+    """ψ, and whether the standard deviation is above ε. [..., p, p, c] -> the same, [...]."""
+    axes = (-3, -2, -1)
+    centred = patches - jnp.mean(patches, axis=axes, keepdims=True)
+    variance = jnp.mean(centred**2, axis=axes, keepdims=True)
+    num_dims = math.prod(patches.shape[-3:])
+    norm = jnp.sqrt(num_dims * jnp.maximum(variance, epsilon**2))
+    return centred / norm, variance[..., 0, 0, 0] > epsilon**2
+
+
+@dataclasses.dataclass(frozen=True)
+class pNCC(Constraint):  # noqa: N801  as in the literature
+    """Patch normalised cross-correlation mean_i ψ(x, i)ᵀ ψ(g(z), i) ≥ κ. Rezende & Viola, 2018, table 1.
+
+    It sees shapes and no brightness or contrast, of any patch: a pNCC alone leaves the reconstructions'
+    grey values free. `patch_correlation_shortfall` says what becomes of flat patches.
+    """
+
+    kappa: float
+    """mean correlation wanted of corresponding patches, in (-1, 1)"""
+    patch: int = 8
+    """side of the square patches in pixels"""
+    stride: int = 4
+    """pixels from one patch to the next; 1 takes every position"""
+    epsilon: float = 0.01
+    """standard deviation in data units up to which a patch counts as flat"""
+
+    def __post_init__(self) -> None:
+        check_kappa(self, lambda kappa: -1 < kappa < 1, "in (-1, 1) (it is a correlation)")
+        check_windows("patch", self.patch, self.stride)
+        if not 0 < self.epsilon < math.inf:
+            raise ValueError(f"epsilon must be positive and finite, got {self.epsilon}.")
+
+    def __call__(self, examples: Examples, terms: Terms) -> Array:
+        return patch_correlation_shortfall(
+            examples.x,
+            terms.likelihood.mean(),
+            kappa=self.kappa,
+            patch=self.patch,
+            stride=self.stride,
+            epsilon=self.epsilon,
+        )
+
+    def scale(self, shape: Sequence[int]) -> float:
+        del shape
+        return 1.0
+
+    def achieved(self, scaled: float) -> float:
+        return self.kappa - scaled
+
+    def relative(self, value: float, fraction: float) -> float:
+        return 1 - fraction * (1 - value)  # of the shortfall from 1
+
+    def check(self, shape: Sequence[int], labelled: bool, num_classes: int | None = None) -> None:
+        super().check(shape, labelled, num_classes)
+        if self.patch > min(shape[:2]):
+            raise ValueError(
+                f"patch of the constraint pNCC is {self.patch} and the images are {shape[0]}x{shape[1]}: "
+                f"choose a patch of at most {min(shape[:2])}."
+            )

@@ -1,0 +1,105 @@
+"""A bound on the reconstruction error of features, and features that need no network."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from vaelab.constraints.base import ImageFunction
+from vaelab.constraints.reconstruction import RE, reconstruction_error
+from vaelab.constraints.windows import check_windows, windows
+from vaelab.types import Array, Examples, Terms
+
+
+@dataclasses.dataclass(frozen=True)
+class FRE(RE):
+    """Feature reconstruction error ‖f(x) − f(g(z))‖² ≤ D_f κ². Rezende & Viola, 2018, table 1.
+
+    `features` is a frozen network (`vaelab.networks.frozen`), `LocalStatistics`, or any function of your
+    own, differentiable in the images. D_f is the number of features of one image.
+
+    >>> half = lambda x: x[:, ::2]
+    >>> FRE(kappa=0.1, features=half).scale((28, 28, 1))
+    392.0
+    """
+
+    kappa: float
+    """tolerated root-mean-square error per feature, in the features' units"""
+    features: ImageFunction
+    """f, images [B, height, width, channels] -> features [B, ...]"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(self.features):
+            raise ValueError(
+                f"features of the constraint FRE must be a function of images, got {self.features!r}."
+            )
+
+    def __call__(self, examples: Examples, terms: Terms) -> Array:
+        features_of_means = jax.vmap(self.features)(terms.likelihood.mean())
+        return reconstruction_error(self.features(examples.x), features_of_means, kappa=self.kappa)
+
+    def scale(self, shape: Sequence[int]) -> float:
+        return float(math.prod(output_shape("features", self.features, shape)))
+
+    def check(self, shape: Sequence[int], labelled: bool, num_classes: int | None = None) -> None:
+        super().check(shape, labelled, num_classes)
+        output_shape("features", self.features, shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalStatistics:
+    """Mean and standard deviation of each channel in windows. [..., h, w, c] -> [..., rows, columns, 2c].
+
+    Both are in data units, and so is the κ of an FRE on them.
+
+    A standard deviation of n values is a norm, ‖x − x̄‖/√n: the length of its gradient is 1/√n, but
+    where a window is exactly constant it has none. The gradient is 0 there, the smallest subgradient: so
+    it is the means, and windows that overlap, which first move a constant reconstruction.
+
+    >>> stripes = jnp.tile(jnp.array([0.0, 1.0]), 4).reshape(1, 8, 1) * jnp.ones((8, 1, 1))
+    >>> LocalStatistics(window=4, stride=4)(stripes)[0, 0]
+    Array([0.5, 0.5], dtype=float32...)
+    """
+
+    window: int = 4
+    """side of the square windows in pixels"""
+    stride: int = 2
+    """pixels from one window to the next"""
+
+    def __post_init__(self) -> None:
+        check_windows("window", self.window, self.stride)
+
+    def __call__(self, x: Array) -> Array:
+        patches = windows(x, size=self.window, stride=self.stride)
+        mean = jnp.mean(patches, axis=(-3, -2), keepdims=True)
+        variance = jnp.mean((patches - mean) ** 2, axis=(-3, -2))
+        varies = variance > 0  # asked twice: the gradient of a branch not taken must be finite, too
+        deviation = jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1.0)), 0.0)
+        return jnp.concatenate([mean[..., 0, 0, :], deviation], axis=-1)
+
+
+def output_shape(name: str, function: ImageFunction, shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of a function's output for one image of this shape; `name` is its name in errors.
+
+    Raises:
+      ValueError: the function does not take such images; one sentence.
+    """
+    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    try:
+        output = jax.eval_shape(function, images)
+    except (TypeError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise ValueError(
+            f"{name} cannot be computed of images of {tuple(shape)}: {reason}."
+        ) from error
+    if not hasattr(output, "shape") or output.shape[:1] != (1,):
+        raise ValueError(
+            f"{name} must keep the axis of the examples, [B, ...] -> [B, ...], and gave {output} for "
+            f"one image of {tuple(shape)}."
+        )
+    return output.shape[1:]

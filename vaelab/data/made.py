@@ -1,0 +1,92 @@
+"""What the data sets made of another one's digits share: a source, the sizes, and a fixed seed."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaelab.data.dataset import Binarisation, GreyImages
+from vaelab.data.mnist import MNIST
+from vaelab.types import Array, Examples, PRNGKey, Splits
+
+NUM_DIGITS = 10  # the labels are 0 to 9
+GREY_MNIST = MNIST(binarisation="none")
+
+SEED = 0  # of every made data set; each split has a key of its own
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeOfDigits(GreyImages):
+    """A data set made of the digits of a source: each split of images of that split alone.
+
+    The source's grey images are used, whatever its own binarisation; x is binarised as this data
+    set says, and the context stays grey.
+
+    Raises:
+      ValueError: a split of no examples; a source whose images are not grey, or that lacks a digit.
+    """
+
+    binarisation: Binarisation = dataclasses.field(default="none", kw_only=True)
+    source: GreyImages = GREY_MNIST
+    """the digits: grey images with labels 0 to 9"""
+    num_train: int = 50_000
+    num_validation: int = 10_000
+    num_test: int = 10_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in zip(
+            ("num_train", "num_validation", "num_test"), self._sizes(), strict=True
+        ):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
+
+    @abc.abstractmethod
+    def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
+        """Examples of images [N, height, width, 1] and labels [N]: what tells the data sets apart."""
+
+    def grey(self, data_dir: str | None = None) -> Splits:
+        parts = []
+        for index, (name, split) in enumerate(self.source.grey(data_dir)._asdict().items()):
+            check_digits(f"{type(self).__name__}: {name}", split)
+            images, labels = jnp.asarray(split.x), jnp.asarray(split.labels)
+            key = jax.random.fold_in(jax.random.key(SEED), index)
+            made = self.make(images, labels, key, num_examples=self._sizes()[index])
+            parts.append(jax.device_get(made))
+        return Splits(*parts)
+
+    def _sizes(self) -> tuple[int, int, int]:
+        return self.num_train, self.num_validation, self.num_test
+
+
+def check_digits(name: str, digits: Examples) -> None:
+    """Raises unless these are grey images with labels 0 to 9, two or more of each.
+
+    Raises:
+      ValueError: one sentence that begins with `name`.
+    """
+    if digits.x.shape[-1] != 1:
+        raise ValueError(
+            f"{name} is made of grey images, and the source's have {digits.x.shape[-1]} channels: "
+            "take a source of one channel, such as MNIST."
+        )
+    labels = np.zeros(0, np.int32) if digits.labels is None else digits.labels
+    counts = np.bincount(labels, minlength=NUM_DIGITS)
+    if len(counts) != NUM_DIGITS or counts.min() < 2:
+        raise ValueError(
+            f"{name} needs the labels 0 to 9 and two images or more of each, and the source has "
+            f"{len(counts)} labels, the rarest with {counts.min()} images: take a source of digits, "
+            "such as MNIST."
+        )
+
+
+def assert_digits(images: Array, labels: Array) -> None:
+    """Asserts images [N, height, width, 1] and labels [N]."""
+    chex.assert_rank([images, labels], [4, 1])
+    chex.assert_axis_dimension(images, 3, 1)
+    chex.assert_equal_shape_prefix([images, labels], 1)

@@ -1,0 +1,55 @@
+"""Micro-MNIST: so few digits that each one's posterior can be looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from vaelab.data.dataset import Binarisation, GreyImages
+from vaelab.data.made import GREY_MNIST, SEED, assert_digits, check_digits
+from vaelab.types import Array, Examples, PRNGKey, Splits
+
+
+@partial(jax.jit, static_argnames="num_examples")
+def micro_mnist(images: Array, labels: Array, key: PRNGKey, *, num_examples: int = 7) -> Examples:
+    """Micro-MNIST: a few random images, none twice, and their labels. Rezende & Viola, 2018, appendix E.1.
+
+    images [N, height, width, 1], labels [N] -> x [num_examples, height, width, 1].
+
+    >>> images, labels = jnp.ones((10, 8, 8, 1)), jnp.arange(10)
+    >>> micro_mnist(images, labels, jax.random.key(0)).x.shape
+    (7, 8, 8, 1)
+    """
+    assert_digits(images, labels)
+    rows = jax.random.choice(key, len(labels), (num_examples,), replace=False)
+    return Examples(images[rows], labels[rows])
+
+
+@dataclasses.dataclass(frozen=True)
+class MicroMNIST(GreyImages):
+    """Micro-MNIST, 28x28: 7 training images of the source, which are validation and test set too."""
+
+    binarisation: Binarisation = dataclasses.field(default="none", kw_only=True)
+    source: GreyImages = GREY_MNIST
+    num_examples: int = 7
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_examples < 1:
+            raise ValueError(f"num_examples must be at least 1, got {self.num_examples}.")
+
+    def grey(self, data_dir: str | None = None) -> Splits:
+        train = self.source.grey(data_dir).train
+        check_digits("MicroMNIST", train)
+        if self.num_examples > len(train.x):
+            raise ValueError(
+                f"num_examples must be at most {len(train.x)}, the source's training images, got "
+                f"{self.num_examples}."
+            )
+        images, labels = jnp.asarray(train.x), jnp.asarray(train.labels)
+        few = micro_mnist(images, labels, jax.random.key(SEED), num_examples=self.num_examples)
+        few = jax.device_get(few)
+        return Splits(few, few, few)

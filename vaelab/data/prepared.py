@@ -1,0 +1,71 @@
+"""Prepared TFDS data sets, read without TensorFlow and in the order of the original files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+
+import numpy as np
+from etils import epath
+
+from vaelab.data.files import data_directory
+
+
+def find_prepared(name: str, data_dir: str | None = None, *, version: int = 3) -> epath.Path:
+    """The folder of a prepared data set of this major version that is readable without TensorFlow.
+
+    Looked for in the data directory's tensorflow_datasets, then in TFDS's own default place.
+
+    Raises:
+      FileNotFoundError: one sentence: the data set, where it was looked for, and how to get it.
+    """
+    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    roots = (data_directory(data_dir) / "tensorflow_datasets", epath.Path(default).expanduser())
+    for root in roots:
+        for folder in sorted((root / name).glob(f"{version}.*.*"), reverse=True):
+            if any(folder.glob("*-train.array_record*")):
+                return folder
+    raise FileNotFoundError(
+        f"{name}, prepared as array_record, was not found in {roots[0]}: install the extra [tfds] "
+        f"(see README.md) and run python -m vaelab.data.prepare {name}, or name another folder with "
+        "--data-dir or $VAELAB_DATA."
+    )
+
+
+def read_prepared(
+    folder: epath.PathLike,
+    split: str,
+    *,
+    key: Callable[[int], str] = str,
+    crop: Callable[[np.ndarray], np.ndarray] = np.asarray,
+    limit: int | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images [N, height, width, channels] uint8, and labels [N] int32 where there are any.
+
+    TFDS stores examples in the order of md5(split + key), `key(i)` being what the data set calls the
+    i-th example of the original files. Undoing that order makes "the last 5,000" mean the same
+    images as everywhere else. Each image goes through `crop` as it is read; with `limit`, only the
+    first so many of the original order are.
+    """
+    import tensorflow_datasets as tfds
+
+    source = tfds.builder_from_directory(os.fspath(folder)).as_data_source(split=split)
+    hashes = [hashlib.md5(f"{split}{key(i)}".encode()).digest() for i in range(len(source))]
+    original = sorted(range(len(source)), key=hashes.__getitem__)
+    num_examples = len(source) if limit is None else min(limit, len(source))
+    images: np.ndarray | None = None
+    labels = np.empty(num_examples, np.int32)
+    labelled = False
+    for stored, index in enumerate(original):
+        if index >= num_examples:
+            continue
+        example = source[stored]
+        image = crop(example["image"])
+        if images is None:  # at once, not as a list: the whole set may fill half the memory
+            images = np.empty((num_examples, *image.shape), np.uint8)
+        images[index] = image
+        if labelled := "label" in example:
+            labels[index] = example["label"]
+    assert images is not None
+    return images, labels if labelled else None

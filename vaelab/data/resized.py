@@ -1,0 +1,65 @@
+"""The images of any data set at another size."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaelab.data.dataset import Binarisation, DataSet, GreyImages
+from vaelab.data.treatments import Dequantised, ReducedBitDepth
+from vaelab.types import Array, Examples, Splits
+
+
+@dataclasses.dataclass(frozen=True)
+class Resized(GreyImages):
+    """Images of another data set at size x size, in colour too; context images likewise.
+
+    Bilinear, antialiased where it shrinks. The source's grey images are resized, whatever its own
+    binarisation, and then binarised as this data set says. It can be the source of made data sets:
+    `MNISTSum(source=Resized(MNIST(), 16))`.
+
+    Raises:
+      ValueError: a size below 1, or a source that treats its batches: resize first, then treat.
+    """
+
+    binarisation: Binarisation = dataclasses.field(default="none", kw_only=True)
+    source: DataSet
+    size: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1, got {self.size}.")
+        if isinstance(self.source, Dequantised | ReducedBitDepth):
+            name = type(self.source).__name__
+            raise ValueError(
+                f"source must not be {name}, which would treat images of the old size: write "
+                f"{name}(Resized(...))."
+            )
+
+    def grey(self, data_dir: str | None = None) -> Splits:
+        source = self.source
+        grey = source.grey if isinstance(source, GreyImages) else source.load
+        return Splits(*(self._resize(split) for split in grey(data_dir)))
+
+    def _resize(self, split: Examples) -> Examples:
+        context = split.context
+        return split._replace(
+            x=_resize(split.x, self.size),
+            context=None if context is None else _resize(context, self.size),
+        )
+
+
+def _resize(images: np.ndarray, size: int) -> np.ndarray:
+    return jax.device_get(_resize_images(jnp.asarray(images), size))
+
+
+@partial(jax.jit, static_argnames="size")
+def _resize_images(images: Array, size: int) -> Array:
+    shape = (len(images), size, size, images.shape[-1])
+    # The weights of a pixel sum to one, up to rounding, which must not leave [0, 1].
+    return jnp.clip(jax.image.resize(images, shape, "linear"), 0.0, 1.0)

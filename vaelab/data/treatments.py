@@ -1,0 +1,94 @@
+"""Images with noise or with fewer grey levels, which keeps a likelihood from growing without bound.
+
+A constraint on the reconstruction makes both unnecessary: they are here as baselines. Rezende &
+Viola, 2018, section 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaelab.data.dataset import DataSet
+from vaelab.types import Array, PRNGKey, Splits
+
+_SEED = 0  # of the noise on validation and test
+
+
+@dataclasses.dataclass(frozen=True)
+class Dequantised(DataSet):
+    """Another data set's 8-bit images with uniform noise: x' = (255 x + u) / 256, u ~ U[0, 1).
+
+    The noise is drawn afresh for each training batch, and once for validation and test; the context
+    stays as it is. With y = 256 x' and p a density of y, E_u log p(y) is a lower bound on the log
+    probability of the pixel's level. Theis et al., 2016, section 3.1.
+    """
+
+    source: DataSet
+
+    def load(self, data_dir: str | None = None) -> Splits:
+        splits = self.source.load(data_dir)
+        keys = jax.random.split(jax.random.key(_SEED))
+        validation, test = (
+            split._replace(x=jax.device_get(dequantise(key, jnp.asarray(split.x))))
+            for key, split in zip(keys, (splits.validation, splits.test), strict=True)
+        )
+        return Splits(splits.train, validation, test)
+
+    def preprocess(self, key: PRNGKey, x: Array) -> Array:
+        source_key, noise_key = jax.random.split(key)
+        return dequantise(noise_key, self.source.preprocess(source_key, x))
+
+
+@jax.jit
+def dequantise(key: PRNGKey, x: Array) -> Array:
+    """x' = (255 x + u) / 256 with u ~ U[0, 1): uniform within the pixel's 1/256. Any shape.
+
+    >>> dequantise(jax.random.key(0), jnp.ones((1, 2))) >= 255 / 256
+    Array([[ True,  True]], dtype=bool)
+    """
+    return (255.0 * x + jax.random.uniform(key, x.shape)) / 256.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ReducedBitDepth(DataSet):
+    """Another data set's 8-bit images with 2^bits levels, in every split: see `reduce_bit_depth`.
+
+    The context stays as it is. Kingma & Dhariwal, 2018, reduce to 5 bits.
+
+    Raises:
+      ValueError: bits outside 1 to 8.
+    """
+
+    source: DataSet
+    bits: int = 5
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits <= 8:
+            raise ValueError(f"bits must lie in 1 to 8, got {self.bits}.")
+
+    def load(self, data_dir: str | None = None) -> Splits:
+        return Splits(
+            *(
+                split._replace(x=reduce_bit_depth(split.x, bits=self.bits))
+                for split in self.source.load(data_dir)
+            )
+        )
+
+    def preprocess(self, key: PRNGKey, x: Array) -> Array:
+        return self.source.preprocess(key, x)
+
+
+def reduce_bit_depth(x: np.ndarray, *, bits: int) -> np.ndarray:
+    """floor(k / 2^(8 − bits)) / (2^bits − 1) with k = round(255 x): 2^bits levels, 0 to 1. Any shape.
+
+    A likelihood over these levels has num_levels = 2^bits.
+
+    >>> reduce_bit_depth(np.array([0.0, 7 / 255, 8 / 255, 1.0]), bits=5) * 31
+    array([ 0.,  0.,  1., 31.], dtype=float32)
+    """
+    level = np.rint(255 * x).astype(np.uint8) >> (8 - bits)
+    return level.astype(np.float32) / (2**bits - 1)

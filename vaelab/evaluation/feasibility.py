@@ -1,0 +1,51 @@
+"""Whether a constraint can be met, from what a run logged of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Feasibility(NamedTuple):
+    """What became of one constraint."""
+
+    infeasible: bool  # violated to the end, with λ at its limit
+    best: float  # smallest moving average of C that was logged, in C's own units
+    sentence: str
+
+
+def feasibility(
+    averages: Sequence[float], multipliers: Sequence[float], *, multiplier_limit: float
+) -> Feasibility:
+    """Judges the moving averages of C and the multipliers λ of a run, in the order of its steps.
+
+    A constraint that cannot be met stalls above zero while λ runs to its limit: no weight on it,
+    however large, brings it down further.
+
+    >>> feasibility([9.0, 3.0, 2.0, 2.0], [1.0, 1e3, 1e6, 1e8], multiplier_limit=1e8).sentence
+    'infeasible: violated with λ at its limit of 1e+08'
+    >>> feasibility([9.0, 3.0, 2.0], [1.0, 2.0, 3.0], multiplier_limit=1e8).sentence
+    'not met yet: λ was still rising'
+    >>> feasibility([9.0, -1.0, -0.5], [1.0, 2.0, 1.9], multiplier_limit=1e8).sentence
+    'met'
+    """
+    averages, multipliers = np.asarray(averages), np.asarray(multipliers)
+    if not len(averages) or len(averages) != len(multipliers):
+        raise ValueError(
+            f"averages and multipliers must have one length above 0, got {len(averages)} and "
+            f"{len(multipliers)}."
+        )
+    best, last = float(averages.min()), averages[-1]
+    if last <= 0:
+        return Feasibility(False, best, "met")
+    if multipliers[-1] >= 0.99 * multiplier_limit:
+        sentence = f"infeasible: violated with λ at its limit of {multiplier_limit:g}"
+        return Feasibility(True, best, sentence)
+    if best <= 0:
+        return Feasibility(False, best, "met on average before, not at the end")
+    rising = (
+        "was still rising" if multipliers[-1] > multipliers[len(multipliers) // 2] else "rested"
+    )
+    return Feasibility(False, best, f"not met yet: λ {rising}")

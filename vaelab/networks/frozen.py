@@ -1,0 +1,220 @@
+"""Frozen networks: small trained ones whose weights are constants, for constraints and measurements.
+
+`python -m experiments.frozen_networks` trains them. MNIST's is part of this package; that of CIFAR-10
+is made where the data are. Weights are read when a network is first used. Gradients flow to the images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from vaelab.types import Array, PyTree
+
+MNIST_PATH = str(Path(__file__).parent / "weights" / "mnist.npz")
+
+
+class SmallClassifier(nn.Module):
+    """Strided convolutions, a dense layer, and logits. [N, h, w, c] -> two outputs.
+
+    Smooth nonlinearities, so that a constraint's gradient has no kinks.
+    """
+
+    widths: tuple[int, ...]
+    """feature maps of each convolution; each halves the image"""
+    hidden: int
+    """width of the dense layer, whose activations are the features"""
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> tuple[Array, Array]:
+        """(features [N, hidden], logits [N, num_classes])."""
+        for width in self.widths:
+            x = nn.silu(nn.Dense(width)(_neighbourhoods(x)))
+        features = nn.silu(nn.Dense(self.hidden)(x.reshape(x.shape[0], -1)))
+        return features, nn.Dense(self.num_classes)(features)
+
+
+def _neighbourhoods(x: Array) -> Array:
+    """The 3×3 neighbourhood of every second pixel. [N, h, w, c] -> [N, ⌈h/2⌉, ⌈w/2⌉, 9c].
+
+    A dense layer on it is a 3×3 convolution of stride 2, and on CPUs its gradient takes a fourth of the
+    time inside a scan, where XLA's own convolutions are slow (jax issue 12868).
+    """
+    height, width = (-(-side // 2) for side in x.shape[1:3])
+    below, right = 2 * height - x.shape[1], 2 * width - x.shape[2]
+    x = jnp.pad(x, ((0, 0), (1, below), (1, right), (0, 0)))
+    return jnp.concatenate(
+        [
+            x[:, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2]
+            for i in range(3)
+            for j in range(3)
+        ],
+        axis=-1,
+    )
+
+
+class Frozen(NamedTuple):
+    """A trained network, as its file holds it."""
+
+    network: SmallClassifier
+    params: PyTree  # float32 numpy arrays
+    metadata: dict[str, Any]  # image_shape, feature_scale, accuracy, data, made_by, ...
+
+
+def save_frozen(
+    path: str, network: SmallClassifier, params: PyTree, metadata: Mapping[str, Any]
+) -> None:
+    """Writes a network as npz: weights in float16, and what is to be known of it as JSON."""
+    weights: dict[str, Any] = {
+        "/".join(name): np.asarray(value, np.float16)
+        for name, value in flatten_dict(params).items()
+    }
+    architecture = {
+        "widths": network.widths, "hidden": network.hidden, "num_classes": network.num_classes,
+    }  # fmt: skip
+    text = json.dumps({"architecture": architecture, **metadata})
+    with open(path, "wb") as file:
+        np.savez_compressed(file, metadata=np.array(text), **weights)
+
+
+@functools.cache
+def load_frozen(path: str) -> Frozen:
+    """Reads what `save_frozen` wrote, once per process.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file is no frozen network.
+
+    >>> load_frozen(MNIST_PATH).metadata["image_shape"]
+    [28, 28, 1]
+    """
+    try:
+        with open(path, "rb") as file, np.load(file) as arrays:
+            content = {name: arrays[name] for name in arrays.files}
+        metadata = json.loads(str(content.pop("metadata")))
+        architecture = metadata.pop("architecture")
+        network = SmallClassifier(**architecture | {"widths": tuple(architecture["widths"])})
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"there is no frozen network {path}: train it with python -m experiments.frozen_networks, or "
+            "give the path of another."
+        ) from None
+    except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} holds no frozen network ({error!r}): train one with python -m "
+            "experiments.frozen_networks."
+        ) from error
+    params = {tuple(name.split("/")): value.astype(np.float32) for name, value in content.items()}
+    return Frozen(network, unflatten_dict(params), metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenFeatures:
+    """Penultimate activations of a network of your own. [..., height, width, channels] -> [..., D_f].
+
+    Divided by their root-mean-square deviation over the training images: so κ of an FRE is a fraction of
+    the data's own spread, and 1 is what the mean features of all images would reach.
+    """
+
+    path: str
+    """file that python -m experiments.frozen_networks wrote"""
+
+    def __call__(self, x: Array) -> Array:
+        features, _ = _outputs(self, self.path, x)
+        return features
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenClassifier:
+    """Class probabilities of a network of your own. [..., height, width, channels] -> [..., C]."""
+
+    path: str
+    """file that python -m experiments.frozen_networks wrote"""
+
+    def __call__(self, x: Array) -> Array:
+        _, logits = _outputs(self, self.path, x)
+        return jax.nn.softmax(logits)
+
+
+@dataclasses.dataclass(frozen=True)
+class MNISTFeatures:
+    """Penultimate activations of the shipped MNIST classifier. [..., 28, 28, channels] -> [..., channels·D_f].
+
+    Each channel is read as a grey image of its own, in [0, 1]; the units are those of `FrozenFeatures`.
+
+    >>> MNISTFeatures(channels=3)(jnp.zeros((2, 5, 28, 28, 3))).shape
+    (2, 5, 96)
+    """
+
+    channels: int = 1
+    """1 for MNIST, 3 for Color-MNIST, which has a digit in each channel"""
+
+    def __post_init__(self) -> None:
+        _check_channels(self.channels)
+
+    def __call__(self, x: Array) -> Array:
+        features, _ = _outputs(self, MNIST_PATH, x, self.channels)
+        return features.reshape(*features.shape[:-2], -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class MNISTClassifier:
+    """Class probabilities of the shipped MNIST classifier. [..., 28, 28, channels] -> [..., 10**channels].
+
+    Each channel is read as a grey image of its own, in [0, 1], and their digits as independent: the
+    class of digits (a, b, c) in three channels is 100 a + 10 b + c.
+
+    >>> MNISTClassifier()(jnp.zeros((2, 28, 28, 1))).sum(-1).round(4)
+    Array([1., 1.], dtype=float32...)
+    """
+
+    channels: int = 1
+    """1 for MNIST, 3 for Color-MNIST, which has a digit in each channel"""
+
+    def __post_init__(self) -> None:
+        _check_channels(self.channels)
+
+    def __call__(self, x: Array) -> Array:
+        _, logits = _outputs(self, MNIST_PATH, x, self.channels)
+        digits = jax.nn.softmax(logits)  # [..., channels, 10]
+        joint = digits[..., 0, :]
+        for channel in range(1, self.channels):
+            joint = joint[..., :, None] * digits[..., channel, None, :]
+            joint = joint.reshape(*joint.shape[:-2], -1)
+        return joint
+
+
+def _outputs(value: Any, path: str, x: Array, channels: int | None = None) -> tuple[Array, Array]:
+    """(features, logits) of images [..., h, w, c]; with `channels`, each channel is an image of its own."""
+    frozen = load_frozen(path)
+    height, width, own_channels = frozen.metadata["image_shape"]
+    wanted = (height, width, channels or own_channels)
+    if x.shape[-3:] != wanted:
+        raise ValueError(
+            f"{type(value).__name__} takes images of the shape {wanted}, and got {x.shape[-3:]}: choose "
+            "another network, or images of its shape."
+        )
+    if channels:
+        x = jnp.moveaxis(x, -1, -3)[..., None]
+    images = x.reshape(-1, height, width, own_channels)  # one batch axis: XLA is fast on few axes
+    features, logits = frozen.network.apply({"params": frozen.params}, images)
+    features = features / frozen.metadata["feature_scale"]
+    batch = x.shape[:-3]
+    return features.reshape(*batch, -1), logits.reshape(*batch, -1)
+
+
+def _check_channels(channels: int) -> None:
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 or 3, got {channels}.")

@@ -1,0 +1,63 @@
+"""The theory of VAEs whose encoder and decoder can be anything: fixed points, computed exactly."""
+
+from vaelab.theory.fixed_points import (
+    FixedPoint,
+    Rule,
+    grid,
+    initial_reconstructions,
+    iterate,
+    log_ratio,
+    objective,
+    reconstruction_error,
+    targets,
+    transition,
+)
+from vaelab.theory.lipschitz import global_penalty, local_penalty, projection, roughness
+from vaelab.theory.phase_transitions import (
+    CriticalTemperatures,
+    critical_temperatures,
+    error_curve,
+    last_merger,
+    second_derivative,
+)
+from vaelab.theory.tiles import (
+    BlurredReconstructions,
+    Tiles,
+    blurred_reconstructions,
+    marginal_kl,
+    optimal_log_prior,
+    tile_ratios,
+    tiles,
+)
+from vaelab.theory.variance import JointRun, optimise_variance
+
+__all__ = [
+    "BlurredReconstructions",
+    "CriticalTemperatures",
+    "FixedPoint",
+    "JointRun",
+    "Rule",
+    "Tiles",
+    "blurred_reconstructions",
+    "critical_temperatures",
+    "error_curve",
+    "global_penalty",
+    "grid",
+    "initial_reconstructions",
+    "iterate",
+    "last_merger",
+    "local_penalty",
+    "log_ratio",
+    "marginal_kl",
+    "objective",
+    "optimal_log_prior",
+    "optimise_variance",
+    "projection",
+    "reconstruction_error",
+    "roughness",
+    "second_derivative",
+    "targets",
+    "tile_ratios",
+    "tiles",
+    "transition",
+]
