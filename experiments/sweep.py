@@ -108,7 +108,9 @@ def run_against(arguments: Arguments, overrides: Sequence[str], folder: epath.Pa
     assert arguments.against is not None
     theirs_at = folder / "against"
     theirs = run_members(
-        dataclasses.replace(arguments, experiment=arguments.against), overrides, theirs_at
+        dataclasses.replace(arguments, experiment=arguments.against, against=None),
+        overrides,
+        theirs_at,
     )
     combinations = [{"kappa": row["sigma_star"], "seed": int(row["seed"])} for row in theirs]
     ours = run_members(arguments, overrides, folder, combinations)

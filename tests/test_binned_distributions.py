@@ -25,13 +25,13 @@ def reference(family, value, location, scale, levels):
     """log (F(b) − F(a)) from the upper tails of the borders, which lose nothing to cancellation."""
     width = 1 / (levels - 1)
     below, above = ((value + side * width / 2 - location) / scale for side in (-1, 1))
-    lower, upper = (np.where(below + above < 0, *pair) for pair in ((-above, below), (-below, above)))
+    lower, upper = (
+        np.where(below + above < 0, *pair) for pair in ((-above, below), (-below, above))
+    )
     log_lower, log_upper = family.logsf(lower), family.logsf(upper)
     inside = log_lower + np.log(-np.expm1(log_upper - log_lower))
     last = np.isclose(value, 1.0)
-    return np.where(
-        value == 0.0, family.logcdf(above), np.where(last, family.logsf(below), inside)
-    )
+    return np.where(value == 0.0, family.logcdf(above), np.where(last, family.logsf(below), inside))
 
 
 def make(distribution, levels):

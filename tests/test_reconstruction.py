@@ -1,0 +1,113 @@
+"""σ* and the quantised NLL of a linear model, whose expectations are closed, and of a context."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from oracles import critical_value
+
+from vaelab.distributions import Bernoulli, Pixels
+from vaelab.evaluation.reconstruction import optimal_scale, quantised_nll
+from vaelab.models import VAE
+from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
+from vaelab.priors import StandardNormal
+from vaelab.types import Examples, Terms
+
+N, SHAPE, D, LEVELS = 7, (3, 2, 1), 2, 16
+KEY = jax.random.key(0)
+RNG = np.random.default_rng(0)
+IMAGES = (RNG.integers(0, LEVELS, size=(N, *SHAPE)) / (LEVELS - 1)).astype(np.float32)
+MODEL = VAE(
+    encoder=ConditionalGaussian(MLP((), event_ndims=3), D),
+    decoder=GaussianDecoder(MLP(()), SHAPE, scale=0.7),
+    prior=StandardNormal(D),
+)
+
+
+def linear(log_variance):
+    """Parameters, and with them x -> (mean of z, decoder's W [D, 6], its bias) in float64."""
+    draw = lambda *shape: 0.3 * RNG.normal(size=shape)  # noqa: E731
+    to_mean, to_x, offset = draw(6, D), draw(D, 6), 0.5 + draw(6)
+    params = {
+        "encoder": {"Dense_0": {
+            "kernel": np.concatenate([to_mean, np.zeros((6, D))], axis=1),
+            "bias": np.concatenate([np.zeros(D), np.full(D, log_variance)]),
+        }},
+        "decoder": {"Dense_0": {"kernel": to_x, "bias": offset}},
+    }  # fmt: skip
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)
+    return params, IMAGES.reshape(N, 6).astype(np.float64) @ to_mean @ to_x + offset, to_x
+
+
+def test_without_noise_they_are_numpys():
+    """z = its mean: σ*² is the mean squared error, and the NLL that of a normal binned by its CDF."""
+    params, reconstruction, _ = linear(log_variance=-60.0)
+    x = IMAGES.reshape(N, 6).astype(np.float64)
+    squares = np.mean((x - reconstruction) ** 2, axis=1)
+    ours = optimal_scale(MODEL, params, IMAGES, KEY, batch_size=3)  # a ragged last batch
+    assert ours.mean_squared_error == pytest.approx(np.mean(squares), rel=1e-5)
+    assert ours.scale == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-5)
+    assert ours.standard_error == pytest.approx(np.std(squares, ddof=1) / np.sqrt(N), rel=1e-4)
+
+    half, scale = 0.5 / (LEVELS - 1), np.sqrt(np.mean(squares))
+    cdf = lambda v: scipy.stats.norm.cdf(v, reconstruction, scale)  # noqa: E731
+    above = np.where(x > 1 - half, 1.0, cdf(x + half))
+    below = np.where(x < half, 0.0, cdf(x - half))
+    nll = -np.mean(np.log(above - below), axis=1)
+    ours = quantised_nll(MODEL, params, IMAGES, KEY, scale=ours.scale, levels=LEVELS, batch_size=3)
+    assert ours.mean == pytest.approx(np.mean(nll), rel=1e-4)
+    assert ours.bits == pytest.approx(np.mean(nll) / np.log(2), rel=1e-4)
+    assert ours.standard_error == pytest.approx(np.std(nll, ddof=1) / np.sqrt(N), rel=1e-3)
+
+
+def test_the_posteriors_noise_counts():
+    """E_q ‖x − Wᵀz − b‖² = ‖x − Wᵀμ − b‖² + s² ‖W‖²; the model's own σ does not matter."""
+    variance, num_samples = 0.8, 4000
+    params, reconstruction, to_x = linear(log_variance=np.log(variance))
+    x = IMAGES.reshape(N, 6).astype(np.float64)
+    noise = variance * np.sum(to_x**2) / 6
+    expected = np.mean((x - reconstruction) ** 2) + noise
+    ours = optimal_scale(MODEL, params, IMAGES, KEY, num_samples=num_samples, batch_size=N)
+    # Var ‖r − Wᵀε‖² = 4 s² ‖W r‖² + 2 s⁴ ‖W Wᵀ‖², r the residual of the mean, per example.
+    residual = (x - reconstruction) @ to_x.T
+    variances = 4 * variance * np.sum(residual**2, axis=1)
+    variances = (variances + 2 * variance**2 * np.sum((to_x @ to_x.T) ** 2)) / 36
+    error = np.sqrt(np.sum(variances) / num_samples) / N
+    assert abs(ours.mean_squared_error - expected) < critical_value(1) * error
+
+
+class FromContext(nn.Module):
+    """A model that reconstructs its context, whatever x is."""
+
+    @nn.compact
+    def __call__(self, x, key, num_samples=1, weights=None, context=None):
+        del key, weights
+        shift = self.param("shift", nn.initializers.zeros, ())
+        mean = jnp.broadcast_to(context + shift, (num_samples, *x.shape)).reshape(
+            num_samples, len(x), -1
+        )
+        likelihood = Pixels(Bernoulli(probs=mean), x.shape[1:])
+        zeros = jnp.zeros((num_samples, len(x)))
+        return Terms(zeros, (zeros,), (None,), (), likelihood)
+
+
+def test_a_context_is_given_to_the_model():
+    context = RNG.uniform(0.1, 0.9, size=IMAGES.shape).astype(np.float32)
+    data = Examples(IMAGES, context=context)
+    params = {"shift": jnp.zeros(())}
+    ours = optimal_scale(FromContext(), params, data, KEY, batch_size=4)
+    expected = np.mean((IMAGES - context).astype(np.float64) ** 2)
+    assert ours.mean_squared_error == pytest.approx(expected, rel=1e-5)
+    nll = quantised_nll(FromContext(), params, data, KEY, scale=1e4, levels=2, batch_size=4)
+    assert nll.mean == pytest.approx(np.log(2), rel=1e-3)  # a scale that tells nothing
+    assert nll.bits == pytest.approx(1.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
+def test_a_scale_must_be_positive(scale):
+    with pytest.raises(ValueError, match="scale must be positive, got"):
+        quantised_nll(MODEL, {}, IMAGES, KEY, scale=scale)
