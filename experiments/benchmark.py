@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
+from experiments import benchmark_sweep
 from vaelab import data, evaluation
 from vaelab.constraints import NLL
 from vaelab.evaluation import likelihood
@@ -46,6 +47,7 @@ from vaelab.training.optimisers import Adam, Geco, Rewo, build
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.state import initial_state
 from vaelab.training.step import compile_train_steps
+from vaelab.types import Examples
 
 SHAPE, HIDDEN, LATENT_DIM, BATCH_SIZE = (28, 28, 1), (300, 300), 40, 100
 NUM_SAMPLES = 5000  # of the log-likelihood
@@ -98,6 +100,7 @@ def main(arguments: Arguments) -> None:
         ),
         "log p(x)": log_likelihood(arguments.num_test),
     }
+    rates |= benchmark_sweep.rates(max(1, arguments.steps // 8))
     if arguments.peer_python and arguments.peer_script:
         rates |= peers(arguments.peer_python, arguments.peer_script)
     else:
@@ -272,7 +275,7 @@ def comparisons(rates: dict[str, np.ndarray]) -> list[dict[str, Any]]:
         ("log p(x) / Pythae's get_nll", "log p(x)", "Pythae VAE, get_nll", "at least 6.0"),
     ]
     rows = []
-    for name, ours, theirs, goal in wanted:
+    for name, ours, theirs, goal in wanted + benchmark_sweep.comparisons():
         if theirs not in rates:
             continue
         ratios = rates[ours] / rates[theirs]
@@ -293,7 +296,7 @@ def memory() -> list[dict[str, Any]]:
     rows = []
     for num_samples in (1000, 100_000):
         program = likelihood.batch_estimate.lower(
-            model, num_samples, 100, params, x, jax.random.key(0)
+            model, num_samples, 100, params, Examples(x), jax.random.key(0)
         ).compile()
         analysis = program.memory_analysis()
         size = analysis.temp_size_in_bytes / 2**20 if analysis else float("nan")

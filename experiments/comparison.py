@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from etils import epath
 from scipy import stats
 
@@ -65,14 +66,15 @@ def compare(
     return result
 
 
-def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
+def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> dict[str, Any]:
     """Both means, and the mean difference with its 95 % interval: a t test of pairs.
 
     >>> result = paired([3.0, 5.0, 4.5], [1.0, 2.0, 2.0])
     >>> result["difference"], [round(bound, 2) for bound in result["interval"]]
     (2.5, [1.26, 3.74])
     """
-    difference = np.subtract(first, second)
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    difference = first - second
     interval: list[float | None] = [None, None]
     if len(difference) > 1:
         half = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)

@@ -59,7 +59,7 @@ def _report(run: Run, name: str, chosen: Best, test: Estimate, rows) -> dict[str
     outcome = evaluation.feasibility(
         [row[f"average/{name}"] for row in logged],
         [row[f"multiplier/{name}"] for row in logged],
-        multiplier_limit=experiment.dual.multiplier_limit,
+        multiplier_limit=experiment.multiplier_limit,
     )
     train = float(chosen.average[name])
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from vaelab.constraints import RE
@@ -75,6 +76,11 @@ class Experiment:
                 "with a GaussianDecoder, or Geco."
             )
         self.schedule  # noqa: B018  validates its own fields
+
+    @property
+    def multiplier_limit(self) -> float:
+        """What no λ exceeds; infinite where there are none."""
+        return math.inf if self.dual is None else self.dual.multiplier_limit
 
     @property
     def schedule(self) -> Schedule:

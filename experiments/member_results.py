@@ -66,8 +66,9 @@ def _estimates(run: Run, params) -> Row:
             row[f"{name}_se"] = estimate.standard_error
     row["rmse"] = float(np.sqrt(row["mse"]))
     decoder = experiment.model.decoder
-    if isinstance(decoder, ScaledDecoder) and decoder.learned and not decoder.per_pixel:
-        row["learned_scale"] = float(decoder.global_scale(params["decoder"]))
+    if isinstance(decoder, ScaledDecoder):
+        learned = decoder.global_scale(params["decoder"])
+        row |= {} if learned is None else {"learned_scale": float(learned)}
     if decoder.num_levels != 2:
         train = run.fixed_training_set(_NUM_TRAIN)
         scale = evaluation.optimal_scale(experiment.model, params, train, run.key("scale"))
@@ -92,7 +93,7 @@ def _of_constraints(run: Run, base: Run, row: Mapping[str, Any], logged) -> Row:
         outcome = evaluation.feasibility(
             [r[f"average/{name}"] for r in rows],
             [r[f"multiplier/{name}"] for r in rows],
-            multiplier_limit=run.experiment.dual.multiplier_limit,
+            multiplier_limit=run.experiment.multiplier_limit,
         )
         result |= {
             f"{name}_kappa": constraint.kappa,

@@ -42,7 +42,8 @@ def at(experiment: Experiment, values: Mapping[str, Any], constraint: str | None
     objective, optimiser = experiment.objective, experiment.optimiser
     if "kappa" in values:
         name = _constraint_name(experiment, constraint)
-        changed = dataclasses.replace(objective.constraints[name], kappa=values["kappa"])
+        chosen: Any = objective.constraints[name]
+        changed = dataclasses.replace(chosen, kappa=values["kappa"])
         constraints = {**objective.constraints, name: changed}
         objective = dataclasses.replace(objective, constraints=constraints)  # type: ignore[type-var]
     if "beta" in values:
@@ -94,7 +95,7 @@ class Sweep:
         experiment = self.run.experiment
         seeds = [int(member.get("seed", experiment.seed)) for member in self.members]
         keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-        values = sweep.values_of(
+        values: sweep.Values = sweep.values_of(
             [{name: m[name] for name in m if name != "seed"} for m in self.members]
         )
         mesh = make_mesh(sweep=math.gcd(len(self.members), jax.device_count()))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import ClassVar
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,10 +13,8 @@ import scipy.stats
 from oracles import critical_value, within_confidence
 from scipy.special import expit, log_expit, logsumexp
 
-from vaelab.distributions import Bernoulli, Pixels
 from vaelab.models import ConvDRAW
-from vaelab.networks import MLP, BernoulliDecoder
-from vaelab.networks.convlstm import Convolution3x3
+from vaelab.networks import MLP, BernoulliDecoder, Convolution3x3, Identity
 
 K, B, SHAPE, SIZE = 2, 3, (4, 6, 3), 2  # maps of 2 × 3
 RNG = np.random.default_rng(0)
@@ -27,23 +23,9 @@ CONTEXT = RNG.uniform(size=(B, 4, 6, 2)).astype(np.float32)
 KEY = jax.random.key(0)
 
 
-class Identity(nn.Module):
-    output_ndims: ClassVar[int] = 3
-
-    def __call__(self, maps):
-        return maps
-
-
-class Decoder(BernoulliDecoder):
-    @nn.compact
-    def __call__(self, maps):
-        logits = nn.Dense(self.shape[-1])(self.trunk(maps))
-        return Pixels(Bernoulli(logits=logits.reshape(*logits.shape[:-3], -1)), self.shape)
-
-
 def make_model(shape=SHAPE, **fields):
     fields = {"num_steps": 2, "hidden": 3, "latent_channels": 2, "canvas_channels": 2} | fields
-    return ConvDRAW(Decoder(Identity(), shape), downsample=SIZE, **fields)
+    return ConvDRAW(BernoulliDecoder(Identity(), shape), downsample=SIZE, **fields)
 
 
 def given(model):
@@ -333,7 +315,7 @@ def test_models_that_cannot_be(fields, match):
 
 def test_a_trunk_of_vectors_is_refused():
     with pytest.raises(ValueError, match=r"decoder\.trunk = MLP .* use networks\.Identity\(\)"):
-        ConvDRAW(Decoder(MLP((4,)), SHAPE), downsample=SIZE)
+        ConvDRAW(BernoulliDecoder(MLP((4,)), SHAPE), downsample=SIZE)
 
 
 @pytest.mark.parametrize(

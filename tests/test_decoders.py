@@ -150,6 +150,21 @@ def test_the_head_of_feature_maps_is_a_1x1_convolution(channels):
         np.testing.assert_allclose(likelihood.variance()[..., c], variance, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("decoder", "fields"), DECODERS)
+def test_the_location_is_the_head_s_output_where_pixels_have_one(decoder, fields):
+    """Before binning: it may leave [0, 1]. A bit and a grey level have none."""
+    module = decoder(MLP(()), SHAPE, **fields)
+    z = np.random.default_rng(0).normal(size=(3, 2))
+    variables = random_variables(module, jnp.asarray(z))
+    location = jax.eval_shape(lambda: module.apply(variables, z).location)
+    if decoder in (BernoulliDecoder, CategoricalDecoder):
+        assert location is None
+        return
+    expected = dense(variables["params"]["Dense_0"], z).reshape(3, 24, -1)[..., 0]
+    location = module.apply(variables, z).location
+    np.testing.assert_allclose(location, expected.reshape(3, *SHAPE), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("decoder", [BernoulliDecoder, GaussianDecoder, CategoricalDecoder])
 def test_dense_heads_keep_their_parameter_names(decoder):
     """Checkpoints stay readable."""
@@ -191,6 +206,21 @@ def test_decoders_say_what_data_they_are_for():
         assert decoder(trunk, SHAPE, levels=17).num_levels == 17
 
 
+@pytest.mark.parametrize("decoder", [GaussianDecoder, LearnedGaussianDecoder])
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_scale_must_be_positive(decoder, scale):
+    with pytest.raises(ValueError, match=f"scale must be positive and finite, got {scale}"):
+        decoder(MLP((6,)), SHAPE, scale=scale)
+
+
+@pytest.mark.parametrize("scale", [1, 5e-4])
+def test_a_scale_that_is_not_learned_may_be_an_integer_or_below_the_floor(scale):
+    module = QuantisedNormalDecoder(MLP(()), FLAT, scale=scale, learned=False)
+    variance = module.init_with_output(jax.random.key(0), jnp.ones(2))[0].variance()
+    assert variance.dtype == jnp.float32
+    np.testing.assert_allclose(variance, scale**2, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
@@ -203,6 +233,13 @@ def test_decoders_say_what_data_they_are_for():
 def test_what_cannot_be_is_refused_in_a_sentence(fields, sentence):
     with pytest.raises(ValueError, match=sentence):
         QuantisedNormalDecoder(MLP((6,)), SHAPE, **fields)
+
+
+def test_maps_need_a_shape_with_channels():
+    with pytest.raises(
+        ValueError, match=r"shape is \(4, 3\): make shape \(height, width, channels"
+    ):
+        BernoulliDecoder(Identity(), (4, 3)).init(jax.random.key(0), jnp.ones((2, 4, 3, 5)))
 
 
 def test_maps_of_another_size_are_refused():

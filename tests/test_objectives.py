@@ -15,9 +15,10 @@ from scipy.special import logsumexp
 from vaelab import priors
 from vaelab.constraints import NLL, RE
 from vaelab.models import VAE
-from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
+from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian, GaussianDecoder
 from vaelab.training.objectives import (
     ELBO,
+    AnnealedVariance,
     DoublyReparameterised,
     ImportanceWeighted,
     Lagrangian,
@@ -125,6 +126,66 @@ def test_warm_up_raises_the_weight_of_the_rate_linearly(step, weight):
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 
+GAUSSIAN = GaussianDecoder(MLP((6,)), shape=(4, 4, 1), scale=0.7)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.value_and_grad, argnums=2, has_aux=True)
+def gaussian_loss(objective, scale, params, step):
+    """(loss, metrics) and gradient of a Gaussian VAE whose scale may be traced."""
+    model = MODELS["standard"].clone(decoder=GAUSSIAN.clone(scale=scale))
+    terms_fn = lambda key, *args: model.apply({"params": params}, X, key, *args)  # noqa: E731
+    return objective(terms_fn, {}, Examples(X), KEY, step)
+
+
+def test_annealing_has_the_gradient_of_an_elbo_of_a_scale_that_falls():
+    """L + D (σ₁/σ)² ½ log 2πσ₁² − D ½ log 2πσ² is 0 apart, whatever the parameters; σ is linear."""
+    annealed = AnnealedVariance(anneal_steps=200, num_samples=2)
+    params = initial_params("standard")
+    for step, scale in ((0, 2.0), (50, 1.675), (100, 1.35), (200, 0.7), (999, 0.7)):
+        (loss, metrics), gradient = gaussian_loss(annealed, 0.7, params, step)
+        (elbo, _), expected = gaussian_loss(ELBO(num_samples=2), scale, params, step)
+        constant = 8 * (
+            np.log(2 * np.pi * scale**2) - (0.7 / scale) ** 2 * np.log(2 * np.pi * 0.49)
+        )
+        np.testing.assert_allclose(elbo - loss, constant, rtol=1e-4, atol=1e-4)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), gradient, expected
+        )
+        # Metrics are those of the model as it is, at σ₁.
+        np.testing.assert_allclose(metrics["elbo"], -(metrics["rate"] + metrics["distortion"]))
+
+
+def test_annealing_takes_the_closed_form_where_there_is_one():
+    terms_fn, distortion, rate, kl = random_terms()
+    annealed = AnnealedVariance(anneal_steps=4, initial_scale=3.0, final_scale=1.0)
+    loss, _ = evaluate(annealed, terms_fn, step=2)
+    np.testing.assert_allclose(loss, distortion.mean() / 4 + kl.sum(1).mean(), rtol=1e-6)
+    loss, _ = evaluate(annealed, random_terms(closed_form=False)[0], step=2)
+    np.testing.assert_allclose(loss, distortion.mean() / 4 + rate.mean(), rtol=1e-6)
+    log_weights = annealed.validation(Examples(X), terms_fn(KEY, 1))
+    np.testing.assert_allclose(log_weights, -(distortion + rate), rtol=1e-5, atol=1e-5)
+
+
+def test_annealing_ends_as_the_elbo_to_the_last_bit():
+    """Neither interpolation nor report may leave a rest of rounding, whatever the scales are."""
+    terms_fn = random_terms()[0]
+    for scales in ((2.0, 0.7), (3.0, 0.1), (1.0, 0.3)):
+        annealed = AnnealedVariance(10, *scales)
+        assert evaluate(annealed, terms_fn, step=10)[0] == evaluate(ELBO(), terms_fn)[0]
+        assert annealed.describe({}, 10) == "the negative ELBO, at the end of the annealing"
+
+
+def test_the_mean_squared_error_is_reported_where_there_is_a_location():
+    params = initial_params("standard")
+    (_, metrics), _ = gaussian_loss(ELBO(num_samples=2), 0.7, params, 0)
+    model = MODELS["standard"].clone(decoder=GAUSSIAN)
+    mean = model.apply({"params": params}, X, KEY, 2).likelihood.mean()
+    expected = np.mean((np.asarray(X) - np.asarray(mean, np.float64)) ** 2)
+    np.testing.assert_allclose(metrics["mse"], expected, rtol=1e-5)
+    assert "mse" not in evaluate(ELBO(), terms_of("standard"))[1]
+
+
 def test_free_bits_are_counted_on_the_batch_mean_of_each_coordinate():
     terms_fn, distortion, _, kl = random_terms()
     free = float(kl.mean(0).mean())  # one coordinate above, one below
@@ -221,6 +282,20 @@ def test_gradient_for_the_multiplier_is_the_constraint():
     np.testing.assert_allclose(metrics["loss"], total, rtol=1e-5)
 
 
+@pytest.mark.parametrize("closed_form", [True, False])
+def test_lagrangian_takes_the_rate_it_is_told_to(closed_form):
+    terms_fn, distortion, rate, kl = random_terms()
+    objective = Lagrangian([("nll", NLL(0.5))], closed_form=closed_form)
+    loss, _ = evaluate(objective, terms_fn, multipliers={"nll": jnp.array(2.0)})
+    expected = kl.sum(1).mean() if closed_form else rate.mean()
+    np.testing.assert_allclose(loss, expected + 2 * (distortion.mean() - 8), rtol=1e-5)
+
+
+def test_constraints_given_as_pairs_are_constraints_by_name():
+    pairs = (("nll", NLL(0.5)), ("re", RE(0.3)))
+    assert Lagrangian(pairs).constraints == Lagrangian(iter(pairs)).constraints == dict(pairs)
+
+
 def test_early_stopping_maximises_the_objective_at_its_end():
     """The β-ELBO with the final β, the importance-weighted bound, or the ELBO whatever λ is."""
     terms_fn, distortion, rate, _ = random_terms()
@@ -231,7 +306,9 @@ def test_early_stopping_maximises_the_objective_at_its_end():
         ImportanceWeighted(K): logsumexp(log_weights, 0, keepdims=True) - np.log(K),
     }
     for objective, values in expected.items():
-        np.testing.assert_allclose(objective.validation(Examples(X), terms), values, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            objective.validation(Examples(X), terms), values, rtol=1e-5, atol=1e-5
+        )
     lagrangian = Lagrangian({"nll": NLL(0.5)}).validation(Examples(X), terms)
     np.testing.assert_allclose(lagrangian, log_weights, rtol=1e-5, atol=1e-5)
     assert ImportanceWeighted(K).validation_samples == K
@@ -257,6 +334,8 @@ SENTENCES = [
         {},
         "distortion + 1 · rate with 0.5 free nats per latent coordinate",
     ),
+    (AnnealedVariance(1000), {}, "rate + 0.2689 · distortion, still annealing"),
+    (AnnealedVariance(500), {}, "the negative ELBO, at the end of the annealing"),
     (ImportanceWeighted(7), {}, "the negative importance-weighted bound with 7 samples"),
     (
         Lagrangian({"nll": NLL(1.0)}),
@@ -287,6 +366,20 @@ ERRORS = [
     (lambda: ELBO(beta=-1.0), "beta must not be negative, got -1.0."),
     (lambda: ELBO(warmup_steps=-1), "warmup_steps must not be negative, got -1."),
     (lambda: ELBO(free_nats=-0.5), "free_nats must not be negative, got -0.5."),
+    (
+        lambda: ELBO(free_nats=0.5, closed_form=False),
+        "free_nats = 0.5 needs the closed-form KL: leave closed_form True.",
+    ),
+    (lambda: AnnealedVariance(0), "anneal_steps must be at least 1, got 0."),
+    (lambda: AnnealedVariance(9, num_samples=0), "num_samples must be at least 1, got 0."),
+    (lambda: AnnealedVariance(9, 0.0), "initial_scale must be positive, got 0.0."),
+    (lambda: AnnealedVariance(9, 2.0, -0.7), "final_scale must be positive, got -0.7."),
+    (lambda: AnnealedVariance(9, float("nan")), "initial_scale must be positive, got nan."),
+    (
+        lambda: Lagrangian([("a", NLL(1.0)), ("b", RE(0.1)), ("a", RE(0.1))]),
+        "2 constraints are called 'a': give each a name of its own.",
+    ),
+    (lambda: Lagrangian(()), "constraints must name at least one; without any, use ELBO."),
     (lambda: ImportanceWeighted(0), "num_samples must be at least 1, got 0."),
     (lambda: Lagrangian({"nll": NLL(1.0)}, num_samples=0), "num_samples must be at least 1, got 0"),
     (lambda: Lagrangian({}), "constraints must name at least one; without any, use ELBO."),

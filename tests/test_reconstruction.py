@@ -81,15 +81,14 @@ def test_the_posteriors_noise_counts():
 
 
 class FromContext(nn.Module):
-    """A model that reconstructs its context, whatever x is."""
+    """A model that reconstructs its context plus k · shift at sample k, whatever x is."""
 
     @nn.compact
     def __call__(self, x, key, num_samples=1, weights=None, context=None):
         del key, weights
         shift = self.param("shift", nn.initializers.zeros, ())
-        mean = jnp.broadcast_to(context + shift, (num_samples, *x.shape)).reshape(
-            num_samples, len(x), -1
-        )
+        shifts = shift * jnp.arange(num_samples)[:, None, None]
+        mean = context.reshape(len(x), -1) + shifts
         likelihood = Pixels(Bernoulli(probs=mean), x.shape[1:])
         zeros = jnp.zeros((num_samples, len(x)))
         return Terms(zeros, (zeros,), (None,), (), likelihood)
@@ -107,7 +106,41 @@ def test_a_context_is_given_to_the_model():
     assert nll.bits == pytest.approx(1.0, rel=1e-3)
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
-def test_a_scale_must_be_positive(scale):
-    with pytest.raises(ValueError, match="scale must be positive, got"):
-        quantised_nll(MODEL, {}, IMAGES, KEY, scale=scale)
+def test_errors_are_averaged_over_samples_and_log_probabilities_too():
+    """Not errors of the mean over samples, nor the logarithm of a mean."""
+    context = RNG.uniform(0.1, 0.5, size=IMAGES.shape).astype(np.float32)
+    data, params = Examples(IMAGES, context=context), {"shift": jnp.array(0.2)}
+    means = np.stack([context, context + 0.2, context + 0.4]).astype(np.float64)
+    squares = np.mean((IMAGES - means) ** 2, axis=(0, 2, 3, 4))
+    settings = {"num_samples": 3, "batch_size": 4}
+    ours = optimal_scale(FromContext(), params, data, KEY, **settings)
+    assert ours.mean_squared_error == pytest.approx(np.mean(squares), rel=1e-5)
+    assert ours.standard_error == pytest.approx(np.std(squares, ddof=1) / np.sqrt(N), rel=1e-4)
+    half = 0.5 / (LEVELS - 1)
+    above = np.where(IMAGES > 1 - half, np.inf, IMAGES + half)
+    below = np.where(IMAGES < half, -np.inf, IMAGES - half)
+    masses = (scipy.stats.norm.cdf(edge, means, 0.3) for edge in (above, below))
+    nll = -np.mean(np.log(np.subtract(*masses)), axis=(0, 2, 3, 4))
+    ours = quantised_nll(FromContext(), params, data, KEY, scale=0.3, levels=LEVELS, **settings)
+    assert ours.mean == pytest.approx(np.mean(nll), rel=1e-4)
+    assert ours.standard_error == pytest.approx(np.std(nll, ddof=1) / np.sqrt(N), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"scale": 0.0}, "scale must be positive and finite, got 0.0"),
+        ({"scale": -1.0}, "scale must be positive and finite, got -1.0"),
+        ({"scale": float("nan")}, "scale must be positive and finite, got nan"),
+        ({"scale": float("inf")}, "scale must be positive and finite, got inf"),
+        ({"num_samples": 0}, "num_samples must be at least 1, got 0"),
+        ({"levels": 1}, "levels must be at least 2, got 1"),
+        ({"data": 2 * IMAGES - 1}, r"data must lie in \[0, 1\], got values from -1 to 1"),
+        ({"data": 255 * IMAGES}, r"data must lie in \[0, 1\], got values from 0 to 255"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(arguments, sentence):
+    settings = {"data": IMAGES, "scale": 0.1} | arguments
+    data = Examples(settings.pop("data"), context=IMAGES)
+    with pytest.raises(ValueError, match=sentence):
+        quantised_nll(FromContext(), {"shift": jnp.zeros(())}, data, KEY, **settings)

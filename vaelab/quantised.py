@@ -20,10 +20,15 @@ class Quantised(distrax.Distribution, abc.ABC):
     The first and the last bin are open to ∓∞, so that the masses sum to one. A value is read as its
     nearest level. `mean` is the location μ, what a decoder reconstructs, and not the mean of the
     masses, which never leaves [0, 1].
+
+    Raises:
+      ValueError: fewer than two levels.
     """
 
     def __init__(self, loc: Array, scale: Array, levels: int = 256):
         super().__init__()
+        if levels < 2:
+            raise ValueError(f"levels must be at least 2, got {levels}.")
         self.loc = loc
         self.scale = scale
         self.levels = levels
@@ -99,6 +104,7 @@ class QuantisedNormal(Quantised):
         upper = _log_ndtr(half - centre)
         lower = _log_ndtr(-jnp.where(narrow, half + 1.0, half) - centre)
         wide = upper + jnp.log(-jnp.expm1(lower - upper))
+        # φ(c) ∫ exp(−ct − t²/2) dt over ±half, with 1 − t²/2 for the second exponential.
         small = jnp.where(narrow, half, 0.5 * _NARROW)
         series = (
             -0.5 * (centre**2 + jnp.log(2 * jnp.pi))

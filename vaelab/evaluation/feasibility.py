@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 
 class Feasibility(NamedTuple):
     """What became of one constraint."""
@@ -31,13 +29,12 @@ def feasibility(
     >>> feasibility([9.0, -1.0, -0.5], [1.0, 2.0, 1.9], multiplier_limit=1e8).sentence
     'met'
     """
-    averages, multipliers = np.asarray(averages), np.asarray(multipliers)
     if not len(averages) or len(averages) != len(multipliers):
         raise ValueError(
             f"averages and multipliers must have one length above 0, got {len(averages)} and "
             f"{len(multipliers)}."
         )
-    best, last = float(averages.min()), averages[-1]
+    best, last = min(averages), averages[-1]
     if last <= 0:
         return Feasibility(False, best, "met")
     if multipliers[-1] >= 0.99 * multiplier_limit:

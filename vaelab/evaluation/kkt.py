@@ -105,5 +105,5 @@ def _inner_products(first: PyTree, second: PyTree) -> Array:
         return a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
 
     products = jax.tree.leaves(jax.tree.map(product, first, second))
-    total = sum(products[1:], start=products[0])
+    total = jnp.sum(jnp.stack(products), axis=0)
     return (total + total.T) / 2

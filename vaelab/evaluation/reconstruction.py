@@ -81,10 +81,17 @@ def quantised_nll(
     The data are images [N, ...] of `levels` values in [0, 1], or examples.
 
     Raises:
-      ValueError: the scale is not positive.
+      ValueError: the scale is not positive and finite, there are no samples, fewer than two levels,
+        or data outside [0, 1].
     """
-    if not scale > 0:
-        raise ValueError(f"scale must be positive, got {scale}.")
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive and finite, got {scale}.")
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
+    x = as_examples(data).x
+    low, high = float(x.min(initial=0.0)), float(x.max(initial=0.0))
+    if low < 0 or high > 1:
+        raise ValueError(f"data must lie in [0, 1], got values from {low:g} to {high:g}.")
     values = map_batches(
         partial(_batch_nll, model, levels, num_samples, params, jnp.float32(scale)),
         as_examples(data),

@@ -15,6 +15,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from vaelab.types import Array
 
@@ -80,6 +81,10 @@ class DeconvNet(nn.Module):
         _check(self.channels, self.num_blocks)
         if len(self.shape) != 2:
             raise ValueError(f"shape must be (height, width), got {self.shape}.")
+        if min(*self.shape, self.num_features) < 1:
+            raise ValueError(
+                f"shape and num_features must be positive, got {self.shape} and {self.num_features}."
+            )
         super().__post_init__()
 
     @nn.compact
@@ -123,6 +128,7 @@ class Convolution3x3(nn.Module):
     def __call__(self, maps: Array) -> Array:
         *batch, height, width, channels = maps.shape
         kernel = self.param("kernel", self.kernel_init, (3, 3, channels, self.features))
+        maps, kernel = promote_dtype(maps, kernel)  # images may be integers
         # One batch axis: XLA pads and slices along few axes faster than along many.
         flat = maps.reshape(-1, height, width, channels)
         if jax.default_backend() == "cpu":
@@ -170,6 +176,8 @@ def _residual(maps: Array, activation: Callable[[Array], Array]) -> Array:
 
 def _pad(images: Array, size: int) -> Array:
     """Zeros below and to the right, up to a multiple of `size`."""
+    if images.ndim < 3:
+        raise ValueError(f"x must be images, [..., height, width, channels], got {images.shape}.")
     height, width = images.shape[-3:-1]
     missing = ((0, -height % size), (0, -width % size), (0, 0))
     return jnp.pad(images, ((0, 0),) * (images.ndim - 3) + missing)

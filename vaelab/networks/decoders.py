@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import math
 from typing import ClassVar
 
@@ -43,10 +42,10 @@ class Decoder(nn.Module):
         if getattr(self.trunk, "output_ndims", 1) != 3:
             parameters = nn.Dense(math.prod(self.shape) * num)(features)
             return parameters.reshape(*parameters.shape[:-1], -1, num)
-        if features.shape[-3:-1] != tuple(self.shape[:2]):
+        if len(self.shape) != 3 or features.shape[-3:-1] != tuple(self.shape[:2]):
             raise ValueError(
                 f"trunk gives maps of {features.shape[-3:-1]} and shape is {tuple(self.shape)}: make "
-                "height and width the same."
+                "shape (height, width, channels) with the same height and width."
             )
         parameters = nn.Dense(self.shape[-1] * num)(features)
         return parameters.reshape(*parameters.shape[:-3], -1, num)
@@ -94,6 +93,10 @@ class GaussianDecoder(Decoder):
     scale: float = 0.1
     """standard deviation σ, in data units"""
 
+    def __post_init__(self) -> None:
+        _check_scale(self.scale)
+        super().__post_init__()
+
     @nn.compact
     def __call__(self, z: Array) -> Pixels:
         mean = self.head(z, 1)[..., 0]
@@ -105,7 +108,7 @@ class ScaledDecoder(Decoder):
 
     The location is the head's output as it is, and may lie outside the data's range.
 
-    s = floor + exp(η), so that its gradient never dies and s never vanishes: under the ELBO a scale
+    s = floor + exp(η), so that no gradient is cut off and s never vanishes: under the ELBO a scale
     learned with the model goes to zero as far as the model's capacity lets it (Rezende & Viola, 2018,
     proposition 3.1), and the likelihood with it to infinity. A `floor` that is reached says that the
     likelihood means nothing.
@@ -118,11 +121,12 @@ class ScaledDecoder(Decoder):
     per_pixel: bool = False
     """a scale for each pixel of each z, from the trunk, instead of one for all"""
     floor: float = 1e-3
-    """the scale is always above this"""
+    """a learned scale is always above this"""
 
     def __post_init__(self) -> None:
+        _check_scale(self.scale)
         numbers = isinstance(self.scale, int | float) and isinstance(self.floor, int | float)
-        if numbers and not 0 < self.floor < self.scale:
+        if self.learned and numbers and not 0 < self.floor < self.scale:
             raise ValueError(
                 f"floor must lie between 0 and scale = {self.scale}, got {self.floor}."
             )
@@ -133,20 +137,20 @@ class ScaledDecoder(Decoder):
     @nn.compact
     def __call__(self, z: Array) -> Pixels:
         parameters = self.head(z, 2 if self.per_pixel else 1)
-        location, start = parameters[..., 0], jnp.log(self.scale - self.floor)
+        location = parameters[..., 0]
+        if not self.learned:
+            return Pixels(self.pixels(location, jnp.full_like(location, self.scale)), self.shape)
+        start = jnp.log(self.scale - self.floor)
         if self.per_pixel:
-            scale = self.floor + jnp.exp(start + parameters[..., 1])
-        elif self.learned:
-            scale = self.floor + jnp.exp(
-                self.param("log_scale", nn.initializers.constant(start), ())
-            )
+            log_scale = start + parameters[..., 1]
         else:
-            scale = jnp.asarray(self.scale)
-        return Pixels(self.pixels(location, jnp.broadcast_to(scale, location.shape)), self.shape)
+            log_scale = self.param("log_scale", nn.initializers.constant(start), ())
+        scale = jnp.broadcast_to(self.floor + jnp.exp(log_scale), location.shape)
+        return Pixels(self.pixels(location, scale), self.shape)
 
-    @abc.abstractmethod
     def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
-        """The distribution of pixels, [..., P]."""
+        """The distribution of pixels, [..., P]; what sets one such decoder apart from another."""
+        raise NotImplementedError
 
     def global_scale(self, params) -> Array | None:
         """The learned scale among this decoder's parameters; None where there is no single one."""
@@ -198,6 +202,11 @@ class DiscretisedLogisticDecoder(QuantisedDecoder):
 
     def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
         return DiscretisedLogistic(location, scale, self.levels)
+
+
+def _check_scale(scale: float) -> None:
+    if isinstance(scale, int | float) and not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive and finite, got {scale}.")
 
 
 def _check_levels(levels: int) -> None:

@@ -74,6 +74,10 @@ class ELBO(Objective):
             value = getattr(self, name)
             if isinstance(value, int | float) and value < 0:
                 raise ValueError(f"{name} must not be negative, got {value}.")
+        if not self.closed_form and isinstance(self.free_nats, int | float) and self.free_nats > 0:
+            raise ValueError(
+                f"free_nats = {self.free_nats} needs the closed-form KL: leave closed_form True."
+            )
 
     def __call__(self, terms_fn, multipliers, examples, key, step):
         del multipliers
@@ -155,7 +159,7 @@ class AnnealedVariance(Objective):
     def _precision(self, step) -> Array:
         """(σ₁/σ)² at a step."""
         done = jnp.minimum(step / self.anneal_steps, 1.0)
-        scale = self.initial_scale + (self.final_scale - self.initial_scale) * done
+        scale = self.initial_scale * (1 - done) + self.final_scale * done  # in the end exactly σ₁
         return (self.final_scale / scale) ** 2
 
     def describe(self, multipliers, step):
