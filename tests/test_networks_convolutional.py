@@ -179,10 +179,10 @@ def test_leading_axes_are_examples():
     for trunk, inputs in ((ConvNet((3, 4)), x), (DeconvNet((6, 5), (4, 3)), x[..., 0, 0, :])):
         variables = random_variables(trunk, inputs)
         apply = jax.jit(trunk.apply)
-        together = apply(variables, inputs)
-        for k, b in np.ndindex(2, 3):
-            alone = trunk.apply(variables, inputs[k, b])
-            np.testing.assert_allclose(together[k, b], alone, rtol=1e-4, atol=1e-5)
+        together, alone = apply(variables, inputs), apply(variables, inputs[1, 2])
+        np.testing.assert_allclose(together[1, 2], alone, rtol=1e-4, atol=1e-5)
+        flat = apply(variables, inputs.reshape(6, *inputs.shape[2:]))
+        np.testing.assert_allclose(together.reshape(flat.shape), flat, rtol=1e-4, atol=1e-5)
 
 
 def test_residual_blocks_start_as_the_identity():

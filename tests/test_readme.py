@@ -26,7 +26,7 @@ def test_there_are_five_snippets():
 
 
 def test_every_experiment_is_listed_and_every_listed_one_exists():
-    listed = re.findall(r"`(\w*(?:digits|mnist)_\w+)`", README)
+    listed = re.findall(r"`(\w*(?:digits|mnist|cifar10|celeba)\w*_\w+)`", README)
     assert set(listed) == set(command_line.names())
 
 
