@@ -34,6 +34,11 @@ _SETTINGS = dict(
 )  # fmt: skip
 
 
+# A step of 0.1 relative to κ let λ run to 500 times its final value while a small model was still
+# learning to reconstruct, and no faster for it.
+DUAL = Geco(step_size=0.02, relative=True)
+
+
 def mlp(data: DataSet, shape: tuple[int, int, int]) -> Experiment:
     """A small VAE of dense layers, quick enough for many members."""
     model = VAE(
@@ -83,7 +88,7 @@ def beta(experiment: Experiment, weight: float) -> Experiment:
 def geco(experiment: Experiment, **constraints: Constraint) -> Experiment:
     """The rate under constraints; the decoder's σ then counts for nothing but the reported ELBO."""
     return dataclasses.replace(
-        _with_scale(experiment, 0.1), objective=Lagrangian(constraints), dual=Geco(relative=True)
+        _with_scale(experiment, 0.1), objective=Lagrangian(constraints), dual=DUAL
     )
 
 
