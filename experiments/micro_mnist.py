@@ -21,7 +21,7 @@ from vaelab.networks import MLP, ConditionalFlow, LearnedGaussianDecoder
 from vaelab.networks.frozen import MNISTClassifier
 from vaelab.priors import StandardNormal
 from vaelab.training.objectives import ELBO
-from vaelab.training.optimisers import Adam
+from vaelab.training.optimisers import Adam, Geco
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.step import compile_train_steps
 from vaelab.types import PRNGKey
@@ -57,14 +57,15 @@ def experiments() -> dict[str, Experiment]:
         ),
     }
     return {"ELBO": BASE} | {
-        name: _with_samples(taming.geco(BASE, **constraints))  # type: ignore[arg-type]
+        name: _for_seven_images(taming.geco(BASE, **constraints))  # type: ignore[arg-type]
         for name, constraints in constrained.items()
     }
 
 
-def _with_samples(experiment: Experiment) -> Experiment:
+def _for_seven_images(experiment: Experiment) -> Experiment:
     objective = dataclasses.replace(experiment.objective, num_samples=8)  # type: ignore[type-var]
-    return dataclasses.replace(experiment, objective=objective)
+    dual = Geco(step_size=0.1, relative=True)  # seven images are learned quickly
+    return dataclasses.replace(experiment, objective=objective, dual=dual)
 
 
 def posteriors(
