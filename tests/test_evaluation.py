@@ -151,7 +151,9 @@ def test_memory_does_not_depend_on_the_number_of_samples():
     params = make_params(**WRONG)
 
     def temporary_bytes(num_samples):
-        lowered = likelihood.batch_estimate.lower(make_model(), num_samples, 100, params, Examples(X), KEY)
+        lowered = likelihood.batch_estimate.lower(
+            make_model(), num_samples, 100, params, Examples(X), KEY
+        )
         return lowered.compile().memory_analysis().temp_size_in_bytes
 
     assert temporary_bytes(1_000) == temporary_bytes(100_000) > 0

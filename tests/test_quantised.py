@@ -17,7 +17,7 @@ FAMILIES = {QuantisedNormal: scipy.stats.norm, DiscretisedLogistic: scipy.stats.
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(40)
 LOCATIONS = np.float32([-50.0, -1.0, 0.0, 0.013, 0.3, 0.5, 0.9, 1.2, 50.0])
 # On either side of 0.0131, below which 256 levels are wide.
-SCALES = np.float32([1e-4, 1e-3, 0.01, 0.0129, 0.0133, 0.1, 1.0, 10.0])
+SCALES = np.float32([1e-4, 1e-3, 0.01, 0.0129, 0.0133, 0.1, 1.0, 10.0, 1e5])
 
 
 def log_mass(family, value, location, scale, levels):
@@ -49,7 +49,7 @@ def evaluate(distribution, value, location, scale, levels):
 
 
 def grid(levels):
-    """Every level with every location and scale, in float32, [V, 9, 8] each."""
+    """Every level with every location and scale, in float32, [V, 9, 9] each."""
     values = np.arange(levels, dtype=np.float32) / np.float32(levels - 1)
     return np.meshgrid(values, LOCATIONS, SCALES, indexing="ij")
 
@@ -125,11 +125,11 @@ def test_derivatives_of_log_ndtr_of_both_orders():
     u = np.array([-3000.0, -10.5, -9.5, -2.0, 0.0, 3.0, 50.0])
     ratio = np.exp(scipy.stats.norm.logpdf(u) - scipy.stats.norm.logcdf(u))
     ratio[0] = -u[0] + 1 / -u[0]  # beyond exp's range: −u − 1/u + O(u⁻³)
-    first = jax.vmap(jax.grad(_log_ndtr))
-    second = jax.vmap(jax.grad(jax.grad(_log_ndtr)))
-    np.testing.assert_allclose(first(jnp.asarray(u, jnp.float32)), ratio, rtol=2e-5)
+    slope = jax.grad(_log_ndtr)
+    both = jax.jit(jax.vmap(lambda u: (slope(u), jax.grad(slope)(u))))
+    np.testing.assert_allclose(both(jnp.asarray(u, jnp.float32))[0], ratio, rtol=2e-5)
     with jax.enable_x64(True):
-        curvature = np.asarray(jax.jit(second)(jnp.asarray(u)))
+        curvature = np.asarray(both(jnp.asarray(u))[1])
     np.testing.assert_allclose(curvature[1:], (-ratio * (u + ratio))[1:], rtol=1e-4, atol=1e-12)
     assert curvature[0] == pytest.approx(-1.0, rel=1e-5)
 
@@ -153,6 +153,33 @@ def test_samples_of_a_batch_have_the_frequencies_of_their_masses(distribution):
         expected = np.append(expected[~rare], expected[rare].sum())
         kept = expected > 0
         assert scipy.stats.chisquare(counts[kept], expected[kept]).pvalue > 1e-3 / 4
+
+
+@pytest.mark.parametrize("distribution", FAMILIES)
+def test_moments_are_those_before_binning_and_the_mode_that_of_the_masses(distribution):
+    family, levels = FAMILIES[distribution], np.arange(9)[:, None, None] / 8
+    location, scale = np.meshgrid([-2.0, 0.1, 0.26, 0.48, 0.9, 3.0], [0.01, 0.1, 0.45, 2.0])
+
+    @jax.jit
+    def moments(location, scale):
+        pixels = distribution(location, scale, 9)
+        return pixels.mean(), pixels.variance(), pixels.mode()
+
+    mean, variance, mode = moments(location, scale)
+    np.testing.assert_allclose(mean, location, rtol=1e-6)
+    np.testing.assert_allclose(variance, family.var(location, scale), rtol=1e-5)
+    masses = log_mass(family, levels, location, scale, 9)
+    modes = np.argmax(masses, axis=0) / 8
+    np.testing.assert_array_equal(mode, modes)
+    assert np.any(modes != np.round(np.clip(location, 0, 1) * 8) / 8)  # an open bin can win
+
+
+@pytest.mark.parametrize("distribution", FAMILIES)
+def test_a_value_is_read_as_its_nearest_level(distribution):
+    near, levels = np.float32([[-0.2, 0.1, 0.26, 0.6, 1.3], [0.0, 0.0, 0.25, 0.5, 1.0]])
+    at = np.full(5, 0.4, np.float32), np.full(5, 0.1, np.float32)
+    ours = evaluate(distribution, near, *at, 5)[0]
+    np.testing.assert_array_equal(ours, evaluate(distribution, levels, *at, 5)[0])
 
 
 @pytest.mark.parametrize("distribution", FAMILIES)

@@ -180,7 +180,9 @@ def test_prepare_names_the_data_sets_it_knows(monkeypatch, capsys):
     with pytest.raises(SystemExit, match=r"^2$"):
         main()
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.endswith("error: unknown data set 'minst': choose one of mnist, fashion_mnist, cifar10, svhn_cropped, celeb_a.")
+    assert last.endswith(
+        "error: unknown data set 'minst': choose one of mnist, fashion_mnist, cifar10, svhn_cropped, celeb_a."
+    )
 
 
 @pytest.mark.skipif(

@@ -28,22 +28,28 @@ MNIST_PATH = str(Path(__file__).parent / "weights" / "mnist.npz")
 class SmallClassifier(nn.Module):
     """Strided convolutions, a dense layer, and logits. [N, h, w, c] -> two outputs.
 
-    Smooth nonlinearities, so that a constraint's gradient has no kinks.
+    The nonlinearity has a gradient everywhere: what a model makes at first can be far from any
+    image, and where units were dead a constraint on them would never be met.
     """
 
     widths: tuple[int, ...]
     """feature maps of each convolution; each halves the image"""
     hidden: int
-    """width of the dense layer, whose activations are the features"""
+    """width of the dense layer, whose values before the nonlinearity are the features"""
     num_classes: int
 
     @nn.compact
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """(features [N, hidden], logits [N, num_classes])."""
         for width in self.widths:
-            x = nn.silu(nn.Dense(width)(_neighbourhoods(x)))
-        features = nn.silu(nn.Dense(self.hidden)(x.reshape(x.shape[0], -1)))
-        return features, nn.Dense(self.num_classes)(features)
+            x = _leaky_silu(nn.Dense(width)(_neighbourhoods(x)))
+        features = nn.Dense(self.hidden)(x.reshape(x.shape[0], -1))
+        return features, nn.Dense(self.num_classes)(_leaky_silu(features))
+
+
+def _leaky_silu(x: Array) -> Array:
+    """0.2 x + 0.8 silu(x): smooth, and of a slope between 0.1 and 1.1."""
+    return 0.2 * x + 0.8 * nn.silu(x)
 
 
 def _neighbourhoods(x: Array) -> Array:
@@ -122,7 +128,7 @@ def load_frozen(path: str) -> Frozen:
 
 @dataclasses.dataclass(frozen=True)
 class FrozenFeatures:
-    """Penultimate activations of a network of your own. [..., height, width, channels] -> [..., D_f].
+    """Penultimate layer of a network of your own. [..., height, width, channels] -> [..., D_f].
 
     Divided by their root-mean-square deviation over the training images: so κ of an FRE is a fraction of
     the data's own spread, and 1 is what the mean features of all images would reach.
@@ -150,7 +156,7 @@ class FrozenClassifier:
 
 @dataclasses.dataclass(frozen=True)
 class MNISTFeatures:
-    """Penultimate activations of the shipped MNIST classifier. [..., 28, 28, channels] -> [..., channels·D_f].
+    """Penultimate layer of the shipped MNIST classifier. [..., 28, 28, channels] -> [..., channels·D_f].
 
     Each channel is read as a grey image of its own, in [0, 1]; the units are those of `FrozenFeatures`.
 
