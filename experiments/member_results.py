@@ -73,7 +73,12 @@ def _estimates(run: Run, params) -> Row:
         train = run.fixed_training_set(_NUM_TRAIN)
         scale = evaluation.optimal_scale(experiment.model, params, train, run.key("scale"))
         nll = evaluation.quantised_nll(
-            experiment.model, params, test, run.key("nll"), scale=scale.scale
+            experiment.model,
+            params,
+            test,
+            run.key("nll"),
+            scale=scale.scale,
+            levels=decoder.num_levels or 256,
         )
         row |= {
             "sigma_star": scale.scale,
