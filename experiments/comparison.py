@@ -28,14 +28,15 @@ def compare(
     """Writes comparison.json and the pictures; `theirs` are the reference's rows of the same seeds.
 
     Differences are ours − theirs, with the 95 % t interval over the seeds, whatever their sign. λ is
-    compared with 1/(2σ²), σ being the scale that the reference learned: at equal distortion both are
-    the weight of the squared error.
+    compared with 1/(2σ²β), the reference's weight of the squared error, with which both have the same
+    optimum at equal distortion.
     """
     pairs = {"rate": "rate, nats", "rmse": "RMSE per dimension"}
     if all("marginal_kl" in row for row in (*ours, *theirs)):
         pairs["marginal_kl"] = "marginal KL, nats"
     result: dict[str, Any] = {
         "experiment": names[0], "against": names[1], "seeds": [int(row["seed"]) for row in ours],
+        "steps": [int(rows[0]["step"]) for rows in (ours, theirs)],
     }  # fmt: skip
     labels = [f"seed {int(row['seed'])}" for row in ours]
     for key, quantity in pairs.items():
@@ -44,12 +45,8 @@ def compare(
         figure = plotting.paired_differences(names, first, second, labels, quantity)
         _write(folder / f"paired_{key}.png", figure)
     result["error_over_kappa"] = [row["re_train"] / row["re_kappa"] for row in ours]
-    if all("learned_scale" in row for row in theirs):
-        implied = [1 / (2 * row["learned_scale"] ** 2) for row in theirs]
-        result["multiplier"] = paired([row["re_multiplier"] for row in ours], implied)
-        result["log_multiplier"] = paired(
-            np.log([row["re_multiplier"] for row in ours]), np.log(implied)
-        )
+    multipliers = [row["re_multiplier"] for row in ours]
+    result["multiplier"] = paired(multipliers, [_implied_multiplier(row) for row in theirs])
     curves = {
         name: [read_metrics(member_folder(place, index)) for index in range(len(rows))]
         for name, place, rows in ((names[0], folder, ours), (names[1], reference, theirs))
@@ -64,6 +61,16 @@ def compare(
     _write(folder / "equal_distortion.png", figure)
     workdir.write_json(folder / "comparison.json", result)
     return result
+
+
+def _implied_multiplier(row: Row) -> float:
+    """The weight of the squared error in the reference's objective, the rate's being 1.
+
+    A learned σ goes to σ*, the root-mean-square error, but it takes its time.
+    """
+    if "implied_multiplier" in row:
+        return row["implied_multiplier"]
+    return 1 / (2 * row["sigma_star"] ** 2)
 
 
 def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> dict[str, Any]:

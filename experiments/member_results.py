@@ -15,9 +15,10 @@ from experiments.members import Sweep, member_folder
 from experiments.run import Run
 from vaelab import evaluation
 from vaelab.evaluation import distortion, elbo, rate, squared_error
-from vaelab.networks import ScaledDecoder
+from vaelab.networks import GaussianDecoder, ScaledDecoder
 from vaelab.training import sweep as sweeps
 from vaelab.training.metrics import read_metrics
+from vaelab.training.objectives import ELBO
 from vaelab.training.state import TrainState
 
 Row = dict[str, Any]
@@ -38,7 +39,7 @@ def measure(
         logged = read_metrics(member_folder(folder, index))
         run = sweep.member_run(index)
         row: Row = {"member": index, **sweep.members[index], "step": int(state.step)}
-        row |= _estimates(sweep.run, params)
+        row |= _estimates(run, sweep.run, params)
         row |= _of_constraints(run, sweep.run, row, logged)
         if marginal_inputs:
             row |= _marginal_kl(run, params, marginal_inputs)
@@ -46,11 +47,11 @@ def measure(
     return rows
 
 
-def _estimates(run: Run, params) -> Row:
+def _estimates(run: Run, base: Run, params) -> Row:
     """Of the test set; σ* is of the training set, everything else frozen (maths: appendix D)."""
     experiment, test = run.experiment, run.splits.test.take(slice(run.experiment.num_test))
     functions = {"elbo": elbo, "rate": rate, "distortion": distortion, "mse": squared_error}
-    constraints = dict(experiment.objective.constraints)
+    constraints = dict(base.experiment.objective.constraints)  # one program for every κ
     estimates = evaluation.expectations(
         experiment.model.with_prior_samples(experiment.prior_samples),
         params,
@@ -69,6 +70,9 @@ def _estimates(run: Run, params) -> Row:
     if isinstance(decoder, ScaledDecoder):
         learned = decoder.global_scale(params["decoder"])
         row |= {} if learned is None else {"learned_scale": float(learned)}
+    if isinstance(decoder, GaussianDecoder) and isinstance(experiment.objective, ELBO):
+        # distortion + β rate, divided by β: the weight of the squared error beside the rate.
+        row["implied_multiplier"] = 1 / (2 * decoder.scale**2 * experiment.objective.beta)
     if decoder.num_levels != 2:
         train = run.fixed_training_set(_NUM_TRAIN)
         scale = evaluation.optimal_scale(experiment.model, params, train, run.key("scale"))

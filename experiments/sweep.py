@@ -41,6 +41,8 @@ class Arguments:
     """training inputs over which the marginal KL is measured; 0 leaves it out"""
     against: str | None = None
     """experiment whose reconstruction error, seed by seed, becomes κ: what is its rate at equal error?"""
+    against_steps: int | None = None
+    """steps of that experiment; default as many as ours, which then may not settle in time at its error"""
     beside: tuple[str, ...] = ()
     """workdirs of other sweeps, drawn into the same information plane"""
     trajectory: int = 0
@@ -55,6 +57,8 @@ class Arguments:
             raise ValueError(f"seeds must be at least 1, got {self.seeds}.")
         if self.marginal_inputs < 0:
             raise ValueError(f"marginal_inputs must not be negative, got {self.marginal_inputs}.")
+        if self.against_steps is not None and self.against_steps < 1:
+            raise ValueError(f"against_steps must be at least 1, got {self.against_steps}.")
         if self.against is not None and (self.kappas or self.betas or self.learning_rates):
             raise ValueError("against sets κ for each seed: leave the other axes out.")
         if (
@@ -107,11 +111,11 @@ def run_against(arguments: Arguments, overrides: Sequence[str], folder: epath.Pa
     """Trains the reference, then the experiment with κ at what each of its seeds reached."""
     assert arguments.against is not None
     theirs_at = folder / "against"
-    theirs = run_members(
-        dataclasses.replace(arguments, experiment=arguments.against, against=None),
-        overrides,
-        theirs_at,
-    )
+    flags = list(overrides)
+    if arguments.against_steps is not None:
+        flags += ["--num-steps", str(arguments.against_steps)]
+    reference = dataclasses.replace(arguments, experiment=arguments.against, against=None)
+    theirs = run_members(reference, flags, theirs_at)
     combinations = [{"kappa": row["sigma_star"], "seed": int(row["seed"])} for row in theirs]
     ours = run_members(arguments, overrides, folder, combinations)
     shape = command_line.load(arguments.experiment).model.decoder.shape

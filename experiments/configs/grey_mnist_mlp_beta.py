@@ -1,4 +1,4 @@
-"""Grey MNIST, dense β-VAE; sweep its betas.
+"""Grey MNIST, dense β-VAE with σ = 0.1; sweep its betas.
 
 Source: Rezende & Viola, 2018, Taming VAEs, section 4.
 """
@@ -6,4 +6,4 @@ Source: Rezende & Viola, 2018, Taming VAEs, section 4.
 from experiments import taming
 from experiments.configs.grey_mnist_mlp_elbo import experiment as base
 
-experiment = taming.beta(base, 1.0)
+experiment = taming.beta(base, 30.0)
