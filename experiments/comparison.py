@@ -42,9 +42,11 @@ def compare(
     for key, quantity in pairs.items():
         first, second = ([row[key] for row in rows] for rows in (ours, theirs))
         result[key] = paired(first, second)
-        figure = plotting.paired_differences(names, first, second, labels, quantity)
+        figure = plotting.paired_differences(names[::-1], second, first, labels, quantity)
         _write(folder / f"paired_{key}.png", figure)
-    result["error_over_kappa"] = [row["re_train"] / row["re_kappa"] for row in ours]
+    result["error_over_kappa"] = paired(
+        [row["re_train"] / row["re_kappa"] for row in ours], np.ones(len(ours))
+    )
     multipliers = [row["re_multiplier"] for row in ours]
     result["multiplier"] = paired(multipliers, [_implied_multiplier(row) for row in theirs])
     curves = {
@@ -74,13 +76,17 @@ def _implied_multiplier(row: Row) -> float:
 
 
 def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> dict[str, Any]:
-    """Both means, and the mean difference with its 95 % interval: a t test of pairs.
+    """Both means, and the mean difference with its 95 % interval: a t test of the finite pairs.
 
     >>> result = paired([3.0, 5.0, 4.5], [1.0, 2.0, 2.0])
     >>> result["difference"], [round(bound, 2) for bound in result["interval"]]
     (2.5, [1.26, 3.74])
     """
     first, second = np.asarray(first, float), np.asarray(second, float)
+    kept = np.isfinite(first) & np.isfinite(second)
+    if not kept.any():
+        raise ValueError("every pair has a member that diverged: lower the learning rate.")
+    first, second = first[kept], second[kept]
     difference = first - second
     interval: list[float | None] = [None, None]
     if len(difference) > 1:
@@ -91,6 +97,7 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> dict[str, Any]:
         "theirs": float(np.mean(second)),
         "difference": float(difference.mean()),
         "interval": interval,
+        "left_out": int(np.sum(~kept)),
     }
 
 

@@ -82,7 +82,7 @@ def _estimates(run: Run, base: Run, params) -> Row:
             test,
             run.key("nll"),
             scale=scale.scale,
-            levels=decoder.num_levels or 256,
+            levels=experiment.data.num_levels,
         )
         row |= {
             "sigma_star": scale.scale,

@@ -9,12 +9,14 @@ import os
 import jax
 
 from experiments.run import Run
+from vaelab.models import VAE
 from vaelab.priors import GaussianMixture, VampPrior
 
 
 def check_components(run: Run) -> None:
     """Raises one sentence, with the number that would fit, where the prior's components do not."""
-    prior = run.experiment.model.prior
+    model = run.experiment.model
+    prior = model.prior if isinstance(model, VAE) else None
     if not isinstance(prior, GaussianMixture | VampPrior):
         return
     num_components = prior.num_components

@@ -116,6 +116,8 @@ def run_against(arguments: Arguments, overrides: Sequence[str], folder: epath.Pa
         flags += ["--num-steps", str(arguments.against_steps)]
     reference = dataclasses.replace(arguments, experiment=arguments.against, against=None)
     theirs = run_members(reference, flags, theirs_at)
+    if any(row["sigma_star"] != row["sigma_star"] for row in theirs):
+        raise ValueError(f"a seed of {arguments.against} diverged: lower its learning rate.")
     combinations = [{"kappa": row["sigma_star"], "seed": int(row["seed"])} for row in theirs]
     ours = run_members(arguments, overrides, folder, combinations)
     shape = command_line.load(arguments.experiment).model.decoder.shape

@@ -30,7 +30,7 @@ from vaelab.training.optimisers import Adam, Geco
 # Of every run: shorter likelihoods than elsewhere, as each sample draws a whole image in T steps.
 _SETTINGS = dict(
     optimiser=Adam(1e-3), batch_size=32, num_steps=20_000, evaluate_every=500, posterior_samples=1,
-    num_samples=50, num_test=500,
+    num_samples=50, num_test=300,
 )  # fmt: skip
 
 

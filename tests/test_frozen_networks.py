@@ -41,8 +41,8 @@ def loop_network(path, x):
     }
     metadata = json.loads(str(np.load(path)["metadata"]))
 
-    def silu(x):
-        return x / (1 + np.exp(-x))
+    def nonlinearity(x):
+        return 0.2 * x + 0.8 * x / (1 + np.exp(-x))
 
     num_convolutions = len(metadata["architecture"]["widths"])
     for layer in range(num_convolutions):
@@ -54,10 +54,12 @@ def loop_network(path, x):
         for row, column in np.ndindex(height, width):
             patch = padded[2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
             y[row, column] = np.einsum("ijc,ijcf->f", patch, kernel[: len(patch)]) + bias
-        x = silu(y)
+        x = nonlinearity(y)
     n = num_convolutions
-    features = silu(x.ravel() @ arrays[f"Dense_{n}/kernel"] + arrays[f"Dense_{n}/bias"])
-    logits = features @ arrays[f"Dense_{n + 1}/kernel"] + arrays[f"Dense_{n + 1}/bias"]
+    features = x.ravel() @ arrays[f"Dense_{n}/kernel"] + arrays[f"Dense_{n}/bias"]
+    logits = (
+        nonlinearity(features) @ arrays[f"Dense_{n + 1}/kernel"] + arrays[f"Dense_{n + 1}/bias"]
+    )
     return features / metadata["feature_scale"], logits
 
 
@@ -125,6 +127,32 @@ def test_gradients_flow_to_the_images_and_are_those_of_finite_differences():
             difference = score(x + 1e-5 * direction) - score(x - 1e-5 * direction)
             assert slope != 0
             np.testing.assert_allclose(slope, difference / 2e-5, rtol=1e-5)
+
+
+def test_doubt_adds_blends_and_empty_images():
+    """Blends are averages of the images, by the weights that their probabilities say."""
+    x, labels = images(8), jax.nn.one_hot(jnp.arange(8), 10)
+    found, probabilities = frozen_networks.doubt(jax.random.key(0), x, labels)
+    assert found.shape == (16, 28, 28, 1)
+    np.testing.assert_array_equal(found[:8], x)
+    np.testing.assert_array_equal(probabilities[:8], labels)
+    np.testing.assert_allclose(probabilities.sum(1), 1.0, rtol=1e-5)
+    blends = np.tensordot(probabilities[8:12, :8], x, 1)
+    np.testing.assert_allclose(found[8:12], blends, atol=1e-5)
+    assert (np.sum(probabilities[8:12] > 0, axis=1) == 4).all()
+    np.testing.assert_allclose(probabilities[12:], 0.1, rtol=1e-6)
+
+
+def test_images_far_from_any_have_a_gradient():
+    """What a constraint lives by before the model has learned anything: no dead units."""
+    rng = np.random.default_rng(0)
+    far = jnp.asarray(rng.normal(size=(20, 28, 28, 1)) * 3 + 1, jnp.float32)
+    features = MNISTFeatures()
+    gradient = jax.vmap(jax.jacrev(lambda x: jnp.sum(features(x) ** 2) / 2))(far)
+    lengths = np.linalg.norm(np.asarray(gradient).reshape(20, -1), axis=1)
+    assert lengths.min() > 0.1
+    sure = np.asarray(MNISTClassifier()(jnp.full((1, 28, 28, 1), 0.5))).max()
+    assert sure < 0.2  # of 0.1, which knows nothing
 
 
 def test_values_are_plain_data():

@@ -132,3 +132,26 @@ def test_a_workdir_of_other_members_is_refused(refusal, swept):
     argv = [NAME, "--kappas", "0.3", "--workdir", swept, *SMALL, *LENGTH]
     assert "holds a sweep of other members" in refusal(*argv, main=sweep.main)
     assert json.loads((swept / "members.json").read_text())[0]["kappa"] == 0.3
+
+
+def test_an_experiment_is_set_against_another_at_its_error(tmp_path):
+    tiny = ["--model.encoder.trunk.hidden", "8", "--model.decoder.trunk.hidden", "8"]
+    sweep.main(
+        ["grey_digits_mlp_re", "--against", "grey_digits_mlp_elbo", "--against-steps", "20",
+         "--seeds", "2", "--marginal-inputs", "100", "--workdir", str(tmp_path), *tiny, *LENGTH]
+    )  # fmt: skip
+    result = json.loads((tmp_path / "comparison.json").read_text())
+    ours, theirs = (
+        member_results.read_csv(place / "sweep.csv") for place in (tmp_path, tmp_path / "against")
+    )
+    assert result["steps"] == [40, 20]
+    for mine, reference in zip(ours, theirs, strict=True):
+        assert mine["re_kappa"] == reference["sigma_star"]
+        assert mine["seed"] == reference["seed"]
+    for name in ("rate", "rmse", "marginal_kl"):
+        difference = np.mean([m[name] - t[name] for m, t in zip(ours, theirs, strict=True)])
+        assert result[name]["difference"] == pytest.approx(difference)
+        low, high = result[name]["interval"]
+        assert low < difference < high
+        assert (tmp_path / f"paired_{name}.png").stat().st_size > 1000
+    assert (tmp_path / "equal_distortion.png").stat().st_size > 1000

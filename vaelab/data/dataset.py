@@ -16,6 +16,7 @@ Binarisation = Literal["dynamic", "fixed", "none"]
 class DataSet(abc.ABC):
     """A data set: `load` reads it once, `preprocess` is what every training step does to its batch."""
 
+    num_levels: ClassVar[int] = 256  # equidistant values from 0 to 1 that a pixel can have
     channels_are_images: ClassVar[bool] = False  # each channel of x a picture, and not a colour
 
     @abc.abstractmethod
