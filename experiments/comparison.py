@@ -82,19 +82,19 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> dict[str, Any]:
     >>> result["difference"], [round(bound, 2) for bound in result["interval"]]
     (2.5, [1.26, 3.74])
     """
-    first, second = np.asarray(first, float), np.asarray(second, float)
-    kept = np.isfinite(first) & np.isfinite(second)
+    pairs = np.stack([np.asarray(first, float), np.asarray(second, float)])
+    kept = np.isfinite(pairs).all(axis=0)
     if not kept.any():
         raise ValueError("every pair has a member that diverged: lower the learning rate.")
-    first, second = first[kept], second[kept]
-    difference = first - second
+    ours, theirs = pairs[:, kept]
+    difference = ours - theirs
     interval: list[float | None] = [None, None]
     if len(difference) > 1:
         half = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
         interval = [float(difference.mean() - half), float(difference.mean() + half)]
     return {
-        "ours": float(np.mean(first)),
-        "theirs": float(np.mean(second)),
+        "ours": float(np.mean(ours)),
+        "theirs": float(np.mean(theirs)),
         "difference": float(difference.mean()),
         "interval": interval,
         "left_out": int(np.sum(~kept)),

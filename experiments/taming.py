@@ -34,9 +34,9 @@ _SETTINGS = dict(
 )  # fmt: skip
 
 
-# A step of 0.1 relative to κ let λ run to 500 times its final value while a small model was still
-# learning to reconstruct, and no faster for it.
-DUAL = Geco(step_size=0.02, relative=True)
+# Without the proportional part λ ran to 100 times its final value while a small model was still
+# learning to reconstruct, to no use, and the error was 9 % below κ when training ended.
+DUAL = Geco(step_size=0.01, proportional=4.0, relative=True)
 
 
 def mlp(data: DataSet, shape: tuple[int, int, int]) -> Experiment:

@@ -120,9 +120,16 @@ def saddle_point(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+class GecoState(NamedTuple):
+    """State of `geco` with a proportional part."""
+
+    previous: PyTree  # C̄/scale of the step before, clipped to [−1, 1]
+
+
 def geco(
     step_size: float | Array = 0.1,
     *,
+    proportional: float | Array = 0.0,
     step_range: tuple[float, float] = (0.995, 1.005),
     multiplier_range: tuple[float, float] = (1e-6, 1e8),
     anti_windup: bool = True,
@@ -139,25 +146,43 @@ def geco(
     is truly violated, λ may still grow by a factor of 1.005 a step.
     `step_range=(0, inf), anti_windup=False` is the published rule.
 
+    λ has no use for growing while the model is still learning, and it takes as long to come down
+    again. With `proportional` = K > 0 the step is λ · exp(ν C̄_t/scale + K (c_t − c_{t−1})), c being C̄/scale
+    clipped to [−1, 1]: while the constraint closes, λ gives back what it gathered. A controller with a
+    proportional part, Sohrabi et al., 2024, on log λ; K of a few, with scales that make C̄/scale
+    relative to the threshold.
+
     >>> tx = geco(1.0, step_range=(0, float("inf")), anti_windup=False)
     >>> tx.update(jnp.log(2.0), tx.init(None), jnp.array(3.0), constraint=1.0)[0]
     Array(3., dtype=float32...)
     """
     _check_step(step_size, step_range, multiplier_range)
 
+    # The published rule has no state; a proportional part remembers the step before.
+    remembers = not (isinstance(proportional, int | float) and proportional == 0)
+
+    def init(multipliers):
+        if not remembers:
+            return optax.EmptyState()
+        return GecoState(jax.tree.map(jnp.ones_like, multipliers))
+
     def update(average, state, multipliers, *, constraint, **extra_args):
         del extra_args
+        clipped = jax.tree.map(lambda c: jnp.clip(c, -1.0, 1.0), average)
 
-        def step(average, batch, multiplier):
+        def step(average, batch, multiplier, now, before):
             exponent = step_size * average
             if anti_windup:
                 stale = (average * batch < 0) & (jnp.abs(average) > jnp.abs(batch))
                 exponent = jnp.where(stale, 0.0, exponent)
+            exponent = exponent + proportional * (now - before)
             return _multiply(multiplier, exponent, step_range, multiplier_range)
 
-        return jax.tree.map(step, average, constraint, multipliers), state
+        before = state.previous if remembers else clipped
+        updates = jax.tree.map(step, average, constraint, multipliers, clipped, before)
+        return updates, GecoState(clipped) if remembers else state
 
-    return optax.GradientTransformationExtraArgs(lambda _: optax.EmptyState(), update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def rewo(

@@ -70,6 +70,8 @@ class Geco:
     """of the constraint's moving average"""
     hold_steps: int = 0
     """steps at the start during which λ rests"""
+    proportional: float = 0.0
+    """K of a proportional part, which gives back what λ gathered while the constraint was closing"""
     relative: bool = False
     """let the step see each constraint relative to its threshold (a squared error to D κ², say) instead of per dimension: one ν then suits every κ"""
     freeze_prior: bool = False
@@ -83,7 +85,11 @@ class Geco:
             raise ValueError(f"initial_multiplier must be positive, got {multiplier}.")
 
     def build(self) -> optax.GradientTransformation:
-        dual = saddle.geco(self.step_size, multiplier_range=(1e-6, self.multiplier_limit))
+        dual = saddle.geco(
+            self.step_size,
+            proportional=self.proportional,
+            multiplier_range=(1e-6, self.multiplier_limit),
+        )
         return saddle.hold_for(dual, self.hold_steps) if self.hold_steps else dual
 
 
