@@ -9,6 +9,7 @@ on with those that are unfinished.
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections.abc import Sequence
 
@@ -20,7 +21,6 @@ from experiments import command_line, figures, workdir
 from experiments.experiment import Experiment
 from experiments.run import Run
 from vaelab import plotting
-from vaelab.constraints import RE
 from vaelab.plotting import Block
 from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.objectives import AnnealedVariance, Lagrangian
@@ -49,28 +49,17 @@ class Arguments:
 
 
 def main(argv: Sequence[str]) -> None:
-    try:
-        arguments, overrides = tyro.cli(
-            Arguments,
-            prog="python -m experiments.blocks",
-            description=__doc__,
-            args=argv,
-            return_unknown_args=True,
-        )
-        command_line.speak_plainly()
-        folder = epath.Path(arguments.workdir or f"runs/blocks-{arguments.family}")
+    arguments, overrides = command_line.parse_known(Arguments, argv, "experiments.blocks", __doc__)
+    folder = epath.Path(arguments.workdir or f"runs/blocks-{arguments.family}")
+    interrupted = "the same command goes on from the newest checkpoint"
+    with command_line.plain_errors(folder, interrupted=interrupted):
         blocks = [
             _block(name, flags, folder / place, arguments)
             for name, flags, place in _models(arguments, overrides)
         ]
-    except (ValueError, OSError) as error:
-        command_line.fail(str(error))
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from the newest checkpoint.")
-        raise SystemExit(130) from None
-    figure = plotting.sample_blocks(blocks, title=arguments.family)
-    with (folder / "blocks.png").open("wb") as file:
-        figure.savefig(file, format="png")
+        figure = plotting.sample_blocks(blocks, title=arguments.family)
+        with (folder / "blocks.png").open("wb") as file:
+            figure.savefig(file, format="png")
     print(f"the picture is {folder / 'blocks.png'}")
 
 
@@ -84,8 +73,16 @@ def _models(arguments: Arguments, overrides: Sequence[str]) -> list[tuple[str, l
         )
     models: list[tuple[str, list[str], str]] = []
     for name in names:
-        constraints = command_line.load(name).objective.constraints
-        if set(constraints) == {"re"}:
+        objective = command_line.load(name).objective
+        if isinstance(
+            objective, AnnealedVariance
+        ):  # over three quarters of the run, whatever its length
+            num_steps = command_line.experiment(
+                name, [*overrides, "--objective.anneal-steps", "1"]
+            ).num_steps
+            flags = [*overrides, "--objective.anneal-steps", str(math.ceil(0.75 * num_steps))]
+            models.append((name, flags, name))
+        elif set(objective.constraints) == {"re"}:
             for kappa in arguments.kappas:
                 flags = [*overrides, "--objective.constraints.re.kappa", str(kappa)]
                 models.append((name, flags, f"{name}-{kappa:g}"))
@@ -95,13 +92,14 @@ def _models(arguments: Arguments, overrides: Sequence[str]) -> list[tuple[str, l
 
 
 def _block(name: str, flags: list[str], folder: epath.Path, arguments: Arguments) -> Block:
-    experiment = command_line.override(name, flags).experiment
+    experiment = command_line.experiment(name, flags)
     run = Run.load(experiment, arguments.data_dir)
+    mesh = run.mesh()
     workdir.claim(folder, name, flags, experiment)
     checkpoints = Checkpoints(folder / "checkpoints")
     state = checkpoints.restore(start := run.initial_state()) or start
     print(f"training {name} in {folder}")
-    state = run.train(state, folder, checkpoints, run.mesh())
+    state = run.train(state, folder, checkpoints, mesh)
     checkpoints.close()
     params, model = run.chosen(state).variables.params, experiment.model
     shown = run.splits.test.take(slice(arguments.num_images))
@@ -121,11 +119,7 @@ def _title(experiment: Experiment) -> str:
         return "ELBO, annealed"
     if not isinstance(objective, Lagrangian):
         return "ELBO"
-    names = {name: type(value).__name__ for name, value in objective.constraints.items()}
-    return "GECO, " + ", ".join(
-        f"{names[name]} {'≤' if isinstance(value, RE) else '≥'} {value.kappa:g}"
-        for name, value in objective.constraints.items()
-    )
+    return "GECO, " + ", ".join(value.describe() for value in objective.constraints.values())
 
 
 if __name__ == "__main__":

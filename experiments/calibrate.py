@@ -47,27 +47,21 @@ class Arguments:
 
 
 def main(argv: Sequence[str]) -> None:
-    try:
-        arguments, overrides = tyro.cli(
-            Arguments,
-            prog="python -m experiments.calibrate",
-            description=__doc__,
-            args=argv,
-            return_unknown_args=True,
-        )
-        command_line.speak_plainly()
-        calibrate(arguments, overrides)
-    except (ValueError, OSError) as error:
-        command_line.fail(str(error))
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from the newest checkpoint.")
-        raise SystemExit(130) from None
+    arguments, overrides = command_line.parse_known(
+        Arguments, argv, "experiments.calibrate", __doc__
+    )
+    folder = epath.Path(arguments.workdir or f"runs/calibrate-{arguments.experiment}")
+    interrupted = "the same command goes on from the newest checkpoint"
+    with command_line.plain_errors(folder, interrupted=interrupted):
+        calibrate(arguments, overrides, folder)
 
 
-def calibrate(arguments: Arguments, overrides: Sequence[str]) -> dict[str, float]:
+def calibrate(
+    arguments: Arguments, overrides: Sequence[str], folder: epath.Path
+) -> dict[str, float]:
     """Trains the pilot, measures its constraints, and prints and returns the proposed κ by name."""
     name = arguments.experiment
-    constrained = command_line.override(name, overrides).experiment
+    constrained = command_line.experiment(name, overrides)
     constraints = constrained.objective.constraints
     if not constraints:
         raise ValueError(f"{name} has no constraints: choose an experiment that has.")
@@ -80,13 +74,13 @@ def calibrate(arguments: Arguments, overrides: Sequence[str]) -> dict[str, float
     )
     Run.load(constrained, arguments.data_dir)  # refuses constraints that do not fit the data
     run = Run.load(experiment, arguments.data_dir)
-    folder = epath.Path(arguments.workdir or f"runs/calibrate-{name}")
+    mesh = run.mesh()
     workdir.claim(folder, name, overrides, experiment)
     checkpoints = Checkpoints(folder / "checkpoints")
     state = run.initial_state()
     state = checkpoints.restore(state) or state
     print(f"training a pilot of {name} without constraints in {folder}")
-    state = run.train(state, folder, checkpoints, run.mesh())
+    state = run.train(state, folder, checkpoints, mesh)
     checkpoints.close()
     validation = run.splits.validation
     estimates = evaluation.expectations(

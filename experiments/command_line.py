@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import difflib
 import importlib
@@ -12,15 +13,18 @@ import pkgutil
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import tyro
 from etils import epath
 
 from experiments import configs
 from experiments.experiment import Experiment
+from vaelab.training.loop import NonFiniteLossError
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +103,59 @@ def with_pilot(
         flags += [f"--objective.constraints.{key}.kappa", f"{kappa:.6g}"]
     resolved = [*overrides, *flags]
     return override(name, resolved), resolved
+
+
+def parse_known(
+    arguments: type[T], argv: Sequence[str], module: str, description: str | None
+) -> tuple[T, list[str]]:
+    """A command's own arguments, and the rest: fields of an experiment."""
+    try:
+        return tyro.cli(
+            arguments,
+            prog=f"python -m {module}",
+            description=description,
+            args=argv,
+            return_unknown_args=True,
+        )
+    except ValueError as error:
+        fail(str(error))
+
+
+@contextlib.contextmanager
+def plain_errors(folder: epath.PathLike, *, interrupted: str) -> Iterator[None]:
+    """Ends the program with one sentence where the work inside fails, or is interrupted.
+
+    `folder` is where the work leaves its files, `interrupted` what becomes of them then.
+    """
+    speak_plainly()
+    try:
+        yield
+    except NonFiniteLossError as error:
+        fail(
+            f"{error} The checkpoints in {epath.Path(folder) / 'checkpoints'} are kept; lower "
+            "optimiser.learning_rate and use another --workdir."
+        )
+    except ValueError as error:
+        fail(str(error))
+    except OSError as error:
+        if error.strerror is None:  # a sentence of our own, on a data file
+            fail(str(error))
+        remedy = "free space or choose another --workdir, and run the same command again."
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            remedy = "a file is in its place: choose another --workdir."
+        fail(f"workdir {folder} cannot be written ({error.strerror}); {remedy}")
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; {interrupted}.")
+        raise SystemExit(130) from None
+
+
+def experiment(name: str, overrides: Sequence[str]) -> Experiment:
+    """The experiment with fields replaced, for commands that know no other of `Arguments`."""
+    arguments = override(name, overrides)
+    for field in ("workdir", "data_dir", "pilot"):
+        if getattr(arguments, field) is not None:
+            raise ValueError(f"{field} = {getattr(arguments, field)} is not known to this command.")
+    return arguments.experiment
 
 
 def speak_plainly() -> None:

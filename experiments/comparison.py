@@ -47,8 +47,16 @@ def compare(
     result["error_over_kappa"] = paired(
         [row["re_train"] / row["re_kappa"] for row in ours], np.ones(len(ours))
     )
-    multipliers = [row["re_multiplier"] for row in ours]
-    result["multiplier"] = paired(multipliers, [_implied_multiplier(row) for row in theirs])
+    if all("squared_error_weight" in row for row in theirs):
+        result["multiplier"] = paired(
+            [row["re_multiplier"] for row in ours], [row["squared_error_weight"] for row in theirs]
+        )
+    # To first order, what the rate would be at the reference's error: dR/dE = −λ.
+    moved = [
+        mine["rate"] + mine["re_multiplier"] * num_dims * (mine["mse"] - their["mse"])
+        for mine, their in zip(ours, theirs, strict=True)
+    ]
+    result["rate_at_equal_error"] = paired(moved, [row["rate"] for row in theirs])
     curves = {
         name: [read_metrics(member_folder(place, index)) for index in range(len(rows))]
         for name, place, rows in ((names[0], folder, ours), (names[1], reference, theirs))
@@ -63,16 +71,6 @@ def compare(
     _write(folder / "equal_distortion.png", figure)
     workdir.write_json(folder / "comparison.json", result)
     return result
-
-
-def _implied_multiplier(row: Row) -> float:
-    """The weight of the squared error in the reference's objective, the rate's being 1.
-
-    A learned σ goes to σ*, the root-mean-square error, but it takes its time.
-    """
-    if "implied_multiplier" in row:
-        return row["implied_multiplier"]
-    return 1 / (2 * row["sigma_star"] ** 2)
 
 
 def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> dict[str, Any]:
@@ -104,7 +102,7 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> dict[str, Any]:
 def describe(result: dict[str, Any]) -> str:
     """The comparison in a line for each quantity."""
     lines = []
-    for key in ("rate", "rmse", "marginal_kl", "multiplier"):
+    for key in ("rate", "rate_at_equal_error", "rmse", "marginal_kl", "multiplier"):
         if key in result:
             value = result[key]
             low, high = value["interval"]

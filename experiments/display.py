@@ -117,7 +117,8 @@ def print_report(report: Mapping[str, Any]) -> None:
         )  # fmt: skip
     if report["constraints"]:
         table.add_row(
-            "stationarity", f"{report['stationarity']:.2g}", "",
+            "stationarity",
+            "noise" if report["stationarity"] is None else f"{report['stationarity']:.2g}", "",
             "‖∇ Lagrangian‖ / Σ ‖∇ of its parts‖",
         )  # fmt: skip
     console = Console()

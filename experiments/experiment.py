@@ -65,6 +65,12 @@ class Experiment:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least} or None, got {value}.")
+        anneal_steps = getattr(self.objective, "anneal_steps", 0)
+        if anneal_steps > self.num_steps:
+            raise ValueError(
+                f"objective.anneal_steps = {anneal_steps} is more than num_steps = {self.num_steps}: "
+                "the run would end while it still anneals; set both."
+            )
         if bool(self.objective.constraints) != (self.dual is not None):
             raise ValueError(
                 "dual must be Geco or Rewo where the objective has constraints, and None elsewhere."

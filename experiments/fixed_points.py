@@ -50,13 +50,9 @@ class Arguments:
 
 def main(argv: Sequence[str]) -> None:
     arguments = tyro.cli(Arguments, prog="python -m experiments.fixed_points", args=argv)
-    try:
+    interrupted = "the pictures that were finished are kept"
+    with command_line.plain_errors(arguments.workdir, interrupted=interrupted):
         run(arguments)
-    except OSError as error:
-        command_line.fail(f"workdir cannot be written ({error}); choose another --workdir.")
-    except KeyboardInterrupt:
-        print("\ninterrupted; the pictures that were finished are kept.")
-        raise SystemExit(130) from None
 
 
 def run(arguments: Arguments) -> None:

@@ -11,19 +11,21 @@ import numpy as np
 from etils import epath
 
 from experiments import display
+from experiments.experiment import Experiment
 from experiments.members import Sweep, member_folder
 from experiments.run import Run
 from vaelab import evaluation
 from vaelab.evaluation import distortion, elbo, rate, squared_error
-from vaelab.networks import GaussianDecoder, ScaledDecoder
+from vaelab.networks import GaussianDecoder, LearnedGaussianDecoder
 from vaelab.training import sweep as sweeps
 from vaelab.training.metrics import read_metrics
-from vaelab.training.objectives import ELBO
+from vaelab.training.objectives import ELBO, AnnealedVariance
 from vaelab.training.state import TrainState
+from vaelab.types import Examples
 
 Row = dict[str, Any]
 
-_NUM_TRAIN = 2000  # training examples that σ* is taken from
+_NUM_TRAIN = 10_000  # training examples that σ* is taken from
 
 
 def measure(
@@ -67,29 +69,44 @@ def _estimates(run: Run, base: Run, params) -> Row:
             row[f"{name}_se"] = estimate.standard_error
     row["rmse"] = float(np.sqrt(row["mse"]))
     decoder = experiment.model.decoder
-    if isinstance(decoder, ScaledDecoder):
-        learned = decoder.global_scale(params["decoder"])
-        row |= {} if learned is None else {"learned_scale": float(learned)}
-    if isinstance(decoder, GaussianDecoder) and isinstance(experiment.objective, ELBO):
-        # distortion + β rate, divided by β: the weight of the squared error beside the rate.
-        row["implied_multiplier"] = 1 / (2 * decoder.scale**2 * experiment.objective.beta)
+    weight = _squared_error_weight(experiment, params)
+    row |= {} if weight is None else {"squared_error_weight": weight}
     if decoder.num_levels != 2:
-        train = run.fixed_training_set(_NUM_TRAIN)
-        scale = evaluation.optimal_scale(experiment.model, params, train, run.key("scale"))
-        nll = evaluation.quantised_nll(
-            experiment.model,
-            params,
-            test,
-            run.key("nll"),
-            scale=scale.scale,
-            levels=experiment.data.num_levels,
-        )
-        row |= {
-            "sigma_star": scale.scale,
-            "nll_per_dim": nll.mean,
-            "nll_per_dim_se": nll.standard_error,
-        }
+        row |= _at_optimal_scale(run, params, test)
     return row
+
+
+def _squared_error_weight(experiment: Experiment, params) -> float | None:
+    """The weight of ‖x − g‖² beside the rate, in an ELBO with a Gaussian likelihood: 1/(2σ²β)."""
+    decoder, objective = experiment.model.decoder, experiment.objective
+    if isinstance(objective, AnnealedVariance):
+        weight = float(objective.precision(experiment.num_steps))
+    elif isinstance(objective, ELBO):
+        weight = 1 / objective.beta
+    else:
+        return None
+    if isinstance(decoder, GaussianDecoder):
+        return weight / (2 * decoder.scale**2)
+    if isinstance(decoder, LearnedGaussianDecoder) and not decoder.per_pixel:
+        learned = decoder.global_scale(params["decoder"])
+        scale = decoder.scale if learned is None else float(learned)
+        return weight / (2 * scale**2)
+    return None
+
+
+def _at_optimal_scale(run: Run, params, test: Examples) -> Row:
+    """σ* of training examples drawn alike for every member, and the NLL at it where there are levels."""
+    model, num_levels = run.experiment.model, run.experiment.data.num_levels
+    train = run.fixed_training_set()
+    rows = np.random.default_rng(0).permutation(len(train.x))[:_NUM_TRAIN]
+    scale = evaluation.optimal_scale(model, params, train.take(rows), run.key("scale")).scale
+    row: Row = {"sigma_star": scale}
+    if num_levels is None or not 0 < scale < np.inf:
+        return row
+    nll = evaluation.quantised_nll(
+        model, params, test, run.key("nll"), scale=scale, levels=num_levels
+    )
+    return row | {"nll_per_dim": nll.mean, "nll_per_dim_se": nll.standard_error}
 
 
 def _of_constraints(run: Run, base: Run, row: Mapping[str, Any], logged) -> Row:

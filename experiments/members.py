@@ -113,6 +113,8 @@ class Sweep:
             print(f"resuming {folder} from step {int(state.step)}")
         state, values = sweep.place(state, values, mesh)
         first_step = int(state.step)
+        for index in range(len(self.members)):
+            member_folder(folder, index).mkdir(parents=True, exist_ok=True)
         logs = [
             MetricsLog(member_folder(folder, index), resume_step=first_step)
             for index in range(len(self.members))
@@ -163,17 +165,16 @@ class Sweep:
 
 def member_folder(folder: epath.Path, index: int) -> epath.Path:
     """Where a member leaves its metrics."""
-    place = folder / "members" / f"{index:03d}"
-    place.mkdir(parents=True, exist_ok=True)
-    return place
+    return folder / "members" / f"{index:03d}"
 
 
-def claim(folder: epath.Path, members: Sequence[Member]) -> None:
+def claim(folder: epath.Path, members: Sequence[Member], constraint: str | None) -> None:
     """Writes the members beside config.json, or checks those that are there."""
     path = folder / "members.json"
+    ours = {"members": list(members), "constraint": constraint}
     if not path.exists():
-        workdir.write_json(path, list(members))
-    elif json.loads(path.read_text()) != json.loads(json.dumps(list(members))):
+        workdir.write_json(path, ours)
+    elif json.loads(path.read_text()) != json.loads(json.dumps(ours)):
         raise workdir.ConfigurationError(
             f"workdir {folder} holds a sweep of other members; choose another --workdir."
         )

@@ -24,7 +24,6 @@ from experiments import command_line, priors_measures, priors_report, priors_stu
 from experiments.experiment import to_dict
 from experiments.priors_report import NAMES, Arrays, Report, summary
 from experiments.priors_study import PRIORS, Setup
-from vaelab.training.loop import NonFiniteLossError
 
 # Priors that are also trained with updates of the prior once in so many steps, the model's between.
 ALTERNATING, PERIOD = ("mixture", "vamp"), 5
@@ -53,14 +52,11 @@ class Arguments:
 def main(argv: Sequence[str]) -> None:
     try:
         arguments = tyro.cli(Arguments, prog="python -m experiments.priors", args=argv)
-        run(arguments)
-    except (NonFiniteLossError, ValueError) as error:
+    except ValueError as error:
         command_line.fail(str(error))
-    except OSError as error:
-        command_line.fail(f"workdir cannot be written ({error}); choose another --workdir.")
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on after the priors that are finished.")
-        raise SystemExit(130) from None
+    interrupted = "the same command goes on after the priors that are finished"
+    with command_line.plain_errors(arguments.workdir, interrupted=interrupted):
+        run(arguments)
 
 
 def run(arguments: Arguments) -> None:

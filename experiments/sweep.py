@@ -86,24 +86,13 @@ class Arguments:
 
 
 def main(argv: Sequence[str]) -> None:
-    try:
-        arguments, overrides = tyro.cli(
-            Arguments,
-            prog="python -m experiments.sweep",
-            description=__doc__,
-            args=argv,
-            return_unknown_args=True,
-        )
-        folder = epath.Path(arguments.workdir or f"runs/sweep-{arguments.experiment}")
-        command_line.speak_plainly()
+    arguments, overrides = command_line.parse_known(Arguments, argv, "experiments.sweep", __doc__)
+    folder = epath.Path(arguments.workdir or f"runs/sweep-{arguments.experiment}")
+    interrupted = "the same command goes on from the newest checkpoint"
+    with command_line.plain_errors(folder, interrupted=interrupted):
         train = run_against if arguments.against else run_members
         train(arguments, overrides, folder)
         sweep_figures.save(folder, beside=arguments.beside, trajectory=arguments.trajectory)
-    except (ValueError, OSError) as error:
-        command_line.fail(str(error))
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from the newest checkpoint.")
-        raise SystemExit(130) from None
     print(f"everything is in {folder}")
 
 
@@ -115,13 +104,15 @@ def run_against(arguments: Arguments, overrides: Sequence[str], folder: epath.Pa
     if arguments.against_steps is not None:
         flags += ["--num-steps", str(arguments.against_steps)]
     reference = dataclasses.replace(arguments, experiment=arguments.against, against=None)
+    reference = dataclasses.replace(reference, constraint=None)
     theirs = run_members(reference, flags, theirs_at)
+    arguments = dataclasses.replace(arguments, constraint="re")
     if any(row["sigma_star"] != row["sigma_star"] for row in theirs):
         raise ValueError(f"a seed of {arguments.against} diverged: lower its learning rate.")
     combinations = [{"kappa": row["sigma_star"], "seed": int(row["seed"])} for row in theirs]
     ours = run_members(arguments, overrides, folder, combinations)
     shape = command_line.load(arguments.experiment).model.decoder.shape
-    names = (arguments.experiment, arguments.against)
+    names = (arguments.experiment, reference.experiment)
     result = comparison.compare(folder, theirs_at, ours, theirs, names, math.prod(shape))
     print(comparison.describe(result))
 
@@ -134,11 +125,11 @@ def run_members(
 ) -> list[member_results.Row]:
     """Trains and measures the members, from wherever they were; the rows of sweep.csv."""
     name, combinations = arguments.experiment, combinations or arguments.members()
-    experiment = command_line.override(name, overrides).experiment
+    experiment = command_line.experiment(name, overrides)
     run = Run.load(experiment, arguments.data_dir)
     sweep = members.Sweep(run, list(combinations), arguments.constraint)
     workdir.claim(folder, name, overrides, experiment)
-    members.claim(folder, combinations)
+    members.claim(folder, combinations, arguments.constraint)
     table = folder / "sweep.csv"
     if table.exists():
         print(f"{folder} holds this sweep, finished; delete {table.name} to measure it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,6 @@ from experiments import command_line, workdir
 from experiments.member_results import Row, read_csv
 from experiments.members import at, member_folder
 from vaelab import plotting
-from vaelab.constraints import RE
 from vaelab.plotting import PlaneSeries
 from vaelab.training.metrics import read_metrics
 
@@ -65,14 +65,15 @@ def _tag(row: Row) -> str:
 
 
 def trajectory_figure(folder: epath.Path, index: int):
-    """The course of one member with its first constraint; None where there is none."""
+    """The course of one member with the constraint swept, or its first; None where there is none."""
     config = workdir.read_config(folder)
     experiment = command_line.override(config["experiment"], config["overrides"]).experiment
     if not experiment.objective.constraints:
         return None
     row = read_csv(folder / "sweep.csv")[index]
     values = {"kappa": row["kappa"]} if "kappa" in row else {}
-    name = next(iter(experiment.objective.constraints))
+    swept = json.loads((folder / "members.json").read_text())["constraint"]
+    name = swept or next(iter(experiment.objective.constraints))
     constraint = at(experiment, values, name).objective.constraints[name]
     shape = experiment.model.decoder.shape
     return plotting.saddle_trajectory(
@@ -81,7 +82,7 @@ def trajectory_figure(folder: epath.Path, index: int):
         constraint=name,
         num_dims=int(np.prod(shape)),
         achieved=lambda average: constraint.achieved(average / constraint.scale(shape)),
-        quantity="RMSE per dimension" if isinstance(constraint, RE) else type(constraint).__name__,
+        quantity=constraint.quantity,
     )
 
 

@@ -16,7 +16,6 @@ from experiments import command_line, display, figures, memory, workdir
 from experiments.report import likelihood_report
 from experiments.run import Run
 from vaelab.training.checkpoint import Checkpoints
-from vaelab.training.loop import NonFiniteLossError
 from vaelab.training.metrics import read_metrics
 
 
@@ -24,26 +23,9 @@ def main(argv: Sequence[str]) -> None:
     name, arguments = command_line.parse(argv, program="python -m experiments.train")
     arguments, overrides = command_line.with_pilot(name, arguments, argv[1:])
     folder = epath.Path(arguments.workdir or f"runs/{name}")
-    command_line.speak_plainly()
-    try:
+    interrupted = f"the same command goes on from {folder / 'checkpoints'}"
+    with command_line.plain_errors(folder, interrupted=interrupted):
         train(name, arguments, overrides, folder)
-    except NonFiniteLossError as error:
-        command_line.fail(
-            f"{error} The checkpoints in {folder / 'checkpoints'} are kept; lower "
-            "optimiser.learning_rate and use another --workdir."
-        )
-    except ValueError as error:
-        command_line.fail(str(error))
-    except OSError as error:
-        if error.strerror is None:  # a sentence of our own, on a data file
-            command_line.fail(str(error))
-        remedy = "free space or choose another --workdir, and run the same command again."
-        if isinstance(error, FileExistsError | NotADirectoryError):
-            remedy = "a file is in its place: choose another --workdir."
-        command_line.fail(f"workdir {folder} cannot be written ({error.strerror}); {remedy}")
-    except KeyboardInterrupt:
-        print(f"\ninterrupted; the same command goes on from {folder / 'checkpoints'}.")
-        raise SystemExit(130) from None
 
 
 def train(

@@ -632,3 +632,22 @@ def test_extra_arguments_reach_primal_and_dual():
         assert extra_args["value"] == 7.0
         assert float(extra_args["constraint"]["c"]) == -1.5
         assert bool(extra_args["feasible_once"])
+
+
+def test_gecos_proportional_part_gives_back_what_a_closing_constraint_gathered():
+    """log λ_t = log λ_0 + Σ ν C̄_s + K (c_t − 1), c = C̄ clipped to [−1, 1], unclamped."""
+    nu, gain = 0.05, 3.0
+    tx = saddle.geco(nu, proportional=gain, step_range=(0, float("inf")), anti_windup=False)
+    averages = [5.0, 0.9, 0.4, -0.2, 0.1]
+    multiplier = jnp.array(2.0)
+    state = tx.init(multiplier)
+    for count, average in enumerate(averages, start=1):
+        update, state = tx.update(jnp.array(average), state, multiplier, constraint=average)
+        multiplier = multiplier + update
+        clipped = min(max(average, -1.0), 1.0)
+        expected = np.log(2.0) + nu * sum(averages[:count]) + gain * (clipped - 1.0)
+        np.testing.assert_allclose(np.log(multiplier), expected, rtol=1e-5)
+
+
+def test_geco_without_a_proportional_part_has_no_state():
+    assert saddle.geco().init(jnp.array(1.0)) == optax.EmptyState()

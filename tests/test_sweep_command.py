@@ -131,7 +131,7 @@ def test_wrong_arguments_get_one_sentence(refusal, tmp_path, argv, sentence):
 def test_a_workdir_of_other_members_is_refused(refusal, swept):
     argv = [NAME, "--kappas", "0.3", "--workdir", swept, *SMALL, *LENGTH]
     assert "holds a sweep of other members" in refusal(*argv, main=sweep.main)
-    assert json.loads((swept / "members.json").read_text())[0]["kappa"] == 0.3
+    assert json.loads((swept / "members.json").read_text())["members"][0]["kappa"] == 0.3
 
 
 def test_an_experiment_is_set_against_another_at_its_error(tmp_path):

@@ -11,7 +11,7 @@ from jax.scipy.special import log_ndtr
 
 from vaelab.types import Array, PRNGKey
 
-_NARROW = 0.3  # bin widths, in standard deviations, below which a series is more precise
+_NARROW = 0.1  # bin widths, in standard deviations, below which a series is used
 
 
 class Quantised(distrax.Distribution, abc.ABC):

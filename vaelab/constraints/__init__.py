@@ -1,7 +1,7 @@
 """Constraints on a model's outputs: signed, per sample and example, satisfied when ≤ 0 on average.
 
-Each constraint is a small frozen dataclass that holds its tolerance κ and knows its `scale`, the
-number of dimensions it sums over. The Lagrangian sees the constraint itself; the dual step sees
+Each constraint is a small frozen dataclass that holds its tolerance κ and knows its `scale`: the
+number of dimensions it sums over, where it does. The Lagrangian sees the constraint itself; the dual step sees
 constraint / scale, so that one step size serves every resolution (`vaelab.saddle`). Beside each
 stands its formula, a function of arrays. Rezende & Viola, 2018, table 1.
 """

@@ -18,8 +18,14 @@ class Constraint(abc.ABC):
     """
 
     kappa: float
-    """the tolerance, per dimension"""
+    """the tolerance"""
     needs_labels: ClassVar[bool] = False
+    quantity: ClassVar[str]
+    """what κ bounds, and its unit"""
+
+    def describe(self) -> str:
+        """The bound in a few signs, "RE ≤ 0.1"."""
+        return f"{type(self).__name__} ≤ {self.kappa:g}"
 
     @abc.abstractmethod
     def __call__(self, examples: Examples, terms: Terms) -> Array:
@@ -35,8 +41,8 @@ class Constraint(abc.ABC):
 
     @property
     def threshold(self) -> float:
-        """κ in the units of C / scale, by which a relative dual step divides as well."""
-        return abs(self.kappa)
+        """What a relative dual step divides C / scale by: 1, unless a squared error is bounded."""
+        return 1.0
 
     def relative(self, value: float, fraction: float) -> float:
         """κ that asks for `fraction` of the error, or shortfall, of a model that reached this value."""
@@ -63,6 +69,34 @@ class ImageFunction(Protocol):
     def __call__(self, x: Array, /) -> Array:
         """[B, height, width, channels] -> [B, ...]."""
         ...
+
+
+class LowerBound(Constraint):
+    """A constraint κ − v ≤ 0 on a quantity v of at most 1, of which more is better.
+
+    Its `scale` is 10, though nothing is summed over: a squared error per dimension is of the order of
+    a tenth to a hundredth, and with a scale of 1 the dual step that suits it would take λ to a hundred
+    times its final value here, before the model has learned to reconstruct.
+    """
+
+    _SCALE: ClassVar[float] = 10.0
+
+    def describe(self) -> str:
+        return f"{type(self).__name__} ≥ {self.kappa:g}"
+
+    def scale(self, shape: Sequence[int]) -> float:
+        del shape
+        return self._SCALE
+
+    def achieved(self, scaled: float) -> float:
+        return self.kappa - self._SCALE * scaled
+
+    @property
+    def threshold(self) -> float:
+        return 1 / self._SCALE
+
+    def relative(self, value: float, fraction: float) -> float:
+        return 1 - fraction * (1 - value)  # of the shortfall from 1
 
 
 def check_kappa(constraint: Constraint, is_valid: Callable[[Any], bool], wanted: str) -> None:

@@ -10,7 +10,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from vaelab.constraints.base import Constraint, ImageFunction, check_kappa
+from vaelab.constraints.base import ImageFunction, LowerBound, check_kappa
 from vaelab.constraints.features import output_shape
 from vaelab.types import Array, Examples, Terms
 
@@ -31,13 +31,13 @@ def classification_shortfall(probabilities: Array, labels: Array, *, kappa: floa
 
 
 @dataclasses.dataclass(frozen=True)
-class CLA(Constraint):
+class CLA(LowerBound):
     """Classification accuracy ℓ(x)ᵀ c(g(z)) ≥ κ. Rezende & Viola, 2018, table 1.
 
     `classifier` is a frozen network (`vaelab.networks.frozen`), or any function of your own that gives
     probabilities, differentiable in the images.
 
-    >>> CLA(kappa=0.9, classifier=lambda x: jnp.full((len(x), 10), 0.1)).achieved(0.8)  # 10 classes
+    >>> CLA(kappa=0.9, classifier=lambda x: jnp.full((len(x), 10), 0.1)).achieved(0.08)  # 10 classes
     0.0999...
     """
 
@@ -47,6 +47,7 @@ class CLA(Constraint):
     """c, images [B, height, width, channels] -> class probabilities [B, C]"""
 
     needs_labels: ClassVar[bool] = True
+    quantity: ClassVar[str] = "accuracy"
 
     def __post_init__(self) -> None:
         check_kappa(self, lambda kappa: 0 < kappa <= 1, "in (0, 1] (it is an accuracy)")
@@ -59,16 +60,6 @@ class CLA(Constraint):
     def __call__(self, examples: Examples, terms: Terms) -> Array:
         probabilities = jax.vmap(self.classifier)(terms.likelihood.mean())
         return classification_shortfall(probabilities, examples.labels, kappa=self.kappa)
-
-    def scale(self, shape: Sequence[int]) -> float:
-        del shape
-        return 1.0
-
-    def achieved(self, scaled: float) -> float:
-        return self.kappa - scaled
-
-    def relative(self, value: float, fraction: float) -> float:
-        return 1 - fraction * (1 - value)  # of the shortfall from 1
 
     def check(self, shape: Sequence[int], labelled: bool, num_classes: int | None = None) -> None:
         super().check(shape, labelled, num_classes)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import chex
 import jax.numpy as jnp
 
-from vaelab.constraints.base import Constraint, check_kappa
+from vaelab.constraints.base import LowerBound, check_kappa
 from vaelab.constraints.windows import check_windows, windows
 from vaelab.types import Array, Examples, Terms
 
@@ -57,11 +58,11 @@ def _whiten(patches: Array, epsilon: float) -> tuple[Array, Array]:
 
 
 @dataclasses.dataclass(frozen=True)
-class pNCC(Constraint):  # noqa: N801  as in the literature
+class pNCC(LowerBound):  # noqa: N801  as in the literature
     """Patch normalised cross-correlation mean_i ψ(x, i)ᵀ ψ(g(z), i) ≥ κ. Rezende & Viola, 2018, table 1.
 
     It sees shapes and no brightness or contrast, of any patch: a pNCC alone leaves the reconstructions'
-    grey values free. `patch_correlation_shortfall` says what becomes of flat patches.
+    grey values free. An image without shapes counts as exactly met. `patch_correlation_shortfall` says what becomes of flat patches.
     """
 
     kappa: float
@@ -72,6 +73,8 @@ class pNCC(Constraint):  # noqa: N801  as in the literature
     """pixels from one patch to the next; 1 takes every position"""
     epsilon: float = 0.01
     """standard deviation in data units up to which a patch counts as flat"""
+
+    quantity: ClassVar[str] = "correlation of patches"
 
     def __post_init__(self) -> None:
         check_kappa(self, lambda kappa: -1 < kappa < 1, "in (-1, 1) (it is a correlation)")
@@ -88,16 +91,6 @@ class pNCC(Constraint):  # noqa: N801  as in the literature
             stride=self.stride,
             epsilon=self.epsilon,
         )
-
-    def scale(self, shape: Sequence[int]) -> float:
-        del shape
-        return 1.0
-
-    def achieved(self, scaled: float) -> float:
-        return self.kappa - scaled
-
-    def relative(self, value: float, fraction: float) -> float:
-        return 1 - fraction * (1 - value)  # of the shortfall from 1
 
     def check(self, shape: Sequence[int], labelled: bool, num_classes: int | None = None) -> None:
         super().check(shape, labelled, num_classes)

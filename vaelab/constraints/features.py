@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,8 @@ class FRE(RE):
     """tolerated root-mean-square error per feature, in the features' units"""
     features: ImageFunction
     """f, images [B, height, width, channels] -> features [B, ...]"""
+
+    quantity: ClassVar[str] = "RMSE per feature"
 
     def __post_init__(self) -> None:
         super().__post_init__()

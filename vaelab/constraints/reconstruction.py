@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import chex
 import jax.numpy as jnp
@@ -45,6 +46,8 @@ class RE(Constraint):
     kappa: float
     """tolerated root-mean-square error per data dimension, in data units"""
 
+    quantity: ClassVar[str] = "RMSE per dimension"
+
     def __post_init__(self) -> None:
         check_kappa(
             self,
@@ -72,6 +75,8 @@ class NLL(Constraint):
 
     kappa: float
     """tolerated negative log-likelihood in nats per data dimension"""
+
+    quantity: ClassVar[str] = "NLL, nats per dimension"
 
     def __post_init__(self) -> None:
         check_kappa(self, math.isfinite, "finite")

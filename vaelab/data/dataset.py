@@ -16,8 +16,12 @@ Binarisation = Literal["dynamic", "fixed", "none"]
 class DataSet(abc.ABC):
     """A data set: `load` reads it once, `preprocess` is what every training step does to its batch."""
 
-    num_levels: ClassVar[int] = 256  # equidistant values from 0 to 1 that a pixel can have
     channels_are_images: ClassVar[bool] = False  # each channel of x a picture, and not a colour
+
+    @property
+    def num_levels(self) -> int | None:
+        """Equidistant values from 0 to 1 that a grey or colour value can have; None: any value."""
+        return 256
 
     @abc.abstractmethod
     def load(self, data_dir: str | None = None) -> Splits:

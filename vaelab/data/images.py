@@ -18,7 +18,9 @@ _SPLIT_SEED = 0  # of the shuffles where a data set comes without a split of its
 class Digits(GreyImages):
     """scikit-learn's digits, 8x8 of 17 grey levels, embedded: 1,297 / 200 / 300, stratified."""
 
-    num_levels = 17
+    @property
+    def num_levels(self) -> int:
+        return 17
 
     def grey(self, data_dir: str | None = None) -> Splits:
         from sklearn.datasets import load_digits

@@ -46,6 +46,10 @@ class MadeOfDigits(GreyImages):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
 
+    @property
+    def num_levels(self) -> int | None:
+        return self.source.num_levels
+
     @abc.abstractmethod
     def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
         """Examples of images [N, height, width, 1] and labels [N]: what tells the data sets apart."""

@@ -29,6 +29,10 @@ class Dequantised(DataSet):
 
     source: DataSet
 
+    @property
+    def num_levels(self) -> None:
+        return None
+
     def load(self, data_dir: str | None = None) -> Splits:
         splits = self.source.load(data_dir)
         keys = jax.random.split(jax.random.key(_SEED))
@@ -69,6 +73,10 @@ class ReducedBitDepth(DataSet):
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 8:
             raise ValueError(f"bits must lie in 1 to 8, got {self.bits}.")
+
+    @property
+    def num_levels(self) -> int:
+        return 2**self.bits
 
     def load(self, data_dir: str | None = None) -> Splits:
         return Splits(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -35,6 +36,8 @@ def feasibility(
             f"{len(multipliers)}."
         )
     best, last = min(averages), averages[-1]
+    if not math.isfinite(last):
+        return Feasibility(False, best, "diverged")
     if last <= 0:
         return Feasibility(False, best, "met")
     if multipliers[-1] >= 0.99 * multiplier_limit:
@@ -43,6 +46,8 @@ def feasibility(
     if best <= 0:
         return Feasibility(False, best, "met on average before, not at the end")
     rising = (
-        "was still rising" if multipliers[-1] > multipliers[len(multipliers) // 2] else "rested"
+        "was still rising"
+        if multipliers[-1] > multipliers[(len(multipliers) - 1) // 2]
+        else "rested"
     )
     return Feasibility(False, best, f"not met yet: λ {rising}")

@@ -24,7 +24,8 @@ class ConstraintResidual(NamedTuple):
 class KKT(NamedTuple):
     """Residuals of the Karush-Kuhn-Tucker conditions; λ ≥ 0, the dual one, holds by construction."""
 
-    stationarity: float  # ‖∇(rate + Σ λ_j C_j)‖ / (‖∇rate‖ + Σ λ_j ‖∇C_j‖), in [0, 1]
+    # ‖∇(rate + Σ λ_j C_j)‖ / (‖∇rate‖ + Σ λ_j ‖∇C_j‖), at most 1; None where gradients drown in noise
+    stationarity: float | None
     constraints: dict[str, ConstraintResidual]
 
 
@@ -44,7 +45,8 @@ def kkt_residuals(
     """Residuals at (params, multipliers) of: minimise E[rate] where E[C_j] ≤ 0. On the data given.
 
     Every squared norm is the inner product of two gradients on disjoint halves of the data, so that
-    the noise of sampling does not count as a gradient: unbiased, and taken as 0 where it is negative.
+    the noise of sampling does not count as a gradient: unbiased. Their ratio is worth something only
+    where the gradients of rate and constraints stand out of the noise.
     The data are images [N, ...] or examples; what is left of N modulo 2 · batch_size is left out.
 
     Raises:
@@ -68,14 +70,17 @@ def kkt_residuals(
         sums[half] = parts if index < 2 else jax.tree.map(jnp.add, sums[half], parts)
     products = np.asarray(_inner_products(*(part[1] for part in sums)), np.float64)
     weights = np.array([1.0, *(float(multipliers[name]) for name in constraints)])
-    norm = np.sqrt(max(weights @ products @ weights, 0.0))
-    total = weights @ np.sqrt(np.maximum(np.diag(products), 0.0))
+    squares = np.diag(products)
+    stationarity = None
+    if (squares > 0).all():
+        norm = np.sqrt(max(weights @ products @ weights, 0.0))
+        stationarity = float(min(norm / (weights @ np.sqrt(squares)), 1.0))
     means = (np.asarray(sums[0][0]) + np.asarray(sums[1][0])) / (2 * num_pairs)
     scaled_means = {
         name: float(mean) / scales[name] for name, mean in zip(constraints, means, strict=True)
     }
     return KKT(
-        stationarity=float(norm / total) if total > 0 else 0.0,
+        stationarity=stationarity,
         constraints={
             name: ConstraintResidual(max(scaled, 0.0), float(multipliers[name]) * max(-scaled, 0.0))
             for name, scaled in scaled_means.items()

@@ -153,10 +153,15 @@ class AnnealedVariance(Objective):
         del multipliers
         terms = terms_fn(key, self.num_samples)
         rate = _rate(terms, closed_form=True)
-        loss = -jnp.mean(losses.elbo(terms.distortion * self._precision(step), rate))
+        loss = -jnp.mean(losses.elbo(terms.distortion * self.precision(step), rate))
         return loss, _metrics(loss, terms, examples)
 
-    def _precision(self, step) -> Array:
+    @property
+    def warmup_steps(self) -> int:
+        """Evaluations before the end of the annealing do not wear patience out."""
+        return self.anneal_steps
+
+    def precision(self, step) -> Array:
         """(σ₁/σ)² at a step."""
         done = jnp.minimum(step / self.anneal_steps, 1.0)
         scale = self.initial_scale * (1 - done) + self.final_scale * done  # in the end exactly σ₁
@@ -164,7 +169,7 @@ class AnnealedVariance(Objective):
 
     def describe(self, multipliers, step):
         del multipliers
-        precision = float(self._precision(step))
+        precision = float(self.precision(step))
         if precision == 1.0:
             return "the negative ELBO, at the end of the annealing"
         return f"rate + {precision:.4g} · distortion, still annealing"
