@@ -74,7 +74,8 @@ def test_help_of_an_experiment_lists_every_field(name, capsys, monkeypatch):
         default = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
         assert shown.partition(")")[0] == default, option
         if default in ("True", "False"):
-            meaning = meaning.removeprefix(f", {option.replace('--dual.', '--dual.no-')}")
+            group, _, field = option.rpartition(".")
+            meaning = meaning.removeprefix(f", {group}.no-{field}")
         else:
             assert re.match(r" *\[?(INT|FLOAT|STR|\{)", meaning), f"{option} has no type"
         assert "--" not in meaning, f"{option} shows no default"

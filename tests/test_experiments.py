@@ -19,6 +19,7 @@ from experiments import command_line
 from experiments.experiment import Experiment
 from vaelab.training import optimisers
 from vaelab.training.state import initial_state as create
+from vaelab.types import Examples
 
 CONFIGS = sorted((ROOT / "experiments" / "configs").glob("[a-z]*.py"))
 
@@ -194,12 +195,15 @@ def test_configurations_are_short_and_build(path):
         value.optimiser, value.dual, scales=scales, prior_period=value.prior_period
     )
 
-    def initial(x):
-        return create(value.model, value.objective, tx, x, jax.random.key(value.seed))
+    def initial(examples):
+        return create(value.model, value.objective, tx, examples, jax.random.key(value.seed))
 
-    state = jax.eval_shape(initial, jnp.zeros((1, *shape)))
-    assert set(state.variables.params) >= {"encoder", "decoder"}
+    channels = getattr(value.model, "context_channels", None)
+    context = None if channels is None else jnp.zeros((1, *shape[:2], channels))
+    state = jax.eval_shape(initial, Examples(jnp.zeros((1, *shape)), None, context))
+    assert "decoder" in state.variables.params
     assert set(state.variables.multipliers) == set(value.objective.constraints)
     assert set(state.opt_state.average) == set(value.objective.constraints)
-    assert (path.stem.startswith("digits"), shape[0]) in {(True, 8), (False, 28)}
+    sizes = {"digits": 8, "mnist16": 16, "mnist": 28, "cifar10": 32, "celeba": 64}
+    assert shape[0] == next(size for name, size in sizes.items() if name in path.stem)
     assert value.schedule.num_steps == value.num_steps
