@@ -1,6 +1,7 @@
 """CelebA, ConvDRAW, GECO with a bound on the error of local means and deviations.
 
 Source: Rezende & Viola, 2018, Taming VAEs, section 4.
+Not run: the data were not at hand. κ is a guess; calibrate it first.
 """
 
 from experiments import taming

@@ -1,6 +1,7 @@
 """CIFAR-10, ConvDRAW, ELBO with a learned global σ.
 
 Source: Rezende & Viola, 2018, Taming VAEs, section 4.
+Not run: the data were not at hand.
 """
 
 from experiments import taming

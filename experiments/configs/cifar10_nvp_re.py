@@ -1,6 +1,7 @@
 """CIFAR-10, VAE+NVP, GECO with a bound on the reconstruction error.
 
 Source: Rezende & Viola, 2018, Taming VAEs, section 4.
+Not run: the data were not at hand. κ is a guess; calibrate it first.
 """
 
 from experiments import taming

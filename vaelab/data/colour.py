@@ -12,7 +12,7 @@ import numpy as np
 from vaelab.data.checks import validate
 from vaelab.data.dataset import DataSet
 from vaelab.data.files import find_file
-from vaelab.data.prepared import find_prepared, read_prepared
+from vaelab.data.prepared import read_prepared, require_prepared
 from vaelab.types import Examples, Splits
 
 
@@ -61,7 +61,7 @@ class CelebA(DataSet):
             )
 
     def load(self, data_dir: str | None = None) -> Splits:
-        folder = find_prepared("celeb_a", data_dir, version=2)
+        folder = require_prepared("celeb_a", data_dir, version=2)
         splits = Splits(
             *(
                 _examples(
@@ -137,7 +137,7 @@ class CIFAR10JPEG(DataSet):
 
 def _load_labelled(name: str, data_dir: str | None, num_validation: int) -> Splits:
     """A data set of the splits train and test, the end of train being validation."""
-    folder = find_prepared(name, data_dir)
+    folder = require_prepared(name, data_dir)
     train, test = (_examples(*read_prepared(folder, split)) for split in ("train", "test"))
     if not 1 <= num_validation < len(train.x):
         raise ValueError(

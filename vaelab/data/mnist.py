@@ -6,14 +6,12 @@ Both sources give the same arrays in the same order, so a number does not depend
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
 
 import numpy as np
-from etils import epath
 
 from vaelab.data.dataset import GreyImages
-from vaelab.data.files import data_directory, find_file, read_idx
+from vaelab.data.files import find_file, read_idx
+from vaelab.data.prepared import find_prepared, read_prepared
 from vaelab.types import Examples, Splits
 
 _NUM_VALIDATION = 10_000
@@ -43,7 +41,9 @@ def read_mnist(name: str, data_dir: str | None = None) -> Splits:
     """
     prepared = find_prepared(name, data_dir)
     (x, labels), test = (
-        read_prepared(prepared, split) if prepared else _read_files(name, split, data_dir)
+        _floats(
+            *(read_prepared(prepared, split) if prepared else _read_files(name, split, data_dir))
+        )
         for split in ("train", "test")
     )
     return Splits(
@@ -51,46 +51,6 @@ def read_mnist(name: str, data_dir: str | None = None) -> Splits:
         validation=Examples(x[-_NUM_VALIDATION:], labels[-_NUM_VALIDATION:]),
         test=Examples(*test),
     )
-
-
-def find_prepared(name: str, data_dir: str | None = None) -> epath.Path | None:
-    """The folder of a prepared data set that can be read without TensorFlow, or None.
-
-    Looked for in the data directory's tensorflow_datasets, then in TFDS's own default place.
-    """
-    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    for root in (
-        data_directory(data_dir) / "tensorflow_datasets",
-        epath.Path(default).expanduser(),
-    ):
-        # Version 3, because `read_prepared` undoes the shuffling of this version.
-        for folder in sorted((root / name).glob("3.*.*"), reverse=True):
-            if is_readable(folder):
-                return folder
-    return None
-
-
-def is_readable(folder: epath.Path) -> bool:
-    """Whether a prepared data set is in the one file format that is read without TensorFlow."""
-    return any(folder.glob("*-train.array_record*"))
-
-
-def read_prepared(folder: epath.PathLike, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of one split of a prepared data set, in the order of the original files.
-
-    TFDS stores examples in the order of md5(split + index), index being the place in the original
-    file. Undoing that order makes "the last 10,000" mean the same images as everywhere else.
-    """
-    import tensorflow_datasets as tfds
-
-    source = tfds.builder_from_directory(os.fspath(folder)).as_data_source(split=split)
-    hashes = [hashlib.md5(f"{split}{index}".encode()).digest() for index in range(len(source))]
-    original = sorted(range(len(source)), key=hashes.__getitem__)
-    images: list = [None] * len(source)
-    labels = np.empty(len(source), np.int32)
-    for index, example in zip(original, source, strict=True):
-        images[index], labels[index] = example["image"], example["label"]
-    return np.stack(images).astype(np.float32) / 255, labels
 
 
 def _read_files(name: str, split: str, data_dir: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -103,4 +63,10 @@ def _read_files(name: str, split: str, data_dir: str | None) -> tuple[np.ndarray
         read_idx(find_file(f"{name}/{prefix}-{kind}-ubyte.gz", data_dir, remedy=remedy))
         for kind in ("images-idx3", "labels-idx1")
     )
-    return images[..., None].astype(np.float32) / 255, labels.astype(np.int32)
+    return images[..., None], labels
+
+
+def _floats(images: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes as values in [0, 1]."""
+    assert labels is not None
+    return images.astype(np.float32) / 255, labels.astype(np.int32)

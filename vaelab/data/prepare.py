@@ -17,7 +17,7 @@ import os
 from etils import epath
 
 from vaelab.data.files import data_directory
-from vaelab.data.mnist import is_readable
+from vaelab.data.prepared import is_readable
 
 DATA_SETS = ("mnist", "fashion_mnist", "cifar10", "svhn_cropped", "celeb_a")
 

@@ -12,25 +12,41 @@ from etils import epath
 from vaelab.data.files import data_directory
 
 
-def find_prepared(name: str, data_dir: str | None = None, *, version: int = 3) -> epath.Path:
+def find_prepared(name: str, data_dir: str | None = None, *, version: int = 3) -> epath.Path | None:
     """The folder of a prepared data set of this major version that is readable without TensorFlow.
 
-    Looked for in the data directory's tensorflow_datasets, then in TFDS's own default place.
-
-    Raises:
-      FileNotFoundError: one sentence: the data set, where it was looked for, and how to get it.
+    Looked for in the data directory's tensorflow_datasets, then in TFDS's own default place; None
+    where it is in neither.
     """
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     roots = (data_directory(data_dir) / "tensorflow_datasets", epath.Path(default).expanduser())
     for root in roots:
         for folder in sorted((root / name).glob(f"{version}.*.*"), reverse=True):
-            if any(folder.glob("*-train.array_record*")):
+            if is_readable(folder):
                 return folder
-    raise FileNotFoundError(
-        f"{name}, prepared as array_record, was not found in {roots[0]}: install the extra [tfds] "
-        f"(see README.md) and run python -m vaelab.data.prepare {name}, or name another folder with "
-        "--data-dir or $VAELAB_DATA."
-    )
+    return None
+
+
+def require_prepared(name: str, data_dir: str | None = None, *, version: int = 3) -> epath.Path:
+    """`find_prepared`, of a data set that is read from nowhere else.
+
+    Raises:
+      FileNotFoundError: one sentence: the data set, where it was looked for, and how to get it.
+    """
+    folder = find_prepared(name, data_dir, version=version)
+    if folder is None:
+        place = data_directory(data_dir) / "tensorflow_datasets"
+        raise FileNotFoundError(
+            f"{name}, prepared as array_record, was not found in {place}: install the extra [tfds] "
+            f"(see README.md) and run python -m vaelab.data.prepare {name}, or name another folder "
+            "with --data-dir or $VAELAB_DATA."
+        )
+    return folder
+
+
+def is_readable(folder: epath.Path) -> bool:
+    """Whether a prepared data set is in the one file format that is read without TensorFlow."""
+    return any(folder.glob("*-train.array_record*"))
 
 
 def read_prepared(
