@@ -195,7 +195,7 @@ def test_errors_are_sentences():
     for name in ("num_chains", "num_temperatures", "num_leapfrogs", "batch_size"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
             evaluation.annealed_importance_sampling(MODEL, PARAMS, X, KEY, **{name: 0})
-    with pytest.raises(ValueError, match="x is empty: there is nothing to evaluate"):
+    with pytest.raises(ValueError, match="the data are empty: there is nothing to evaluate"):
         evaluation.annealed_importance_sampling(MODEL, PARAMS, X[:0], KEY)
     with pytest.raises(ValueError, match=r"not all continuous: use evaluation\.log_likelihood"):
         evaluation.annealed_importance_sampling(make_model(DiscretePrior(D)), PARAMS, X, KEY)

@@ -387,7 +387,9 @@ def test_the_command_writes_every_picture_and_its_numbers(tmp_path, monkeypatch,
         monkeypatch.setattr(fixed_points_figures, name, value)
     monkeypatch.setitem(matplotlib.rcParams, "savefig.dpi", 30)
     with jax.enable_x64(False):
-        command.main(["--workdir", str(tmp_path)])
+        # Without MNIST the figure of seven digits is left out.
+        command.main(["--workdir", str(tmp_path), "--data-dir", str(tmp_path / "none")])
+    assert "micro_mnist.png is left out" in capsys.readouterr().out
     names = [draw.__name__ for draw in command.FIGURES]
     results = json.loads((tmp_path / "fixed_points.json").read_text())
     assert set(names) < set(results)

@@ -313,7 +313,7 @@ def test_errors_are_sentences():
     ):
         with pytest.raises(ValueError, match=f"{count} must be at least 1, got 0"):
             function(*settings, inputs(), KEY, **{count: 0})
-        with pytest.raises(ValueError, match="x is empty: there is nothing to evaluate"):
+        with pytest.raises(ValueError, match="the data are empty: there is nothing to evaluate"):
             function(*settings, inputs()[:0], KEY)
         with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
             function(*settings, inputs(), KEY, batch_size=0)
@@ -322,7 +322,7 @@ def test_errors_are_sentences():
             evaluation.subsampled_marginal_kl(*settings, inputs(), KEY, sizes=[size])
     with pytest.raises(ValueError, match="num_points must be at least 1, got 0"):
         evaluation.subsampled_marginal_kl(*settings, inputs(), KEY, sizes=[1], num_points=0)
-    with pytest.raises(ValueError, match="x is empty: there is nothing to evaluate"):
+    with pytest.raises(ValueError, match="the data are empty: there is nothing to evaluate"):
         evaluation.subsampled_marginal_kl(*settings, inputs()[:0], KEY, sizes=[])
     with pytest.raises(ValueError, match=r"needs diagonal Gaussians: distrax\.Independent"):
         evaluation.aggregated_posterior(STANDARD.clone(encoder=LogisticEncoder()), {}, inputs())
