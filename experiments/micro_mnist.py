@@ -52,8 +52,8 @@ def experiments() -> dict[str, Experiment]:
     constrained = {
         "GECO, RE ≤ 0.06": dict(re=RE(kappa=0.06)),
         "GECO, RE ≤ 0.1": dict(re=RE(kappa=0.1)),
-        "GECO, RE ≤ 0.22, CLA ≥ 0.9": dict(
-            re=RE(kappa=0.22), cla=CLA(kappa=0.9, classifier=MNISTClassifier())
+        "GECO, RE ≤ 0.27, CLA ≥ 0.9": dict(
+            re=RE(kappa=0.27), cla=CLA(kappa=0.9, classifier=MNISTClassifier())
         ),
     }
     return {"ELBO": BASE} | {
