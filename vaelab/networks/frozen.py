@@ -22,6 +22,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vaelab.types import Array, PyTree
 
+_FORMAT = 1  # of the files: what SmallClassifier computes, and where its features are taken
 MNIST_PATH = str(Path(__file__).parent / "weights" / "mnist.npz")
 
 
@@ -90,7 +91,7 @@ def save_frozen(
     architecture = {
         "widths": network.widths, "hidden": network.hidden, "num_classes": network.num_classes,
     }  # fmt: skip
-    text = json.dumps({"architecture": architecture, **metadata})
+    text = json.dumps({"format": _FORMAT, "architecture": architecture, **metadata})
     with open(path, "wb") as file:
         np.savez_compressed(file, metadata=np.array(text), **weights)
 
@@ -111,6 +112,8 @@ def load_frozen(path: str) -> Frozen:
             content = {name: arrays[name] for name in arrays.files}
         metadata = json.loads(str(content.pop("metadata")))
         architecture = metadata.pop("architecture")
+        if metadata.pop("format") != _FORMAT:
+            raise ValueError("it is of another version of vaelab")
         network = SmallClassifier(**architecture | {"widths": tuple(architecture["widths"])})
     except FileNotFoundError:
         raise FileNotFoundError(
