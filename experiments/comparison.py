@@ -23,9 +23,12 @@ def compare(
     ours: Sequence[Row],
     theirs: Sequence[Row],
     names: tuple[str, str],
+    labels: tuple[str, str],
     num_dims: int,
 ) -> dict[str, Any]:
     """Writes comparison.json and the pictures; `theirs` are the reference's rows of the same seeds.
+
+    `names` are the experiments', `labels` what the pictures call them.
 
     Differences are ours − theirs, with the 95 % t interval over the seeds, whatever their sign. λ is
     compared with 1/(2σ²β), the reference's weight of the squared error, with which both have the same
@@ -38,11 +41,11 @@ def compare(
         "experiment": names[0], "against": names[1], "seeds": [int(row["seed"]) for row in ours],
         "steps": [int(rows[0]["step"]) for rows in (ours, theirs)],
     }  # fmt: skip
-    labels = [f"seed {int(row['seed'])}" for row in ours]
+    seeds = [f"seed {int(row['seed'])}" for row in ours]
     for key, quantity in pairs.items():
         first, second = ([row[key] for row in rows] for rows in (ours, theirs))
         result[key] = paired(first, second)
-        figure = plotting.paired_differences(names[::-1], second, first, labels, quantity)
+        figure = plotting.paired_differences(labels[::-1], second, first, seeds, quantity)
         _write(folder / f"paired_{key}.png", figure)
     result["error_over_kappa"] = paired(
         [row["re_train"] / row["re_kappa"] for row in ours], np.ones(len(ours))
@@ -59,7 +62,7 @@ def compare(
     result["rate_at_equal_error"] = paired(moved, [row["rate"] for row in theirs])
     curves = {
         name: [read_metrics(member_folder(place, index)) for index in range(len(rows))]
-        for name, place, rows in ((names[0], folder, ours), (names[1], reference, theirs))
+        for name, place, rows in ((labels[0], folder, ours), (labels[1], reference, theirs))
     }
     figure = plotting.equal_distortion(
         curves,

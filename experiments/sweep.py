@@ -113,8 +113,18 @@ def run_against(arguments: Arguments, overrides: Sequence[str], folder: epath.Pa
     ours = run_members(arguments, overrides, folder, combinations)
     shape = command_line.load(arguments.experiment).model.decoder.shape
     names = (arguments.experiment, reference.experiment)
-    result = comparison.compare(folder, theirs_at, ours, theirs, names, math.prod(shape))
+    labels = (_label(names[0]), _label(names[1]))
+    num_dims = math.prod(shape)
+    result = comparison.compare(folder, theirs_at, ours, theirs, names, labels, num_dims)
     print(comparison.describe(result))
+
+
+def _label(name: str) -> str:
+    """What an experiment's objective is called in a picture."""
+    objective = command_line.load(name).objective
+    if objective.constraints:
+        return "GECO"
+    return "β-VAE" if getattr(objective, "beta", 1.0) != 1.0 else "ELBO"
 
 
 def run_members(
