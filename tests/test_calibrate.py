@@ -30,6 +30,7 @@ def test_the_proposal_is_the_fraction_of_what_the_pilot_reached(pilot):
     assert result["kappa"]["nll"] == pytest.approx(0.9 * result["reached"]["nll"])
 
 
+@pytest.mark.slow  # a whole run
 def test_a_pilots_fraction_becomes_a_number_in_the_configuration(pilot, tmp_path):
     """config.json alone says what κ is: the pilot may be gone when the run is evaluated."""
     folder = tmp_path / "run"

@@ -14,6 +14,7 @@ TINY = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow  # compiles a dozen programs
 def test_convdraw_is_trained_and_evaluated_by_the_commands(tmp_path, capsys):
     train.main(["grey_digits_convdraw_re", "--workdir", str(tmp_path), *TINY])
     report = json.loads((tmp_path / "report.json").read_text())

@@ -210,6 +210,7 @@ class Squares(data.DataSet):
         return Splits(*(examples.take(slice(*p)) for p in ((200,), (200, 300), (300, 400))))
 
 
+@pytest.mark.slow  # trains a network
 def test_the_command_trains_measures_and_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(frozen_networks.DATA, "cifar10", Squares)
     network = frozen.SmallClassifier(widths=(4, 8), hidden=8, num_classes=2)

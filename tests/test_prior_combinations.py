@@ -165,6 +165,7 @@ def moved(before: Saddle, after: Saddle, part: str) -> set[bool]:
     return {not np.array_equal(a, b) for a, b in pairs}
 
 
+@pytest.mark.slow  # tests/test_sweep.py maps whole runs
 def test_seeds_mapped_and_batches_split_change_nothing(stepped, command, tmp_path):
     path = tmp_path / "steps.npz"
     result = command(__file__, path, devices=NUM_DEVICES)
