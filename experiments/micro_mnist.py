@@ -23,7 +23,6 @@ from vaelab.priors import StandardNormal
 from vaelab.training.objectives import ELBO
 from vaelab.training.optimisers import Adam, Geco
 from vaelab.training.sharding import make_mesh, replicate
-from vaelab.training.step import compile_train_steps
 from vaelab.types import PRNGKey
 
 NUM_STEPS, NUM_SAMPLES = 4000, 100
@@ -76,14 +75,7 @@ def posteriors(
     for name, experiment in experiments().items():
         run = Run.load(experiment, data_dir)
         mesh = make_mesh(devices=jax.devices()[:1])
-        steps = compile_train_steps(
-            batch_size=experiment.batch_size,
-            model=experiment.model,
-            objective=experiment.objective,
-            tx=run.transformation(),
-            preprocess=experiment.data.preprocess,
-            mesh=mesh,
-        )
+        steps = run.compile_steps(mesh)
         state, data = replicate((run.initial_state(), run.splits.train), mesh)
         state, metrics = steps(state, data, num_steps=num_steps)
         posterior = experiment.model.apply(

@@ -72,6 +72,18 @@ class Run:
             prior_period=experiment.prior_period,
         )
 
+    def compile_steps(self, mesh: Mesh):
+        """The run's training steps, `compile_train_steps` of its experiment."""
+        experiment = self.experiment
+        return compile_train_steps(
+            batch_size=experiment.batch_size,
+            model=experiment.model,
+            objective=experiment.objective,
+            tx=self.transformation(),
+            preprocess=experiment.data.preprocess,
+            mesh=mesh,
+        )
+
     def validate(self, variables: Saddle) -> dict[str, float]:
         """What the objective's early stopping maximises, and the ELBO, with the same noise each time."""
         objective = self.experiment.objective
@@ -101,14 +113,7 @@ class Run:
     ) -> TrainState:
         """Trains to the end of the schedule, leaving metrics and checkpoints in the workdir."""
         experiment = self.experiment
-        run_steps = compile_train_steps(
-            batch_size=experiment.batch_size,
-            model=experiment.model,
-            objective=experiment.objective,
-            tx=self.transformation(),
-            preprocess=experiment.data.preprocess,
-            mesh=mesh,
-        )
+        run_steps = self.compile_steps(mesh)
         first_step = int(state.step)
         metrics = MetricsLog(folder, resume_step=first_step)
         stopwatch = workdir.Stopwatch(folder)

@@ -51,3 +51,10 @@ def map_batches(
         kept = min(batch_size, size - start)
         parts.append(jax.tree.map(lambda v: np.asarray(v, np.float64)[:kept], values))  # noqa: B023
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def even_draws(key: PRNGKey, num_draws: int, num_inputs: int) -> np.ndarray:
+    """Random inputs, each ⌊num_draws/N⌋ or ⌈num_draws/N⌉ times, [num_draws]."""
+    keys = jax.random.split(key, -(-num_draws // num_inputs))
+    rounds = [jax.random.permutation(key, num_inputs) for key in keys]
+    return np.concatenate(rounds)[:num_draws]

@@ -22,7 +22,7 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from vaelab.evaluation.averages import Estimate, mean_and_error
-from vaelab.evaluation.batches import Progress, map_batches
+from vaelab.evaluation.batches import Progress, even_draws, map_batches
 from vaelab.priors.aggregated import AggregatedPosterior, mean_and_scale
 from vaelab.types import Array, Model, PRNGKey, PyTree
 
@@ -103,7 +103,7 @@ def elbo_surgery(
     posterior, variables = aggregated_posterior(model, params, x)
     log_prob = map_batches(
         partial(_surgery_densities, model, posterior, params, variables),
-        _even_draws(index_key, num_points, len(x)),
+        even_draws(index_key, num_points, len(x)),
         key,
         batch_size=batch_size,
         progress=progress,
@@ -148,7 +148,7 @@ def subsampled_marginal_kl(
     order = np.asarray(jax.random.permutation(order_key, len(x)))
     posterior, variables = aggregated_posterior(model, params, np.asarray(x)[order])
     points = [
-        np.stack([np.full(num_points, size), _even_draws(index_key, num_points, size)], axis=1)
+        np.stack([np.full(num_points, size), even_draws(index_key, num_points, size)], axis=1)
         for size in sizes
     ]
     values = map_batches(
@@ -240,13 +240,6 @@ def _densities_of_both(model, posterior, params, variables, size, x, key) -> tup
     z = jnp.stack([of_p, of_q], axis=1)
     log_p = model.apply({"params": params}, z, key, method="prior_log_prob")
     return log_p, posterior.apply(variables, z, method="log_prob")
-
-
-def _even_draws(key: PRNGKey, num_draws: int, num_inputs: int) -> np.ndarray:
-    """Random inputs, each ⌊num_draws/N⌋ or ⌈num_draws/N⌉ times, [num_draws]."""
-    keys = jax.random.split(key, -(-num_draws // num_inputs))
-    rounds = [jax.random.permutation(key, num_inputs) for key in keys]
-    return np.concatenate(rounds)[:num_draws]
 
 
 def _check_at_least_one(**counts: int) -> None:

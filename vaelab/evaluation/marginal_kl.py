@@ -10,7 +10,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 
 from vaelab.evaluation.averages import Estimate, mean_and_error
-from vaelab.evaluation.batches import Progress
+from vaelab.evaluation.batches import Progress, even_draws
 from vaelab.types import Array, Model, PRNGKey, PyTree
 
 
@@ -35,9 +35,7 @@ def marginal_kl(
     if num_points < 2:
         raise ValueError(f"num_points must be at least 2, got {num_points}.")
     draw_key, z_key, prior_key = jax.random.split(key, 3)
-    rounds = -(-num_points // len(x))
-    order = [jax.random.permutation(k, len(x)) for k in jax.random.split(draw_key, rounds)]
-    chosen = np.concatenate(order)[:num_points]
+    chosen = even_draws(draw_key, num_points, len(x))
     z = np.concatenate(
         [
             _draw(model, params, x[rows], jax.random.fold_in(z_key, index))
