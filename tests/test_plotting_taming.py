@@ -8,14 +8,10 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from vaelab.plotting.blocks import Block, posterior_scatter, sample_blocks
-from vaelab.plotting.information_plane import (
-    PlaneSeries,
-    equal_distortion,
-    information_plane,
-    paired_differences,
-    saddle_trajectory,
-)
+from vaelab.plotting.comparison import equal_distortion, paired_differences
+from vaelab.plotting.information_plane import PlaneSeries, information_plane
 from vaelab.plotting.style import PALETTE
+from vaelab.plotting.trajectory import saddle_trajectory
 
 KAPPA, DIMS, SCALE, MET = 0.1, 50, 50.0, 300
 

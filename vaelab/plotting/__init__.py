@@ -5,17 +5,13 @@ without touching any global setting; the caller saves it (`figure.savefig(path)`
 """
 
 from vaelab.plotting.blocks import Block, posterior_scatter, sample_blocks
+from vaelab.plotting.comparison import equal_distortion, paired_differences
 from vaelab.plotting.curves import training_curves
 from vaelab.plotting.densities import Panel, inner_samples, prior_densities
 from vaelab.plotting.images import reconstructions, samples
-from vaelab.plotting.information_plane import (
-    PlaneSeries,
-    equal_distortion,
-    information_plane,
-    paired_differences,
-    saddle_trajectory,
-)
+from vaelab.plotting.information_plane import PlaneSeries, information_plane
 from vaelab.plotting.latents import latent_space
+from vaelab.plotting.trajectory import saddle_trajectory
 
 __all__ = [
     "Block",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from vaelab.plotting.style import GREY, INDIGO, INK, OLIVE, ROSE, TEAL, WINE, set_style
-
-Rows = Sequence[Mapping[str, Any]]
+from vaelab.plotting.layout import Rows, curve, number, set_titles
+from vaelab.plotting.style import INDIGO, INK, OLIVE, ROSE, TEAL, WINE, set_style
 
 
 def training_curves(rows: Rows, *, thresholds: Mapping[str, float] | None = None) -> Figure:
@@ -62,7 +61,7 @@ def training_curves(rows: Rows, *, thresholds: Mapping[str, float] | None = None
     curves = {"rate": ("rate", TEAL), "distortion": ("distortion", WINE)}
     _nats_panel(panels[0, 1], "Rate and distortion", rows, curves, thresholds or {})
     if names:
-        steps, feasible = _curve(rows, "feasible_once")
+        steps, feasible = curve(rows, "feasible_once")
         met = steps[feasible > 0]
         colours = {name: (WINE, TEAL, INDIGO, OLIVE)[i % 4] for i, name in enumerate(names)}
         title = "Constraint" + (", not met yet" if steps.size and not met.size else "")
@@ -88,13 +87,6 @@ def training_curves(rows: Rows, *, thresholds: Mapping[str, float] | None = None
     return figure
 
 
-def _curve(rows: Rows, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of the rows that log `key`; a null, as JSON may write NaN, is NaN."""
-    found = [(row["step"], np.nan if row[key] is None else row[key]) for row in rows if key in row]
-    steps, values = np.asarray(found, float).reshape(-1, 2).T
-    return steps, values
-
-
 def _draw(axes: Axes, steps: np.ndarray, values: np.ndarray, **style: Any) -> None:
     if steps.size:
         if steps.size == 1:  # a line of one point is invisible
@@ -115,7 +107,7 @@ def _nats_panel(
     """
     shown, logged, notes = [], [], []
     for key, (label, colour) in curves.items():
-        steps, values = _curve(rows, key)
+        steps, values = curve(rows, key)
         dots = {"marker": "o", "markersize": 3} if "/" in key else {}
         _draw(axes, steps, values, color=colour, label=label, **dots)
         finite = np.isfinite(values)
@@ -142,8 +134,8 @@ def _nats_panel(
         if outside:
             furthest = max(outside, key=lambda value: abs(2 * value - low - high))
             count = "1 value" if len(outside) == 1 else f"{len(outside)} values"
-            notes.append(f"{count} off the axis, to {_number(furthest)}")
-    _title(axes, title, "\n".join(notes))
+            notes.append(f"{count} off the axis, to {number(furthest)}")
+    set_titles(axes, title, "\n".join(notes))
     axes.set_ylabel("nats", fontsize=9, color=INK)
 
 
@@ -151,9 +143,9 @@ def _constraint_panel(axes: Axes, title: str, rows: Rows, colours: Mapping[str, 
     """Moving averages of the constraints over their faint batch values, on an asinh axis."""
     settled, largest = [], []
     for name, colour in colours.items():
-        steps, batch = _curve(rows, f"constraint/{name}")
+        steps, batch = curve(rows, f"constraint/{name}")
         _draw(axes, steps, batch, color=colour, linewidth=0.8, alpha=0.35)
-        _draw(axes, *_curve(rows, f"average/{name}"), color=colour, label=name)
+        _draw(axes, *curve(rows, f"average/{name}"), color=colour, label=name)
         size = np.abs(np.where(np.isfinite(batch), batch, 0))
         late = size[len(size) // 2 :]
         if late.any():
@@ -164,7 +156,7 @@ def _constraint_panel(axes: Axes, title: str, rows: Rows, colours: Mapping[str, 
     linear = 10.0 ** min(np.round(np.log10(settled_size)), np.floor(np.log10(reach)))
     # Unlike a symlog scale it has no kink, which would read as an event in the run.
     axes.set_yscale("asinh", linear_width=linear)
-    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _number(value)))
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number(value)))
     axes.yaxis.set_minor_locator(ticker.NullLocator())
     low, high = axes.get_ylim()
     low, high = min(1.1 * low, -0.5 * linear), max(1.1 * high, 0.5 * linear)
@@ -172,8 +164,8 @@ def _constraint_panel(axes: Axes, title: str, rows: Rows, colours: Mapping[str, 
     axes.axhline(0, color=INK, linestyle="--", linewidth=1, label="threshold 0", zorder=1)
     axes.set_ylim(low, high)
     axes.yaxis.set_major_locator(ticker.FixedLocator(_asinh_ticks(low, high, linear)))
-    scale = f"linear within ±{_number(linear)}, log beyond"
-    _title(axes, title, f"bold: moving average, faint: batches\n{scale}")
+    scale = f"linear within ±{number(linear)}, log beyond"
+    set_titles(axes, title, f"bold: moving average, faint: batches\n{scale}")
     unit = "nats" if set(colours) == {"nll"} else "each in its own unit"
     axes.set_ylabel(f"C(x, z), {unit}\n(met where shaded)", fontsize=9, color=INK)
 
@@ -192,7 +184,7 @@ def _multiplier_panel(axes: Axes, rows: Rows, colours: Mapping[str, str]) -> Non
     """The multipliers on a log axis of at least a decade, with the line λ = 1."""
     shown = [1.0]
     for name, colour in colours.items():
-        steps, values = _curve(rows, f"multiplier/{name}")
+        steps, values = curve(rows, f"multiplier/{name}")
         _draw(axes, steps, values, color=colour, label=name)
         shown += values[np.isfinite(values) & (values > 0)].tolist()
     axes.set_yscale("log")
@@ -201,18 +193,7 @@ def _multiplier_panel(axes: Axes, rows: Rows, colours: Mapping[str, str]) -> Non
     axes.set_ylim(low / stretch, high * stretch)
     axes.axhline(1, color=INK, linestyle="--", linewidth=1, label="λ = 1", zorder=1)
     axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
-    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _number(value)))
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number(value)))
     axes.yaxis.set_minor_formatter(ticker.NullFormatter())
-    _title(axes, "Multiplier", "log scale")
+    set_titles(axes, "Multiplier", "log scale")
     axes.set_ylabel("λ", fontsize=9, color=INK)
-
-
-def _title(axes: Axes, title: str, note: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10.5, color=INK, pad=20)
-    axes.set_title(note, loc="right", fontsize=8, color=GREY, pad=20)
-
-
-def _number(value: float) -> str:
-    """12000 -> 12,000; 0.001 -> 0.001; 1e6 and more in powers of ten."""
-    text = f"{value:,.0f}" if 10 <= abs(value) < 1e6 else f"{value:g}"
-    return text.replace("-", "−")
