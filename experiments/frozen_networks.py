@@ -1,4 +1,4 @@
-"""Trains the frozen networks of constraints: `python -m experiments.frozen_networks mnist|cifar10`.
+"""Trains the frozen networks of constraints: `python -m experiments.frozen_networks mnist|cifar10|cifar10_jpeg`.
 
 A small convolutional classifier, on images shifted, partly binarised, blended with each other, and
 empty. Prints the accuracy on the test images and stores it with the weights. MNIST takes two minutes
@@ -36,10 +36,10 @@ _CHUNK = 1000  # images evaluated at once
 class Arguments:
     """Trains the classifier of a data set and writes its weights."""
 
-    data: tyro.conf.Positional[Literal["mnist", "cifar10"]]
+    data: tyro.conf.Positional[Literal["mnist", "cifar10", "cifar10_jpeg"]]
     """data set"""
     output: str | None = None
-    """file of the weights; default the package's own for mnist, runs/frozen_networks/cifar10.npz for cifar10"""
+    """file of the weights; default the package's own for mnist, runs/frozen_networks/<data>.npz for others"""
     epochs: int = 10
     """passes over the training images"""
     batch_size: int = 100
@@ -62,11 +62,13 @@ class Arguments:
 DATA: dict[str, Callable[[], data.DataSet]] = {
     "mnist": partial(data.MNIST, binarisation="none"),
     "cifar10": data.CIFAR10,
+    "cifar10_jpeg": data.CIFAR10JPEG,
 }
-OUTPUT = {"mnist": MNIST_PATH, "cifar10": "runs/frozen_networks/cifar10.npz"}
+_COLOUR = SmallClassifier(widths=(32, 48, 64), hidden=64, num_classes=10)
 NETWORKS = {
     "mnist": SmallClassifier(widths=(16, 32, 32), hidden=32, num_classes=10),
-    "cifar10": SmallClassifier(widths=(32, 48, 64), hidden=64, num_classes=10),
+    "cifar10": _COLOUR,
+    "cifar10_jpeg": _COLOUR,
 }
 
 
@@ -81,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
 def run(arguments: Arguments) -> None:
     """Trains, measures, writes; prints one line per epoch and the accuracies at the end."""
     splits = DATA[arguments.data]().load(arguments.data_dir)
-    output = Path(arguments.output or OUTPUT[arguments.data])
+    output = Path(arguments.output or _default_output(arguments.data))
     _check_writable(output)
     network = NETWORKS[arguments.data]
     params = train(network, splits.train, arguments)
@@ -193,6 +195,10 @@ def doubt(key: PRNGKey, x: Array, probabilities: Array) -> tuple[Array, Array]:
     empty = jax.random.uniform(level_key, column) + strengths * noise
     uniform = jnp.full((column[0], probabilities.shape[-1]), 1 / probabilities.shape[-1])
     return jnp.concatenate([x, blends, empty]), jnp.concatenate([probabilities, blended, uniform])
+
+
+def _default_output(name: str) -> str:
+    return MNIST_PATH if name == "mnist" else f"runs/frozen_networks/{name}.npz"
 
 
 def _check_writable(output: Path) -> None:

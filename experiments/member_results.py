@@ -15,6 +15,7 @@ from experiments.experiment import Experiment
 from experiments.members import Sweep, member_folder
 from experiments.run import Run
 from vaelab import evaluation
+from vaelab.constraints import Constraint
 from vaelab.evaluation import distortion, elbo, rate, squared_error
 from vaelab.networks import GaussianDecoder, LearnedGaussianDecoder
 from vaelab.training import sweep as sweeps
@@ -29,11 +30,17 @@ _NUM_TRAIN = 10_000  # training examples that σ* is taken from
 
 
 def measure(
-    sweep: Sweep, state: TrainState, folder: epath.Path, *, marginal_inputs: int = 0
+    sweep: Sweep,
+    state: TrainState,
+    folder: epath.Path,
+    *,
+    marginal_inputs: int = 0,
+    also: Mapping[str, Constraint] | None = None,
 ) -> list[Row]:
     """One row for each member, in their order; a diverged member's figures are NaN.
 
-    The marginal KL, where it is asked for, is to q(z) over so many training inputs.
+    The marginal KL, where it is asked for, is to q(z) over so many training inputs. `also` are
+    constraints of other experiments, of which the value on the test set is wanted here, too.
     """
     rows = []
     for index in display.track("members")(range(len(sweep.members))):
@@ -41,7 +48,7 @@ def measure(
         logged = read_metrics(member_folder(folder, index))
         run = sweep.member_run(index)
         row: Row = {"member": index, **sweep.members[index], "step": int(state.step)}
-        row |= _estimates(run, sweep.run, params)
+        row |= _estimates(run, sweep.run, params, also or {})
         row |= _of_constraints(run, sweep.run, row, logged)
         if marginal_inputs:
             row |= _marginal_kl(run, params, marginal_inputs)
@@ -49,11 +56,11 @@ def measure(
     return rows
 
 
-def _estimates(run: Run, base: Run, params) -> Row:
+def _estimates(run: Run, base: Run, params, also: Mapping[str, Constraint]) -> Row:
     """Of the test set; σ* is of the training set, everything else frozen (maths: appendix D)."""
     experiment, test = run.experiment, run.splits.test.take(slice(run.experiment.num_test))
     functions = {"elbo": elbo, "rate": rate, "distortion": distortion, "mse": squared_error}
-    constraints = dict(base.experiment.objective.constraints)  # one program for every κ
+    constraints = {**also, **base.experiment.objective.constraints}  # one program for every κ
     estimates = evaluation.expectations(
         experiment.model.with_prior_samples(experiment.prior_samples),
         params,
@@ -68,6 +75,9 @@ def _estimates(run: Run, base: Run, params) -> Row:
         if not name.startswith("raw "):
             row[f"{name}_se"] = estimate.standard_error
     row["rmse"] = float(np.sqrt(row["mse"]))
+    for name, constraint in also.items():
+        scale = constraint.scale(test.x.shape[1:])
+        row[f"{name}_test"] = constraint.achieved(row[f"raw {name}"] / scale)
     decoder = experiment.model.decoder
     weight = _squared_error_weight(experiment, params)
     row |= {} if weight is None else {"squared_error_weight": weight}

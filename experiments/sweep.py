@@ -12,13 +12,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tyro
 from etils import epath
 
 from experiments import command_line, comparison, member_results, members, sweep_figures, workdir
 from experiments.run import Run
+from vaelab.constraints import Constraint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +133,7 @@ def run_members(
     overrides: Sequence[str],
     folder: epath.Path,
     combinations: Sequence[members.Member] | None = None,
+    also: Mapping[str, Constraint] | None = None,
 ) -> list[member_results.Row]:
     """Trains and measures the members, from wherever they were; the rows of sweep.csv."""
     name, combinations = arguments.experiment, combinations or arguments.members()
@@ -146,7 +148,9 @@ def run_members(
         return member_results.read_csv(table)
     print(f"training {len(combinations)} members of {name} in {folder}")
     state = sweep.train(folder)
-    rows = member_results.measure(sweep, state, folder, marginal_inputs=arguments.marginal_inputs)
+    rows = member_results.measure(
+        sweep, state, folder, marginal_inputs=arguments.marginal_inputs, also=also
+    )
     member_results.write_csv(table, rows)  # last: it says that the sweep is finished
     return rows
 

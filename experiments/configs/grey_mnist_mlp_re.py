@@ -9,4 +9,4 @@ from experiments import taming
 from experiments.configs.grey_mnist_mlp_elbo import experiment as base
 from vaelab.constraints import RE
 
-experiment = taming.geco(base, re=RE(kappa=0.1))
+experiment = taming.geco(base, re=RE(kappa=0.15))

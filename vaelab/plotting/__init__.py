@@ -11,12 +11,14 @@ from vaelab.plotting.densities import Panel, inner_samples, prior_densities
 from vaelab.plotting.images import reconstructions, samples
 from vaelab.plotting.information_plane import PlaneSeries, information_plane
 from vaelab.plotting.latents import latent_space
+from vaelab.plotting.stability import Settling, stability
 from vaelab.plotting.trajectory import saddle_trajectory
 
 __all__ = [
     "Block",
     "Panel",
     "PlaneSeries",
+    "Settling",
     "equal_distortion",
     "information_plane",
     "inner_samples",
@@ -28,5 +30,6 @@ __all__ = [
     "saddle_trajectory",
     "sample_blocks",
     "samples",
+    "stability",
     "training_curves",
 ]

@@ -1,0 +1,15 @@
+"""CIFAR-10 as JPEG, dense VAE, GECO with a frozen classifier that must recognise the classes.
+
+Source: Rezende & Viola, 2018, Taming VAEs, section 4.
+The classifier is made by python -m experiments.frozen_networks cifar10_jpeg. The images are lossy:
+no figure compares with CIFAR-10's.
+"""
+
+from experiments import taming
+from experiments.configs.cifar10_jpeg_mlp_elbo import experiment as base
+from vaelab.constraints import CLA
+from vaelab.networks.frozen import FrozenClassifier
+
+experiment = taming.geco(
+    base, cla=CLA(kappa=0.4, classifier=FrozenClassifier("runs/frozen_networks/cifar10_jpeg.npz"))
+)

@@ -1,0 +1,10 @@
+"""Color-MNIST, dense VAE, GECO with a bound on the correlation of patches.
+
+Source: Rezende & Viola, 2018, Taming VAEs, section 4.
+"""
+
+from experiments import taming
+from experiments.configs.color_mnist_mlp_elbo import experiment as base
+from vaelab.constraints import pNCC
+
+experiment = taming.geco(base, pncc=pNCC(kappa=0.7))

@@ -1,0 +1,190 @@
+"""GECO from its huge first errors, under one constraint after another, against β-VAEs of the same data.
+
+    python -m experiments.stability grey_mnist_mlp [--betas 1 3 10 30 100] [--FIELD VALUE ...]
+
+Trains the family's β-VAE at several β, and each of its experiments that have one constraint. Says how far
+λ overshot, and what each rate is beside that of a β-VAE which reaches the same value of what is bounded.
+The same command goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tyro
+from etils import epath
+from rich.console import Console
+from rich.table import Table
+
+from experiments import command_line, sweep, workdir
+from experiments.member_results import Row
+from experiments.members import member_folder
+from vaelab import plotting
+from vaelab.constraints import Constraint
+from vaelab.plotting import Settling
+from vaelab.training.metrics import read_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Measures GECO's stability on one family; fields of the experiments may follow."""
+
+    family: tyro.conf.Positional[str]
+    """beginning of the experiments' names, for example grey_mnist_mlp; there must be a FAMILY_beta"""
+    betas: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0, 100.0)
+    """weights of the rate of the β-VAEs"""
+    seeds: int = 1
+    """seeds 0, 1, ... of each model"""
+    workdir: str | None = None
+    """folder for everything; default runs/stability-<family>"""
+    data_dir: str | None = None
+    """folder of the data files; default $VAELAB_DATA, else ~/.cache/vaelab"""
+
+    def __post_init__(self) -> None:
+        if len(self.betas) < 2:
+            raise ValueError(
+                f"betas must be at least two, to interpolate between, got {self.betas}."
+            )
+        if self.seeds < 1:
+            raise ValueError(f"seeds must be at least 1, got {self.seeds}.")
+
+
+def main(argv: Sequence[str]) -> None:
+    arguments, overrides = command_line.parse_known(
+        Arguments, argv, "experiments.stability", __doc__
+    )
+    folder = epath.Path(arguments.workdir or f"runs/stability-{arguments.family}")
+    interrupted = "the same command goes on from the newest checkpoint"
+    with command_line.plain_errors(folder, interrupted=interrupted):
+        constrained = family(arguments.family)
+        also = {key: constraint for key, constraint in constrained.values()}
+        settings = dict(seeds=arguments.seeds, data_dir=arguments.data_dir)
+        name = f"{arguments.family}_beta"
+        betas = sweep.Arguments(experiment=name, betas=arguments.betas, **settings)  # type: ignore[arg-type]
+        reference = sweep.run_members(betas, overrides, folder / name, also=also)
+        results, curves = [], []
+        for name, (key, constraint) in constrained.items():
+            one = sweep.Arguments(experiment=name, **settings)  # type: ignore[arg-type]
+            rows = sweep.run_members(one, overrides, folder / name)
+            results.append({"experiment": name} | summary(key, constraint, rows, reference))
+            logged = [read_metrics(member_folder(folder / name, i)) for i in range(len(rows))]
+            curves.append(settling(key, constraint, rows, reference, logged))
+        workdir.write_json(folder / "stability.json", {"results": results})
+        with (folder / "stability.png").open("wb") as file:
+            plotting.stability(curves, title=arguments.family).savefig(file, format="png")
+    show(arguments.family, results)
+    print(f"everything is in {folder}")
+
+
+def family(name: str) -> dict[str, tuple[str, Constraint]]:
+    """{experiment: (its constraint's name, the constraint)} of those with just one.
+
+    Raises:
+      ValueError: no experiment of that name's beginning has one, or there is no β-VAE beside them.
+    """
+    names = [n for n in command_line.names() if n.startswith(f"{name}_")]
+    if f"{name}_beta" not in names:
+        families = sorted(
+            n.removesuffix("_beta") for n in command_line.names() if n.endswith("_beta")
+        )
+        raise ValueError(
+            f"there is no experiment {name}_beta to compare with; families that have one are "
+            f"{', '.join(families)}."
+        )
+    found = {n: dict(command_line.load(n).objective.constraints) for n in names}
+    single = {n: next(iter(each.items())) for n, each in found.items() if len(each) == 1}
+    if not single:
+        raise ValueError(f"no experiment of {name} has exactly one constraint.")
+    return single
+
+
+def summary(
+    key: str, constraint: Constraint, rows: Sequence[Row], reference: Sequence[Row]
+) -> dict[str, Any]:
+    """What a constraint came to, means over the seeds; the β-VAE's rate is None beyond its β's values.
+
+    `overshoot` is the largest λ divided by the last one, of the seed where that is worst.
+    """
+    values = {name: float(np.mean([row[name] for row in rows])) for name in
+              (f"{key}_test", f"{key}_train", f"{key}_multiplier", "rate")}  # fmt: skip
+    rate = rate_at(values[f"{key}_test"], *frontier(key, reference))
+    return {
+        "constraint": constraint.describe(),
+        "kappa": float(constraint.kappa),
+        "value": values[f"{key}_test"],
+        "train_value": values[f"{key}_train"],
+        "outcome": rows[0][f"{key}_outcome"],
+        "multiplier": values[f"{key}_multiplier"],
+        "overshoot": max(row[f"{key}_max_multiplier"] / row[f"{key}_multiplier"] for row in rows),
+        "rate": values["rate"],
+        "reference_rate": rate,
+        "rate_ratio": None if rate is None else values["rate"] / rate,
+        "seeds": len(rows),
+    }
+
+
+def frontier(key: str, reference: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+    """Values of what is bounded [P], increasing, and the β-VAEs' rates there [P]; means over seeds."""
+    betas = sorted({row["beta"] for row in reference})
+    points = np.array([
+        [np.mean([row[column] for row in reference if row["beta"] == beta])
+         for column in (f"{key}_test", "rate")]
+        for beta in betas
+    ])  # fmt: skip
+    points = points[np.isfinite(points).all(axis=1)]
+    return tuple(points[np.argsort(points[:, 0])].T)
+
+
+def rate_at(value: float, values: np.ndarray, rates: np.ndarray) -> float | None:
+    """The rate between the two nearest values, linear in between; None outside.
+
+    >>> rate_at(0.15, np.array([0.1, 0.2]), np.array([30.0, 10.0]))
+    20.0
+    """
+    if not len(values) or not values[0] <= value <= values[-1]:
+        return None
+    return float(np.interp(value, values, rates))
+
+
+def settling(
+    key: str,
+    constraint: Constraint,
+    rows: Sequence[Row],
+    reference: Sequence[Row],
+    logged: Sequence[Sequence[Mapping[str, Any]]],
+) -> Settling:
+    """What the picture shows of one constraint."""
+    values, rates = frontier(key, reference)
+    return Settling(
+        label=constraint.describe(),
+        quantity=constraint.quantity,
+        steps=[[row["step"] for row in each] for each in logged],
+        multipliers=[[row[f"multiplier/{key}"] for row in each] for each in logged],
+        points=[(row[f"{key}_test"], row["rate"]) for row in rows],
+        reference=list(zip(values.tolist(), rates.tolist(), strict=True)),
+    )
+
+
+def show(name: str, results: Sequence[Mapping[str, Any]]) -> None:
+    """A row for each constraint."""
+    table = Table(title=f"{name}: GECO beside β-VAEs")
+    for column in ("constraint", "training", "test", "λ", "largest λ / last", "rate",
+                   "β-VAE's rate there", "ratio"):  # fmt: skip
+        table.add_column(column)
+    for result in results:
+        rate, ratio = result["reference_rate"], result["rate_ratio"]
+        beyond = "beyond the β-VAEs"
+        table.add_row(
+            result["constraint"], f"{result['train_value']:.3g}", f"{result['value']:.3g}",
+            f"{result['multiplier']:.3g}", f"{result['overshoot']:.3g}", f"{result['rate']:.3g}",
+            beyond if rate is None else f"{rate:.3g}", "" if ratio is None else f"{ratio:.2f}",
+        )  # fmt: skip
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

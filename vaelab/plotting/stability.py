@@ -1,0 +1,89 @@
+"""Whether a constraint's multiplier settles, and what its model pays beside another objective's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import ticker
+from matplotlib.figure import Figure
+
+from vaelab.plotting.layout import COLOURS, head, log_ticks, log_where_wide, number, row_of_panels
+from vaelab.plotting.style import GREY, INK
+
+
+class Settling(NamedTuple):
+    """One constraint, for S seeds."""
+
+    label: str  # for example "RE ≤ 0.1"
+    quantity: str  # what κ bounds, and its unit
+    steps: Sequence[Sequence[float]]  # [S, T]
+    multipliers: Sequence[Sequence[float]]  # [S, T], λ
+    points: Sequence[tuple[float, float]]  # [S], value of the quantity and rate at the end
+    reference: Sequence[tuple[float, float]]  # [P], the same of the reference at P settings
+
+
+def stability(
+    constraints: Sequence[Settling],
+    *,
+    limit: float = 100.0,
+    reference_label: str = "β-VAEs",
+    title: str = "Stability",
+) -> Figure:
+    """λ of each constraint on its way, and where its model ends beside a reference's trade-off.
+
+    What to see: on the left no curve comes near the limit: λ never ran far above where it settled. On
+    the right each point lies on or below the reference's line: no rate was wasted on the way.
+
+    Args:
+      constraints: at most eight.
+      limit: drawn on the left, as a multiple of the last λ.
+      reference_label: what the reference is called.
+
+    Raises:
+      ValueError: there are none or more than eight, or one has no positive λ.
+
+    >>> one = Settling("RE ≤ 0.1", "RMSE", [[1, 2]], [[4.0, 2.0]], [(0.1, 20.0)], [(0.1, 25.0), (0.2, 9.0)])
+    >>> figure = stability([one])
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['λ / its last value', 'rate, nats']
+    """
+    if not 1 <= len(constraints) <= len(COLOURS):
+        raise ValueError(f"constraints must be one to {len(COLOURS)}, got {len(constraints)}.")
+    figure, panels = row_of_panels(1 + len(constraints), (4.2 + 3.1 * len(constraints), 3.8))
+    relative: list[float] = [limit]
+    for one, colour in zip(constraints, COLOURS, strict=False):
+        for seed, (steps, values) in enumerate(zip(one.steps, one.multipliers, strict=True)):
+            course = np.asarray(values, float)
+            if not course.size or not course[-1] > 0:
+                raise ValueError(f"multipliers of {one.label!r} must end above 0.")
+            course = course / course[-1]
+            relative += course.tolist()
+            panels[0].plot(steps, course, color=colour, linewidth=1.4,
+                           label=one.label if seed == 0 else None)  # fmt: skip
+    panels[0].axhline(limit, color=INK, linestyle="--", linewidth=1)
+    panels[0].annotate(
+        f"{limit:g}× is an explosion", (1, limit), (-2, -4), xycoords=("axes fraction", "data"),
+        textcoords="offset points", fontsize=8, color=INK, ha="right", va="top",
+    )  # fmt: skip
+    panels[0].set_yscale("log")
+    log_ticks(panels[0].yaxis, np.array(relative))
+    panels[0].set_xlim(left=0)
+    panels[0].xaxis.set_major_locator(ticker.MaxNLocator(4, integer=True))
+    panels[0].xaxis.set_major_formatter(lambda step, _: number(step))
+    panels[0].set_xlabel("training step", fontsize=9, color=INK)
+    panels[0].set_ylabel("λ / its last value", fontsize=9, color=INK)
+    head(panels[0], title, columns=2)
+    for one, colour, axes in zip(constraints, COLOURS, panels[1:], strict=False):
+        axes.plot(*np.array(one.reference, float).reshape(-1, 2).T, "-o", color=GREY, markersize=4,
+                  linewidth=1.2, label=reference_label)  # fmt: skip
+        points = np.array(one.points, float).reshape(-1, 2)
+        axes.plot(*points.T, "D", color=colour, markersize=7, markeredgecolor="white",
+                  label="GECO", zorder=3)  # fmt: skip
+        rates = np.append(points[:, 1], [rate for _, rate in one.reference])
+        log_where_wide(axes.yaxis, rates)
+        axes.set_xlabel(one.quantity, fontsize=9, color=INK)
+        axes.set_ylabel("rate, nats", fontsize=9, color=INK)
+        head(axes, one.label, columns=2)
+    return figure
