@@ -17,6 +17,7 @@ from vaelab import data
 from vaelab.constraints import CLA, FRE
 from vaelab.networks import frozen
 from vaelab.networks.frozen import (
+    MNIST_PATH,
     FrozenClassifier,
     FrozenFeatures,
     MNISTClassifier,
@@ -113,6 +114,9 @@ def test_colour_channels_are_digits_of_their_own():
     for a, b, c in [(0, 0, 0), (3, 1, 4), (9, 9, 8)]:
         expected = digits[0, a] * digits[1, b] * digits[2, c]
         np.testing.assert_allclose(joint[100 * a + 10 * b + c], expected, rtol=1e-4)
+        share = np.mean([digits[0, a], digits[1, b], digits[2, c]])
+        found = MNISTClassifier(channels=3, share=True)(colour)[100 * a + 10 * b + c]
+        np.testing.assert_allclose(found, share, rtol=1e-4)
     features = MNISTFeatures(channels=3)(colour)
     np.testing.assert_allclose(features, MNISTFeatures()(x).ravel(), atol=1e-6)
 
@@ -153,6 +157,17 @@ def test_images_far_from_any_have_a_gradient():
     assert lengths.min() > 0.1
     sure = np.asarray(MNISTClassifier()(jnp.full((1, 28, 28, 1), 0.5))).max()
     assert sure < 0.2  # of 0.1, which knows nothing
+
+
+def test_a_temperature_divides_the_logits():
+    """So probabilities are powers of those at temperature 1, normalised."""
+    x = images(3)
+    roots = np.asarray(MNISTClassifier()(x), np.float64) ** (1 / 4)
+    expected = roots / roots.sum(-1, keepdims=True)
+    np.testing.assert_allclose(MNISTClassifier(temperature=4.0)(x), expected, rtol=1e-3)
+    np.testing.assert_allclose(FrozenClassifier(MNIST_PATH, 4.0)(x), expected, rtol=1e-3)
+    with pytest.raises(ValueError, match="temperature must be positive, got 0"):
+        MNISTClassifier(temperature=0.0)
 
 
 def test_values_are_plain_data():

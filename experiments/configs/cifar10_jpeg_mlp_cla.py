@@ -11,5 +11,9 @@ from vaelab.constraints import CLA
 from vaelab.networks.frozen import FrozenClassifier
 
 experiment = taming.geco(
-    base, cla=CLA(kappa=0.4, classifier=FrozenClassifier("runs/frozen_networks/cifar10_jpeg.npz"))
+    base,
+    cla=CLA(
+        kappa=0.4,
+        classifier=FrozenClassifier("runs/frozen_networks/cifar10_jpeg.npz", temperature=2.0),
+    ),
 )

@@ -20,6 +20,8 @@ class Constraint(abc.ABC):
     kappa: float
     """the tolerance"""
     needs_labels: ClassVar[bool] = False
+    initial_weight: ClassVar[float] = 1.0
+    """what λ's start, the dual's initial_multiplier, is multiplied by"""
     quantity: ClassVar[str]
     """what κ bounds, and its unit"""
 
@@ -77,8 +79,12 @@ class LowerBound(Constraint):
     Its `scale` is 10, though nothing is summed over: a squared error per dimension is of the order of
     a tenth to a hundredth, and with a scale of 1 the dual step that suits it would take λ to a hundred
     times its final value here, before the model has learned to reconstruct.
+
+    For the same reason λ starts at 100. At 1 the best v is worth a nat or two, less than the rate that it
+    costs: the posterior collapses before λ has grown, and comes back only when λ is in the thousands.
     """
 
+    initial_weight: ClassVar[float] = 100.0
     _SCALE: ClassVar[float] = 10.0
 
     def describe(self) -> str:

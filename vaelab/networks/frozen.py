@@ -151,10 +151,15 @@ class FrozenClassifier:
 
     path: str
     """file that python -m experiments.frozen_networks wrote"""
+    temperature: float = 1.0
+    """divides the logits; above 1, images that are surely of a wrong class have more of a gradient"""
+
+    def __post_init__(self) -> None:
+        _check_temperature(self.temperature)
 
     def __call__(self, x: Array) -> Array:
         _, logits = _outputs(self, self.path, x)
-        return jax.nn.softmax(logits)
+        return jax.nn.softmax(logits / self.temperature)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,18 +196,24 @@ class MNISTClassifier:
 
     channels: int = 1
     """1 for MNIST, 3 for Color-MNIST, which has a digit in each channel"""
+    share: bool = False
+    """give (a, b, c) the expected share of right digits, the mean of the three probabilities, for their product: where no digit is recognised yet, a product has next to no gradient"""
+    temperature: float = 1.0
+    """divides the logits; above 1, images that are surely of a wrong class have more of a gradient"""
 
     def __post_init__(self) -> None:
         _check_channels(self.channels)
+        _check_temperature(self.temperature)
 
     def __call__(self, x: Array) -> Array:
         _, logits = _outputs(self, MNIST_PATH, x, self.channels)
-        digits = jax.nn.softmax(logits)  # [..., channels, 10]
+        digits = jax.nn.softmax(logits / self.temperature)  # [..., channels, 10]
         joint = digits[..., 0, :]
         for channel in range(1, self.channels):
-            joint = joint[..., :, None] * digits[..., channel, None, :]
+            one, others = digits[..., channel, None, :], joint[..., :, None]
+            joint = others + one if self.share else others * one
             joint = joint.reshape(*joint.shape[:-2], -1)
-        return joint
+        return joint / self.channels if self.share else joint
 
 
 def _outputs(value: Any, path: str, x: Array, channels: int | None = None) -> tuple[Array, Array]:
@@ -227,3 +238,8 @@ def _outputs(value: Any, path: str, x: Array, channels: int | None = None) -> tu
 def _check_channels(channels: int) -> None:
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, got {channels}.")
+
+
+def _check_temperature(temperature: float) -> None:
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}.")

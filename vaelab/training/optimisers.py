@@ -65,7 +65,7 @@ class Geco:
     step_size: float = 0.1
     """ν, change of log λ per step and unit of constraint per data dimension"""
     initial_multiplier: float = 1.0
-    """λ at the start"""
+    """λ at the start, 100 times this for CLA and pNCC"""
     decay: float = 0.99
     """of the constraint's moving average"""
     hold_steps: int = 0

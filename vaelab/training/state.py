@@ -43,7 +43,10 @@ def initial_state(
     *,
     initial_multiplier: float | Array = 1.0,
 ) -> TrainState:
-    """The state before the first step; the data, images [N, ...] or examples, initialise it."""
+    """The state before the first step; the data, images [N, ...] or examples, initialise it.
+
+    Each λ starts at `initial_multiplier` times its constraint's `initial_weight`.
+    """
     init_key, sample_key, data_key = jax.random.split(jax.random.fold_in(key, INIT), 3)
     # A lambda: models may hold tracers.
     init = jax.jit(lambda *arguments, context: model.init(*arguments, context=context))
@@ -52,7 +55,8 @@ def initial_state(
     params = init(init_key, first.x, sample_key, context=first.context)["params"]
     params = model.start_from(params, examples.x, data_key)
     multipliers = {
-        name: jnp.full([], initial_multiplier, jnp.float32) for name in objective.constraints
+        name: jnp.full([], initial_multiplier * constraint.initial_weight, jnp.float32)
+        for name, constraint in objective.constraints.items()
     }
     variables = Saddle(params, multipliers)
     opt_state = tx.init(variables)

@@ -1,0 +1,87 @@
+"""The command experiments.stability: what it compares with what, and that it can be interrupted."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import member_results, stability
+from vaelab.constraints import RE
+
+SMALL = [
+    "--model.encoder.trunk.hidden", "8", "--model.decoder.trunk.hidden", "8",
+    "--num-steps", "40", "--log-every", "10", "--evaluate-every", "20", "--num-test", "50",
+]  # fmt: skip
+
+
+def reference(values, rates):
+    """β-VAEs of two seeds, whose means are these."""
+    return [
+        {"beta": float(i), "seed": seed, "re_test": value + shift, "rate": rate - 10 * shift}
+        for i, (value, rate) in enumerate(zip(values, rates, strict=True))
+        for seed, shift in ((0, -0.01), (1, 0.01))
+    ]
+
+
+def member(value, rate, multiplier, largest):
+    return {
+        "re_test": value, "re_train": value, "rate": rate, "re_multiplier": multiplier,
+        "re_max_multiplier": largest, "re_outcome": "met",
+    }  # fmt: skip
+
+
+def test_a_rate_is_compared_at_the_same_value_of_what_is_bounded():
+    rows = [member(0.14, 22.0, 2.0, 6.0), member(0.16, 18.0, 4.0, 6.0)]
+    result = stability.summary("re", RE(0.15), rows, reference([0.2, 0.1], [10.0, 30.0]))
+    assert result["reference_rate"] == pytest.approx(20.0)  # halfway
+    assert result["rate_ratio"] == pytest.approx(1.0)
+    assert result["overshoot"] == 3.0  # the worse seed's
+    assert result["multiplier"] == 3.0
+
+
+@pytest.mark.parametrize("value", [0.05, 0.3])
+def test_beyond_the_reference_there_is_no_ratio(value):
+    rows = [member(value, 22.0, 2.0, 2.0)]
+    result = stability.summary("re", RE(0.15), rows, reference([0.1, 0.2], [30.0, 10.0]))
+    assert result["reference_rate"] is None
+    assert result["rate_ratio"] is None
+
+
+def test_a_diverged_reference_is_left_out():
+    rows = [*reference([0.1, 0.2], [30.0, 10.0]), {"beta": 9.0, "re_test": np.nan, "rate": np.nan}]
+    values, rates = stability.frontier("re", rows)
+    np.testing.assert_allclose(values, [0.1, 0.2])
+    np.testing.assert_allclose(rates, [30.0, 10.0])
+
+
+def test_a_family_is_trained_measured_and_found_finished(tmp_path, capsys):
+    argv = ["grey_digits_mlp", "--betas", "1", "10", "--workdir", str(tmp_path), *SMALL]
+    stability.main(argv)
+    results = json.loads((tmp_path / "stability.json").read_text())["results"]
+    assert [(r["experiment"], r["constraint"]) for r in results] == [
+        ("grey_digits_mlp_re", "RE ≤ 0.1")
+    ]
+    (row,) = member_results.read_csv(tmp_path / "grey_digits_mlp_re" / "sweep.csv")
+    assert results[0]["value"] == row["re_test"] == pytest.approx(row["rmse"], rel=1e-5)
+    assert results[0]["overshoot"] == row["re_max_multiplier"] / row["re_multiplier"]
+    betas = member_results.read_csv(tmp_path / "grey_digits_mlp_beta" / "sweep.csv")
+    for each in betas:  # of a constraint that the β-VAE has not
+        assert each["re_test"] == pytest.approx(each["rmse"], rel=1e-5)
+    assert (tmp_path / "stability.png").stat().st_size > 1000
+    capsys.readouterr()
+    stability.main(argv)
+    assert capsys.readouterr().out.count("finished") == 2
+    assert json.loads((tmp_path / "stability.json").read_text())["results"] == results
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["mnist_vae"], "no experiment mnist_vae_beta to compare with; families that have one"),
+        (["grey_digits_mlp", "--betas", "1"], "betas must be at least two"),
+        (["grey_digits_mlp", "--seeds", "0"], "seeds must be at least 1, got 0"),
+    ],
+)
+def test_wrong_arguments_get_one_sentence(refusal, tmp_path, argv, sentence):
+    assert sentence in refusal(*argv, "--workdir", tmp_path / "run", main=stability.main)
+    assert not (tmp_path / "run").exists()
