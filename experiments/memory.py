@@ -10,38 +10,50 @@ import jax
 
 from experiments.run import Run
 from vaelab.models import VAE
-from vaelab.priors import GaussianMixture, VampPrior
+from vaelab.priors import GTM, GaussianMixture, GTMVampPrior, VampPrior
 
 
 def check_components(run: Run) -> None:
     """Raises one sentence, with the number that would fit, where the prior's components do not."""
     model = run.experiment.model
     prior = model.prior if isinstance(model, VAE) else None
-    if not isinstance(prior, GaussianMixture | VampPrior):
+    if isinstance(prior, GaussianMixture | VampPrior):
+        field, power = "num_components", 1
+    elif isinstance(prior, GTM | GTMVampPrior):
+        field, power = "grid_size", prior.grid_dim
+    else:
         return
-    num_components = prior.num_components
-    limit, needed, one = _device_memory(), _needed(run, num_components), _needed(run, 1)
+    size = getattr(prior, field)
+    # What is needed is linear in the number of components, which is size ** power.
+    one, more = (_needed(run, field, few, few**power) for few in (1, 2))
+    each = (more - one) / (2**power - 1)
+    limit, needed = _device_memory(), one + each * (size**power - 1)
     if needed <= limit or one >= limit:  # where one is too much, components are not the matter
         return
-    each = (needed - one) / (num_components - 1)
-    fitting = int((limit - one) / each) + 1
+    fitting = int((1 + (limit - one) / each) ** (1 / power))
+    what = "components" if power == 1 else f"points along each of the grid's {power} axes"
     raise ValueError(
-        f"model.prior.num_components = {num_components} needs about {needed / 2**30:.3g} GiB of the "
-        f"device's {limit / 2**30:.3g}: at most about {fitting} components would fit."
+        f"model.prior.{field} = {size} needs about {needed / 2**30:.3g} GiB of the device's "
+        f"{limit / 2**30:.3g}: at most about {fitting} {what} would fit."
     )
 
 
-def _needed(run: Run, num_components: int) -> float:
+def _needed(run: Run, field: str, size: int, num_components: int) -> float:
     """Bytes of a training step: the state, gradients, and log-probabilities [K, B, C], there and back."""
     experiment = run.experiment
-    prior = experiment.model.prior.clone(num_components=num_components)
+    prior = experiment.model.prior.clone(**{field: size})
     model = experiment.model.clone(prior=prior)
     other = Run(dataclasses.replace(experiment, model=model), run.splits)
     state = jax.eval_shape(other.initial_state)
-    size = lambda tree: sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))  # noqa: E731
+    count = lambda tree: sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))  # noqa: E731
     # Of training, or of log p(x), which by default takes 20 images with 50 samples at a time.
     samples = max(experiment.batch_size * experiment.objective.validation_samples, 1000)
-    return size(state) + size(state.variables) + 4 * 4 * samples * num_components
+    # A grid's points are not in the state: what its network makes of each is held there and back.
+    outputs = 0
+    if isinstance(prior, GTM | GTMVampPrior):
+        last = math.prod(prior.shape) if isinstance(prior, GTMVampPrior) else 2 * prior.latent_dim
+        outputs = sum(prior.hidden) + last
+    return count(state) + count(state.variables) + 4 * num_components * (4 * samples + 2 * outputs)
 
 
 def _device_memory() -> float:
