@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,8 +10,8 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
-from vaelab.plotting.layout import COLOURS, head, log_ticks, log_where_wide, number, row_of_panels
-from vaelab.plotting.style import GREY, INK
+from vaelab.plotting.layout import COLOURS, head, log_ticks, log_where_wide, number
+from vaelab.plotting.style import GREY, INK, set_style
 
 
 class Settling(NamedTuple):
@@ -31,14 +32,14 @@ def stability(
     reference_label: str = "β-VAEs",
     title: str = "Stability",
 ) -> Figure:
-    """λ of each constraint on its way, and where its model ends beside a reference's trade-off.
+    """λ of each constraint on its way, and where its models end beside a reference's trade-off.
 
-    What to see: on the left no curve comes near the limit: λ never ran far above where it settled. On
-    the right each point lies on or below the reference's line: no rate was wasted on the way.
+    What to see: in the first panel no curve comes near the limit: λ never ran far above where it settled.
+    In each other one the points lie on or below the reference's line: no rate was wasted on the way.
 
     Args:
       constraints: at most eight.
-      limit: drawn on the left, as a multiple of the last λ.
+      limit: drawn in the first panel, as a multiple of the last λ.
       reference_label: what the reference is called.
 
     Raises:
@@ -51,7 +52,15 @@ def stability(
     """
     if not 1 <= len(constraints) <= len(COLOURS):
         raise ValueError(f"constraints must be one to {len(COLOURS)}, got {len(constraints)}.")
-    figure, panels = row_of_panels(1 + len(constraints), (4.2 + 3.1 * len(constraints), 3.8))
+    columns = min(3, 1 + len(constraints))
+    rows = math.ceil((1 + len(constraints)) / columns)
+    size = (3.5 * columns, 3.3 * rows)
+    figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels:
+        set_style(axes)
+    for axes in panels[1 + len(constraints) :]:
+        axes.remove()
     relative: list[float] = [limit]
     for one, colour in zip(constraints, COLOURS, strict=False):
         for seed, (steps, values) in enumerate(zip(one.steps, one.multipliers, strict=True)):
