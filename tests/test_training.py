@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import optimised_jit
 
-from vaelab.constraints import NLL
+from vaelab.constraints import NLL, pNCC
 from vaelab.data.binarise import bernoulli
 from vaelab.models import VAE
 from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian, GatedMLP
@@ -61,6 +61,17 @@ def initial_state(seed=SEED, **changes):
     s = settings(**changes)
     key = jax.random.key(seed)
     return create(s["model"], s["objective"], s["tx"], DATA[:1], key, initial_multiplier=20.0)
+
+
+def test_each_multiplier_starts_at_its_constraint_s_weight():
+    """A correlation is of the order of 1, a squared error is summed over pixels."""
+    objective = Lagrangian({"nll": NLL(KAPPA), "pncc": pNCC(0.5, patch=2, stride=1)})
+    tx = optimisers.build(ADAM, optimisers.Geco(), scales={"nll": 16.0, "pncc": 10.0})
+    key = jax.random.key(0)
+    state = create(hierarchical_model(), objective, tx, DATA[:1], key, initial_multiplier=2.0)
+    assert {n: float(v) for n, v in state.variables.multipliers.items()} == {
+        "nll": 2.0, "pncc": 200.0
+    }  # fmt: skip
 
 
 @functools.cache
