@@ -58,8 +58,7 @@ def main(argv: Sequence[str]) -> None:
             for name, flags, place in _models(arguments, overrides)
         ]
         figure = plotting.sample_blocks(blocks, title=arguments.family)
-        with (folder / "blocks.png").open("wb") as file:
-            figure.savefig(file, format="png")
+        workdir.write_figure(folder / "blocks.png", figure)
     print(f"the picture is {folder / 'blocks.png'}")
 
 

@@ -46,7 +46,7 @@ def compare(
         first, second = ([row[key] for row in rows] for rows in (ours, theirs))
         result[key] = paired(first, second)
         figure = plotting.paired_differences(labels[::-1], second, first, seeds, quantity)
-        _write(folder / f"paired_{key}.png", figure)
+        workdir.write_figure(folder / f"paired_{key}.png", figure)
     result["error_over_kappa"] = paired(
         [row["re_train"] / row["re_kappa"] for row in ours], np.ones(len(ours))
     )
@@ -71,7 +71,7 @@ def compare(
         error=lambda row: float(np.sqrt(row["mse"])),
         error_label="RMSE per dimension",
     )
-    _write(folder / "equal_distortion.png", figure)
+    workdir.write_figure(folder / "equal_distortion.png", figure)
     workdir.write_json(folder / "comparison.json", result)
     return result
 
@@ -115,8 +115,3 @@ def describe(result: dict[str, Any]) -> str:
                 f"{value['difference']:+.4g} ({interval})"
             )
     return "\n".join(lines)
-
-
-def _write(path: epath.Path, figure) -> None:
-    with path.open("wb") as file:
-        figure.savefig(file, format="png")

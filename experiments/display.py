@@ -6,6 +6,7 @@ import collections
 import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -137,15 +138,11 @@ _SURGERY = {
 }
 
 
-def print_marginal_report(marginal: Mapping[str, Any], annealed: Mapping[str, Any]) -> None:
-    """The parts of evaluation.json beyond report.json as a table, and its sentence on the inputs."""
+def print_marginal_report(marginal: Mapping[str, Any]) -> None:
+    """The rate in its parts and the holes as a table, and the sentence on the inputs."""
     surgery, holes = marginal["surgery"], marginal["holes"]
     table = _table("prior and aggregated posterior q(z) of the training set (nats)")
-
-    def add(name: str, value: Mapping[str, float], meaning: str, digits: int = 3) -> None:
-        numbers = (f"{value[part]:.{digits}f}" for part in ("mean", "standard_error"))
-        table.add_row(name, *numbers, meaning)
-
+    add = partial(_add, table)
     inputs = dict(num_inputs=surgery["num_inputs"], bound=math.log(surgery["num_inputs"]))
     for name, meaning in _SURGERY.items():
         add(name.replace("_", " ").replace("kl", "KL"), surgery[name], meaning.format(**inputs))
@@ -154,6 +151,15 @@ def print_marginal_report(marginal: Mapping[str, Any], annealed: Mapping[str, An
     add("KL(prior ‖ q(z))", holes["prior_to_aggregated"], "")
     add("KL(q(z) ‖ prior)", holes["aggregated_to_prior"], "")
     add("hole mass", holes["hole_mass"], f"of the prior where log q(z) < {holes['level']:.1f}")
+    console = Console()
+    console.print(table)
+    console.print(marginal["inputs"])
+
+
+def print_annealed_report(annealed: Mapping[str, Any]) -> None:
+    """Annealed beside plain importance sampling as a table."""
+    table = _table("log p(x) by two estimators (nats)")
+    add = partial(_add, table)
     plain = annealed["importance_sampling"]
     add(
         "test log p(x), annealed", annealed,
@@ -163,9 +169,11 @@ def print_marginal_report(marginal: Mapping[str, Any], annealed: Mapping[str, An
     add("test log p(x)", plain, f"{plain['num_samples']} samples on the same images, effective "
         f"{plain['effective_sample_size']:.0f}")  # fmt: skip
     add("annealed − plain", annealed["difference"], "")
-    console = Console()
-    console.print(table)
-    console.print(marginal["inputs"])
+    Console().print(table)
+
+
+def _add(table: Table, name: str, value: Mapping[str, float], meaning: str) -> None:
+    table.add_row(name, f"{value['mean']:.3f}", f"{value['standard_error']:.3f}", meaning)
 
 
 def _table(title: str) -> Table:

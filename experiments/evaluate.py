@@ -61,21 +61,26 @@ def evaluate(arguments: Arguments, folder: epath.Path) -> None:
     print(f"evaluating {name} at step {int(state.step)} of at most {experiment.num_steps}")
     num_samples = arguments.num_samples or experiment.num_samples
     report = {"experiment": name} | likelihood_report(run, state, num_samples, read_metrics(folder))
-    gaussian = isinstance(experiment.model, VAE) and isinstance(
-        experiment.model.encoder, ConditionalGaussian
-    )
-    if gaussian:
+    one_level = isinstance(experiment.model, VAE)
+    if one_level and isinstance(experiment.model.encoder, ConditionalGaussian):
         report["marginal"] = marginal_report(run, state, arguments.num_points)
+    if one_level:
         report["annealed"] = annealed_report(
             run, state, arguments.annealed_points, arguments.annealed_temperatures, num_samples
         )
     workdir.write_json(folder / "evaluation.json", report)
     checkpoints.close()
     display.print_report(report)
-    if gaussian:
-        display.print_marginal_report(report["marginal"], report["annealed"])
+    if "marginal" in report:
+        display.print_marginal_report(report["marginal"])
     else:
-        print("The rate in parts, holes and annealing are left out: they want Gaussian posteriors.")
+        print(
+            "The rate in parts and holes are left out: they want Gaussian posteriors of one level."
+        )
+    if "annealed" in report:
+        display.print_annealed_report(report["annealed"])
+    else:
+        print("Annealing is left out: it wants a model of one level.")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
-from vaelab.constraints import RE
+from vaelab.constraints import NLL
 from vaelab.data import DataSet
 from vaelab.models import VAE, ConvDRAW
 from vaelab.training.loop import Schedule
@@ -75,13 +75,18 @@ class Experiment:
             raise ValueError(
                 "dual must be Geco or Rewo where the objective has constraints, and None elsewhere."
             )
-        bare = [n for n, c in self.objective.constraints.items() if isinstance(c, RE)]
-        if isinstance(self.dual, Rewo) and bare:
+        other = [n for n, c in self.objective.constraints.items() if not isinstance(c, NLL)]
+        if isinstance(self.dual, Rewo) and other:
             raise ValueError(
-                f"dual = Rewo needs constraints in nats, and {bare[0]} is a squared error: use NLL "
-                "with a GaussianDecoder, or Geco."
+                f"dual = Rewo needs constraints in nats, and {other[0]} is none: use NLL (with a "
+                "GaussianDecoder for a squared error), or Geco."
             )
         self.schedule  # noqa: B018  validates its own fields
+
+    @property
+    def initial_multiplier(self) -> float:
+        """λ at the start, before a constraint's own weight; of no account where there are none."""
+        return 1.0 if self.dual is None else self.dual.initial_multiplier
 
     @property
     def multiplier_limit(self) -> float:

@@ -156,10 +156,12 @@ class Sweep:
 
     def _setup(self, values: Mapping[str, Any]) -> sweep.Setup:
         run = Run(at(self.run.experiment, values, self.constraint), self.run.splits)
-        dual = run.experiment.dual
-        multiplier = dual.initial_multiplier if dual else 1.0
+        experiment = run.experiment
         return sweep.Setup(
-            run.experiment.model, run.experiment.objective, run.transformation(), multiplier
+            experiment.model,
+            experiment.objective,
+            run.transformation(),
+            experiment.initial_multiplier,
         )
 
 

@@ -50,7 +50,7 @@ class Run:
             self.transformation(),
             self.splits.train,
             jax.random.key(experiment.seed),
-            initial_multiplier=experiment.dual.initial_multiplier if experiment.dual else 1.0,
+            initial_multiplier=experiment.initial_multiplier,
         )
 
     def scales(self) -> dict[str, float]:

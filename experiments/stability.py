@@ -71,11 +71,15 @@ def main(argv: Sequence[str]) -> None:
             one = sweep.Arguments(experiment=name, **settings)  # type: ignore[arg-type]
             rows = sweep.run_members(one, overrides, folder / name)
             results.append({"experiment": name} | summary(key, constraint, rows, reference))
-            logged = [read_metrics(member_folder(folder / name, i)) for i in range(len(rows))]
-            curves.append(settling(key, constraint, rows, reference, logged))
+            kept = [i for i, row in enumerate(rows) if settled(key, row)]
+            logged = [read_metrics(member_folder(folder / name, i)) for i in kept]
+            if kept:
+                kept_rows = [rows[i] for i in kept]
+                curves.append(settling(key, constraint, kept_rows, reference, logged))
         workdir.write_json(folder / "stability.json", {"results": results})
-        with (folder / "stability.png").open("wb") as file:
-            plotting.stability(curves, title=arguments.family).savefig(file, format="png")
+        if curves:
+            figure = plotting.stability(curves, title=arguments.family)
+            workdir.write_figure(folder / "stability.png", figure)
     show(arguments.family, results)
     print(f"everything is in {folder}")
 
@@ -105,26 +109,40 @@ def family(name: str) -> dict[str, tuple[str, Constraint]]:
 def summary(
     key: str, constraint: Constraint, rows: Sequence[Row], reference: Sequence[Row]
 ) -> dict[str, Any]:
-    """What a constraint came to, means over the seeds; the β-VAE's rate is None beyond its β's values.
+    """What a constraint came to, means over the seeds that did not diverge; None where all did.
 
-    `overshoot` is the largest λ divided by the last one, of the seed where that is worst.
+    `overshoot` is the largest λ divided by the last one, of the seed where that is worst. The β-VAE's
+    rate is None beyond its β's values.
     """
-    values = {name: float(np.mean([row[name] for row in rows])) for name in
-              (f"{key}_test", f"{key}_train", f"{key}_multiplier", "rate")}  # fmt: skip
-    rate = rate_at(values[f"{key}_test"], *frontier(key, reference))
-    return {
+    finite = [row for row in rows if settled(key, row)]
+    result = {
         "constraint": constraint.describe(),
         "kappa": float(constraint.kappa),
-        "value": values[f"{key}_test"],
-        "train_value": values[f"{key}_train"],
         "outcome": rows[0][f"{key}_outcome"],
-        "multiplier": values[f"{key}_multiplier"],
-        "overshoot": max(row[f"{key}_max_multiplier"] / row[f"{key}_multiplier"] for row in rows),
-        "rate": values["rate"],
-        "reference_rate": rate,
-        "rate_ratio": None if rate is None else values["rate"] / rate,
         "seeds": len(rows),
+        "diverged": len(rows) - len(finite),
     }
+    if not finite:
+        names = ("value", "train_value", "multiplier", "overshoot", "rate", "reference_rate")
+        return result | dict.fromkeys((*names, "rate_ratio"))
+    mean = lambda column: float(np.mean([row[column] for row in finite]))  # noqa: E731
+    rate, value = mean("rate"), mean(f"{key}_test")
+    theirs = rate_at(value, *frontier(key, reference))
+    return result | {
+        "value": value,
+        "train_value": mean(f"{key}_train"),
+        "multiplier": mean(f"{key}_multiplier"),
+        "overshoot": max(r[f"{key}_max_multiplier"] / r[f"{key}_multiplier"] for r in finite),
+        "rate": rate,
+        "reference_rate": theirs,
+        "rate_ratio": None if theirs is None else rate / theirs,
+    }
+
+
+def settled(key: str, row: Row) -> bool:
+    """Whether a member did not diverge."""
+    columns = (f"{key}_test", f"{key}_train", f"{key}_multiplier", "rate")
+    return bool(np.isfinite([row[column] for column in columns]).all())
 
 
 def frontier(key: str, reference: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
@@ -176,6 +194,9 @@ def show(name: str, results: Sequence[Mapping[str, Any]]) -> None:
                    "β-VAE's rate there", "ratio"):  # fmt: skip
         table.add_column(column)
     for result in results:
+        if result["rate"] is None:
+            table.add_row(result["constraint"], "diverged")
+            continue
         rate, ratio = result["reference_rate"], result["rate_ratio"]
         beyond = "beyond the β-VAEs"
         table.add_row(

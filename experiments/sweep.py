@@ -20,6 +20,7 @@ from etils import epath
 from experiments import command_line, comparison, member_results, members, sweep_figures, workdir
 from experiments.run import Run
 from vaelab.constraints import Constraint
+from vaelab.models import VAE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +139,11 @@ def run_members(
     """Trains and measures the members, from wherever they were; the rows of sweep.csv."""
     name, combinations = arguments.experiment, combinations or arguments.members()
     experiment = command_line.experiment(name, overrides)
+    if arguments.marginal_inputs and not isinstance(experiment.model, VAE):
+        raise ValueError(
+            f"marginal_inputs needs a model of one level, and that of {name} is "
+            f"{type(experiment.model).__name__}: leave it out."
+        )
     run = Run.load(experiment, arguments.data_dir)
     sweep = members.Sweep(run, list(combinations), arguments.constraint)
     workdir.claim(folder, name, overrides, experiment)

@@ -27,12 +27,12 @@ def save(folder: epath.Path, *, beside: Sequence[str] = (), trajectory: int = 0)
     )
     names = [workdir.read_config(place)["experiment"] for place in folders]
     lines = [series(name, rows, column) for name, rows in zip(names, tables, strict=True)]
-    _write(
+    workdir.write_figure(
         folder / "information_plane.png", plotting.information_plane(lines, distortion_label=label)
     )
     figure = trajectory_figure(folder, trajectory)
     if figure is not None:
-        _write(folder / "trajectory.png", figure)
+        workdir.write_figure(folder / "trajectory.png", figure)
 
 
 def series(name: str, rows: Sequence[Row], column: str) -> PlaneSeries:
@@ -84,8 +84,3 @@ def trajectory_figure(folder: epath.Path, index: int):
         achieved=lambda average: constraint.achieved(average / constraint.scale(shape)),
         quantity=constraint.quantity,
     )
-
-
-def _write(path: epath.Path, figure) -> None:
-    with path.open("wb") as file:
-        figure.savefig(file, format="png")

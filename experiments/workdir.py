@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 from etils import epath
+from matplotlib.figure import Figure
 
 from experiments.experiment import Experiment, differing_fields, to_dict
 
@@ -111,6 +112,14 @@ def read_config(workdir: epath.Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"{path} is damaged ({error}); choose another --workdir, or repair the file."
         ) from error
+
+
+def write_figure(path: epath.Path, figure: Figure) -> None:
+    """Writes a whole picture or none."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        figure.savefig(file, format="png")
+    partial.replace(path)
 
 
 def write_json(path: epath.Path, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import math
@@ -17,7 +18,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from experiments import command_line
 from experiments.experiment import Experiment
+from vaelab.constraints import RE, pNCC
 from vaelab.training import optimisers
+from vaelab.training.objectives import Lagrangian
 from vaelab.training.state import initial_state as create
 from vaelab.types import Examples
 
@@ -207,3 +210,11 @@ def test_configurations_are_short_and_build(path):
     sizes = {"digits": 8, "mnist16": 16, "mnist": 28, "cifar10": 32, "celeba": 64}
     assert shape[0] == next(size for name, size in sizes.items() if name in path.stem)
     assert value.schedule.num_steps == value.num_steps
+
+
+@pytest.mark.parametrize("constraint", [RE(0.1), pNCC(0.5)])
+def test_rewo_wants_constraints_in_nats(constraint):
+    experiment = command_line.load("grey_digits_mlp_re")
+    objective = Lagrangian({"bound": constraint})
+    with pytest.raises(ValueError, match="dual = Rewo needs constraints in nats, and bound is non"):
+        dataclasses.replace(experiment, objective=objective, dual=optimisers.Rewo())

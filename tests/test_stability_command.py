@@ -39,6 +39,16 @@ def test_a_rate_is_compared_at_the_same_value_of_what_is_bounded():
     assert result["multiplier"] == 3.0
 
 
+def test_diverged_seeds_are_left_out_and_counted():
+    rows = [member(np.nan, np.nan, np.nan, 9.0), member(0.15, 20.0, 2.0, 4.0)]
+    result = stability.summary("re", RE(0.15), rows, reference([0.1, 0.2], [30.0, 10.0]))
+    assert (result["rate"], result["overshoot"], result["diverged"]) == (20.0, 2.0, 1)
+    result = stability.summary("re", RE(0.15), rows[:1], reference([0.1, 0.2], [30.0, 10.0]))
+    assert (result["rate"], result["rate_ratio"], result["diverged"]) == (None, None, 1)
+    assert "NaN" not in json.dumps(result)
+    stability.show("family", [result])
+
+
 @pytest.mark.parametrize("value", [0.05, 0.3])
 def test_beyond_the_reference_there_is_no_ratio(value):
     rows = [member(value, 22.0, 2.0, 2.0)]

@@ -196,6 +196,8 @@ def test_a_split_is_made_of_that_split_of_the_source(data_set):
     sources = SOURCE.grey()
     if isinstance(data_set, data.MicroMNIST):
         sources = Splits(sources.train, sources.train, sources.train)
+    # Interpolated images are rounded to 8 bits, and those of this source are not.
+    within = 1e-6 + (0.5 / 255 if isinstance(data_set, data.MNISTRotate) else 0.0)
     for made, source in zip(splits, sources, strict=True):
         assert made.x.shape == (20, 4, 4, channels)
         assert made.x.dtype == np.float32
@@ -205,7 +207,7 @@ def test_a_split_is_made_of_that_split_of_the_source(data_set):
         for part in (made.x, made.context):
             if part is not None:
                 one_by_one = np.moveaxis(part, -1, 0).reshape(-1, 1, 16)
-                assert (abs(one_by_one - images).max(axis=-1).min(axis=-1) < 1e-6).all()
+                assert (abs(one_by_one - images).max(axis=-1).min(axis=-1) < within).all()
 
 
 def test_sizes_may_differ_and_embedded_digits_will_do():
@@ -294,7 +296,9 @@ def test_resizing_is_that_of_pillow(size):
     grey, found = SOURCE.grey().test.x, resized.load().test.x
     for image, small in zip(grey[:5, ..., 0], found[:5, ..., 0], strict=True):
         expected = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
-        np.testing.assert_allclose(small, np.asarray(expected), atol=1e-5)
+        np.testing.assert_allclose(small, np.asarray(expected), atol=0.5 / 255 + 1e-5)
+    levels = 255 * np.asarray(found, np.float64)
+    np.testing.assert_allclose(levels, levels.round(), atol=1e-4)
 
 
 def test_resizing_takes_the_context_along_and_can_come_first():

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.data.dataset import Binarisation, DataSet, GreyImages
-from vaelab.data.treatments import Dequantised, ReducedBitDepth
+from vaelab.data.treatments import Dequantised, ReducedBitDepth, to_8_bits
 from vaelab.types import Array, Examples, Splits
 
 
@@ -18,7 +18,7 @@ from vaelab.types import Array, Examples, Splits
 class Resized(GreyImages):
     """Images of another data set at size x size, in colour too; context images likewise.
 
-    Bilinear, antialiased where it shrinks. The source's grey images are resized, whatever its own
+    Bilinear, antialiased where it shrinks, and rounded to 8 bits. The source's grey images are resized, whatever its own
     binarisation, and then binarised as this data set says. It can be the source of made data sets:
     `MNISTSum(source=Resized(MNIST(), 16))`.
 
@@ -61,5 +61,4 @@ def _resize(images: np.ndarray, size: int) -> np.ndarray:
 @partial(jax.jit, static_argnames="size")
 def _resize_images(images: Array, size: int) -> Array:
     shape = (len(images), size, size, images.shape[-1])
-    # The weights of a pixel sum to one, up to rounding, which must not leave [0, 1].
-    return jnp.clip(jax.image.resize(images, shape, "linear"), 0.0, 1.0)
+    return to_8_bits(jax.image.resize(images, shape, "linear"))

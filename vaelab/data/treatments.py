@@ -57,6 +57,15 @@ def dequantise(key: PRNGKey, x: Array) -> Array:
     return (255.0 * x + jax.random.uniform(key, x.shape)) / 256.0
 
 
+def to_8_bits(x: Array) -> Array:
+    """The nearest of 0, 1/255, ..., 1: what interpolation leaves has no levels. Any shape.
+
+    >>> to_8_bits(jnp.array([-0.1, 0.5, 1.1])) * 255
+    Array([  0., 128., 255.], dtype=float32)
+    """
+    return jnp.clip(jnp.round(255.0 * x), 0.0, 255.0) / 255.0
+
+
 @dataclasses.dataclass(frozen=True)
 class ReducedBitDepth(DataSet):
     """Another data set's 8-bit images with 2^bits levels, in every split: see `reduce_bit_depth`.

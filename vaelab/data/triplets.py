@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
 from vaelab.data.made import NUM_DIGITS, MadeOfDigits, assert_digits
+from vaelab.data.treatments import to_8_bits
 from vaelab.types import Array, Examples, PRNGKey
 
 _CHUNK = 500  # images rotated at once: what interpolation keeps in memory is many times an image
@@ -190,4 +191,5 @@ class MNISTRotate(MadeOfDigits):
             raise ValueError(f"step must be a finite angle in degrees, got {self.step}.")
 
     def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
-        return mnist_rotate(images, labels, key, num_examples=num_examples, step=self.step)
+        examples = mnist_rotate(images, labels, key, num_examples=num_examples, step=self.step)
+        return examples._replace(x=to_8_bits(examples.x))

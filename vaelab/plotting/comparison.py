@@ -103,7 +103,6 @@ def equal_distortion(
         axes.set_xlabel("training step", fontsize=9, color=INK)
     panels[0].set_ylabel("rate, nats", fontsize=9, color=INK)
     panels[1].set_ylabel(error_label, fontsize=9, color=INK)
-    head(panels[0], title)
     count = "/".join(map(str, sorted(num_seeds)))
     note = "bold: median of {count} seeds\n" if num_seeds != {1} else ""
     head(panels[0], title, f"{note.format(count=count)}numbers: at the last step")
