@@ -2,6 +2,7 @@
 
 Source: Rezende & Viola, 2018, Taming VAEs, section 4.
 The images are lossy: no figure compares with CIFAR-10's.
+Not yet run to an end: κ is a guess.
 """
 
 from experiments import taming

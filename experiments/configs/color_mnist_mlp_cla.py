@@ -1,6 +1,8 @@
 """Color-MNIST, dense VAE, GECO with a frozen classifier that must recognise the digits.
 
 Source: Rezende & Viola, 2018, Taming VAEs, section 4.
+Expect after 2,500 steps, on the test set: a share of 0.54 of the digits, just met in training, with λ at
+15,000 and only beginning to fall.
 """
 
 from experiments import taming

@@ -1,6 +1,7 @@
 """Color-MNIST, dense VAE, GECO with a bound on the error of a frozen classifier's features.
 
 Source: Rezende & Viola, 2018, Taming VAEs, section 4.
+Expect after 2,500 steps, on the test set: 0.69 per feature, rate 8.3 nats, λ 0.3.
 """
 
 from experiments import taming

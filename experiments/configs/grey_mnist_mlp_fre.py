@@ -1,7 +1,7 @@
 """Grey MNIST, dense VAE, GECO with a bound on the error of a frozen classifier's features.
 
 Source: Rezende & Viola, 2018, Taming VAEs, section 4.
-Cost: 4,000 steps in 1.5 minutes on one CPU core. Expect after them, on the test set: 0.50 per feature,
+Cost: 4,000 steps in 2.5 minutes on one shared CPU core. Expect after them, on the test set: 0.50 per feature,
 rate 4.9 nats (a β-VAE of these features: 26), λ 0.7 after 3.5 at most.
 """
 
