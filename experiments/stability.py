@@ -103,6 +103,9 @@ def family(name: str) -> dict[str, tuple[str, Constraint]]:
     single = {n: next(iter(each.items())) for n, each in found.items() if len(each) == 1}
     if not single:
         raise ValueError(f"no experiment of {name} has exactly one constraint.")
+    keys = [key for key, _ in single.values()]
+    if len(set(keys)) < len(keys):  # the β-VAEs' table has a column for each
+        raise ValueError(f"constraints of {name} must have names of their own, got {keys}.")
     return single
 
 

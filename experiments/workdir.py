@@ -10,13 +10,15 @@ import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 from etils import epath
-from matplotlib.figure import Figure
 
 from experiments.experiment import Experiment, differing_fields, to_dict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PACKAGES = (
     "vaelab", "jax", "jaxlib", "flax", "optax", "distrax", "chex", "orbax-checkpoint", "numpy",
