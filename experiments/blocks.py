@@ -22,7 +22,6 @@ from experiments.experiment import Experiment
 from experiments.run import Run
 from vaelab import plotting
 from vaelab.plotting import Block
-from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.objectives import AnnealedVariance, Lagrangian
 
 _KAPPAS = (0.06, 0.1, 0.175)
@@ -93,13 +92,7 @@ def _models(arguments: Arguments, overrides: Sequence[str]) -> list[tuple[str, l
 def _block(name: str, flags: list[str], folder: epath.Path, arguments: Arguments) -> Block:
     experiment = command_line.experiment(name, flags)
     run = Run.load(experiment, arguments.data_dir)
-    mesh = run.mesh()
-    workdir.claim(folder, name, flags, experiment)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    state = checkpoints.restore(start := run.initial_state()) or start
-    print(f"training {name} in {folder}")
-    state = run.train(state, folder, checkpoints, mesh)
-    checkpoints.close()
+    state = run.train(folder, name, flags)
     params, model = run.chosen(state).variables.params, experiment.model
     shown = run.splits.test.take(slice(arguments.num_images))
     means = np.asarray(figures.reconstructions(model, params, shown, run.key("reconstructions")))

@@ -20,7 +20,6 @@ from rich.table import Table
 from experiments import command_line, display, workdir
 from experiments.run import Run
 from vaelab import evaluation
-from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.objectives import ELBO
 
 
@@ -74,14 +73,8 @@ def calibrate(
     )
     Run.load(constrained, arguments.data_dir)  # refuses constraints that do not fit the data
     run = Run.load(experiment, arguments.data_dir)
-    mesh = run.mesh()
-    workdir.claim(folder, name, overrides, experiment)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    state = run.initial_state()
-    state = checkpoints.restore(state) or state
-    print(f"training a pilot of {name} without constraints in {folder}")
-    state = run.train(state, folder, checkpoints, mesh)
-    checkpoints.close()
+    print(f"a pilot of {name} without its constraints")
+    state = run.train(folder, name, overrides)
     validation = run.splits.validation
     estimates = evaluation.expectations(
         run.precise_model,

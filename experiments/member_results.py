@@ -58,7 +58,7 @@ def measure(
 
 def _estimates(run: Run, base: Run, params, also: Mapping[str, Constraint]) -> Row:
     """Of the test set; σ* is of the training set, everything else frozen (maths: appendix D)."""
-    experiment, test = run.experiment, run.splits.test.take(slice(run.experiment.num_test))
+    experiment, test = run.experiment, run.test_examples(run.experiment.num_test)
     functions = {"elbo": elbo, "rate": rate, "distortion": distortion, "mse": squared_error}
     constraints = {**also, **base.experiment.objective.constraints}  # one program for every κ
     estimates = evaluation.expectations(

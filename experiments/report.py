@@ -39,7 +39,7 @@ def likelihood_report(
     likelihood = evaluation.log_likelihood(
         experiment.model,
         variables.params,
-        test.take(slice(experiment.num_test)),
+        run.test_examples(experiment.num_test),
         run.key("likelihood"),
         num_samples=num_samples,
         progress=display.track("log p(x)"),
@@ -102,8 +102,8 @@ def marginal_report(run: Run, state: TrainState, num_points: int) -> dict[str, A
 def annealed_report(
     run: Run, state: TrainState, num_points: int, num_temperatures: int, num_samples: int
 ) -> dict[str, Any]:
-    """Annealed beside plain importance sampling, on the first test images: for evaluation.json."""
-    x, params = run.splits.test.x[:num_points], run.chosen(state).variables.params
+    """Annealed beside plain importance sampling, on test images spread evenly: for evaluation.json."""
+    x, params = run.test_examples(num_points).x, run.chosen(state).variables.params
     settings = (run.experiment.model, params, x)
     annealed = evaluation.annealed_importance_sampling(
         *settings,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 import zlib
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ from jax.sharding import Mesh
 from experiments import display, workdir
 from experiments.experiment import Experiment
 from vaelab import data, evaluation
-from vaelab.constraints import NLL
+from vaelab.constraints import CLA, NLL, Constraint
 from vaelab.evaluation import elbo
 from vaelab.training import optimisers
 from vaelab.training.checkpoint import Checkpoints
@@ -108,11 +110,20 @@ class Run:
             )
         return mesh
 
-    def train(
-        self, state: TrainState, folder: epath.Path, checkpoints: Checkpoints, mesh: Mesh
-    ) -> TrainState:
-        """Trains to the end of the schedule, leaving metrics and checkpoints in the workdir."""
-        experiment = self.experiment
+    def train(self, folder: epath.Path, name: str, overrides: Sequence[str]) -> TrainState:
+        """Trains to the end of the schedule, from the newest checkpoint in the workdir where there is one.
+
+        The workdir is claimed last: a configuration that cannot run leaves nothing behind.
+        """
+        experiment, mesh, state = self.experiment, self.mesh(), self.initial_state()
+        workdir.claim(folder, name, overrides, experiment)
+        checkpoints = Checkpoints(folder / "checkpoints")
+        restored = checkpoints.restore(state)
+        if restored is not None:
+            state = restored
+            print(f"resuming {folder} from step {int(state.step)}")
+        else:
+            print(f"training {name} in {folder}")
         run_steps = self.compile_steps(mesh)
         first_step = int(state.step)
         metrics = MetricsLog(folder, resume_step=first_step)
@@ -140,6 +151,7 @@ class Run:
             finally:
                 metrics.close()
                 checkpoints.wait()
+                checkpoints.close()
 
     @property
     def precise_model(self) -> Model:
@@ -151,6 +163,16 @@ class Run:
         train = self.splits.train.take(slice(num_examples))
         x = self.experiment.data.preprocess(jax.random.key(0), jnp.asarray(train.x))
         return train._replace(x=np.asarray(x))
+
+    def test_examples(self, num_examples: int | None = None) -> Examples:
+        """So many test examples, spread evenly over the test set; None, or more than there are, is all.
+
+        The first ones would not do: static MNIST's file begins with hard images.
+        """
+        test = self.splits.test
+        if num_examples is None or num_examples >= len(test.x):
+            return test
+        return test.take(np.arange(num_examples) * len(test.x) // num_examples)
 
     def chosen(self, state: TrainState) -> Best:
         """What the report speaks of: the best evaluation under early stopping, else the last state."""
@@ -186,6 +208,21 @@ def _check(experiment: Experiment, splits: Splits) -> None:
             constraint.check(tuple(shape), labels is not None, classes)
         except ValueError as error:
             raise ValueError(f"objective.constraints.{name}: {error}") from None
+        _warn_of_unreachable(name, constraint, splits.train)
+
+
+def _warn_of_unreachable(name: str, constraint: Constraint, train: Examples) -> None:
+    """Says so where a classifier recognises the images themselves less often than κ asks."""
+    if not isinstance(constraint, CLA):
+        return
+    some = train.take(slice(2000))
+    accuracy = float(jax.jit(constraint.of_images)(some.x, some.labels))
+    if accuracy < constraint.kappa:
+        warnings.warn(
+            f"objective.constraints.{name}.kappa = {constraint.kappa:g} is more than the accuracy of the "
+            f"classifier on training images themselves, {accuracy:.3g}: choose a kappa below that.",
+            stacklevel=2,
+        )
 
 
 def _check_context(model: Model, splits: Splits) -> None:

@@ -15,7 +15,6 @@ from etils import epath
 from experiments import command_line, display, figures, memory, workdir
 from experiments.report import likelihood_report
 from experiments.run import Run
-from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.metrics import read_metrics
 
 
@@ -32,32 +31,21 @@ def train(
     name: str, arguments: command_line.Arguments, overrides: Sequence[str], folder: epath.Path
 ) -> None:
     """Trains, evaluates and draws a run, from wherever it was."""
-    # The workdir is claimed last: a configuration that cannot run leaves nothing behind.
     run = Run.load(arguments.experiment, arguments.data_dir)
     memory.check_components(run)
-    mesh = run.mesh()
-    state = run.initial_state()
-    workdir.claim(folder, name, overrides, arguments.experiment)
     report_path = folder / "report.json"
     if report_path.exists():
+        workdir.check(folder, name, arguments.experiment)
         print(f"{folder} holds this run, finished; delete {report_path.name} to evaluate it again")
         display.print_report(json.loads(report_path.read_text()))
         return
-    checkpoints = Checkpoints(folder / "checkpoints")
-    restored = checkpoints.restore(state)
-    if restored is not None:
-        state = restored
-        print(f"resuming {folder} from step {int(state.step)}")
-    else:
-        print(f"training {name} in {folder}")
     start = time.monotonic()
-    state = run.train(state, folder, checkpoints, mesh)
+    state = run.train(folder, name, overrides)
     print(f"trained to step {int(state.step)} in {time.monotonic() - start:.0f} s")
     report = {"experiment": name} | likelihood_report(
         run, state, arguments.experiment.num_samples, read_metrics(folder)
     )
     figures.save(run, state, folder)
-    checkpoints.close()
     workdir.write_json(report_path, report)  # last: it says that the run is finished
     display.print_report(report)
     print(f"everything is in {folder}")

@@ -119,6 +119,7 @@ def test_a_classifier_that_is_sure_makes_the_accuracy():
     np.testing.assert_allclose(value, 0.9 - right, atol=1e-12)
     scaled = float(jnp.mean(value)) / constraint.scale(location.shape[2:])
     assert constraint.achieved(scaled) == pytest.approx(right.mean())
+    assert float(constraint.of_images(location[0], labels)) == pytest.approx(right[0].mean())
 
 
 def loop_correlation(x, location, kappa, patch, stride, epsilon):

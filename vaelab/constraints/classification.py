@@ -61,6 +61,10 @@ class CLA(LowerBound):
         probabilities = jax.vmap(self.classifier)(terms.likelihood.mean())
         return classification_shortfall(probabilities, examples.labels, kappa=self.kappa)
 
+    def of_images(self, x: Array, labels: Array) -> Array:
+        """The accuracy on images themselves, which good reconstructions approach. [B, ...], [B] -> []."""
+        return -jnp.mean(classification_shortfall(self.classifier(x)[None], labels, kappa=0.0))
+
     def check(self, shape: Sequence[int], labelled: bool, num_classes: int | None = None) -> None:
         super().check(shape, labelled, num_classes)
         output = output_shape("classifier", self.classifier, shape)
