@@ -39,7 +39,11 @@ class Arguments:
     pilot: str | None = None
     """folder of an `experiments.calibrate` run, of whose values each κ is then a fraction"""
     pilot_fraction: float = 1.0
-    """of what the pilot left to be desired"""
+    """of what the pilot left to be desired: 0.5 asks for half its error, or half its shortfall"""
+
+    def __post_init__(self) -> None:
+        if not self.pilot_fraction > 0:
+            raise ValueError(f"pilot_fraction must be positive, got {self.pilot_fraction}.")
 
 
 def names() -> list[str]:

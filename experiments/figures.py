@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from experiments.run import Run
+from experiments.workdir import write_figure
 from vaelab import plotting
 from vaelab.constraints import NLL
 from vaelab.models import VAE
@@ -33,8 +34,7 @@ def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
     if isinstance(model, VAE) and model.prior.latent_dim > 1:
         figures["latent_space"] = _latent_space(run, params)
     for name, figure in figures.items():
-        with (workdir / f"{name}.png").open("wb") as file:
-            figure.savefig(file, format="png")
+        write_figure(workdir / f"{name}.png", figure)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -69,8 +69,7 @@ def run(arguments: Arguments) -> None:
         except FileNotFoundError as error:  # MNIST's files; the theory needs none
             print(f"{name}.png is left out: {error}")
             continue
-        with (folder / f"{name}.png").open("wb") as file:
-            figure.savefig(file, format="png")
+        workdir.write_figure(folder / f"{name}.png", figure)
         results[name] = numbers | {"seconds": time.monotonic() - begin}
         print(f"{name}.png, {time.monotonic() - begin:.0f} s", flush=True)
     results["seconds"] = time.monotonic() - start

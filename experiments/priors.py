@@ -84,8 +84,7 @@ def run(arguments: Arguments) -> None:
     for name, figure in priors_report.figures(
         joint, {name: arrays[name, 1] for name in joint}, text
     ).items():
-        with (folder / f"{name}.png").open("wb") as file:
-            figure.savefig(file, format="png")
+        workdir.write_figure(folder / f"{name}.png", figure)
     console = Console()
     for table in priors_report.tables(joint, alternating, PERIOD):
         console.print(table)

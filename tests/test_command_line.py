@@ -163,6 +163,7 @@ MISTAKES = [
     (["--optimiser.learning-rate", "-1"], ["learning_rate must be positive, got -1.0."]),
     (["--dual.step-size", "-1"], ["step_size must be positive, got -1.0."]),
     (["--dual.decay", "1.5"], ["decay must lie in [0, 1), got 1.5."]),
+    (["--pilot-fraction", "0"], ["pilot_fraction must be positive, got 0.0."]),
     (["--dual.initial-multiplier", "0.5"], ["initial_multiplier must be well above 1"]),
 ]
 
