@@ -297,10 +297,10 @@ def test_geco_explodes_after_a_huge_first_error_without_its_safety():
     assert np.max(wound_up) > 100 * wound_up[-1]
 
 
-def stationary_constraint(dual, noise):
+def stationary_constraint(dual, noise, scale=1.0):
     """E[C] under batch noise of standard deviation one: a mean per independent run, [16]."""
     levels = {"c": (NORMAL, level_for(0.5))}
-    tx = saddle.saddle_point(optax.sgd(0.01), dual)
+    tx = saddle.saddle_point(optax.sgd(0.01), dual, scales=scale)
     start = saddle_at(A + 0.5 * NORMAL, c=0.5)
 
     @jax.jit
@@ -324,12 +324,17 @@ def skewed(key, shape):
 
 @pytest.mark.parametrize("noise", [symmetric, skewed])
 @pytest.mark.parametrize(
-    "dual",
-    [saddle.geco(0.003), saddle.geco(0.003, **UNSAFE), saddle.nu_pi(0.003, nu=0.99)],
-    ids=["geco", "geco_unsafe", "nu_pi"],
+    ("dual", "scale"),
+    [
+        (saddle.geco(0.003), 1.0),
+        (saddle.geco(0.003, **UNSAFE), 1.0),
+        (saddle.geco(0.03, proportional=4.0), 10.0),  # the noise is a tenth of the scale
+        (saddle.nu_pi(0.003, nu=0.99), 1.0),
+    ],
+    ids=["geco", "geco_unsafe", "geco_proportional", "nu_pi"],
 )
-def test_duals_meet_the_constraint_on_average_under_batch_noise(dual, noise):
-    means = stationary_constraint(dual, noise)
+def test_duals_meet_the_constraint_on_average_under_batch_noise(dual, scale, noise):
+    means = stationary_constraint(dual, noise, scale)
     standard_error = np.std(means, ddof=1) / 4
     assert standard_error < 0.002
     assert abs(np.mean(means)) < 4 * standard_error

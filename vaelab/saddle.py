@@ -14,6 +14,7 @@ constraint / scale, and as extra arguments `constraint`, this batch's constraint
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -124,6 +125,7 @@ class GecoState(NamedTuple):
     """State of `geco` with a proportional part."""
 
     previous: PyTree  # C̄/scale of the step before, clipped to [−1, 1]
+    owed: PyTree  # change of log λ that `step_range` has put off, in [−0.1, 0.1]
 
 
 def geco(
@@ -148,7 +150,9 @@ def geco(
 
     λ has no use for growing while the model is still learning, and it takes as long to come down
     again. With `proportional` = K > 0 the step is λ · exp(ν C̄_t/scale + K (c_t − c_{t−1})), c being C̄/scale
-    clipped to [−1, 1]: while the constraint closes, λ gives back what it gathered. A controller with a
+    clipped to [−1, 1], and 1 before the first step: while the constraint closes, λ gives back what it
+    gathered. What `step_range` cuts off of this part the next steps make up for, up to a tenth of λ:
+    skewed noise would not cancel otherwise, and the constraint be missed. A controller with a
     proportional part, Sohrabi et al., 2024, on log λ; K of a few, with scales that make C̄/scale
     relative to the threshold.
 
@@ -160,27 +164,40 @@ def geco(
 
     # The published rule has no state; a proportional part remembers the step before.
     remembers = not (isinstance(proportional, int | float) and proportional == 0)
+    limits = tuple(math.log(factor) if factor else -math.inf for factor in step_range)
 
     def init(multipliers):
         if not remembers:
             return optax.EmptyState()
-        return GecoState(jax.tree.map(jnp.ones_like, multipliers))
+        ones, zeros = (jax.tree.map(f, multipliers) for f in (jnp.ones_like, jnp.zeros_like))
+        return GecoState(previous=ones, owed=zeros)
+
+    def integral(average, batch):
+        exponent = step_size * average
+        if anti_windup:
+            stale = (average * batch < 0) & (jnp.abs(average) > jnp.abs(batch))
+            exponent = jnp.where(stale, 0.0, exponent)
+        return jnp.clip(exponent, *limits)
 
     def update(average, state, multipliers, *, constraint, **extra_args):
         del extra_args
-        clipped = jax.tree.map(lambda c: jnp.clip(c, -1.0, 1.0), average)
-
-        def step(average, batch, multiplier, now, before):
-            exponent = step_size * average
-            if anti_windup:
-                stale = (average * batch < 0) & (jnp.abs(average) > jnp.abs(batch))
-                exponent = jnp.where(stale, 0.0, exponent)
-            exponent = exponent + proportional * (now - before)
-            return _multiply(multiplier, exponent, step_range, multiplier_range)
-
-        before = state.previous if remembers else clipped
-        updates = jax.tree.map(step, average, constraint, multipliers, clipped, before)
-        return updates, GecoState(clipped) if remembers else state
+        exponents = jax.tree.map(integral, average, constraint)
+        if remembers:
+            now = jax.tree.map(lambda c: jnp.clip(c, -1.0, 1.0), average)
+            exponents = jax.tree.map(
+                lambda exponent, c, before, owed: exponent + proportional * (c - before) + owed,
+                exponents, now, state.previous, state.owed,
+            )  # fmt: skip
+            excess = jax.tree.map(lambda e: e - jnp.clip(e, *limits), exponents)
+            state = GecoState(now, jax.tree.map(lambda e: jnp.clip(e, -0.1, 0.1), excess))
+        updates = jax.tree.map(
+            lambda multiplier, exponent: _multiply(
+                multiplier, exponent, step_range, multiplier_range
+            ),
+            multipliers,
+            exponents,
+        )
+        return updates, state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
