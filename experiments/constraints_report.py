@@ -65,6 +65,7 @@ def _report(run: Run, name: str, chosen: Best, test: Estimate, rows) -> dict[str
     return {
         "value": constraint.achieved(test.mean / scale),
         "kappa": constraint.kappa,
+        "scale": scale,
         "satisfied": test.mean <= 0,
         "train_value": constraint.achieved(train / scale),
         "train_satisfied": train <= 0,

@@ -121,10 +121,19 @@ def differing_fields(ours: Any, theirs: Any, path: str = "") -> list[str]:
     >>> differing_fields({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
     ['b.c (3, now 2)']
     """
-    if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
+    if (
+        isinstance(ours, dict)
+        and isinstance(theirs, dict)
+        and ours.get("type") == theirs.get("type")
+    ):
         return [
             difference
-            for name in ours
-            for difference in differing_fields(ours[name], theirs[name], f"{path}{name}.")
+            for name in ours | theirs
+            for difference in differing_fields(
+                ours.get(name, "absent"), theirs.get(name, "absent"), f"{path}{name}."
+            )
         ]
-    return [] if ours == theirs else [f"{path[:-1]} ({theirs}, now {ours})"]
+    if ours == theirs:
+        return []
+    before, now = (v.get("type", v) if isinstance(v, dict) else v for v in (theirs, ours))
+    return [f"{path[:-1]} ({before}, now {now})"]

@@ -17,7 +17,7 @@ from experiments.run import Run
 from vaelab import evaluation
 from vaelab.constraints import Constraint
 from vaelab.evaluation import distortion, elbo, rate, squared_error
-from vaelab.networks import GaussianDecoder, LearnedGaussianDecoder
+from vaelab.networks import GaussianDecoder
 from vaelab.training import sweep as sweeps
 from vaelab.training.metrics import read_metrics
 from vaelab.training.objectives import ELBO, AnnealedVariance
@@ -42,13 +42,15 @@ def measure(
     The marginal KL, where it is asked for, is to q(z) over so many training inputs. `also` are
     constraints of other experiments, of which the value on the test set is wanted here, too.
     """
+    train = sweep.run.fixed_training_set()
+    train = train.take(np.random.default_rng(0).permutation(len(train.x))[:_NUM_TRAIN])
     rows = []
     for index in display.track("members")(range(len(sweep.members))):
         params = sweeps.member(state.variables.params, index)
         logged = read_metrics(member_folder(folder, index))
         run = sweep.member_run(index)
         row: Row = {"member": index, **sweep.members[index], "step": int(state.step)}
-        row |= _estimates(run, sweep.run, params, also or {})
+        row |= _estimates(run, sweep.run, params, train, also or {})
         row |= _of_constraints(run, sweep.run, row, logged)
         if marginal_inputs:
             row |= _marginal_kl(run, params, marginal_inputs)
@@ -56,7 +58,7 @@ def measure(
     return rows
 
 
-def _estimates(run: Run, base: Run, params, also: Mapping[str, Constraint]) -> Row:
+def _estimates(run: Run, base: Run, params, train: Examples, also: Mapping[str, Constraint]) -> Row:
     """Of the test set; σ* is of the training set, everything else frozen (maths: appendix D)."""
     experiment, test = run.experiment, run.test_examples(run.experiment.num_test)
     functions = {"elbo": elbo, "rate": rate, "distortion": distortion, "mse": squared_error}
@@ -82,7 +84,7 @@ def _estimates(run: Run, base: Run, params, also: Mapping[str, Constraint]) -> R
     weight = _squared_error_weight(experiment, params)
     row |= {} if weight is None else {"squared_error_weight": weight}
     if decoder.num_levels != 2:
-        row |= _at_optimal_scale(run, params, test)
+        row |= _at_optimal_scale(run, params, train, test)
     return row
 
 
@@ -95,24 +97,22 @@ def _squared_error_weight(experiment: Experiment, params) -> float | None:
         weight = 1 / objective.beta
     else:
         return None
-    if isinstance(decoder, GaussianDecoder):
-        return weight / (2 * decoder.scale**2)
-    if isinstance(decoder, LearnedGaussianDecoder) and not decoder.per_pixel:
-        learned = decoder.global_scale(params["decoder"])
-        scale = decoder.scale if learned is None else float(learned)
-        return weight / (2 * scale**2)
-    return None
+    if not isinstance(decoder, GaussianDecoder) or decoder.per_pixel:
+        return None
+    learned = decoder.global_scale(params.get("decoder", {}))
+    scale = decoder.scale if learned is None else float(learned)
+    return weight / (2 * scale**2)
 
 
-def _at_optimal_scale(run: Run, params, test: Examples) -> Row:
-    """σ* of training examples drawn alike for every member, and the NLL at it where there are levels."""
+def _at_optimal_scale(run: Run, params, train: Examples, test: Examples) -> Row:
+    """σ* of training examples, and the NLL at it where there are levels."""
     model, num_levels = run.experiment.model, run.experiment.data.num_levels
-    train = run.fixed_training_set()
-    rows = np.random.default_rng(0).permutation(len(train.x))[:_NUM_TRAIN]
-    scale = evaluation.optimal_scale(model, params, train.take(rows), run.key("scale")).scale
+    scale = evaluation.optimal_scale(model, params, train, run.key("scale")).scale
     row: Row = {"sigma_star": scale}
-    if num_levels is None or not 0 < scale < np.inf:
+    if num_levels is None:
         return row
+    if not 0 < scale < np.inf:  # it diverged
+        return row | {"nll_per_dim": np.nan, "nll_per_dim_se": np.nan}
     nll = evaluation.quantised_nll(
         model, params, test, run.key("nll"), scale=scale, levels=num_levels
     )

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from jax.sharding import Mesh
 
 from experiments import display, workdir
 from experiments.experiment import Experiment
@@ -23,6 +24,7 @@ from vaelab.training.metrics import MetricsLog
 from vaelab.training.objectives import ELBO
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.state import TrainState
+from vaelab.types import Examples
 
 Member = dict[str, float]  # any of kappa, beta, learning_rate, and seed
 
@@ -89,23 +91,16 @@ class Sweep:
         experiment = at(self.run.experiment, self.members[index], self.constraint)
         return Run(experiment, self.run.splits)
 
+    def trace(self) -> None:
+        """Raises what only shows when a step is traced, before a workdir is claimed."""
+        mesh, data, state, values = self._start()
+        self._compile(mesh).eval_shape(state, values, data, num_steps=1)
+
     def train(self, folder: epath.Path) -> TrainState:
         """Trains all members, from the newest checkpoint where there is one, and leaves each one's
         metrics below `folder/members`."""
         experiment = self.run.experiment
-        seeds = [int(member.get("seed", experiment.seed)) for member in self.members]
-        keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-        values: sweep.Values = sweep.values_of(
-            [{name: m[name] for name in m if name != "seed"} for m in self.members]
-        )
-        mesh = make_mesh(sweep=math.gcd(len(self.members), jax.device_count()))
-        if experiment.batch_size % mesh.shape["data"]:
-            raise ValueError(
-                f"batch_size = {experiment.batch_size} must be a multiple of the {mesh.shape['data']} "
-                "devices that share a batch."
-            )
-        data = replicate(self.run.splits.train, mesh)
-        state = sweep.initial_states(self._setup, values, data, keys)
+        mesh, data, state, values = self._start()
         checkpoints = Checkpoints(folder / "checkpoints")
         restored = checkpoints.restore(state)
         if restored is not None:
@@ -120,12 +115,7 @@ class Sweep:
             for index in range(len(self.members))
         ]
         stopwatch = workdir.Stopwatch(folder)
-        run_steps = sweep.compile_sweep_steps(
-            self._setup,
-            batch_size=experiment.batch_size,
-            preprocess=experiment.data.preprocess,
-            mesh=mesh,
-        )
+        run_steps = self._compile(mesh)
         with display.TrainingProgress(experiment.num_steps, first_step) as progress:
 
             def log(step: int, metrics: dict[str, np.ndarray]) -> None:
@@ -153,6 +143,32 @@ class Sweep:
                 checkpoints.close()
                 for member_log in logs:
                     member_log.close()
+
+    def _start(self) -> tuple[Mesh, Examples, TrainState, sweep.Values]:
+        """The mesh, the data on it, and all members at step 0 with their values."""
+        experiment = self.run.experiment
+        seeds = [int(member.get("seed", experiment.seed)) for member in self.members]
+        keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+        values = sweep.values_of(
+            [{name: m[name] for name in m if name != "seed"} for m in self.members]
+        )
+        mesh = make_mesh(sweep=math.gcd(len(self.members), jax.device_count()))
+        if experiment.batch_size % mesh.shape["data"]:
+            raise ValueError(
+                f"batch_size = {experiment.batch_size} must be a multiple of the {mesh.shape['data']} "
+                "devices that share a batch."
+            )
+        data = replicate(self.run.splits.train, mesh)
+        return mesh, data, sweep.initial_states(self._setup, values, data, keys), values
+
+    def _compile(self, mesh: Mesh):
+        experiment = self.run.experiment
+        return sweep.compile_sweep_steps(
+            self._setup,
+            batch_size=experiment.batch_size,
+            preprocess=experiment.data.preprocess,
+            mesh=mesh,
+        )
 
     def _setup(self, values: Mapping[str, Any]) -> sweep.Setup:
         run = Run(at(self.run.experiment, values, self.constraint), self.run.splits)

@@ -17,7 +17,7 @@ from vaelab import plotting
 from vaelab.constraints import CLA, RE
 from vaelab.data import MicroMNIST
 from vaelab.models import VAE
-from vaelab.networks import MLP, ConditionalFlow, LearnedGaussianDecoder
+from vaelab.networks import MLP, ConditionalFlow, GaussianDecoder
 from vaelab.networks.frozen import MNISTClassifier
 from vaelab.priors import StandardNormal
 from vaelab.training.objectives import ELBO
@@ -31,7 +31,7 @@ BASE = Experiment(
     data=MicroMNIST(),
     model=VAE(
         encoder=ConditionalFlow(MLP((64,), event_ndims=3), 2, num_layers=8, hidden=(32,)),
-        decoder=LearnedGaussianDecoder(MLP((64, 64)), (28, 28, 1)),
+        decoder=GaussianDecoder(MLP((64, 64)), (28, 28, 1), learned=True),
         prior=StandardNormal(2),
     ),
     objective=ELBO(num_samples=8),

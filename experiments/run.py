@@ -56,17 +56,20 @@ class Run:
         )
 
     def scales(self) -> dict[str, float]:
-        """The number of dimensions that each constraint sums over."""
+        """The number of dimensions that each constraint sums over, 1 for those that are means."""
         constraints = self.experiment.objective.constraints
         shape = self.splits.train.x.shape[1:]
         return {name: constraint.scale(shape) for name, constraint in constraints.items()}
 
     def transformation(self):
         """The saddle-point transformation of the experiment."""
-        experiment, scales = self.experiment, self.scales()
-        if getattr(experiment.dual, "relative", False):
-            constraints = experiment.objective.constraints
-            scales = {name: scale * constraints[name].threshold for name, scale in scales.items()}
+        experiment, constraints = self.experiment, self.experiment.objective.constraints
+        relative = getattr(experiment.dual, "relative", False)
+        scales = {
+            name: scale
+            * (constraints[name].threshold if relative else constraints[name].step_scale)
+            for name, scale in self.scales().items()
+        }
         return optimisers.build(
             experiment.optimiser,
             experiment.dual,
@@ -116,6 +119,8 @@ class Run:
         The workdir is claimed last: a configuration that cannot run leaves nothing behind.
         """
         experiment, mesh, state = self.experiment, self.mesh(), self.initial_state()
+        run_steps = self.compile_steps(mesh)
+        run_steps.eval_shape(state, self.splits.train, num_steps=1)  # some mistakes show in tracing
         workdir.claim(folder, name, overrides, experiment)
         checkpoints = Checkpoints(folder / "checkpoints")
         restored = checkpoints.restore(state)
@@ -124,7 +129,6 @@ class Run:
             print(f"resuming {folder} from step {int(state.step)}")
         else:
             print(f"training {name} in {folder}")
-        run_steps = self.compile_steps(mesh)
         first_step = int(state.step)
         metrics = MetricsLog(folder, resume_step=first_step)
         stopwatch = workdir.Stopwatch(folder)

@@ -12,14 +12,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 
 import tyro
 from etils import epath
 
 from experiments import command_line, comparison, member_results, members, sweep_figures, workdir
+from experiments.experiment import Experiment
 from experiments.run import Run
-from vaelab.constraints import Constraint
+from vaelab.constraints import RE, Constraint
 from vaelab.models import VAE
 
 
@@ -36,7 +38,7 @@ class Arguments:
     learning_rates: tuple[float, ...] = ()
     """step sizes of the model's optimiser"""
     seeds: int = 1
-    """seeds 0, 1, ... of each combination"""
+    """seeds of each combination, from the experiment's own upwards"""
     constraint: str | None = None
     """whose κ it is, where the experiment has several constraints"""
     marginal_inputs: int = 0
@@ -63,20 +65,17 @@ class Arguments:
             raise ValueError(f"against_steps must be at least 1, got {self.against_steps}.")
         if self.against is not None and (self.kappas or self.betas or self.learning_rates):
             raise ValueError("against sets κ for each seed: leave the other axes out.")
-        if (
-            self.against is not None
-            and "re" not in command_line.load(self.experiment).objective.constraints
-        ):
-            raise ValueError(f"against needs the constraint re, which {self.experiment} has not.")
+        if self.against is not None:
+            _check_pair(command_line.load(self.experiment), command_line.load(self.against))
 
-    def members(self) -> list[members.Member]:
+    def members(self, first_seed: int = 0) -> list[members.Member]:
         """Every combination; a trajectory that is none of them is refused."""
         combinations = members.product(
             {
                 "kappa": self.kappas,
                 "beta": self.betas,
                 "learning_rate": self.learning_rates,
-                "seed": range(self.seeds),
+                "seed": range(first_seed, first_seed + self.seeds),
             }
         )
         if not 0 <= self.trajectory < len(combinations):
@@ -85,6 +84,16 @@ class Arguments:
                 f"{self.trajectory}."
             )
         return combinations
+
+
+def _check_pair(ours: Experiment, reference: Experiment) -> None:
+    """Raises one sentence where κ of the one cannot be the error σ* of the other."""
+    if type(ours.objective.constraints.get("re")) is not RE:
+        raise ValueError("against needs an experiment with a constraint RE of the name re.")
+    if reference.model.decoder.num_levels == 2:
+        raise ValueError("against needs grey or colour images: of binary ones there is no σ*.")
+    if ours.data != reference.data:
+        raise ValueError("against needs two experiments on the same data.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -137,8 +146,14 @@ def run_members(
     also: Mapping[str, Constraint] | None = None,
 ) -> list[member_results.Row]:
     """Trains and measures the members, from wherever they were; the rows of sweep.csv."""
-    name, combinations = arguments.experiment, combinations or arguments.members()
+    name = arguments.experiment
     experiment = command_line.experiment(name, overrides)
+    combinations = combinations or arguments.members(experiment.seed)
+    if experiment.patience is not None:
+        warnings.warn(
+            f"a sweep trains all members to the end: patience = {experiment.patience} is not used.",
+            stacklevel=2,
+        )
     if arguments.marginal_inputs and not isinstance(experiment.model, VAE):
         raise ValueError(
             f"marginal_inputs needs a model of one level, and that of {name} is "
@@ -146,9 +161,11 @@ def run_members(
         )
     run = Run.load(experiment, arguments.data_dir)
     sweep = members.Sweep(run, list(combinations), arguments.constraint)
+    table = folder / "sweep.csv"
+    if not table.exists():
+        sweep.trace()
     workdir.claim(folder, name, overrides, experiment)
     members.claim(folder, combinations, arguments.constraint)
-    table = folder / "sweep.csv"
     if table.exists():
         print(f"{folder} holds this sweep, finished; delete {table.name} to measure it again")
         return member_results.read_csv(table)

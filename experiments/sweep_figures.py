@@ -20,7 +20,7 @@ def save(folder: epath.Path, *, beside: Sequence[str] = (), trajectory: int = 0)
     """Writes information_plane.png, and trajectory.png where the experiment has a constraint."""
     folders = [folder, *map(epath.Path, beside)]
     tables = [read_csv(place / "sweep.csv") for place in folders]
-    quantised = all("nll_per_dim" in row for rows in tables for row in rows)
+    quantised = all(any("nll_per_dim" in row for row in rows) for rows in tables)
     column = "nll_per_dim" if quantised else "distortion"
     label = (
         "negative log-likelihood at σ* (nats per dimension)" if quantised else "distortion (nats)"
@@ -44,7 +44,7 @@ def series(name: str, rows: Sequence[Row], column: str) -> PlaneSeries:
     columns = {
         key: np.array(
             [
-                [row[key] for row in group] + [np.nan] * (seeds - len(group))
+                [row.get(key, np.nan) for row in group] + [np.nan] * (seeds - len(group))
                 for group in settings.values()
             ]
         )

@@ -21,7 +21,6 @@ from vaelab.networks import (
     DeconvNet,
     GaussianDecoder,
     Identity,
-    LearnedGaussianDecoder,
 )
 from vaelab.priors import StandardNormal
 from vaelab.training.objectives import ELBO, AnnealedVariance, Lagrangian
@@ -45,7 +44,7 @@ def mlp(data: DataSet, shape: tuple[int, int, int]) -> Experiment:
     """A small VAE of dense layers, quick enough for many members."""
     model = VAE(
         encoder=ConditionalGaussian(MLP((256,), event_ndims=3), 32),
-        decoder=LearnedGaussianDecoder(MLP((256,)), shape),
+        decoder=GaussianDecoder(MLP((256,)), shape, learned=True),
         prior=StandardNormal(32),
     )
     return Experiment(data=data, model=model, objective=ELBO(), **_SETTINGS | {"batch_size": 100})  # type: ignore[arg-type]
@@ -55,7 +54,9 @@ def nvp(data: DataSet, shape: tuple[int, int, int], *, latent_dim: int = 16) -> 
     """VAE+NVP: a conditional RealNVP on a fully connected conditioner, and a convolutional decoder."""
     model = VAE(
         encoder=ConditionalFlow(MLP((256, 256), event_ndims=3), latent_dim),
-        decoder=LearnedGaussianDecoder(DeconvNet(shape[:2], (32, 16), num_features=8), shape),
+        decoder=GaussianDecoder(
+            DeconvNet(shape[:2], (32, 16), num_features=8), shape, learned=True
+        ),
         prior=StandardNormal(latent_dim),
     )
     return Experiment(data=data, model=model, objective=ELBO(), **_SETTINGS)  # type: ignore[arg-type]
@@ -66,7 +67,7 @@ def convdraw(
 ) -> Experiment:
     """ConvDRAW with four steps, conditional where the data have a context."""
     model = ConvDRAW(
-        decoder=LearnedGaussianDecoder(Identity(), shape),
+        decoder=GaussianDecoder(Identity(), shape, learned=True),
         num_steps=4,
         hidden=16,
         context_channels=context_channels,

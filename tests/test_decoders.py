@@ -19,14 +19,13 @@ from vaelab.networks import (
     GaussianDecoder,
     Identity,
     LaplaceDecoder,
-    LearnedGaussianDecoder,
     QuantisedNormalDecoder,
 )
 
 SHAPE, FLAT = (4, 3, 2), (24,)
 LEVELS = 5
 FAMILIES = {
-    LearnedGaussianDecoder: scipy.stats.norm,
+    GaussianDecoder: scipy.stats.norm,
     LaplaceDecoder: scipy.stats.laplace,
     QuantisedNormalDecoder: scipy.stats.norm,
     DiscretisedLogisticDecoder: scipy.stats.logistic,
@@ -36,11 +35,10 @@ BINNED = {QuantisedNormalDecoder, DiscretisedLogisticDecoder}
 DECODERS = [
     (BernoulliDecoder, {}),
     (CategoricalDecoder, {"levels": LEVELS}),
-    (GaussianDecoder, {}),
     *(
         (decoder, scale | ({"levels": LEVELS} if decoder in BINNED else {}))
         for decoder in FAMILIES
-        for scale in ({}, {"per_pixel": True}, {"learned": False})
+        for scale in ({"learned": True}, {"learned": True, "per_pixel": True}, {"learned": False})
     ),
 ]
 
@@ -101,7 +99,7 @@ def test_scaled_decoders_equal_scipy(decoder, kind):
 
 
 def test_a_scale_starts_where_it_is_told_and_stays_above_its_floor():
-    module = LearnedGaussianDecoder(MLP(()), FLAT, scale=0.3, floor=0.02)
+    module = GaussianDecoder(MLP(()), FLAT, scale=0.3, floor=0.02, learned=True)
     params = module.init(jax.random.key(0), jnp.ones(2))["params"]
     np.testing.assert_allclose(module.global_scale(params), 0.3, rtol=1e-6)
     sunk = params | {"log_scale": jnp.array(-1000.0)}
@@ -112,7 +110,7 @@ def test_a_scale_starts_where_it_is_told_and_stays_above_its_floor():
 
 def test_the_gradient_of_a_learned_scale_is_its_closed_form():
     """∂/∂η of −log p: (s − floor) (D/s − ‖x − g‖²/s³), zero at the root mean squared error."""
-    module, floor = LearnedGaussianDecoder(MLP(()), FLAT, floor=0.02), 0.02
+    module, floor = GaussianDecoder(MLP(()), FLAT, floor=0.02, learned=True), 0.02
     rng = np.random.default_rng(0)
     z, x = rng.normal(size=2), rng.normal(size=24)
     params = random_variables(module, jnp.asarray(z))["params"]
@@ -135,7 +133,7 @@ def test_the_head_of_feature_maps_is_a_1x1_convolution(channels):
     """Pixel (i, j), channel c: the same affine map of the features at (i, j)."""
     rng = np.random.default_rng(0)
     maps, shape = rng.normal(size=(2, 4, 3, 6)), (4, 3, channels)
-    module = LearnedGaussianDecoder(Identity(), shape, per_pixel=True)
+    module = GaussianDecoder(Identity(), shape, learned=True, per_pixel=True)
     variables = random_variables(module, jnp.asarray(maps))
     kernel = np.asarray(variables["params"]["Dense_0"]["kernel"], np.float64)
     bias = np.asarray(variables["params"]["Dense_0"]["bias"], np.float64)
@@ -197,7 +195,7 @@ def test_vmap_over_parameters_and_scales_equals_a_loop(decoder):
 
 def test_decoders_say_what_data_they_are_for():
     trunk = MLP((6,))
-    for decoder in (LearnedGaussianDecoder, LaplaceDecoder):
+    for decoder in (GaussianDecoder, LaplaceDecoder):
         assert decoder.data_range == (-np.inf, np.inf)
         assert decoder(trunk, SHAPE).num_levels is None
     for decoder in BINNED:
@@ -206,7 +204,7 @@ def test_decoders_say_what_data_they_are_for():
         assert decoder(trunk, SHAPE, levels=17).num_levels == 17
 
 
-@pytest.mark.parametrize("decoder", [GaussianDecoder, LearnedGaussianDecoder])
+@pytest.mark.parametrize("decoder", [GaussianDecoder, LaplaceDecoder])
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_scale_must_be_positive(decoder, scale):
     with pytest.raises(ValueError, match=f"scale must be positive and finite, got {scale}"):

@@ -17,8 +17,8 @@ from vaelab.networks import (
     ConvNet,
     Convolution3x3,
     DeconvNet,
+    GaussianDecoder,
     Identity,
-    LearnedGaussianDecoder,
 )
 from vaelab.networks.convolutional import depth_to_space, space_to_depth
 from vaelab.priors import StandardNormal
@@ -224,7 +224,7 @@ def test_vae_nvp_learns_and_its_scale_falls():
     bound = 64 * (0.5 + np.log(deviation * np.sqrt(2 * np.pi)))
     model = VAE(
         encoder=ConditionalFlow(MLP((16,), event_ndims=3), dim=2, num_layers=2, hidden=(8,)),
-        decoder=LearnedGaussianDecoder(DeconvNet((8, 8), (8,), 8), (8, 8, 1), scale=0.5),
+        decoder=GaussianDecoder(DeconvNet((8, 8), (8,), 8), (8, 8, 1), scale=0.5, learned=True),
         prior=StandardNormal(2),
     )
     tx = optax.adam(1e-2)

@@ -6,7 +6,7 @@ constraint / scale, so that one step size serves every resolution (`vaelab.saddl
 stands its formula, a function of arrays. Rezende & Viola, 2018, table 1.
 """
 
-from vaelab.constraints.base import Constraint, ImageFunction
+from vaelab.constraints.base import Constraint, ImageFunction, LowerBound
 from vaelab.constraints.classification import CLA, classification_shortfall
 from vaelab.constraints.correlation import patch_correlation_shortfall, pNCC
 from vaelab.constraints.features import FRE, LocalStatistics
@@ -26,6 +26,7 @@ __all__ = [
     "Constraint",
     "ImageFunction",
     "LocalStatistics",
+    "LowerBound",
     "classification_shortfall",
     "negative_log_likelihood",
     "pNCC",

@@ -22,6 +22,8 @@ class Constraint(abc.ABC):
     needs_labels: ClassVar[bool] = False
     initial_weight: ClassVar[float] = 1.0
     """what λ's start, the dual's initial_multiplier, is multiplied by"""
+    step_scale: ClassVar[float] = 1.0
+    """what a dual step that is not relative divides C / scale by, too"""
     quantity: ClassVar[str]
     """what κ bounds, and its unit"""
 
@@ -35,7 +37,7 @@ class Constraint(abc.ABC):
 
     @abc.abstractmethod
     def scale(self, shape: Sequence[int]) -> float:
-        """What the dual step divides C by, for examples of this shape."""
+        """The number of dimensions that C sums over, for examples of this shape; 1 where it is a mean."""
 
     @abc.abstractmethod
     def achieved(self, scaled: float) -> float:
@@ -43,7 +45,7 @@ class Constraint(abc.ABC):
 
     @property
     def threshold(self) -> float:
-        """What a relative dual step divides C / scale by: 1, unless a squared error is bounded."""
+        """What a relative dual step divides C / scale by, κ² where a squared error is bounded."""
         return 1.0
 
     def relative(self, value: float, fraction: float) -> float:
@@ -76,30 +78,26 @@ class ImageFunction(Protocol):
 class LowerBound(Constraint):
     """A constraint κ − v ≤ 0 on a quantity v of at most 1, of which more is better.
 
-    Its `scale` is 10, though nothing is summed over: a squared error per dimension is of the order of
-    a tenth to a hundredth, and with a scale of 1 the dual step that suits it would take λ to a hundred
-    times its final value here, before the model has learned to reconstruct.
+    Dual steps divide it by 10: a squared error per dimension is of the order of a tenth to a hundredth,
+    and the step that suits it would take λ to a hundred times its final value here, before the model
+    has learned to reconstruct. (Steps relative to the threshold, which is 1, suit both.)
 
     For the same reason λ starts at 100. At 1 the best v is worth a nat or two, less than the rate that it
     costs: the posterior collapses before λ has grown, and comes back only when λ is in the thousands.
     """
 
     initial_weight: ClassVar[float] = 100.0
-    _SCALE: ClassVar[float] = 10.0
+    step_scale: ClassVar[float] = 10.0
 
     def describe(self) -> str:
         return f"{type(self).__name__} ≥ {self.kappa:g}"
 
     def scale(self, shape: Sequence[int]) -> float:
         del shape
-        return self._SCALE
+        return 1.0
 
     def achieved(self, scaled: float) -> float:
-        return self.kappa - self._SCALE * scaled
-
-    @property
-    def threshold(self) -> float:
-        return 1 / self._SCALE
+        return self.kappa - scaled
 
     def relative(self, value: float, fraction: float) -> float:
         return 1 - fraction * (1 - value)  # of the shortfall from 1

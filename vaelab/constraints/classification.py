@@ -34,10 +34,14 @@ def classification_shortfall(probabilities: Array, labels: Array, *, kappa: floa
 class CLA(LowerBound):
     """Classification accuracy ℓ(x)ᵀ c(g(z)) ≥ κ. Rezende & Viola, 2018, table 1.
 
+    ℓᵀ c is the probability that the classifier gives the label: the accuracy of guessing by it, and below
+    that of taking the likeliest class. A classifier that is unsure of the images themselves (`of_images`)
+    sets a limit to it that reconstructions pass only by being plainer than images are.
+
     `classifier` is a frozen network (`vaelab.networks.frozen`), or any function of your own that gives
     probabilities, differentiable in the images.
 
-    >>> CLA(kappa=0.9, classifier=lambda x: jnp.full((len(x), 10), 0.1)).achieved(0.08)  # 10 classes
+    >>> CLA(kappa=0.9, classifier=lambda x: jnp.full((len(x), 10), 0.1)).achieved(0.8)  # 10 classes
     0.0999...
     """
 
@@ -47,7 +51,7 @@ class CLA(LowerBound):
     """c, images [B, height, width, channels] -> class probabilities [B, C]"""
 
     needs_labels: ClassVar[bool] = True
-    quantity: ClassVar[str] = "accuracy"
+    quantity: ClassVar[str] = "probability of the label"
 
     def __post_init__(self) -> None:
         check_kappa(self, lambda kappa: 0 < kappa <= 1, "in (0, 1] (it is an accuracy)")

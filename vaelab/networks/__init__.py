@@ -12,7 +12,6 @@ from vaelab.networks.decoders import (
     DiscretisedLogisticDecoder,
     GaussianDecoder,
     LaplaceDecoder,
-    LearnedGaussianDecoder,
     QuantisedNormalDecoder,
     ScaledDecoder,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "GaussianDecoder",
     "Identity",
     "LaplaceDecoder",
-    "LearnedGaussianDecoder",
     "QuantisedNormalDecoder",
     "RealNVP",
     "ScaledDecoder",

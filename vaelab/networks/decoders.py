@@ -87,22 +87,6 @@ class CategoricalDecoder(Decoder):
         return Pixels(GreyLevels(self.head(z, self.levels)), self.shape)
 
 
-class GaussianDecoder(Decoder):
-    """Gaussian likelihood N(x; g(z), σ²) with one fixed σ. [..., D] -> [..., *shape]."""
-
-    scale: float = 0.1
-    """standard deviation σ, in data units"""
-
-    def __post_init__(self) -> None:
-        _check_scale(self.scale)
-        super().__post_init__()
-
-    @nn.compact
-    def __call__(self, z: Array) -> Pixels:
-        mean = self.head(z, 1)[..., 0]
-        return Pixels(distrax.Normal(mean, jnp.full_like(mean, self.scale)), self.shape)
-
-
 class ScaledDecoder(Decoder):
     """A location g(z) for each pixel, and a scale s, learned unless that is turned off.
 
@@ -159,8 +143,11 @@ class ScaledDecoder(Decoder):
         return self.floor + jnp.exp(params["log_scale"])
 
 
-class LearnedGaussianDecoder(ScaledDecoder):
-    """Gaussian likelihood N(x; g(z), σ²), σ learned. [..., D] -> distribution over [..., *shape]."""
+class GaussianDecoder(ScaledDecoder):
+    """Gaussian likelihood N(x; g(z), σ²), σ fixed unless `learned`. [..., D] -> [..., *shape]."""
+
+    learned: bool = False
+    """whether σ is a parameter"""
 
     def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
         return distrax.Normal(location, scale)

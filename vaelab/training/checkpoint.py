@@ -56,7 +56,7 @@ class Checkpoints:
           ValueError: there are checkpoints, and none can be read; they are left where they are.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        steps, failed = self.steps()[::-1], {}
+        steps, failed = self.steps()[::-1], dict[int, Exception]()
         for step in steps:
             try:
                 state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
@@ -64,13 +64,13 @@ class Checkpoints:
                 if jax.tree.structure(state) != jax.tree.structure(like):  # type: ignore[operator]
                     raise ValueError("it holds no train state")
             except Exception as error:  # orbax and tensorstore raise many kinds
-                failed[step] = type(error).__name__
+                failed[step] = error
                 continue
             for unreadable, reason in failed.items():
                 aside = self._set_aside(unreadable)
                 warnings.warn(
-                    f"checkpoint {unreadable} cannot be read ({reason}); it was moved to {aside} "
-                    f"and checkpoint {step} is used.",
+                    f"checkpoint {unreadable} cannot be read ({type(reason).__name__}); it was moved "
+                    f"to {aside} and checkpoint {step} is used.",
                     stacklevel=2,
                 )
             self._manager.reload()
@@ -78,8 +78,9 @@ class Checkpoints:
         if failed:
             raise ValueError(
                 f"none of the checkpoints {sorted(failed)} in {self.directory} can be read: they are "
-                "damaged, or of another version of vaelab; choose another workdir."
-            )
+                "damaged, or of another version or configuration (a sweep's, say); choose another "
+                "workdir."
+            ) from failed[steps[0]]
         return None
 
     def _set_aside(self, step: int) -> epath.Path:

@@ -83,6 +83,7 @@ class Geco:
         multiplier = self.initial_multiplier
         if isinstance(multiplier, int | float) and not multiplier > 0:
             raise ValueError(f"initial_multiplier must be positive, got {multiplier}.")
+        _check_limit(self.multiplier_limit, multiplier)
 
     def build(self) -> optax.GradientTransformation:
         dual = saddle.geco(
@@ -117,12 +118,20 @@ class Rewo:
                 f"initial_multiplier must be well above 1 under REWO, got {multiplier}: it is held "
                 "until the constraints are met, which a small one may never bring about."
             )
+        _check_limit(self.multiplier_limit, multiplier)
 
     def build(self) -> optax.GradientTransformation:
         return saddle.rewo(
             self.step_size,
             steepness=self.steepness,
             multiplier_range=(1e-6, self.multiplier_limit),
+        )
+
+
+def _check_limit(limit: float, start: float) -> None:
+    if isinstance(start, int | float) and not limit > start:
+        raise ValueError(
+            f"multiplier_limit must be above initial_multiplier = {start}, got {limit}."
         )
 
 
