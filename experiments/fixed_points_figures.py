@@ -89,7 +89,7 @@ def phase_transitions(key: PRNGKey) -> tuple[Figure, Numbers]:
         f"{_stopping()} To convergence (dashed): steps of 1 until shorter than 1e−5. Lines: the three "
         "highest local maxima of |d²E/dβ²|. Stopping early blurs a merger, the last one most, and "
         "where errors merely grow there may be a bump as high. Above twice the data's largest "
-        "variance the mean alone is stable."
+        "variance the mean is stable, and below it is not."
     )
     figure = pictures.phase_transitions(
         panels, curves, known=known, caption=caption,

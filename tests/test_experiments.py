@@ -42,7 +42,7 @@ def test_the_report_has_exactly_these_fields(report):
     likelihood = ("num_samples", "effective_sample_size", "num_test", "prior_samples")
     constraint = (
         "value", "kappa", "satisfied", "train_value", "train_satisfied", "best", "multiplier",
-        "infeasible", "outcome", "violation", "complementarity",
+        "infeasible", "outcome", "scale", "violation", "complementarity",
     )  # fmt: skip
     assert shape(report) == {
         "experiment": None,

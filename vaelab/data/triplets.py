@@ -190,6 +190,10 @@ class MNISTRotate(MadeOfDigits):
         if not math.isfinite(self.step):
             raise ValueError(f"step must be a finite angle in degrees, got {self.step}.")
 
+    @property
+    def num_levels(self) -> int:
+        return 256  # of whatever the source has: a turned pixel is a mean of others
+
     def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
         examples = mnist_rotate(images, labels, key, num_examples=num_examples, step=self.step)
         return examples._replace(x=to_8_bits(examples.x))

@@ -21,7 +21,8 @@ def feasibility(
     """Judges the moving averages of C and the multipliers λ of a run, in the order of its steps.
 
     A constraint that cannot be met stalls above zero while λ runs to its limit: no weight on it,
-    however large, brings it down further.
+    however large, brings it down further. One that is active moves about zero, above it as often as
+    below: it is met where the last fifth of its averages comes down to zero.
 
     >>> feasibility([9.0, 3.0, 2.0, 2.0], [1.0, 1e3, 1e6, 1e8], multiplier_limit=1e8).sentence
     'infeasible: violated with λ at its limit of 1e+08'
@@ -43,6 +44,8 @@ def feasibility(
     if multipliers[-1] >= 0.99 * multiplier_limit:
         sentence = f"infeasible: violated with λ at its limit of {multiplier_limit:g}"
         return Feasibility(True, best, sentence)
+    if min(averages[-(len(averages) // 5 or 1) :]) <= 0:
+        return Feasibility(False, best, "met: it moves about its bound")
     if best <= 0:
         return Feasibility(False, best, "met on average before, not at the end")
     rising = (

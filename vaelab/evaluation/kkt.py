@@ -44,38 +44,44 @@ def kkt_residuals(
 ) -> KKT:
     """Residuals at (params, multipliers) of: minimise E[rate] where E[C_j] ≤ 0. On the data given.
 
-    Every squared norm is the inner product of two gradients on disjoint halves of the data, so that
-    the noise of sampling does not count as a gradient: unbiased. Their ratio is worth something only
-    where the gradients of rate and constraints stand out of the noise.
-    The data are images [N, ...] or examples; what is left of N modulo 2 · batch_size is left out.
+    Every squared norm is the mean inner product of gradients on up to eight disjoint parts of the data,
+    so that the noise of sampling does not count as a gradient: unbiased. Their ratio is worth something
+    only where the gradients of the rate, and of the constraints with λ > 0, stand out of the noise: by
+    two standard errors, or there is none.
+    The data are images [N, ...] or examples; what is left over of equal parts in whole batches is left out.
 
     Raises:
       ValueError: there are fewer than 2 · batch_size examples.
     """
     examples = as_examples(data)
-    num_pairs = len(examples.x) // (2 * batch_size)
-    if num_pairs < 1:
+    num_parts = min(8, len(examples.x) // batch_size)
+    if num_parts < 2:
         raise ValueError(
             f"data must hold at least 2 · batch_size = {2 * batch_size} examples, got "
             f"{len(examples.x)}."
         )
+    num_batches = len(examples.x) // batch_size // num_parts * num_parts
     functions = tuple(constraints.items())
-    sums: list[Any] = [None, None]
-    for index in progress(range(2 * num_pairs)):
+    parts: list[Any] = [None] * num_parts
+    for index in progress(range(num_batches)):
         rows = slice(index * batch_size, (index + 1) * batch_size)
         batch = jax.tree.map(jnp.asarray, examples.take(rows))
         batch_key = jax.random.fold_in(key, index)
-        parts = _gradients(model, functions, num_samples, params, batch, batch_key)
-        half = index % 2
-        sums[half] = parts if index < 2 else jax.tree.map(jnp.add, sums[half], parts)
-    products = np.asarray(_inner_products(*(part[1] for part in sums)), np.float64)
+        sums = _gradients(model, functions, num_samples, params, batch, batch_key)
+        part = index % num_parts
+        parts[part] = sums if index < num_parts else jax.tree.map(jnp.add, parts[part], sums)
+    grams = np.asarray(_inner_products([gradients for _, gradients in parts]), np.float64)
     weights = np.array([1.0, *(float(multipliers[name]) for name in constraints)])
-    squares = np.diag(products)
+    pairs = grams[np.triu_indices(num_parts, 1)]  # [P, 1 + J, 1 + J]
+    products = np.mean(pairs + pairs.transpose(0, 2, 1), axis=0) / 2
+    squares, active = np.diag(products), weights > 0
+    noise = np.std(pairs, axis=0).diagonal() / np.sqrt(len(pairs))
     stationarity = None
-    if (squares > 0).all():
+    if (squares > 2 * noise)[active].all():
         norm = np.sqrt(max(weights @ products @ weights, 0.0))
-        stationarity = float(min(norm / (weights @ np.sqrt(squares)), 1.0))
-    means = (np.asarray(sums[0][0]) + np.asarray(sums[1][0])) / (2 * num_pairs)
+        parts_norm = weights[active] @ np.sqrt(squares[active])
+        stationarity = float(min(norm / parts_norm, 1.0))
+    means = np.sum([np.asarray(values) for values, _ in parts], axis=0) / num_batches
     scaled_means = {
         name: float(mean) / scales[name] for name, mean in zip(constraints, means, strict=True)
     }
@@ -103,12 +109,8 @@ def _gradients(model, functions, num_samples, params, examples, key) -> tuple[Ar
 
 
 @jax.jit
-def _inner_products(first: PyTree, second: PyTree) -> Array:
-    """Symmetrised inner products of the rows of two stacks of gradients, [1 + J, 1 + J]."""
-
-    def product(a: Array, b: Array) -> Array:
-        return a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
-
-    products = jax.tree.leaves(jax.tree.map(product, first, second))
-    total = jnp.sum(jnp.stack(products), axis=0)
-    return (total + total.T) / 2
+def _inner_products(parts: list[PyTree]) -> Array:
+    """Inner products of the rows of the parts' stacks of gradients, [G, G, 1 + J, 1 + J]."""
+    leaves = [jnp.stack(leaves) for leaves in zip(*map(jax.tree.leaves, parts), strict=True)]
+    flat = [leaf.reshape(*leaf.shape[:2], -1) for leaf in leaves]  # [G, 1 + J, ...]
+    return jnp.sum(jnp.stack([jnp.einsum("ajp,bkp->abjk", each, each) for each in flat]), axis=0)

@@ -82,7 +82,7 @@ def quantised_nll(
 
     Raises:
       ValueError: the scale is not positive and finite, there are no samples, fewer than two levels,
-        or data outside [0, 1].
+        or data outside [0, 1] or between levels.
     """
     if not 0 < scale < math.inf:
         raise ValueError(f"scale must be positive and finite, got {scale}.")
@@ -92,6 +92,9 @@ def quantised_nll(
     low, high = float(x.min(initial=0.0)), float(x.max(initial=0.0))
     if low < 0 or high > 1:
         raise ValueError(f"data must lie in [0, 1], got values from {low:g} to {high:g}.")
+    steps = np.asarray(x) * (levels - 1)
+    if np.abs(steps - np.round(steps)).max(initial=0.0) > 1e-3:
+        raise ValueError(f"data must be of levels = {levels} values, and lie between them.")
     values = map_batches(
         partial(_batch_nll, model, levels, num_samples, params, jnp.float32(scale)),
         as_examples(data),

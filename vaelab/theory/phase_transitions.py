@@ -85,10 +85,11 @@ def critical_temperatures(betas: Array, errors: Array, *, num: int = 3) -> Criti
 
 @jax.jit
 def last_merger(x: Array) -> Array:
-    """The β above which all cells reconstruct the data's mean, 2 × the covariance's largest eigenvalue.
+    """The β above which cells that all reconstruct the data's mean are stable: 2 × the largest variance.
 
     Around g = mean the step multiplies differences between cells by `(2/β) C`, C the covariance:
-    beyond that β the mean attracts, below it repels. Rose, 1998, section II.
+    beyond that β the mean attracts, below it repels. Rose, 1998, section II. Data that are skewed may
+    have other fixed points there, too: a point far from all others keeps cells of its own.
 
     >>> jax.device_get(last_merger(jnp.array([[-1.0, 0.0], [1.0, 0.0]]))).round(3)
     np.float32(2.0)
