@@ -43,7 +43,7 @@ from vaelab.priors import (
     VampPrior,
 )
 from vaelab.training.objectives import ELBO, Lagrangian, Objective
-from vaelab.training.optimisers import Adam, Geco, Rewo, build
+from vaelab.training.optimisers import Adam, Geco, Rewo, transformation
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.state import initial_state
 from vaelab.training.step import compile_train_steps
@@ -133,7 +133,7 @@ def images(num: int) -> jax.Array:
 def training(prior: Prior, objective: Objective, dual: Geco | Rewo | None, steps: int) -> Rate:
     """Steps per second, dynamic binarisation included, warm."""
     scales = {name: c.scale(SHAPE) for name, c in objective.constraints.items()}
-    tx = build(Adam(1e-3), dual, scales=scales)
+    tx = transformation(Adam(1e-3), dual, scales=scales)
     model, mesh = model_of(prior), make_mesh()
     x = replicate(images(10_000), mesh)
     state = initial_state(model, objective, tx, x, jax.random.key(0), initial_multiplier=1.0)

@@ -14,7 +14,7 @@ from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
 from vaelab.priors import StandardNormal
 from vaelab.training import sweep
 from vaelab.training.objectives import ELBO
-from vaelab.training.optimisers import Adam, build
+from vaelab.training.optimisers import Adam, transformation
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.state import initial_state
 from vaelab.training.step import compile_train_steps
@@ -56,7 +56,9 @@ def _together(model: VAE, x: jax.Array, steps: int) -> Rate:
     keys = jax.vmap(jax.random.key)(jnp.arange(NUM_MEMBERS))
 
     def members(values) -> sweep.Setup:
-        return sweep.Setup(model, ELBO(), build(Adam(values["learning_rate"]), None, scales={}))
+        return sweep.Setup(
+            model, ELBO(), transformation(Adam(values["learning_rate"]), None, scales={})
+        )
 
     state = sweep.initial_states(members, values, x, keys)
     run = sweep.compile_sweep_steps(members, batch_size=100, preprocess=data.bernoulli, mesh=mesh)
@@ -65,7 +67,7 @@ def _together(model: VAE, x: jax.Array, steps: int) -> Rate:
 
 
 def _alone(model: VAE, x: jax.Array, steps: int) -> Rate:
-    tx, mesh = build(Adam(1e-3), None, scales={}), make_mesh()
+    tx, mesh = transformation(Adam(1e-3), None, scales={}), make_mesh()
     state = replicate(initial_state(model, ELBO(), tx, x, jax.random.key(0)), mesh)
     run = compile_train_steps(
         batch_size=100, model=model, objective=ELBO(), tx=tx, preprocess=data.bernoulli, mesh=mesh

@@ -120,6 +120,8 @@ def differing_fields(ours: Any, theirs: Any, path: str = "") -> list[str]:
 
     >>> differing_fields({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
     ['b.c (3, now 2)']
+    >>> differing_fields({"type": "VAE", "dim": 2}, {"type": "VAE"})
+    ['dim (absent, now 2)']
     """
     if (
         isinstance(ours, dict)

@@ -29,7 +29,7 @@ from vaelab.priors import (
 from vaelab.training import sweep
 from vaelab.training.loop import NonFiniteLossError
 from vaelab.training.objectives import ELBO
-from vaelab.training.optimisers import Adam, build
+from vaelab.training.optimisers import Adam, transformation
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.state import Best, TrainState
 from vaelab.types import Array, PyTree, Splits
@@ -102,7 +102,7 @@ def train(model: VAE, setup: Setup, splits: Splits, *, prior_period: int = 1) ->
     """Trains all seeds in one program; the prior is updated once in `prior_period` steps."""
     mesh, objective = make_mesh(devices=jax.devices()[:1]), ELBO()
     x = replicate(splits.train.x, mesh)
-    tx = build(Adam(setup.learning_rate), None, scales={}, prior_period=prior_period)
+    tx = transformation(Adam(setup.learning_rate), None, scales={}, prior_period=prior_period)
     keys = jax.vmap(jax.random.key)(jnp.arange(setup.seeds))
     members = lambda _: sweep.Setup(model, objective, tx)  # noqa: E731
     state = replicate(sweep.initial_states(members, {}, x, keys), mesh)

@@ -70,7 +70,7 @@ class Run:
             * (constraints[name].threshold if relative else constraints[name].step_scale)
             for name, scale in self.scales().items()
         }
-        return optimisers.build(
+        return optimisers.transformation(
             experiment.optimiser,
             experiment.dual,
             scales=scales,

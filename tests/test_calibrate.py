@@ -68,6 +68,9 @@ def test_wrong_arguments_get_one_sentence(refusal, tmp_path):
         NAME, "--fraction", "0", *run, main=calibrate.main
     )
     assert "holds no calibration.json" in refusal(NAME, "--pilot", tmp_path, *run)
+    (tmp_path / "calibration.json").write_text('{"experiment": "grey_mnist_mlp_re"}')
+    sentence = refusal(NAME, "--pilot", tmp_path, *run)
+    assert f"is one of grey_mnist_mlp_re, not of {NAME}" in sentence
     assert "no experiment's name begins with nothing_" in refusal("nothing", *run, main=blocks.main)
 
 

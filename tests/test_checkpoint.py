@@ -45,7 +45,7 @@ MODEL = VAE(
 )
 OBJECTIVE = Lagrangian({"nll": NLL(0.68)})  # met after a few steps: the latch is open
 REWO = optimisers.Rewo(decay=0.5)
-TX = optimisers.build(optimisers.Adam(0.02), REWO, scales={"nll": 16.0})
+TX = optimisers.transformation(optimisers.Adam(0.02), REWO, scales={"nll": 16.0})
 
 
 @functools.cache

@@ -163,9 +163,26 @@ MISTAKES = [
     (["--optimiser.learning-rate", "-1"], ["learning_rate must be positive, got -1.0."]),
     (["--dual.step-size", "-1"], ["step_size must be positive, got -1.0."]),
     (["--dual.decay", "1.5"], ["decay must lie in [0, 1), got 1.5."]),
+    (
+        ["--dual.multiplier-limit", "10"],
+        ["multiplier_limit must be above initial_multiplier = 1000.0"],
+    ),
     (["--pilot-fraction", "0"], ["pilot_fraction must be positive, got 0.0."]),
     (["--dual.initial-multiplier", "0.5"], ["initial_multiplier must be well above 1"]),
 ]
+
+
+def test_a_mistake_that_only_tracing_shows_leaves_nothing_either(refusal, tmp_path):
+    argv = ("digits_vhp_elbo", "--objective.free-nats", "0.5", "--workdir", tmp_path / "run")
+    assert "free" in refusal(*argv)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_traceback_is_there_for_the_asking(monkeypatch, tmp_path):
+    monkeypatch.setenv("VAELAB_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="too many"):  # noqa: SIM117
+        with command_line.plain_errors(tmp_path, interrupted=""):
+            raise ValueError("too many values to unpack")
 
 
 @pytest.mark.parametrize(("overrides", "parts"), MISTAKES, ids=lambda value: value[0])

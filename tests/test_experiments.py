@@ -194,7 +194,7 @@ def test_configurations_are_short_and_build(path):
     value = experiment(path)
     shape = value.model.decoder.shape
     scales = {name: c.scale(shape) for name, c in value.objective.constraints.items()}
-    tx = optimisers.build(
+    tx = optimisers.transformation(
         value.optimiser, value.dual, scales=scales, prior_period=value.prior_period
     )
 

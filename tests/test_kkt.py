@@ -69,11 +69,10 @@ def test_elsewhere_they_are_those_computed_by_hand():
 def test_the_noise_of_sampling_is_no_gradient():
     """Eight data sets of 500 whose mean has an error of 1.3 in each coordinate."""
     x = np.asarray(random.normal(KEY, (4000, 2))) * 30 + np.array([3.0, 5.0])
-    at = (
-        lambda params, three: [  # noqa: E731
-            residuals(params, three, x=x[i::8]).stationarity for i in range(8)
-        ]
-    )
+
+    def at(params, three):
+        return [residuals(params, three, x=x[i::8]).stationarity for i in range(8)]
+
     # A plain norm's ratio would be 1, whatever the data; None says that there is nothing but noise.
     assert at([3.0, 5.0], 0.0).count(None) >= 7
     assert at([13.0, 5.0], 0.0) == [1.0] * 8  # the rate's gradient is 10, and nothing holds it

@@ -33,7 +33,7 @@ from vaelab.training import (
     TrainState,
     train_step,
 )
-from vaelab.training.optimisers import Adam, build
+from vaelab.training.optimisers import Adam, transformation
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.types import Saddle
 
@@ -99,7 +99,7 @@ def make(case: Case):
         prior=PRIORS[case.prior](case.latent_dim),
     )
     scales = {name: constraint.scale(SHAPE) for name, constraint in objective.constraints.items()}
-    tx = build(Descent(1e-3), dual, scales=scales)
+    tx = transformation(Descent(1e-3), dual, scales=scales)
     key = jax.random.key(0)
     shapes = jax.eval_shape(lambda: model.init(key, batch(0), key))["params"]
 

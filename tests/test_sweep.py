@@ -11,7 +11,7 @@ from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
 from vaelab.priors import StandardNormal, VampPrior
 from vaelab.training import sweep
 from vaelab.training.objectives import ELBO, Lagrangian
-from vaelab.training.optimisers import Adam, Geco, build
+from vaelab.training.optimisers import Adam, Geco, transformation
 from vaelab.training.sharding import make_mesh
 from vaelab.training.state import initial_state
 from vaelab.training.step import compile_train_steps
@@ -40,7 +40,7 @@ def from_seeds(values):
     encoder = ConditionalGaussian(MLP((3,), event_ndims=3), dim=2)
     prior = VampPrior(2, encoder=encoder, shape=SHAPE, num_components=2, from_data=True)
     model = VAE(encoder=encoder, decoder=BernoulliDecoder(MLP((3,)), shape=SHAPE), prior=prior)
-    return sweep.Setup(model, ELBO(), build(Adam(0.01), None, scales={}))
+    return sweep.Setup(model, ELBO(), transformation(Adam(0.01), None, scales={}))
 
 
 def from_values(values):
@@ -51,7 +51,9 @@ def from_values(values):
         prior=StandardNormal(2),
     )
     constraint = RE(kappa=values["kappa"])
-    tx = build(Adam(values["learning_rate"]), Geco(), scales={"re": constraint.scale(SHAPE)})
+    tx = transformation(
+        Adam(values["learning_rate"]), Geco(), scales={"re": constraint.scale(SHAPE)}
+    )
     return sweep.Setup(model, Lagrangian({"re": constraint}), tx, values["multiplier"])
 
 

@@ -124,6 +124,15 @@ def test_each_member_is_the_same_run_alone():
             ["grey_digits_convdraw_re", "--marginal-inputs", "10"],
             "marginal_inputs needs a model of one level, and that of grey_digits_convdraw_re is ConvDRAW",
         ),
+        (
+            ["grey_mnist_mlp_fre", "--against", "grey_mnist_mlp_elbo"],
+            "against needs an experiment with a constraint RE of the name re",
+        ),
+        (
+            ["grey_mnist_mlp_re", "--against", "grey_digits_mlp_elbo"],
+            "against needs two experiments on the same data",
+        ),
+        ([NAME, "--pilot-fraction", "0.5"], "pilot_fraction = 0.5 is not known to this command"),
         (["digits_vhp_gecko"], "nearest name is 'digits_vhp_geco'"),
     ],
 )

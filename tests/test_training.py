@@ -53,7 +53,7 @@ def settings(kappa=KAPPA, adam=ADAM, rewo=REWO):
     return dict(
         model=hierarchical_model(),
         objective=objective,
-        tx=optimisers.build(adam, rewo, scales={"nll": float(NUM_PIXELS)}),
+        tx=optimisers.transformation(adam, rewo, scales={"nll": float(NUM_PIXELS)}),
     )
 
 
@@ -66,7 +66,7 @@ def initial_state(seed=SEED, **changes):
 def test_each_multiplier_starts_at_its_constraint_s_weight():
     """A correlation is of the order of 1, a squared error is summed over pixels."""
     objective = Lagrangian({"nll": NLL(KAPPA), "pncc": pNCC(0.5, patch=2, stride=1)})
-    tx = optimisers.build(ADAM, optimisers.Geco(), scales={"nll": 16.0, "pncc": 10.0})
+    tx = optimisers.transformation(ADAM, optimisers.Geco(), scales={"nll": 16.0, "pncc": 10.0})
     key = jax.random.key(0)
     state = create(hierarchical_model(), objective, tx, DATA[:1], key, initial_multiplier=2.0)
     assert {n: float(v) for n, v in state.variables.multipliers.items()} == {
@@ -252,7 +252,7 @@ FLAT = VAE(
     decoder=BernoulliDecoder(MLP((4,)), shape=(4, 4, 1)),
     prior=StandardNormal(2),
 )
-PLAIN = optimisers.build(optimisers.Adam(1e-4), None, scales={})
+PLAIN = optimisers.transformation(optimisers.Adam(1e-4), None, scales={})
 
 
 @functools.cache

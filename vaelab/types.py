@@ -99,6 +99,18 @@ def as_examples(data: Any) -> Examples:
     return data if isinstance(data, Examples) else Examples(data)
 
 
+def images_of(data: Any) -> Any:
+    """The images of data [N, ...] or examples, for what asks no more of them: that of unconditional models.
+
+    Raises:
+      ValueError: the examples have a context.
+    """
+    examples = as_examples(data)
+    if examples.context is not None:
+        raise ValueError("the data have a context, and this is defined for unconditional models.")
+    return examples.x
+
+
 class Splits(NamedTuple):
     """A data set, as training sees it."""
 

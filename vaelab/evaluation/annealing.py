@@ -14,7 +14,7 @@ from jax.scipy.special import logsumexp
 
 from vaelab.evaluation.averages import mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
-from vaelab.types import Array, Model, PRNGKey, PyTree
+from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, images_of
 
 _TARGET_ACCEPTANCE = 0.65  # optimal for Hamiltonian Monte Carlo: Beskos et al., 2013
 _FIRST_STEP_SIZE = 0.3
@@ -37,7 +37,7 @@ class AnnealedLogLikelihood(NamedTuple):
 def annealed_importance_sampling(
     model: Model,
     params: PyTree,
-    x: np.ndarray | Array,
+    data: Examples | np.ndarray | Array,
     key: PRNGKey,
     *,
     num_chains: int = 16,
@@ -53,7 +53,7 @@ def annealed_importance_sampling(
     importance sampling from the prior. Step sizes, one per example and temperature, are adapted in
     a pilot run with samples of its own and then fixed: the weights stay unbiased, and the estimate
     is in expectation a lower bound on log p(x), whatever the prior estimates and the encoder does.
-    Neal, 2001; Wu et al., 2017, section 3. x [N, ...].
+    Neal, 2001; Wu et al., 2017, section 3. Images [N, ...].
     """
     counts = dict(num_chains=num_chains, num_temperatures=num_temperatures)
     for name, count in (counts | dict(num_leapfrogs=num_leapfrogs)).items():
@@ -61,7 +61,7 @@ def annealed_importance_sampling(
             raise ValueError(f"{name} must be at least 1, got {count}.")
     log_prob, ess, acceptance = map_batches(
         partial(batch_estimate, model, num_chains, num_temperatures, num_leapfrogs, params),
-        x,
+        images_of(data),
         key,
         batch_size=batch_size,
         progress=progress,

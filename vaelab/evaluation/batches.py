@@ -42,14 +42,22 @@ def map_batches(
         raise ValueError("the data are empty: there is nothing to evaluate.")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-    parts = []
+    parts: list[PyTree] = []
+    pending: tuple[PyTree, int] | None = None
+
+    def fetch(values: PyTree, kept: int) -> None:
+        parts.append(jax.tree.map(lambda v: np.asarray(v, np.float64)[:kept], values))
+
     for index in progress(range(-(-size // batch_size))):
         start = index * batch_size
         rows = np.minimum(np.arange(start, start + batch_size), size - 1)
         batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), data)  # noqa: B023
         values = function(batch, jax.random.fold_in(key, index))
-        kept = min(batch_size, size - start)
-        parts.append(jax.tree.map(lambda v: np.asarray(v, np.float64)[:kept], values))  # noqa: B023
+        if pending is not None:  # one batch late, so that the device never waits for the host
+            fetch(*pending)
+        pending = values, min(batch_size, size - start)
+    assert pending is not None  # there are data
+    fetch(*pending)
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 

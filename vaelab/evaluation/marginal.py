@@ -24,7 +24,7 @@ from jax.scipy.stats import norm
 from vaelab.evaluation.averages import Estimate, mean_and_error
 from vaelab.evaluation.batches import Progress, even_draws, map_batches
 from vaelab.priors.aggregated import AggregatedPosterior, mean_and_scale
-from vaelab.types import Array, Model, PRNGKey, PyTree
+from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, images_of
 
 
 class Surgery(NamedTuple):
@@ -60,20 +60,20 @@ class Holes(NamedTuple):
 def aggregated_posterior(
     model: Model,
     params: PyTree,
-    x: np.ndarray | Array,
+    data: Examples | np.ndarray | Array,
     *,
     batch_size: int = 500,
     chunk_size: int = 1000,
     progress: Progress = iter,
 ) -> tuple[AggregatedPosterior, PyTree]:
-    """q(z) = 1/N Σ_n q(z|x_n) as a prior, and its variables {"params": ...}. x [N, ...].
+    """q(z) = 1/N Σ_n q(z|x_n) as a prior, and its variables {"params": ...}, of images [N, ...].
 
     Raises:
-      ValueError: x is empty, or the encoder's posterior is no diagonal Gaussian.
+      ValueError: there are no data, they have a context, or the encoder's posterior is no diagonal Gaussian.
     """
     mean, scale = map_batches(
         partial(_encode, model, params),
-        x,
+        images_of(data),
         jax.random.key(0),  # nothing is random
         batch_size=batch_size,
         progress=progress,
@@ -85,14 +85,14 @@ def aggregated_posterior(
 def elbo_surgery(
     model: Model,
     params: PyTree,
-    x: np.ndarray | Array,
+    data: Examples | np.ndarray | Array,
     key: PRNGKey,
     *,
     num_points: int = 2000,
     batch_size: int = 100,
     progress: Progress = iter,
 ) -> Surgery:
-    """The rate in its parts, all from the same `num_points` samples z ~ q(z|x_n). x [N, ...].
+    """The rate in its parts, all from the same `num_points` samples z ~ q(z|x_n). Images [N, ...].
 
     q(z) has all N inputs as components, each point's own among them, so that the parts add up (to
     rounding) and no point's information exceeds log N. The points' inputs are drawn without
@@ -100,6 +100,7 @@ def elbo_surgery(
     """
     _check_at_least_one(num_points=num_points)
     index_key, key = jax.random.split(key)
+    x = images_of(data)
     posterior, variables = aggregated_posterior(model, params, x)
     log_prob = map_batches(
         partial(_surgery_densities, model, posterior, params, variables),
@@ -126,7 +127,7 @@ def elbo_surgery(
 def subsampled_marginal_kl(
     model: Model,
     params: PyTree,
-    x: np.ndarray | Array,
+    data: Examples | np.ndarray | Array,
     key: PRNGKey,
     *,
     sizes: Sequence[int],
@@ -134,13 +135,14 @@ def subsampled_marginal_kl(
     batch_size: int = 100,
     progress: Progress = iter,
 ) -> dict[int, Estimate]:
-    """KL(q_n(z) ‖ p), q_n of n random inputs, for each n in `sizes`, by size. x [N, ...].
+    """KL(q_n(z) ‖ p), q_n of n random inputs, for each n in `sizes`, by size. Images [N, ...].
 
     Its excess over n = N shows the bias of estimating the marginal KL on a subset: on average it falls
     as n grows, for KL is convex. The subsets are nested, one of each size; standard errors are over
     samples, the subset being given.
     """
     _check_at_least_one(num_points=num_points)
+    x = images_of(data)
     for size in sizes:
         if not 1 <= size <= len(x):
             raise ValueError(f"sizes must lie between 1 and the {len(x)} inputs, got {size}.")
@@ -165,21 +167,21 @@ def subsampled_marginal_kl(
 def holes(
     model: Model,
     params: PyTree,
-    x: np.ndarray | Array,
+    data: Examples | np.ndarray | Array,
     key: PRNGKey,
     *,
     num_samples: int = 2000,
     batch_size: int = 100,
     progress: Progress = iter,
 ) -> Holes:
-    """Both KLs between prior and aggregated posterior, and the prior's mass in q's holes. x [N, ...].
+    """Both KLs between prior and aggregated posterior, and the prior's mass in q's holes. Images [N, ...].
 
     A hole is where log q(z) is below the 1 % quantile of log q under q itself. The hole mass has the
     binomial standard error √(h(1−h)/M): that of the quantile, which M samples of q fix to about
     0.01 ± √(0.0099/M), is left out. If it is 0, the mass is below 3/M with 95 % confidence.
     """
     _check_at_least_one(num_samples=num_samples)
-    posterior, variables = aggregated_posterior(model, params, x)
+    posterior, variables = aggregated_posterior(model, params, data)
     log_p, log_q = map_batches(
         partial(_densities_of_both, model, posterior, params, variables, batch_size),
         np.arange(num_samples),

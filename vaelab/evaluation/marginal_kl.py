@@ -10,21 +10,21 @@ import numpy as np
 from jax.scipy.special import logsumexp
 
 from vaelab.evaluation.averages import Estimate, mean_and_error
-from vaelab.evaluation.batches import Progress, even_draws
-from vaelab.types import Array, Model, PRNGKey, PyTree
+from vaelab.evaluation.batches import Progress, even_draws, map_batches
+from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, images_of
 
 
 def marginal_kl(
     model: Model,
     params: PyTree,
-    x: np.ndarray | Array,
+    data: Examples | np.ndarray | Array,
     key: PRNGKey,
     *,
     num_points: int = 500,
     batch_size: int = 100,
     progress: Progress = iter,
 ) -> Estimate:
-    """E_q(z)[log q(z) − log p(z)], q(z) = 1/N Σ_n q(z|x_n) over all of x [N, ...]. Nats.
+    """E_q(z)[log q(z) − log p(z)], q(z) = 1/N Σ_n q(z|x_n) over all images [N, ...]. Nats.
 
     The points are z ~ q(z|x_n) for inputs n drawn as evenly as possible; each point's density under
     q(z) takes all N inputs, encoded once. With fewer inputs than the training set has, q(z) is
@@ -35,13 +35,10 @@ def marginal_kl(
     if num_points < 2:
         raise ValueError(f"num_points must be at least 2, got {num_points}.")
     draw_key, z_key, prior_key = jax.random.split(key, 3)
-    chosen = even_draws(draw_key, num_points, len(x))
-    z = np.concatenate(
-        [
-            _draw(model, params, x[rows], jax.random.fold_in(z_key, index))
-            for index, rows in enumerate(np.array_split(chosen, -(-num_points // batch_size)))
-        ]
-    )
+    x = images_of(data)
+    chosen = x[even_draws(draw_key, num_points, len(x))]
+    z = map_batches(partial(_draw, model, params), chosen, z_key, batch_size=batch_size)
+    z = jnp.asarray(z, jnp.float32)
     log_q = jnp.full(num_points, -jnp.inf)
     for index in progress(range(-(-len(x) // batch_size))):
         batch = x[index * batch_size : (index + 1) * batch_size]

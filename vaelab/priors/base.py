@@ -41,6 +41,8 @@ class Prior(nn.Module):
 
     def sample(self, key: PRNGKey, num_samples: int) -> Array:
         """z ~ p(z), [num_samples, D]."""
+        if self.exact:
+            raise NotImplementedError
         return self.sample_joint(key, num_samples)[0]
 
     def sample_joint(self, key: PRNGKey, num_samples: int) -> tuple[Array, PyTree]:

@@ -1,6 +1,25 @@
 """Training: a run is a function of its configuration and its data.
 
 `checkpoint` and `metrics` need the extra `experiments` and are imported by their modules' names.
+
+>>> import jax
+>>> from vaelab import models, networks, priors
+>>> from vaelab.data import bernoulli
+>>> from vaelab.training.sharding import make_mesh, replicate
+>>> model = models.VAE(
+...     encoder=networks.ConditionalGaussian(networks.MLP((16,), event_ndims=3), dim=2),
+...     decoder=networks.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
+...     prior=priors.StandardNormal(2),
+... )
+>>> tx, x = transformation(Adam(1e-3), None, scales={}), jax.numpy.full((200, 8, 8, 1), 0.3)
+>>> state = initial_state(model, ELBO(), tx, x, jax.random.key(0), initial_multiplier=1.0)
+>>> mesh = make_mesh()
+>>> run_steps = compile_train_steps(
+...     batch_size=50, model=model, objective=ELBO(), tx=tx, preprocess=bernoulli, mesh=mesh
+... )
+>>> state, metrics = run_steps(replicate(state, mesh), replicate(x, mesh), num_steps=20)
+>>> int(state.step), metrics["elbo"].shape  # of each step, nats
+(20, (20,))
 """
 
 from vaelab.training.loop import NonFiniteLossError, Schedule, fit
@@ -13,7 +32,7 @@ from vaelab.training.objectives import (
     Objective,
     StickingTheLanding,
 )
-from vaelab.training.optimisers import Adam, Geco, NormalisedAdam, Rewo
+from vaelab.training.optimisers import Adam, Geco, NormalisedAdam, Rewo, transformation
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import compile_train_steps, train_step, train_steps
 
@@ -37,4 +56,5 @@ __all__ = [
     "initial_state",
     "train_step",
     "train_steps",
+    "transformation",
 ]

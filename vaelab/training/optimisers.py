@@ -135,7 +135,7 @@ def _check_limit(limit: float, start: float) -> None:
         )
 
 
-def build(
+def transformation(
     optimiser: Adam, dual: Geco | Rewo | None, *, scales: dict[str, float], prior_period: int = 1
 ) -> optax.GradientTransformationExtraArgs:
     """The whole transformation of an experiment: primal with the prior as its own group, and dual.
