@@ -28,11 +28,19 @@ def test_each_constraint_has_a_panel_with_its_reference_beneath():
     assert [axes.get_title("left") for axes in figure.axes[1:]] == [
         "RE ≤ 0.1", "CLA ≥ 0.8", "pNCC ≥ 0.5"
     ]  # fmt: skip
-    reference, points = figure.axes[2].get_lines()
+    line, reference, points = figure.axes[2].get_lines()
+    np.testing.assert_allclose(line.get_xydata(), reference.get_xydata())
     np.testing.assert_allclose(reference.get_xydata(), [(0.08, 60.0), (0.2, 5.0)])
     np.testing.assert_allclose(points.get_xydata(), [(0.1, 20.0), (0.11, 18.0)])
     assert points.get_zorder() > reference.get_zorder()
     assert figure.axes[2].get_xlabel() == "RMSE per dimension"
+
+
+def test_the_reference_may_be_interpolated():
+    curve = [(0.08, 60.0), (0.12, 14.0), (0.2, 5.0)]
+    line, reference, _ = stability([settling()._replace(between=curve)]).axes[1].get_lines()
+    np.testing.assert_allclose(line.get_xydata(), curve)
+    assert len(reference.get_xydata()) == 2
 
 
 @pytest.mark.parametrize(

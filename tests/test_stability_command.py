@@ -33,7 +33,8 @@ def member(value, rate, multiplier, largest):
 def test_a_rate_is_compared_at_the_same_value_of_what_is_bounded():
     rows = [member(0.14, 22.0, 2.0, 6.0), member(0.16, 18.0, 4.0, 6.0)]
     result = stability.summary("re", RE(0.15), rows, reference([0.2, 0.1], [10.0, 30.0]))
-    halfway = 30.0 - 20.0 * np.log(0.15 / 0.1) / np.log(0.2 / 0.1)  # of log RMSE
+    share = np.log(0.15 / 0.1) / np.log(0.2 / 0.1)  # of log RMSE
+    halfway = ((1 - share) * np.sqrt(30.0) + share * np.sqrt(10.0)) ** 2
     assert result["reference_rate"] == pytest.approx(halfway)
     assert result["rate_ratio"] == pytest.approx(20.0 / halfway)
     assert result["overshoot"] == 3.0  # the worse seed's
@@ -48,23 +49,23 @@ def water_filling(variances, level):
     )
 
 
-@pytest.mark.parametrize("decay", [1.5, 2.0])
+@pytest.mark.parametrize("decay", [1.0, 2.0])
 def test_the_reference_between_two_betas_is_near_the_rate_distortion_function(decay):
     variances = np.arange(1.0, 785.0) ** -decay
     levels = 0.003 * np.array([1.0, 3.0, 10.0, 30.0, 100.0])
     values, rates = np.array([water_filling(variances, level) for level in levels]).T
     for level in np.geomspace(levels[0], levels[-1], 50):
         value, rate = water_filling(variances, level)
-        assert stability.rate_at(RE(0.1), value, values, rates) == pytest.approx(rate, rel=0.05)
+        assert stability.rate_at(RE(0.1), value, values, rates) == pytest.approx(rate, rel=0.03)
     chord = np.interp(np.sqrt(values[1] * values[2]), values, rates)
     assert chord > 1.05 * stability.rate_at(RE(0.1), np.sqrt(values[1] * values[2]), values, rates)
 
 
 def test_bounds_from_below_are_compared_by_what_they_lack_to_one():
-    values, rates = np.array([0.6, 0.8, 0.9]), np.array([10.0, 20.0, 30.0])
+    values, rates = np.array([0.6, 0.8, 0.9]), np.array([10.0, 40.0, 90.0])
     middle = 1 - np.sqrt(0.4 * 0.2)
     rate = stability.rate_at(pNCC(0.8), middle, values, rates)
-    assert rate == pytest.approx(15.0)  # log(1 - v) is linear in the rate here
+    assert rate == pytest.approx(22.5)  # log(1 - v) is linear in the rate's root here
     assert stability.rate_at(pNCC(0.8), 0.95, values, rates) is None
 
 

@@ -23,6 +23,7 @@ class Settling(NamedTuple):
     multipliers: Sequence[Sequence[float]]  # [S, T], λ
     points: Sequence[tuple[float, float]]  # [S], value of the quantity and rate at the end
     reference: Sequence[tuple[float, float]]  # [P], the same of the reference at P settings
+    between: Sequence[tuple[float, float]] = ()  # [Q], and in between; straight lines where empty
 
 
 def stability(
@@ -85,8 +86,12 @@ def stability(
     panels[0].set_ylabel("λ / its last value", fontsize=9, color=INK)
     head(panels[0], title, columns=2)
     for one, colour, axes in zip(constraints, COLOURS, panels[1:], strict=False):
-        axes.plot(*np.array(one.reference, float).reshape(-1, 2).T, "-o", color=GREY, markersize=4,
-                  linewidth=1.2, label=reference_label)  # fmt: skip
+        reference, between = (
+            np.array(pairs, float).reshape(-1, 2).T
+            for pairs in (one.reference, one.between or one.reference)
+        )
+        axes.plot(*between, color=GREY, linewidth=1.2)
+        axes.plot(*reference, "o", color=GREY, markersize=4, label=reference_label)
         points = np.array(one.points, float).reshape(-1, 2)
         axes.plot(*points.T, "D", color=colour, markersize=7, markeredgecolor="white",
                   label="GECO", zorder=3)  # fmt: skip
