@@ -6,7 +6,6 @@ import dataclasses
 import math
 from typing import Any
 
-from vaelab.constraints import NLL
 from vaelab.data import DataSet
 from vaelab.models import VAE, ConvDRAW
 from vaelab.training.loop import Schedule
@@ -75,7 +74,7 @@ class Experiment:
             raise ValueError(
                 "dual must be Geco or Rewo where the objective has constraints, and None elsewhere."
             )
-        other = [n for n, c in self.objective.constraints.items() if not isinstance(c, NLL)]
+        other = [n for n, c in self.objective.constraints.items() if not c.in_nats]
         if isinstance(self.dual, Rewo) and other:
             raise ValueError(
                 f"dual = Rewo needs constraints in nats, and {other[0]} is none: use NLL (with a "

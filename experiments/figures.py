@@ -12,7 +12,6 @@ from etils import epath
 from experiments.run import Run
 from experiments.workdir import write_figure
 from vaelab import plotting
-from vaelab.constraints import NLL
 from vaelab.models import VAE
 from vaelab.training.metrics import read_metrics
 from vaelab.training.state import TrainState
@@ -65,7 +64,7 @@ def _training(run: Run, workdir: epath.Path):
     thresholds = {
         name: constraint.kappa * constraint.scale(x.shape[1:])
         for name, constraint in run.experiment.objective.constraints.items()
-        if isinstance(constraint, NLL)
+        if constraint.in_nats
     }
     return plotting.training_curves(read_metrics(workdir), thresholds=thresholds)
 

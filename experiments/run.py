@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 import zlib
 from collections.abc import Sequence
 
@@ -16,7 +15,6 @@ from jax.sharding import Mesh
 from experiments import display, workdir
 from experiments.experiment import Experiment
 from vaelab import data, evaluation
-from vaelab.constraints import CLA, NLL, Constraint
 from vaelab.evaluation import elbo
 from vaelab.training import optimisers
 from vaelab.training.checkpoint import Checkpoints
@@ -193,7 +191,7 @@ class Run:
 
 def _check(experiment: Experiment, splits: Splits) -> None:
     """Raises one sentence where the configuration does not fit the data."""
-    num_train, *shape = splits.train.x.shape
+    num_train = len(splits.train.x)
     if experiment.batch_size > num_train:
         raise ValueError(
             f"batch_size = {experiment.batch_size} is larger than the training set: choose at most "
@@ -207,26 +205,9 @@ def _check(experiment: Experiment, splits: Splits) -> None:
     _check_likelihood(experiment, splits)
     for name, constraint in experiment.objective.constraints.items():
         try:
-            labels = splits.train.labels
-            classes = None if labels is None else int(labels.max()) + 1
-            constraint.check(tuple(shape), labels is not None, classes)
+            constraint.check(splits.train, experiment.model.decoder.num_levels)
         except ValueError as error:
             raise ValueError(f"objective.constraints.{name}: {error}") from None
-        _warn_of_unreachable(name, constraint, splits.train)
-
-
-def _warn_of_unreachable(name: str, constraint: Constraint, train: Examples) -> None:
-    """Says so where a classifier recognises the images themselves less often than κ asks."""
-    if not isinstance(constraint, CLA):
-        return
-    some = train.take(slice(2000))
-    accuracy = float(jax.jit(constraint.of_images)(some.x, some.labels))
-    if accuracy < constraint.kappa:
-        warnings.warn(
-            f"objective.constraints.{name}.kappa = {constraint.kappa:g} is more than the accuracy of the "
-            f"classifier on training images themselves, {accuracy:.3g}: choose a kappa below that.",
-            stacklevel=2,
-        )
 
 
 def _check_context(model: Model, splits: Splits) -> None:
@@ -257,18 +238,3 @@ def _check_likelihood(experiment: Experiment, splits: Splits) -> None:
             f"model.decoder has a discrete likelihood over {decoder.num_levels} levels, and the "
             "images have other values: binarise them, or choose another decoder."
         )
-    for name, constraint in experiment.objective.constraints.items():
-        if not isinstance(constraint, NLL):
-            continue
-        field = f"objective.constraints.{name}.kappa = {constraint.kappa}"
-        if not constraint.kappa > 0:
-            raise ValueError(
-                f"{field} can never be met: a discrete likelihood's NLL is positive; choose a "
-                "kappa above 0."
-            )
-        uniform = np.log(decoder.num_levels)
-        if constraint.kappa >= uniform:
-            raise ValueError(
-                f"{field} constrains nothing: a decoder that knows nothing of the images has "
-                f"log {decoder.num_levels} = {uniform:.3f} nats per pixel; choose a kappa below."
-            )

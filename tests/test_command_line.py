@@ -152,11 +152,11 @@ MISTAKES = [
     ),
     (
         ["--objective.constraints.nll.kappa", "0"],
-        ["objective.constraints.nll.kappa = 0.0 can never be met", "choose a kappa above 0."],
+        ["objective.constraints.nll: kappa = 0.0 can never be met", "choose a kappa above 0."],
     ),
     (
         ["--objective.constraints.nll.kappa", "0.7"],
-        ["objective.constraints.nll.kappa = 0.7 constrains nothing", "log 2 = 0.693"],
+        ["objective.constraints.nll: kappa = 0.7 constrains nothing", "log 2 = 0.693"],
     ),
     (["--num-test", "301"], ["num_test = 301 is more than the 300 test images."]),
     (["--objective.constraints.nll.kappa", "nan"], ["kappa", "must be finite, got nan."]),

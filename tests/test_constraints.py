@@ -137,7 +137,7 @@ def test_every_constraint_keeps_the_contract(make):
     for kappa, values in zip(kappas, swept, strict=True):
         constraint = make(kappa=float(kappa))
         np.testing.assert_allclose(values, constraint(examples, terms), rtol=1e-12, atol=1e-12)
-        constraint.check(SHAPE, True, 3)
+        constraint.check(Examples(np.zeros((3, *SHAPE)), np.arange(3)))
         scaled = float(jnp.mean(values)) / constraint.scale(SHAPE)
         met = make(kappa=constraint.achieved(scaled) if scaled else 0.1)
         np.testing.assert_allclose(jnp.mean(met(examples, terms)), 0.0, atol=1e-9)

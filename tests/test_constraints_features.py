@@ -227,8 +227,10 @@ def test_a_flat_reconstruction_is_pulled_towards_the_target():
     ],
 )
 def test_data_that_do_not_fit_are_refused(constraint, shape, labelled, num_classes, sentence):
+    labels = np.arange(num_classes or 1) if labelled else None
+    examples = Examples(np.zeros((num_classes or 1, *shape)), labels)
     with pytest.raises(ValueError, match=sentence) as error:
-        constraint.check(shape, labelled, num_classes)
+        constraint.check(examples)
     assert "\n" not in str(error.value)
     assert str(error.value).endswith(".")
 

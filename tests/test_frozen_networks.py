@@ -195,7 +195,7 @@ def test_values_are_plain_data():
 )
 def test_images_of_another_shape_are_refused(constraint, shape, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
-        constraint.check(shape, True, 10)
+        constraint.check(Examples(np.zeros((10, *shape), np.float32), np.arange(10)))
     assert "\n" not in str(error.value)
 
 

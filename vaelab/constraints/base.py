@@ -20,6 +20,8 @@ class Constraint(abc.ABC):
     kappa: float
     """the tolerance"""
     needs_labels: ClassVar[bool] = False
+    in_nats: ClassVar[bool] = False
+    """whether C is, so that λ = 1 makes the Lagrangian a negative ELBO up to a constant; REWO wants it"""
     initial_weight: ClassVar[float] = 1.0
     """what λ's start, the dual's initial_multiplier, is multiplied by"""
     step_scale: ClassVar[float] = 1.0
@@ -52,14 +54,14 @@ class Constraint(abc.ABC):
         """κ that asks for `fraction` of the error, or shortfall, of a model that reached this value."""
         return value - (1 - fraction) * abs(value)
 
-    def check(self, shape: Sequence[int], labelled: bool, num_classes: int | None = None) -> None:
-        """Raises where constraint and data do not fit; `num_classes` is what the labels count to.
+    def check(self, train: Examples, num_levels: int | None = None) -> None:
+        """Raises where constraint and data, or a likelihood over so many levels, do not fit.
 
         Raises:
           ValueError: one sentence with the fault and its remedy.
         """
-        del shape, num_classes
-        if self.needs_labels and not labelled:
+        del num_levels
+        if self.needs_labels and train.labels is None:
             raise ValueError(
                 f"the constraint {type(self).__name__} needs labels, and these data have none: choose "
                 "another constraint, or data with labels."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import warnings
 from typing import ClassVar
 
 import chex
@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from vaelab.constraints.base import ImageFunction, LowerBound, check_kappa
 from vaelab.constraints.features import output_shape
 from vaelab.types import Array, Examples, Terms
+
+_NUM_CHECKED = 2000  # training images that the classifier is tried on
 
 
 def classification_shortfall(probabilities: Array, labels: Array, *, kappa: float | Array) -> Array:
@@ -69,16 +71,26 @@ class CLA(LowerBound):
         """The accuracy on images themselves, which good reconstructions approach. [B, ...], [B] -> []."""
         return -jnp.mean(classification_shortfall(self.classifier(x)[None], labels, kappa=0.0))
 
-    def check(self, shape: Sequence[int], labelled: bool, num_classes: int | None = None) -> None:
-        super().check(shape, labelled, num_classes)
+    def check(self, train: Examples, num_levels: int | None = None) -> None:
+        super().check(train, num_levels)
+        shape, labels = train.x.shape[1:], train.labels
+        assert labels is not None
         output = output_shape("classifier", self.classifier, shape)
         if len(output) != 1:
             raise ValueError(
                 f"classifier must give probabilities [B, classes], and gives [B, {output}] for images "
                 f"of {tuple(shape)}."
             )
-        if num_classes is not None and num_classes > output[0]:
+        num_classes = int(labels.max()) + 1
+        if num_classes > output[0]:
             raise ValueError(
                 f"classifier knows {output[0]} classes and the labels count to {num_classes}: choose a "
                 "classifier of these data."
+            )
+        limit = float(jax.jit(self.of_images)(train.x[:_NUM_CHECKED], labels[:_NUM_CHECKED]))
+        if limit < self.kappa:
+            warnings.warn(
+                f"kappa = {self.kappa:g} of the constraint CLA is more than the classifier gives the "
+                f"labels of training images themselves, {limit:.3g}: choose a kappa below that.",
+                stacklevel=2,
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import ClassVar
 
 import chex
@@ -92,10 +91,11 @@ class pNCC(LowerBound):  # noqa: N801  as in the literature
             epsilon=self.epsilon,
         )
 
-    def check(self, shape: Sequence[int], labelled: bool, num_classes: int | None = None) -> None:
-        super().check(shape, labelled, num_classes)
-        if self.patch > min(shape[:2]):
+    def check(self, train: Examples, num_levels: int | None = None) -> None:
+        super().check(train, num_levels)
+        height, width = train.x.shape[1:3]
+        if self.patch > min(height, width):
             raise ValueError(
-                f"patch of the constraint pNCC is {self.patch} and the images are {shape[0]}x{shape[1]}: "
-                f"choose a patch of at most {min(shape[:2])}."
+                f"patch of the constraint pNCC is {self.patch} and the images are {height}x{width}: "
+                f"choose a patch of at most {min(height, width)}."
             )

@@ -49,9 +49,9 @@ class FRE(RE):
     def scale(self, shape: Sequence[int]) -> float:
         return float(math.prod(output_shape("features", self.features, shape)))
 
-    def check(self, shape: Sequence[int], labelled: bool, num_classes: int | None = None) -> None:
-        super().check(shape, labelled, num_classes)
-        output_shape("features", self.features, shape)
+    def check(self, train: Examples, num_levels: int | None = None) -> None:
+        super().check(train, num_levels)
+        output_shape("features", self.features, train.x.shape[1:])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,6 +76,7 @@ class NLL(Constraint):
     kappa: float
     """tolerated negative log-likelihood in nats per data dimension"""
 
+    in_nats: ClassVar[bool] = True
     quantity: ClassVar[str] = "NLL, nats per dimension"
 
     def __post_init__(self) -> None:
@@ -90,3 +91,19 @@ class NLL(Constraint):
 
     def achieved(self, scaled: float) -> float:
         return scaled + self.kappa
+
+    def check(self, train: Examples, num_levels: int | None = None) -> None:
+        super().check(train, num_levels)
+        if num_levels is None:
+            return
+        if not self.kappa > 0:
+            raise ValueError(
+                f"kappa = {self.kappa} can never be met: a discrete likelihood's NLL is positive; choose "
+                "a kappa above 0."
+            )
+        uniform = math.log(num_levels)
+        if self.kappa >= uniform:
+            raise ValueError(
+                f"kappa = {self.kappa} constrains nothing: a decoder that knows nothing of the images "
+                f"has log {num_levels} = {uniform:.3f} nats per pixel; choose a kappa below."
+            )

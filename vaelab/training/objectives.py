@@ -15,7 +15,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from vaelab import losses
-from vaelab.constraints import NLL, Constraint
+from vaelab.constraints import Constraint
 from vaelab.types import Array, Examples, PRNGKey, Terms
 
 TermsFn = Callable[..., Terms]
@@ -262,7 +262,7 @@ class Lagrangian(Objective):
     def describe(self, multipliers, step):
         weighted = " + ".join(f"{multipliers[name]:.4g} · {name}" for name in self.constraints)
         text = f"the Lagrangian rate + {weighted}"
-        if [type(constraint) for constraint in self.constraints.values()] != [NLL]:
+        if [constraint.in_nats for constraint in self.constraints.values()] != [True]:
             return text
         (multiplier,) = multipliers.values()
         if abs(multiplier - 1.0) <= 1e-3:
