@@ -28,7 +28,7 @@ class Arguments:
     num_points: int = 2000
     """samples per estimate that compares the prior with the aggregated posterior"""
     annealed_points: int = 20
-    """test images on which annealed importance sampling is compared, spread evenly over the test set"""
+    """test images on which annealed importance sampling is compared, drawn alike for all runs"""
     annealed_temperatures: int = 500
     """temperatures of annealed importance sampling"""
     data_dir: str | None = None

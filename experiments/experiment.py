@@ -44,7 +44,7 @@ class Experiment:
     num_samples: int = 5000
     """importance samples per test image in the report's log-likelihood"""
     num_test: int | None = None
-    """test images the log-likelihood is estimated on, spread evenly over the test set; None takes all"""
+    """test images the log-likelihood is estimated on, drawn alike for all runs; None takes all"""
     posterior_samples: int = 4
     """posterior samples per test image in the report's ELBO"""
     prior_samples: int = 64

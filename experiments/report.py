@@ -102,7 +102,7 @@ def marginal_report(run: Run, state: TrainState, num_points: int) -> dict[str, A
 def annealed_report(
     run: Run, state: TrainState, num_points: int, num_temperatures: int, num_samples: int
 ) -> dict[str, Any]:
-    """Annealed beside plain importance sampling, on test images spread evenly: for evaluation.json."""
+    """Annealed beside plain importance sampling, on some test images: for evaluation.json."""
     x, params = run.test_examples(num_points).x, run.chosen(state).variables.params
     settings = (run.experiment.model, params, x)
     annealed = evaluation.annealed_importance_sampling(
