@@ -5,21 +5,25 @@ import warnings
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from experiments import taming
 from experiments.configs.grey_digits_mlp_elbo import experiment as base
 from experiments.run import Run
 from vaelab.constraints import CLA
+from vaelab.types import Examples
 
 
-@pytest.mark.parametrize(
-    ("num", "rows"), [(3, [0, 100, 200]), (7, [0, 42, 85, 128, 171, 214, 257])]
-)
-def test_a_subset_of_the_test_images_is_spread_evenly(num, rows):
-    run = Run.load(base, None)
-    subset = run.test_examples(num)
-    np.testing.assert_array_equal(subset.x, run.splits.test.x[rows])
-    np.testing.assert_array_equal(subset.labels, run.splits.test.labels[rows])
+def test_a_subset_of_the_test_images_is_a_random_one_that_stays():
+    splits = Run.load(base, None).splits
+    every = Examples(np.arange(1000.0), np.arange(1000) % 10)  # classes in turn, as some files have
+    run = Run(base, splits._replace(test=every))
+    subset = run.test_examples(300)
+    np.testing.assert_array_equal(subset.labels, subset.x % 10)
+    assert len(np.unique(subset.x)) == 300
+    np.testing.assert_array_equal(run.test_examples(300).x, subset.x)
+    assert stats.chisquare(np.bincount(subset.labels, minlength=10)).pvalue > 0.01
+    assert stats.kstest(subset.x / 1000, "uniform").pvalue > 0.01
 
 
 @pytest.mark.parametrize("num", [None, 300, 301])
