@@ -12,8 +12,8 @@ from matplotlib import ticker
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from vaelab.plotting.densities import _shared_window
-from vaelab.plotting.images import _gap, _images, _tile
+from vaelab.plotting.densities import shared_window
+from vaelab.plotting.images import checked_images, gap_of, tile
 from vaelab.plotting.style import INK, PALETTE, PRIOR, set_style
 
 _DPI = 150
@@ -60,15 +60,15 @@ def sample_blocks(
         rows = []
         for name, images in zip(_ROWS, block[1:], strict=True):
             where = f"{name} of block {block.title!r}"
-            rows.append(_images(where, images))
+            rows.append(checked_images(where, images))
             if np.shape(images)[:3] != first[:3]:
                 raise ValueError(
                     f"{where} must be {list(first[:3])} like the first block's data, got "
                     f"{list(np.shape(images)[:3])}."
                 )
-        data, means, made = (_tile(images, len(images)) for images in rows)
+        data, means, made = (tile(images, len(images)) for images in rows)
         # The three rows stand further apart than the images in them.
-        apart = np.ones((2 * _gap(rows[0]), data.shape[1], 3))
+        apart = np.ones((2 * gap_of(rows[0]), data.shape[1], 3))
         canvases.append(np.concatenate([data, apart, means, apart, made]))
 
     height, width = canvases[0].shape[:2]
@@ -137,7 +137,7 @@ def posterior_scatter(
     """
     if not samples:
         raise ValueError("samples must hold at least one model, got none.")
-    pictures = _images("images", images)
+    pictures = checked_images("images", images)
     num = len(pictures)
     if num > len(PALETTE):
         raise ValueError(f"images must be at most {len(PALETTE)}, one a colour, got {num}.")
@@ -160,7 +160,7 @@ def posterior_scatter(
     windows = {
         name: _square(np.concatenate([z.reshape(-1, 2), prior])) for name, z in latents.items()
     }
-    shared = _shared_window(list(windows.values()))
+    shared = shared_window(list(windows.values()))
     grid = figure.subplots(num_rows, columns, squeeze=False)
     for axes in grid.flat[len(latents) :]:
         axes.remove()

@@ -20,6 +20,7 @@ from vaelab.plotting.layout import (
     head,
     log_where_wide,
     row_of_panels,
+    settled,
 )
 from vaelab.plotting.style import GREY, INDIGO, INK, ROSE, set_style
 
@@ -90,7 +91,7 @@ def equal_distortion(
             label = f"{name}: {fixed(last, decimals(last))}"
             axes.plot(*median.T, color=COLOURS[i], linewidth=1.8, label=label, zorder=3)
             for seed in trace:
-                values += _settled(np.array(list(seed.values()), float))
+                values += settled(np.array(list(seed.values()), float))
     label = f"target: {fixed(target, decimals(target))}"
     panels[1].axhline(target, color=INK, linestyle="--", linewidth=1, label=label, zorder=2)
     for axes, values in zip(panels, shown, strict=True):
@@ -201,16 +202,6 @@ def _median(seeds: Sequence[Mapping[float, float]]) -> np.ndarray:
     return np.array(
         [(s, np.median(v) if v else np.nan) for s, v in zip(steps, values, strict=True)]
     )
-
-
-def _settled(values: np.ndarray) -> list[float]:
-    """The values but for the outermost twentieths, where those are far away, and the last one."""
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return []
-    low, high = np.percentile(values, [5, 95])
-    fence = 0.25 * (high - low)
-    return [*values[(values >= low - fence) & (values <= high + fence)].tolist(), float(values[-1])]
 
 
 def _limits(axes: Axes, values: Sequence[float]) -> None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from vaelab.plotting.layout import Rows, curve, number, set_titles
+from vaelab.plotting.layout import Rows, curve, number, set_titles, settled
 from vaelab.plotting.style import INDIGO, INK, OLIVE, ROSE, TEAL, WINE, set_style
 
 
@@ -113,13 +113,8 @@ def _nats_panel(
         finite = np.isfinite(values)
         if not finite.all():
             notes.append(f"{label} not finite at step {steps[~finite][0]:,.0f}")
-        if finite.any():
-            values = values[finite]
-            low, high = np.percentile(values, [5, 95])
-            fence = 0.25 * (high - low)
-            logged += values.tolist()
-            shown += values[(values >= low - fence) & (values <= high + fence)].tolist()
-            shown.append(values[-1])
+        logged += values[finite].tolist()
+        shown += settled(values)
     for name, value in thresholds.items():
         label = f"threshold of {name}, {value:,.1f}"
         axes.axhline(value, color=WINE, linestyle="--", linewidth=1, label=label)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from vaelab.plotting.latents import MASSES, _contours, _highest_density_levels, _marker
+from vaelab.plotting.latents import MASSES, draw_contours, highest_density_levels, marker_handle
+from vaelab.plotting.layout import wrap_caption
 from vaelab.plotting.style import GREY, INDIGO, INK, PALETTE, ROSE, set_style
 
 _HOLE_ALPHA = 0.55
@@ -63,13 +63,11 @@ def prior_densities(
     columns = min(columns, len(panels))
     num_rows = -(-len(panels) // columns)
     width = max(2.45 * columns, 5.5)
-    lines = [
-        line for part in caption.splitlines() for line in textwrap.wrap(part, int(14.5 * width))
-    ]
+    lines = wrap_caption(caption, width)
     size = (width, 2.75 * num_rows + 0.6 + 0.16 * len(lines))
     figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
     grid = figure.subplots(num_rows, columns, squeeze=False)
-    shared = window or _shared_window([panel.extent for panel in panels])
+    shared = window or shared_window([panel.extent for panel in panels])
     for axes in grid.flat[len(panels) :]:
         axes.remove()
     for axes, panel in zip(grid.flat, panels, strict=False):
@@ -79,12 +77,12 @@ def prior_densities(
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(ticker.MaxNLocator(4, integer=True))
     masses = [
-        _marker(shade, f"{100 * mass:.0f} %", marker="s", markeredgecolor=GREY)
+        marker_handle(shade, f"{100 * mass:.0f} %", marker="s", markeredgecolor=GREY)
         for mass, shade in MASSES.items()
     ]
     masses[0].set_label(f"{masses[0].get_label()} of the prior")
     hole = Patch(facecolor=ROSE, alpha=_HOLE_ALPHA, label="hole: prior without data")
-    dots = _marker(INDIGO, "z ~ q(z|x)", markersize=3.5)
+    dots = marker_handle(INDIGO, "z ~ q(z|x)", markersize=3.5)
     figure.legend(
         handles=[dots, hole, *masses], title=title, alignment="left", loc="outside upper left",
         ncols=6 if columns > 3 else 3, frameon=False, fontsize=8.5, title_fontsize=11,
@@ -148,9 +146,9 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.grid(False)
     log_prior = np.asarray(panel.log_prior, float)
     log_aggregated = np.asarray(panel.log_aggregated, float)
-    _contours(axes, log_prior, panel.extent)
+    draw_contours(axes, log_prior, panel.extent)
     mask = np.minimum(
-        log_prior - _highest_density_levels(log_prior)[0], panel.hole_level - log_aggregated
+        log_prior - highest_density_levels(log_prior)[0], panel.hole_level - log_aggregated
     )
     height, width = mask.shape
     if mask.max() > 0:
@@ -173,7 +171,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title, loc="left", fontsize=9, color=INK)
 
 
-def _shared_window(
+def shared_window(
     extents: Sequence[tuple[float, float, float, float]],
 ) -> tuple[float, float, float, float] | None:
     """The window that holds all, where no panel would be lost in it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from vaelab.plotting.layout import draw_caption, wrap_caption
 from vaelab.plotting.style import GREY, INDIGO, INK, PRIOR, ROSE, TEAL, set_style
 
 
@@ -59,7 +59,7 @@ def trajectories(
     if len({len(row) for row in rows}) != 1:
         raise ValueError(f"rows must be of one length, got {[len(row) for row in rows]}.")
     width = 0.3 + max(2.15 * len(rows[0]), 5.5)
-    lines = _wrap(caption, width)
+    lines = wrap_caption(caption, width)
     size = (width, 2.35 * len(rows) + 0.65 + 0.16 * len(lines))
     figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
     grid = figure.subplots(len(rows), len(rows[0]), squeeze=False, sharex=True, sharey=True)
@@ -69,7 +69,7 @@ def trajectories(
         if row_labels:
             grid[row, 0].set_ylabel(row_labels[row], fontsize=9, color=INK)
     _legend(figure, title)
-    _caption(figure, lines)
+    draw_caption(figure, lines)
     return figure
 
 
@@ -102,7 +102,7 @@ def phase_transitions(
     if not panels or not curves:
         raise ValueError("panels and curves must hold at least one each, got none.")
     width = 0.3 + max(2.4 * len(panels), 7.5)
-    lines = _wrap(caption, width)
+    lines = wrap_caption(caption, width)
     figure = Figure(
         figsize=(width, 6.0 + 0.16 * len(lines)), dpi=150, facecolor="white", layout="constrained"
     )
@@ -140,7 +140,7 @@ def phase_transitions(
         labelcolor=INK, facecolor="white", edgecolor="none", framealpha=1, handlelength=1.6,
     )  # fmt: skip
     _legend(figure, title)
-    _caption(figure, lines)
+    draw_caption(figure, lines)
     return figure
 
 
@@ -163,7 +163,7 @@ def vanishing_variance(
         raise ValueError(
             f"variances and elbos must be [S] each, got {variances.shape} and {elbos.shape}."
         )
-    lines = _wrap(caption, 7.6)
+    lines = wrap_caption(caption, 7.6)
     figure = Figure(
         figsize=(7.6, 2.9 + 0.16 * len(lines)), dpi=150, facecolor="white", layout="constrained"
     )
@@ -185,7 +185,7 @@ def vanishing_variance(
         "held here", (0, smallest), xycoords=("axes fraction", "data"), xytext=(4, 3),
         textcoords="offset points", fontsize=8, color=ROSE,
     )  # fmt: skip
-    _caption(figure, lines)
+    draw_caption(figure, lines)
     return figure
 
 
@@ -235,13 +235,3 @@ def _legend(figure: Figure, title: str) -> None:
         handles=handles, title=title, alignment="left", loc="outside upper left", ncols=3,
         frameon=False, fontsize=8.5, title_fontsize=11, labelcolor=INK, handletextpad=0.5,
     )  # fmt: skip
-
-
-def _wrap(caption: str, width: float) -> list[str]:
-    parts = caption.splitlines()
-    return [line for part in parts for line in textwrap.wrap(part, int(14.5 * width))]
-
-
-def _caption(figure: Figure, lines: Sequence[str]) -> None:
-    if lines:
-        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=8.5, color=INK)

@@ -28,12 +28,12 @@ def reconstructions(x: npt.ArrayLike, mean: npt.ArrayLike) -> Figure:
     >>> reconstructions(x, x + 0.5).axes[0].images[0].get_array().shape
     (17, 26, 3)
     """
-    x, mean = _images("x", x), _images("mean", mean)
+    x, mean = checked_images("x", x), checked_images("mean", mean)
     if x.shape != mean.shape:
         raise ValueError(f"x and mean must have one shape, got {x.shape} and {mean.shape}.")
     num_pairs = -(-len(x) // 10)
     columns = -(-len(x) // num_pairs)
-    gap = _gap(x)
+    gap = gap_of(x)
     canvas: list[np.ndarray] = []
     ticks = []
     for start in range(0, len(x), columns):
@@ -41,7 +41,7 @@ def reconstructions(x: npt.ArrayLike, mean: npt.ArrayLike) -> Figure:
             canvas.append(np.ones((3 * gap, canvas[0].shape[1], 3)))
         for name, images in (("input", x), ("reconstruction", mean)):
             ticks.append((sum(map(len, canvas)) + x.shape[1] / 2 - 0.5, name))
-            row = _tile(images[start : start + columns], columns)
+            row = tile(images[start : start + columns], columns)
             canvas += [row] if name == "reconstruction" else [row, np.ones((gap, row.shape[1], 3))]
     figure, axes = _image_figure(np.concatenate(canvas), x.shape[1], left=1.05)
     axes.set_title("Inputs and their reconstructions", loc="left", fontsize=10, color=INK)
@@ -65,8 +65,8 @@ def samples(images: npt.ArrayLike) -> Figure:
     >>> samples(np.zeros((9, 8, 8, 3))).axes[0].images[0].get_array().shape
     (26, 26, 3)
     """
-    images = _images("images", images)
-    canvas = _tile(images, int(np.ceil(np.sqrt(len(images)))))
+    images = checked_images("images", images)
+    canvas = tile(images, int(np.ceil(np.sqrt(len(images)))))
     figure, axes = _image_figure(canvas, images.shape[1], left=0.1)
     count = "a sample" if len(images) == 1 else f"{len(images)} samples"
     axes.set_title(f"Decoded from {count} of the prior", loc="left", fontsize=10, color=INK)
@@ -74,7 +74,7 @@ def samples(images: npt.ArrayLike) -> Figure:
     return figure
 
 
-def _images(name: str, images: npt.ArrayLike) -> np.ndarray:
+def checked_images(name: str, images: npt.ArrayLike) -> np.ndarray:
     """Checked images as float RGB in [0, 1], [N, height, width, 3]."""
     array = np.asarray(images)
     if array.ndim != 4 or not len(array) or array.shape[-1] not in (1, 3):
@@ -86,13 +86,13 @@ def _images(name: str, images: npt.ArrayLike) -> np.ndarray:
     return rgb
 
 
-def _gap(images: np.ndarray) -> int:
+def gap_of(images: np.ndarray) -> int:
     return max(1, images.shape[1] // 14)
 
 
-def _tile(images: np.ndarray, columns: int) -> np.ndarray:
+def tile(images: np.ndarray, columns: int) -> np.ndarray:
     """[N, height, width, 3] -> one image, row by row, with white gaps."""
-    gap = _gap(images)
+    gap = gap_of(images)
     num, height, width, _ = images.shape
     rows = -(-num // columns)
     canvas = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3))

@@ -84,12 +84,12 @@ def latent_space(
     axes.grid(False)
     handles = []
     if log_density is not None and extent is not None:
-        handles += _contours(axes, np.asarray(log_density, float), extent)
+        handles += draw_contours(axes, np.asarray(log_density, float), extent)
     if len(prior):
         axes.scatter(
             prior[:, 0], prior[:, 1], s=10, color=PRIOR, linewidths=0, zorder=1, rasterized=True
         )
-        handles.append(_marker(PRIOR, "prior's samples"))
+        handles.append(marker_handle(PRIOR, "prior's samples"))
     classes = _coloured_scatter(axes, z, None if labels is None else np.asarray(labels))
     axes.set_aspect("equal", adjustable="datalim")
     if classes or handles:
@@ -107,7 +107,7 @@ def latent_space(
     return figure
 
 
-def _contours(
+def draw_contours(
     axes: Axes, log_density: np.ndarray, extent: tuple[float, float, float, float]
 ) -> list[Line2D]:
     """Shades the highest-density regions; returns their legend."""
@@ -115,7 +115,7 @@ def _contours(
         raise ValueError(
             f"log_density must be a grid [G, G'] without NaN, got shape {log_density.shape}."
         )
-    levels = _highest_density_levels(log_density)
+    levels = highest_density_levels(log_density)
     levels, first = np.unique(levels, return_index=True)  # a plateau may hold several levels
     shades = list(MASSES.values())
     z = np.maximum(log_density, levels[0] - 20)  # −inf would make the contours NaN
@@ -126,12 +126,12 @@ def _contours(
     lines: dict[str, Any] = {"colors": GREY, "linewidths": 0.7, "linestyles": "solid"}
     axes.contour(x, y, z, levels=levels, zorder=4, **lines)
     return [
-        _marker(shade, f"{100 * mass:.0f} % of the prior", marker="s", markeredgecolor=GREY)
+        marker_handle(shade, f"{100 * mass:.0f} % of the prior", marker="s", markeredgecolor=GREY)
         for mass, shade in MASSES.items()
     ]
 
 
-def _highest_density_levels(log_density: np.ndarray) -> np.ndarray:
+def highest_density_levels(log_density: np.ndarray) -> np.ndarray:
     """Log densities above which the grid holds `MASSES` of its mass, ascending."""
     descending = np.sort(log_density, axis=None)[::-1]
     mass = np.cumsum(np.exp(descending - descending[0]))
@@ -153,7 +153,7 @@ def _coloured_scatter(axes: Axes, z: np.ndarray, labels: np.ndarray | None) -> l
     x, y = z[order].T
     if len(values) <= len(PALETTE):
         axes.scatter(x, y, c=np.array(PALETTE)[indices[order]].tolist(), **style)
-        return [_marker(PALETTE[i], str(value)) for i, value in enumerate(values)]
+        return [marker_handle(PALETTE[i], str(value)) for i, value in enumerate(values)]
     if not np.issubdtype(labels.dtype, np.number):
         raise ValueError(f"labels must be at most ten names, or numbers, got {len(values)} names.")
     points = axes.scatter(x, y, c=labels[order], cmap="viridis", **style)
@@ -163,6 +163,6 @@ def _coloured_scatter(axes: Axes, z: np.ndarray, labels: np.ndarray | None) -> l
     return []
 
 
-def _marker(colour: str, label: str, **style: Any) -> Line2D:
+def marker_handle(colour: str, label: str, **style: Any) -> Line2D:
     shape: dict[str, Any] = {"marker": "o", "markersize": 7, "markeredgewidth": 0.7} | style
     return Line2D([], [], linestyle="none", color=colour, label=label, **shape)

@@ -1,9 +1,10 @@
-"""What the pictures of runs share: panels, headings, axes that turn logarithmic, tags beside points."""
+"""What pictures share: panels, headings, captions, axes that turn logarithmic, tags beside points."""
 
 from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -167,3 +168,24 @@ def number(value: float) -> str:
     """12000 -> 12,000; 0.001 -> 0.001; 1e6 and more in powers of ten."""
     text = f"{value:,.0f}" if 10 <= abs(value) < 1e6 else f"{value:g}"
     return text.replace("-", "−")
+
+
+def settled(values: np.ndarray) -> list[float]:
+    """The values but for the outermost twentieths, where those are far away, and the last one."""
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return []
+    low, high = np.percentile(values, [5, 95])
+    fence = 0.25 * (high - low)
+    return [*values[(values >= low - fence) & (values <= high + fence)].tolist(), float(values[-1])]
+
+
+def wrap_caption(caption: str, width: float) -> list[str]:
+    """The lines of a caption under a figure so many inches wide."""
+    parts = caption.splitlines()
+    return [line for part in parts for line in textwrap.wrap(part, int(14.5 * width))]
+
+
+def draw_caption(figure: Figure, lines: Sequence[str]) -> None:
+    if lines:
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=8.5, color=INK)

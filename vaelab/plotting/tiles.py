@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from vaelab.plotting.fixed_points import _caption, _wrap
+from vaelab.plotting.layout import draw_caption, wrap_caption
 from vaelab.plotting.style import BLACK, GREY, INDIGO, INK, PALETTE, ROSE, set_style
 
 _COLOURS = tuple(colour for colour in PALETTE if colour != BLACK)
@@ -62,7 +62,7 @@ def blurs_and_holes(
         raise ValueError(f"x must hold at most {len(_COLOURS)} data, got {len(x)}.")
     colours = np.array([to_rgb(colour) for colour in _COLOURS[: len(x)]])
     picture = np.einsum("ihw,ic->hwc", weights, colours)  # holes come out black
-    lines = _wrap(caption, 7.6)
+    lines = wrap_caption(caption, 7.6)
     figure = Figure(
         figsize=(7.6, 4.1 + 0.16 * len(lines)), dpi=150, facecolor="white", layout="constrained"
     )
@@ -102,7 +102,7 @@ def blurs_and_holes(
         handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8.5,
         labelcolor=INK, handletextpad=0.4, columnspacing=1.2,
     )  # fmt: skip
-    _caption(figure, lines)
+    draw_caption(figure, lines)
     return figure
 
 
@@ -119,7 +119,7 @@ def equipartition(panels: Sequence[TileMasses], *, title: str = "", caption: str
     if not panels:
         raise ValueError("panels must hold at least one β, got none.")
     width = max(2.6 * len(panels), 5.2)
-    lines = _wrap(caption, width)
+    lines = wrap_caption(caption, width)
     figure = Figure(
         figsize=(width, 3.5 + 0.16 * len(lines)), dpi=150, facecolor="white", layout="constrained"
     )
@@ -152,5 +152,5 @@ def equipartition(panels: Sequence[TileMasses], *, title: str = "", caption: str
         handles=handles, title=title, alignment="left", loc="outside upper left", ncols=3,
         frameon=False, fontsize=8.5, title_fontsize=11, labelcolor=INK, handletextpad=0.4,
     )  # fmt: skip
-    _caption(figure, lines)
+    draw_caption(figure, lines)
     return figure

@@ -36,7 +36,6 @@ def saddle_trajectory(
     constraint: str,
     num_dims: int,
     achieved: Callable[[float], float] | None = None,
-    scale: float | None = None,
     quantity: str = "RMSE per dimension",
     title: str = "Trajectory in the information plane",
 ) -> Figure:
@@ -53,9 +52,7 @@ def saddle_trajectory(
       kappa: the threshold, in `quantity`'s units.
       constraint: the constraint's name, c.
       num_dims: D, which the distortion is divided by.
-      achieved: from E[C]/scale to the quantity that κ bounds; by default RE's, sqrt(E[C]/D + κ²).
-      scale: what the logged C is divided by before `achieved` sees it, `constraint.scale(shape)`;
-        1 by default, and D where `achieved` is RE's.
+      achieved: from E[C] to the quantity that κ bounds; by default RE's, sqrt(E[C]/D + κ²).
       quantity: its name and unit.
 
     Raises:
@@ -73,9 +70,7 @@ def saddle_trajectory(
             raise ValueError(f"rows must log {key!r}, got none that does; check the name.")
     if num_dims < 1:
         raise ValueError(f"num_dims must be at least 1, got {num_dims}.")
-    if scale is None:
-        scale = 1 if achieved else num_dims
-    achieved = achieved or (lambda scaled: math.sqrt(max(scaled + kappa**2, 0.0)))
+    achieved = achieved or (lambda average: math.sqrt(max(average / num_dims + kappa**2, 0.0)))
     steps, rate = curve([row for row in rows if "distortion" in row], "rate")
     _, distortion = curve([row for row in rows if "rate" in row], "distortion")
     average_steps, average = curve(rows, f"average/{constraint}")
@@ -99,7 +94,7 @@ def saddle_trajectory(
     lambdas.set_ylabel("λ", fontsize=9, color=INK)
 
     def in_units(values: np.ndarray) -> np.ndarray:
-        return np.array([achieved(value / scale) if np.isfinite(value) else np.nan
+        return np.array([achieved(value) if np.isfinite(value) else np.nan
                          for value in values])  # fmt: skip
 
     bounded.plot(batch_steps, in_units(batch), color=GREY, linewidth=0.8, alpha=0.5, zorder=1.5)

@@ -55,7 +55,7 @@ def log_ratio(x: Array, g: Array, beta: float | Array, log_prior: Array | None =
     """
     chex.assert_rank([x, g], 2)
     chex.assert_equal_shape_suffix([x, g], 1)
-    exponent = -_squared_distance(x, g) / beta
+    exponent = -squared_distance(x, g) / beta
     log_prior = uniform(len(g)) if log_prior is None else log_prior
     return exponent - logsumexp(exponent + log_prior, axis=1, keepdims=True)
 
@@ -126,7 +126,7 @@ def objective(
     np.float32(-0.693)
     """
     log_prior = uniform(len(g)) if log_prior is None else log_prior
-    bound = jnp.mean(logsumexp(log_prior - _squared_distance(x, g) / beta, axis=1))
+    bound = jnp.mean(logsumexp(log_prior - squared_distance(x, g) / beta, axis=1))
     if penalty is None:
         return bound
     return bound - lipschitz.roughness(g, penalty) / (len(g) * len(x) * beta)
@@ -143,7 +143,7 @@ def reconstruction_error(
     """
     log_q = log_ratio(x, g, beta, log_prior)
     log_q += uniform(len(g)) if log_prior is None else log_prior
-    return jnp.mean(jnp.sum(jnp.exp(log_q) * _squared_distance(x, g), axis=1))
+    return jnp.mean(jnp.sum(jnp.exp(log_q) * squared_distance(x, g), axis=1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +227,6 @@ def iterate(
     return FixedPoint(end.g, end.step, end.distance, path)
 
 
-def _squared_distance(x: Array, g: Array) -> Array:
+def squared_distance(x: Array, g: Array) -> Array:
     """‖x_i − g_a‖², [n, A]; of differences, which do not cancel as x² − 2xg + g² does."""
     return jnp.sum((x[:, None] - g) ** 2, axis=-1)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from vaelab.theory.fixed_points import _squared_distance, log_ratio, uniform
+from vaelab.theory.fixed_points import log_ratio, squared_distance, uniform
 from vaelab.types import Array
 
 
@@ -41,7 +41,7 @@ def tiles(
            [0.67, 0.  , 0.33],
            [0.5 , 0.  , 0.5 ]], dtype=float32)
     """
-    near = _squared_distance(g, g) <= tolerance**2
+    near = squared_distance(g, g) <= tolerance**2
     cells = jnp.arange(len(g))
 
     def spread(carry: tuple[Array, Array]) -> tuple[Array, Array]:
