@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from vaelab import evaluation
 from vaelab.evaluation.batches import map_batches
 from vaelab.models import VAE
 from vaelab.training import sweep
-from vaelab.types import Array, PyTree, Splits
+from vaelab.types import Array, PRNGKey, PyTree, Splits
 
 INNER_SAMPLES = (1, 4, 16, 64)
 _PRIOR_SAMPLES = 32  # inner samples of the priors that sample, where they are measured
@@ -28,7 +29,7 @@ def likelihood(trained: Trained, setup: Setup, splits: Splits) -> dict[str, list
     """nll of the test images by importance sampling, nats, of each seed, and how good it is."""
     rows = []
     for seed in range(setup.seeds):
-        params, key = sweep.member(trained.params, seed), jax.random.key(1000 + seed)
+        params, key = sweep.member(trained.params, seed), _key(seed, "likelihood")
         estimate = evaluation.log_likelihood(
             trained.model, params, splits.test.x, key, num_samples=setup.num_samples,
             progress=display.track(f"log p(x), seed {seed}"),
@@ -46,24 +47,24 @@ def likelihood(trained: Trained, setup: Setup, splits: Splits) -> dict[str, list
 
 def terms(trained: Trained, splits: Splits) -> dict[str, list[float]]:
     """elbo, rate, distortion of the test images and marginal_kl, hole_mass of the training images."""
-    model, x, rows = _precise(trained.model), splits.train.x, []
+    model, x, rows = trained.model.with_prior_samples(_PRIOR_SAMPLES), splits.train.x, []
     names = {"elbo": evaluation.elbo, "rate": evaluation.rate, "distortion": evaluation.distortion}
     for seed in range(len(trained.steps)):
-        params, key = sweep.member(trained.params, seed), jax.random.key(1000 + seed)
+        params, key = sweep.member(trained.params, seed), partial(_key, seed)
         estimates = evaluation.expectations(
-            model, params, splits.test.x, key, names,
+            model, params, splits.test.x, key("terms"), names,
             num_samples=_POSTERIOR_SAMPLES, batch_size=25,
         )  # fmt: skip
-        surgery = evaluation.elbo_surgery(model, params, x, key, num_points=_NUM_POINTS)
-        holes = evaluation.holes(model, params, x, key, num_samples=_NUM_POINTS)
+        surgery = evaluation.elbo_surgery(model, params, x, key("surgery"), num_points=_NUM_POINTS)
+        holes = evaluation.holes(model, params, x, key("holes"), num_samples=_NUM_POINTS)
         row = {"marginal_kl": surgery.marginal_kl.mean, "hole_mass": holes.hole_mass.mean}
         rows.append({name: estimate.mean for name, estimate in estimates.items()} | row)
     return _columns(rows)
 
 
-def _precise(model: VAE) -> VAE:
-    """The model, its prior, where that samples, estimated more precisely than in training."""
-    return model.clone(prior=model.prior.with_num_samples(_PRIOR_SAMPLES))
+def _key(seed: int, purpose: str) -> PRNGKey:
+    """A key of its own for each seed and purpose."""
+    return jax.random.fold_in(jax.random.key(1000 + seed), zlib.crc32(purpose.encode()))
 
 
 def _columns(rows: list[dict[str, float]]) -> dict[str, list[float]]:
@@ -78,10 +79,12 @@ def reference(trained: Trained, splits: Splits) -> dict[str, list[float]]:
     model, x = trained.model, splits.test.x
     result: dict[str, list[float]] = {"rate": [], "elbo": []}
     for seed in range(len(trained.steps)):
-        params, key = sweep.member(trained.params, seed), jax.random.key(1000 + seed)
-        surgery = evaluation.elbo_surgery(model, params, x, key, num_points=_NUM_POINTS)
+        params, key = sweep.member(trained.params, seed), partial(_key, seed)
+        surgery = evaluation.elbo_surgery(
+            model, params, x, key("reference surgery"), num_points=_NUM_POINTS
+        )
         terms = evaluation.expectations(
-            model, params, x, key, {"distortion": evaluation.distortion},
+            model, params, x, key("reference"), {"distortion": evaluation.distortion},
             num_samples=_POSTERIOR_SAMPLES,
         )  # fmt: skip
         rate = surgery.mutual_information.mean
@@ -107,7 +110,9 @@ def picture(model: VAE, params: PyTree, splits: Splits) -> dict[str, Any]:
     axes = np.linspace(centre - half, centre + half, _PIXELS)
     grid = np.stack(np.meshgrid(*axes.T), axis=-1).reshape(-1, 2)
     log_p, log_q = map_batches(
-        partial(_log_densities, _precise(model), posterior, variables, inputs),
+        partial(
+            _log_densities, model.with_prior_samples(_PRIOR_SAMPLES), posterior, variables, inputs
+        ),
         grid,
         key,
         batch_size=600,
@@ -153,7 +158,7 @@ def rate_by_inner_samples(trained: Trained, splits: Splits) -> dict[str, list[li
         params = sweep.member(trained.params, seed)
         per_image = []
         for count in INNER_SAMPLES:
-            model = trained.model.clone(prior=trained.model.prior.with_num_samples(count))
+            model = trained.model.with_prior_samples(count)
             rate = partial(_mean_rate, model, params)
             per_image.append(map_batches(rate, splits.test.x, jax.random.key(seed), batch_size=100))
         rates = np.stack(per_image)
