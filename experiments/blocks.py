@@ -18,11 +18,11 @@ import tyro
 from etils import epath
 
 from experiments import command_line, figures, workdir
-from experiments.experiment import Experiment
 from experiments.run import Run
 from vaelab import plotting
 from vaelab.plotting import Block
-from vaelab.training.objectives import AnnealedVariance, Lagrangian
+from vaelab.training.objectives import AnnealedVariance
+from vaelab.training.state import TrainState
 
 _KAPPAS = (0.06, 0.1, 0.175)
 
@@ -50,7 +50,7 @@ class Arguments:
 def main(argv: Sequence[str]) -> None:
     arguments, overrides = command_line.parse_known(Arguments, argv, "experiments.blocks", __doc__)
     folder = epath.Path(arguments.workdir or f"runs/blocks-{arguments.family}")
-    interrupted = "the same command goes on from the newest checkpoint"
+    interrupted = "the same command goes on from the newest checkpoint, if there is one yet"
     with command_line.plain_errors(folder, interrupted=interrupted):
         blocks = [
             _block(name, flags, folder / place, arguments)
@@ -98,20 +98,22 @@ def _block(name: str, flags: list[str], folder: epath.Path, arguments: Arguments
     means = np.asarray(figures.reconstructions(model, params, shown, run.key("reconstructions")))
     made = np.asarray(figures.samples(model, params, shown, run.key("samples")))
     return Block(
-        _title(experiment),
+        _title(run, state),
         figures.picture(run, shown.x),
         figures.picture(run, np.clip(means, 0, 1)),
         figures.picture(run, np.clip(made, 0, 1)),
     )
 
 
-def _title(experiment: Experiment) -> str:
-    objective = experiment.objective
-    if isinstance(objective, AnnealedVariance):
-        return "ELBO, annealed"
-    if not isinstance(objective, Lagrangian):
-        return "ELBO"
-    return "GECO, " + ", ".join(value.describe() for value in objective.constraints.values())
+def _title(run: Run, state: TrainState) -> str:
+    """The objective, and of constraints that are not met how far they are."""
+    parts = [run.experiment.objective_label]
+    for name, constraint in run.experiment.objective.constraints.items():
+        average = float(run.chosen(state).average[name])
+        value = constraint.achieved(average / run.scales()[name])
+        met = average <= 0 or abs(value - constraint.kappa) < 0.01 * abs(constraint.kappa)
+        parts.append(constraint.describe() + ("" if met else f" (reached {value:.3g})"))
+    return ", ".join(parts)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
         Arguments, argv, "experiments.calibrate", __doc__
     )
     folder = epath.Path(arguments.workdir or f"runs/calibrate-{arguments.experiment}")
-    interrupted = "the same command goes on from the newest checkpoint"
+    interrupted = "the same command goes on from the newest checkpoint, if there is one yet"
     with command_line.plain_errors(folder, interrupted=interrupted):
         calibrate(arguments, overrides, folder)
 

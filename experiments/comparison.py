@@ -54,6 +54,7 @@ def compare(
         result["multiplier"] = paired(
             [row["re_multiplier"] for row in ours], [row["squared_error_weight"] for row in theirs]
         )
+    result["outcomes"] = [row["re_outcome"] for row in ours]
     # To first order, what the rate would be at the reference's error: dR/dE = −λ.
     moved = [
         mine["rate"] + mine["re_multiplier"] * num_dims * (mine["mse"] - their["mse"])
@@ -103,9 +104,18 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> dict[str, Any]:
 
 
 def describe(result: dict[str, Any]) -> str:
-    """The comparison in a line for each quantity."""
-    lines = []
+    """The comparison in a line for each quantity, and whether the errors are equal at all."""
+    lines, met = [], [outcome.startswith("met") for outcome in result["outcomes"]]
+    over = result["error_over_kappa"]["difference"]
+    lines.append(f"error in training: {100 * over:+.2g} % from κ, the error of {result['against']}")
+    if not all(met):
+        lines.append(
+            f"κ is met by {sum(met)} of {len(met)} seeds: the errors are not equal, and the rates do not "
+            "compare; train longer"
+        )
     for key in ("rate", "rate_at_equal_error", "rmse", "marginal_kl", "multiplier"):
+        if key == "rate_at_equal_error" and not all(met):
+            continue
         if key in result:
             value = result[key]
             low, high = value["interval"]

@@ -109,7 +109,7 @@ def print_report(report: Mapping[str, Any]) -> None:
         )  # fmt: skip
         best = f"; best {constraint['best']:.4f}" if constraint["infeasible"] else ""
         table.add_row(
-            "  in training", f"{constraint['train_value']:.4f}", "", constraint["outcome"] + best
+            "  moving average", f"{constraint['train_value']:.4f}", "", constraint["outcome"] + best
         )
         table.add_row(
             "  multiplier", f"{constraint['multiplier']:.4g}", "",
@@ -125,16 +125,27 @@ def print_report(report: Mapping[str, Any]) -> None:
     console = Console()
     console.print(table)
     console.print(report["bound"])
+    if likelihood["effective_sample_size"] < 5:
+        console.print(
+            "log p(x) is a loose lower bound: of its samples hardly any count; take more, or see the "
+            "annealed estimate of experiments.evaluate."
+        )
 
 
 _SURGERY = {
-    "rate": "cross-entropy − conditional entropy",
-    "cross_entropy": "of q(z) to the prior",
-    "conditional_entropy": "of q(z|x)",
-    "mutual_information": "rate − marginal KL, at most log {num_inputs} = {bound:.2f}",
-    "marginal_kl": "KL(q(z) ‖ prior)",
-    "total_correlation": "marginal KL − dimension-wise KL",
-    "dimension_wise_kl": "Σ_d KL(q(z_d) ‖ prior_d) where the prior factorises",
+    "rate": ("rate", "cross-entropy − conditional entropy"),
+    "cross_entropy": ("cross-entropy", "of q(z) to the prior"),
+    "conditional_entropy": ("conditional entropy", "of q(z|x)"),
+    "mutual_information": (
+        "mutual information",
+        "rate − marginal KL, at most log {num_inputs} = {bound:.2f}",
+    ),
+    "marginal_kl": ("marginal KL", "KL(q(z) ‖ prior), q(z) of all inputs"),
+    "total_correlation": ("total correlation", "KL(q(z) ‖ Π_d q(z_d))"),
+    "dimension_wise_kl": (
+        "dimension-wise KL",
+        "Σ_d KL(q(z_d) ‖ prior_d), the rest of the marginal KL",
+    ),
 }
 
 
@@ -144,13 +155,17 @@ def print_marginal_report(marginal: Mapping[str, Any]) -> None:
     table = _table("prior and aggregated posterior q(z) of the training set (nats)")
     add = partial(_add, table)
     inputs = dict(num_inputs=surgery["num_inputs"], bound=math.log(surgery["num_inputs"]))
-    for name, meaning in _SURGERY.items():
-        add(name.replace("_", " ").replace("kl", "KL"), surgery[name], meaning.format(**inputs))
+    for key, (name, meaning) in _SURGERY.items():
+        if key != "dimension_wise_kl" or marginal["factorises"]:
+            add(name, surgery[key], meaning.format(**inputs))
     for size, value in marginal["subsampled_marginal_kl"].items():
-        add("marginal KL", value, f"of {size} inputs")
+        if int(size) < surgery["num_inputs"]:
+            add("marginal KL, biased", value, f"q(z) of {size} inputs only")
     add("KL(prior ‖ q(z))", holes["prior_to_aggregated"], "")
-    add("KL(q(z) ‖ prior)", holes["aggregated_to_prior"], "")
-    add("hole mass", holes["hole_mass"], f"of the prior where log q(z) < {holes['level']:.1f}")
+    add(
+        "hole mass", holes["hole_mass"],
+        f"of the prior where log q(z) < {holes['level']:.1f}, as of 1 % of q(z)",
+    )  # fmt: skip
     console = Console()
     console.print(table)
     console.print(marginal["inputs"])

@@ -48,6 +48,9 @@ def main(arguments: Arguments) -> None:
 
 
 def evaluate(arguments: Arguments, folder: epath.Path) -> None:
+    for file, kind in (("members.json", "a sweep"), ("calibration.json", "a pilot")):
+        if (folder / file).exists():
+            raise ValueError(f"workdir {folder} holds {kind}: only runs of train are evaluated.")
     config = workdir.read_config(folder)
     name = config["experiment"]
     trained = command_line.override(name, config["overrides"])
@@ -81,6 +84,7 @@ def evaluate(arguments: Arguments, folder: epath.Path) -> None:
         display.print_annealed_report(report["annealed"])
     else:
         print("Annealing is left out: it wants a model of one level.")
+    print(f"everything is in {folder / 'evaluation.json'}")
 
 
 if __name__ == "__main__":

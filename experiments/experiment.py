@@ -9,7 +9,7 @@ from typing import Any
 from vaelab.data import DataSet
 from vaelab.models import VAE, ConvDRAW
 from vaelab.training.loop import Schedule
-from vaelab.training.objectives import Objective
+from vaelab.training.objectives import AnnealedVariance, Objective
 from vaelab.training.optimisers import Adam, Geco, Rewo
 
 
@@ -81,6 +81,15 @@ class Experiment:
                 "GaussianDecoder for a squared error), or Geco."
             )
         self.schedule  # noqa: B018  validates its own fields
+
+    @property
+    def objective_label(self) -> str:
+        """What the objective is called in pictures."""
+        if self.objective.constraints:
+            return "REWO" if isinstance(self.dual, Rewo) else "GECO"
+        if isinstance(self.objective, AnnealedVariance):
+            return "ELBO, annealed"
+        return "β-VAE" if getattr(self.objective, "beta", 1.0) != 1.0 else "ELBO"
 
     @property
     def initial_multiplier(self) -> float:

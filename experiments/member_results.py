@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from etils import epath
+from rich.console import Console
+from rich.table import Table
 
 from experiments import display
 from experiments.experiment import Experiment
@@ -148,6 +150,31 @@ def _marginal_kl(run: Run, params, num_inputs: int) -> Row:
     return {
         "marginal_kl": value.mean, "marginal_kl_se": value.standard_error, "marginal_inputs": len(x)
     }  # fmt: skip
+
+
+def show(name: str, rows: Sequence[Row]) -> None:
+    """A line for each member: where it stands, its rate and what became of its constraints."""
+    table = Table(title=f"{name}, test set")
+    axes = [key for key in ("kappa", "beta", "learning_rate", "seed") if key in rows[0]]
+    names = [key.removesuffix("_outcome") for key in rows[0] if key.endswith("_outcome")]
+    for column in ("member", *axes, "rate, nats", "distortion, nats"):
+        table.add_column(column, justify="right")
+    for constraint in names:
+        for column in (constraint, "λ", "in training"):
+            table.add_column(column, justify="left" if column == "in training" else "right")
+    for row in rows:
+        bounded = [
+            text
+            for key in names
+            for text in (
+                f"{row[f'{key}_test']:.4g}",
+                f"{row[f'{key}_multiplier']:.4g}",
+                row[f"{key}_outcome"],
+            )
+        ]
+        values = [f"{row[key]:g}" for key in ("member", *axes)]
+        table.add_row(*values, f"{row['rate']:.4g}", f"{row['distortion']:.5g}", *bounded)
+    Console(width=120).print(table)
 
 
 def write_csv(path: epath.Path, rows: Sequence[Row]) -> None:

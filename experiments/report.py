@@ -92,6 +92,7 @@ def marginal_report(run: Run, state: TrainState, num_points: int) -> dict[str, A
     )
     return {
         "prior_samples": None if model.exact else experiment.prior_samples,
+        "factorises": getattr(getattr(model, "prior", None), "factorises", False),
         "surgery": _plain(surgery),
         "subsampled_marginal_kl": {str(n): value._asdict() for n, value in subsampled.items()},
         "holes": _plain(holes),

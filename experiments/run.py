@@ -201,7 +201,8 @@ def _check(experiment: Experiment, splits: Splits) -> None:
         )
     if experiment.num_test is not None and experiment.num_test > len(splits.test.x):
         raise ValueError(
-            f"num_test = {experiment.num_test} is more than the {len(splits.test.x)} test images."
+            f"num_test = {experiment.num_test} is more than the {len(splits.test.x)} test images: choose "
+            f"at most {len(splits.test.x)}."
         )
     _check_context(experiment.model, splits)
     _check_likelihood(experiment, splits)

@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
         Arguments, argv, "experiments.stability", __doc__
     )
     folder = epath.Path(arguments.workdir or f"runs/stability-{arguments.family}")
-    interrupted = "the same command goes on from the newest checkpoint"
+    interrupted = "the same command goes on from the newest checkpoint, if there is one yet"
     with command_line.plain_errors(folder, interrupted=interrupted):
         constrained = family(arguments.family)
         also = {key: constraint for key, constraint in constrained.values()}
@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> None:
                 curves.append(settling(key, constraint, kept_rows, reference, logged))
         workdir.write_json(folder / "stability.json", {"results": results})
         if curves:
-            figure = plotting.stability(curves, title=arguments.family)
+            figure = plotting.stability(curves, title=f"λ of {arguments.family}")
             workdir.write_figure(folder / "stability.png", figure)
     show(arguments.family, results)
     print(f"everything is in {folder}")
@@ -201,6 +201,7 @@ def settling(
     return Settling(
         label=constraint.describe(),
         quantity=constraint.quantity,
+        kappa=float(constraint.kappa),
         steps=[[row["step"] for row in each] for each in logged],
         multipliers=[[row[f"multiplier/{key}"] for row in each] for each in logged],
         points=[(row[f"{key}_test"], row["rate"]) for row in rows],
@@ -213,7 +214,7 @@ def show(name: str, results: Sequence[Mapping[str, Any]]) -> None:
     """A row for each constraint."""
     table = Table(title=f"{name}: GECO beside β-VAEs")
     for column in ("constraint", "training", "test", "λ", "largest λ / last", "rate",
-                   "β-VAE's rate there", "ratio"):  # fmt: skip
+                   "β-VAE's rate there", "ratio", "outcome"):  # fmt: skip
         table.add_column(column)
     for result in results:
         if result["rate"] is None:
@@ -225,8 +226,9 @@ def show(name: str, results: Sequence[Mapping[str, Any]]) -> None:
             result["constraint"], f"{result['train_value']:.3g}", f"{result['value']:.3g}",
             f"{result['multiplier']:.3g}", f"{result['overshoot']:.3g}", f"{result['rate']:.3g}",
             beyond if rate is None else f"{rate:.3g}", "" if ratio is None else f"{ratio:.2f}",
+            "; ".join(dict.fromkeys(result["outcomes"])),
         )  # fmt: skip
-    Console(width=120).print(table)
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":

@@ -99,11 +99,14 @@ def _check_pair(ours: Experiment, reference: Experiment) -> None:
 def main(argv: Sequence[str]) -> None:
     arguments, overrides = command_line.parse_known(Arguments, argv, "experiments.sweep", __doc__)
     folder = epath.Path(arguments.workdir or f"runs/sweep-{arguments.experiment}")
-    interrupted = "the same command goes on from the newest checkpoint"
+    interrupted = "the same command goes on from the newest checkpoint, if there is one yet"
     with command_line.plain_errors(folder, interrupted=interrupted):
         train = run_against if arguments.against else run_members
         train(arguments, overrides, folder)
-        sweep_figures.save(folder, beside=arguments.beside, trajectory=arguments.trajectory)
+        plane = arguments.against is None  # else every seed has a κ of its own
+        sweep_figures.save(
+            folder, plane=plane, beside=arguments.beside, trajectory=arguments.trajectory
+        )
     print(f"everything is in {folder}")
 
 
@@ -124,18 +127,12 @@ def run_against(arguments: Arguments, overrides: Sequence[str], folder: epath.Pa
     ours = run_members(arguments, overrides, folder, combinations)
     shape = command_line.load(arguments.experiment).model.decoder.shape
     names = (arguments.experiment, reference.experiment)
-    labels = (_label(names[0]), _label(names[1]))
+    ours_label, theirs_label = (command_line.load(name).objective_label for name in names)
     num_dims = math.prod(shape)
-    result = comparison.compare(folder, theirs_at, ours, theirs, names, labels, num_dims)
+    result = comparison.compare(
+        folder, theirs_at, ours, theirs, names, (ours_label, theirs_label), num_dims
+    )
     print(comparison.describe(result))
-
-
-def _label(name: str) -> str:
-    """What an experiment's objective is called in a picture."""
-    objective = command_line.load(name).objective
-    if objective.constraints:
-        return "GECO"
-    return "β-VAE" if getattr(objective, "beta", 1.0) != 1.0 else "ELBO"
 
 
 def run_members(
@@ -175,6 +172,7 @@ def run_members(
         sweep, state, folder, marginal_inputs=arguments.marginal_inputs, also=also
     )
     member_results.write_csv(table, rows)  # last: it says that the sweep is finished
+    member_results.show(name, rows)
     return rows
 
 

@@ -16,8 +16,18 @@ from vaelab.plotting import PlaneSeries
 from vaelab.training.metrics import read_metrics
 
 
-def save(folder: epath.Path, *, beside: Sequence[str] = (), trajectory: int = 0) -> None:
+def save(
+    folder: epath.Path, *, plane: bool = True, beside: Sequence[str] = (), trajectory: int = 0
+) -> None:
     """Writes information_plane.png, and trajectory.png where the experiment has a constraint."""
+    if plane:
+        workdir.write_figure(folder / "information_plane.png", _plane(folder, beside))
+    figure = trajectory_figure(folder, trajectory)
+    if figure is not None:
+        workdir.write_figure(folder / "trajectory.png", figure)
+
+
+def _plane(folder: epath.Path, beside: Sequence[str]):
     folders = [folder, *map(epath.Path, beside)]
     tables = [read_csv(place / "sweep.csv") for place in folders]
     quantised = all(any("nll_per_dim" in row for row in rows) for rows in tables)
@@ -27,12 +37,7 @@ def save(folder: epath.Path, *, beside: Sequence[str] = (), trajectory: int = 0)
     )
     names = [workdir.read_config(place)["experiment"] for place in folders]
     lines = [series(name, rows, column) for name, rows in zip(names, tables, strict=True)]
-    workdir.write_figure(
-        folder / "information_plane.png", plotting.information_plane(lines, distortion_label=label)
-    )
-    figure = trajectory_figure(folder, trajectory)
-    if figure is not None:
-        workdir.write_figure(folder / "trajectory.png", figure)
+    return plotting.information_plane(lines, distortion_label=label)
 
 
 def series(name: str, rows: Sequence[Row], column: str) -> PlaneSeries:

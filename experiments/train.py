@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> None:
     name, arguments = command_line.parse(argv, program="python -m experiments.train")
     arguments, overrides = command_line.with_pilot(name, arguments, argv[1:])
     folder = epath.Path(arguments.workdir or f"runs/{name}")
-    interrupted = f"the same command goes on from {folder / 'checkpoints'}"
+    interrupted = f"the same command goes on from {folder / 'checkpoints'}, if there is one yet"
     with command_line.plain_errors(folder, interrupted=interrupted):
         train(name, arguments, overrides, folder)
 

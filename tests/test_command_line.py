@@ -158,7 +158,10 @@ MISTAKES = [
         ["--objective.constraints.nll.kappa", "0.7"],
         ["objective.constraints.nll: kappa = 0.7 constrains nothing", "log 2 = 0.693"],
     ),
-    (["--num-test", "301"], ["num_test = 301 is more than the 300 test images."]),
+    (
+        ["--num-test", "301"],
+        ["num_test = 301 is more than the 300 test images: choose at most 300."],
+    ),
     (["--objective.constraints.nll.kappa", "nan"], ["kappa", "must be finite, got nan."]),
     (["--optimiser.learning-rate", "-1"], ["learning_rate must be positive, got -1.0."]),
     (["--dual.step-size", "-1"], ["step_size must be positive, got -1.0."]),

@@ -9,7 +9,7 @@ from vaelab.plotting import Settling, stability
 def settling(label="RE ≤ 0.1", multipliers=((2.0, 8.0, 4.0), (1.0, 3.0, 1.0))):
     steps = [range(100, 100 * len(each) + 100, 100) for each in multipliers]
     return Settling(
-        label, "RMSE per dimension", steps, multipliers,
+        label, "RMSE per dimension", 0.1, steps, multipliers,
         points=[(0.1, 20.0), (0.11, 18.0)], reference=[(0.08, 60.0), (0.2, 5.0)],
     )  # fmt: skip
 
@@ -28,7 +28,8 @@ def test_each_constraint_has_a_panel_with_its_reference_beneath():
     assert [axes.get_title("left") for axes in figure.axes[1:]] == [
         "RE ≤ 0.1", "CLA ≥ 0.8", "pNCC ≥ 0.5"
     ]  # fmt: skip
-    line, reference, points = figure.axes[2].get_lines()
+    kappa, line, reference, points = figure.axes[2].get_lines()
+    assert set(kappa.get_xdata()) == {0.1}
     np.testing.assert_allclose(line.get_xydata(), reference.get_xydata())
     np.testing.assert_allclose(reference.get_xydata(), [(0.08, 60.0), (0.2, 5.0)])
     np.testing.assert_allclose(points.get_xydata(), [(0.1, 20.0), (0.11, 18.0)])
@@ -38,7 +39,7 @@ def test_each_constraint_has_a_panel_with_its_reference_beneath():
 
 def test_the_reference_may_be_interpolated():
     curve = [(0.08, 60.0), (0.12, 14.0), (0.2, 5.0)]
-    line, reference, _ = stability([settling()._replace(between=curve)]).axes[1].get_lines()
+    _, line, reference, _ = stability([settling()._replace(between=curve)]).axes[1].get_lines()
     np.testing.assert_allclose(line.get_xydata(), curve)
     assert len(reference.get_xydata()) == 2
 

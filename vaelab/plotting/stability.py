@@ -19,6 +19,7 @@ class Settling(NamedTuple):
 
     label: str  # for example "RE ≤ 0.1"
     quantity: str  # what κ bounds, and its unit
+    kappa: float
     steps: Sequence[Sequence[float]]  # [S, T]
     multipliers: Sequence[Sequence[float]]  # [S, T], λ
     points: Sequence[tuple[float, float]]  # [S], value of the quantity and rate at the end
@@ -46,7 +47,7 @@ def stability(
     Raises:
       ValueError: there are none or more than eight, or one has no positive λ.
 
-    >>> one = Settling("RE ≤ 0.1", "RMSE", [[1, 2]], [[4.0, 2.0]], [(0.1, 20.0)], [(0.1, 25.0), (0.2, 9.0)])
+    >>> one = Settling("RE ≤ 0.1", "RMSE", 0.1, [[1, 2]], [[4.0, 2.0]], [(0.1, 20.0)], [(0.1, 25.0), (0.2, 9.0)])
     >>> figure = stability([one])
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['λ / its last value', 'rate, nats']
@@ -90,6 +91,7 @@ def stability(
             np.array(pairs, float).reshape(-1, 2).T
             for pairs in (one.reference, one.between or one.reference)
         )
+        axes.axvline(one.kappa, color=INK, linestyle="--", linewidth=1, label="κ")
         axes.plot(*between, color=GREY, linewidth=1.2)
         axes.plot(*reference, "o", color=GREY, markersize=4, label=reference_label)
         points = np.array(one.points, float).reshape(-1, 2)
@@ -99,5 +101,6 @@ def stability(
         log_where_wide(axes.yaxis, rates)
         axes.set_xlabel(one.quantity, fontsize=9, color=INK)
         axes.set_ylabel("rate, nats", fontsize=9, color=INK)
-        head(axes, one.label, columns=2)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
+        head(axes, one.label, columns=3)
     return figure

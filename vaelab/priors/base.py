@@ -34,6 +34,8 @@ class Prior(nn.Module):
     """number of latent coordinates D"""
 
     exact: ClassVar[bool] = True
+    factorises: ClassVar[bool] = False
+    """whether p(z) = Π_d p(z_d)"""
 
     def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
         """log p(z), or the logarithm of an unbiased estimate of p(z). [..., D] -> [...], nats."""

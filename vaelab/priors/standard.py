@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,8 @@ class StandardNormal(Prior):
     >>> prior.apply({}, jnp.zeros(2), method="log_prob")  # −log 2π
     Array(-1.837877, dtype=float32)
     """
+
+    factorises: ClassVar[bool] = True
 
     def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
         del key, weights
