@@ -88,10 +88,18 @@ def beta(experiment: Experiment, weight: float) -> Experiment:
     return dataclasses.replace(_with_scale(experiment, 0.1), objective=ELBO(beta=weight))
 
 
-def geco(experiment: Experiment, **constraints: Constraint) -> Experiment:
-    """The rate under constraints; the decoder's σ then counts for nothing but the reported ELBO."""
+def geco(
+    experiment: Experiment, *, initial_multiplier: float = 1.0, **constraints: Constraint
+) -> Experiment:
+    """The rate under constraints; the decoder's σ then counts for nothing but the reported ELBO.
+
+    ConvDRAW on colour images wants λ to start at 50, the weight of a squared error at σ = 0.1. From 1 its
+    posterior is empty at first: all channels of its head learn the one mean image, red and green become
+    the same, and as no gradient tells them apart they stay so, whatever λ becomes.
+    """
+    dual = dataclasses.replace(DUAL, initial_multiplier=initial_multiplier)
     return dataclasses.replace(
-        _with_scale(experiment, 0.1), objective=Lagrangian(constraints), dual=DUAL
+        _with_scale(experiment, 0.1), objective=Lagrangian(constraints), dual=dual
     )
 
 

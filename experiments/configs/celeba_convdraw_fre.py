@@ -8,4 +8,6 @@ from experiments import taming
 from experiments.configs.celeba_convdraw_elbo import experiment as base
 from vaelab.constraints import FRE, LocalStatistics
 
-experiment = taming.geco(base, fre=FRE(kappa=0.06, features=LocalStatistics()))
+experiment = taming.geco(
+    base, initial_multiplier=50.0, fre=FRE(kappa=0.06, features=LocalStatistics())
+)

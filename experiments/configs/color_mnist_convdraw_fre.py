@@ -8,4 +8,6 @@ from experiments.configs.color_mnist_convdraw_elbo import experiment as base
 from vaelab.constraints import FRE
 from vaelab.networks.frozen import MNISTFeatures
 
-experiment = taming.geco(base, fre=FRE(kappa=0.5, features=MNISTFeatures(channels=3)))
+experiment = taming.geco(
+    base, initial_multiplier=50.0, fre=FRE(kappa=0.5, features=MNISTFeatures(channels=3))
+)
