@@ -101,9 +101,13 @@ def test_a_context_is_given_to_the_model():
     ours = optimal_scale(FromContext(), params, data, KEY, batch_size=4)
     expected = np.mean((IMAGES - context).astype(np.float64) ** 2)
     assert ours.mean_squared_error == pytest.approx(expected, rel=1e-5)
-    nll = quantised_nll(FromContext(), params, data, KEY, scale=1e4, levels=2, batch_size=4)
+    settings = {"scale": 1e4, "levels": 2, "batch_size": 4}
+    binary = data._replace(x=np.round(IMAGES))
+    nll = quantised_nll(FromContext(), params, binary, KEY, **settings)
     assert nll.mean == pytest.approx(np.log(2), rel=1e-3)  # a scale that tells nothing
     assert nll.bits == pytest.approx(1.0, rel=1e-3)
+    with pytest.raises(ValueError, match="levels = 2 values, and lie between them"):
+        quantised_nll(FromContext(), params, data, KEY, **settings)
 
 
 def test_errors_are_averaged_over_samples_and_log_probabilities_too():
