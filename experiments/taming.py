@@ -93,8 +93,8 @@ def geco(
 ) -> Experiment:
     """The rate under constraints; the decoder's σ then counts for nothing but the reported ELBO.
 
-    ConvDRAW on colour images wants λ to start at 50, the weight of a squared error at σ = 0.1. From 1 its
-    posterior is empty at first: all channels of its head learn the one mean image, red and green become
+    ConvDRAW on colour images wants λ to start at 10, the weight of a squared error at σ = 0.22. From 1
+    its posterior is empty at first: all channels of its head learn the one mean image, red and green become
     the same, and as no gradient tells them apart they stay so, whatever λ becomes.
     """
     dual = dataclasses.replace(DUAL, initial_multiplier=initial_multiplier)

@@ -9,5 +9,5 @@ from experiments.configs.celeba_convdraw_elbo import experiment as base
 from vaelab.constraints import FRE, LocalStatistics
 
 experiment = taming.geco(
-    base, initial_multiplier=50.0, fre=FRE(kappa=0.06, features=LocalStatistics())
+    base, initial_multiplier=10.0, fre=FRE(kappa=0.06, features=LocalStatistics())
 )

@@ -8,4 +8,4 @@ from experiments import taming
 from experiments.configs.cifar10_convdraw_elbo import experiment as base
 from vaelab.constraints import RE
 
-experiment = taming.geco(base, initial_multiplier=50.0, re=RE(kappa=0.1))
+experiment = taming.geco(base, initial_multiplier=10.0, re=RE(kappa=0.1))

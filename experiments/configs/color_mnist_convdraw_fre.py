@@ -9,5 +9,5 @@ from vaelab.constraints import FRE
 from vaelab.networks.frozen import MNISTFeatures
 
 experiment = taming.geco(
-    base, initial_multiplier=50.0, fre=FRE(kappa=0.5, features=MNISTFeatures(channels=3))
+    base, initial_multiplier=10.0, fre=FRE(kappa=0.5, features=MNISTFeatures(channels=3))
 )
