@@ -19,7 +19,7 @@ class Settling(NamedTuple):
 
     label: str  # for example "RE ≤ 0.1"
     quantity: str  # what κ bounds, and its unit
-    kappa: float
+    kappa: float  # in the quantity's units
     steps: Sequence[Sequence[float]]  # [S, T]
     multipliers: Sequence[Sequence[float]]  # [S, T], λ
     points: Sequence[tuple[float, float]]  # [S], value of the quantity and rate at the end
