@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy.interpolate import PchipInterpolator
 
-from experiments import command_line, sweep, workdir
-from experiments.member_results import Row
-from experiments.members import member_folder
+from experiments import command_line, workdir
+from experiments.sweep import command as sweep
+from experiments.sweep.measures import Row
+from experiments.sweep.members import member_folder
 from vaelab import plotting
 from vaelab.constraints import NLL, Constraint, LowerBound
 from vaelab.plotting import Settling

@@ -8,7 +8,8 @@ from etils import epath
 from scipy import stats
 from test_sweep_command import NAME, SMALL
 
-from experiments import blocks, calibrate, command_line, comparison, train
+from experiments import blocks, calibrate, command_line, train
+from experiments.sweep import comparison
 from vaelab.constraints import CLA, NLL, RE
 
 SHORT = ["--log-every", "10", "--evaluate-every", "20", "--num-samples", "20"]

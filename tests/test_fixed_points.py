@@ -11,8 +11,7 @@ import pytest
 from scipy.optimize import linprog
 from scipy.special import logsumexp
 
-from experiments import fixed_points as command
-from experiments import fixed_points_figures
+from experiments.fixed_points import command, figures
 from vaelab import theory
 from vaelab.data import planar
 from vaelab.plotting import fixed_points as pictures
@@ -384,7 +383,7 @@ def test_mixtures_lie_where_they_should():
 def test_the_command_writes_every_picture_and_its_numbers(tmp_path, monkeypatch, capsys):
     small = dict(SIDE=5, LIPSCHITZ_SIDE=5, NUM_POINTS=15, NUM_CURVE_POINTS=15)
     for name, value in small.items():
-        monkeypatch.setattr(fixed_points_figures, name, value)
+        monkeypatch.setattr(figures, name, value)
     monkeypatch.setitem(matplotlib.rcParams, "savefig.dpi", 30)
     with jax.enable_x64(False):
         # Without MNIST the figure of seven digits is left out.

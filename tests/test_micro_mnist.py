@@ -6,7 +6,7 @@ import pathlib
 import jax
 import pytest
 
-from experiments import micro_mnist
+from experiments.fixed_points import micro_mnist
 
 DATA = pathlib.Path(
     os.environ.get("VAELAB_DATA") or pathlib.Path(__file__).parents[1] / "../shared/data"

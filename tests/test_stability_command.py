@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import member_results, stability
+from experiments import stability
+from experiments.sweep import measures
 from vaelab.constraints import RE, pNCC
 
 SMALL = [
@@ -101,10 +102,10 @@ def test_a_family_is_trained_measured_and_found_finished(tmp_path, capsys):
     assert [(r["experiment"], r["constraint"]) for r in results] == [
         ("grey_digits_mlp_re", "RE ≤ 0.1")
     ]
-    (row,) = member_results.read_csv(tmp_path / "grey_digits_mlp_re" / "sweep.csv")
+    (row,) = measures.read_csv(tmp_path / "grey_digits_mlp_re" / "sweep.csv")
     assert results[0]["value"] == row["re_test"] == pytest.approx(row["rmse"], rel=1e-5)
     assert results[0]["overshoot"] == row["re_max_multiplier"] / row["re_multiplier"]
-    betas = member_results.read_csv(tmp_path / "grey_digits_mlp_beta" / "sweep.csv")
+    betas = measures.read_csv(tmp_path / "grey_digits_mlp_beta" / "sweep.csv")
     for each in betas:  # of a constraint that the β-VAE has not
         assert each["re_test"] == pytest.approx(each["rmse"], rel=1e-5)
     assert (tmp_path / "stability.png").stat().st_size > 1000

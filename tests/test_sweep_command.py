@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from etils import epath
 
-from experiments import command_line, member_results, sweep
-from experiments.members import Sweep, at
+from experiments import command_line
 from experiments.run import Run
+from experiments.sweep import command as sweep
+from experiments.sweep import measures
+from experiments.sweep.members import Sweep, at
 from vaelab.training import sweep as sweeps
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.step import train_steps
@@ -35,7 +37,7 @@ def swept(tmp_path_factory):
 
 
 def test_it_leaves_a_row_for_each_member(swept):
-    rows = member_results.read_csv(swept / "sweep.csv")
+    rows = measures.read_csv(swept / "sweep.csv")
     values = [(row["learning_rate"], row["seed"]) for row in rows]
     assert values == [(5e-4, 0), (5e-4, 1), (2e-3, 0), (2e-3, 1)]
     for row in rows:
@@ -62,7 +64,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(swept, tmp_path):
     (folder / "sweep.csv").unlink()
     shutil.rmtree(folder / "checkpoints" / "40")
     sweep.main([NAME, *AXES, "--workdir", str(folder), *SMALL, *LENGTH])
-    ours, theirs = (member_results.read_csv(place / "sweep.csv") for place in (folder, swept))
+    ours, theirs = (measures.read_csv(place / "sweep.csv") for place in (folder, swept))
     assert ours == theirs
     for index in range(4):
         name = f"members/{index:03d}/metrics.jsonl"
@@ -155,7 +157,7 @@ def test_an_experiment_is_set_against_another_at_its_error(tmp_path):
     )  # fmt: skip
     result = json.loads((tmp_path / "comparison.json").read_text())
     ours, theirs = (
-        member_results.read_csv(place / "sweep.csv") for place in (tmp_path, tmp_path / "against")
+        measures.read_csv(place / "sweep.csv") for place in (tmp_path, tmp_path / "against")
     )
     assert result["steps"] == [40, 20]
     for mine, reference in zip(ours, theirs, strict=True):

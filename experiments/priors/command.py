@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import sys
 import time
 from collections.abc import Sequence
 
@@ -20,10 +19,11 @@ import tyro
 from etils import epath
 from rich.console import Console
 
-from experiments import command_line, priors_measures, priors_report, priors_study, workdir
+from experiments import command_line, workdir
 from experiments.experiment import to_dict
-from experiments.priors_report import NAMES, Arrays, Report, summary
-from experiments.priors_study import PRIORS, Setup
+from experiments.priors import findings, measures, study
+from experiments.priors.findings import NAMES, Arrays, Report, summary
+from experiments.priors.study import PRIORS, Setup
 
 # Priors that are also trained with updates of the prior once in so many steps, the model's between.
 ALTERNATING, PERIOD = ("mixture", "vamp"), 5
@@ -72,7 +72,7 @@ def run(arguments: Arguments) -> None:
         reports[name, period], arrays[name, period] = _cached(folder, name, period, arguments.setup)
     joint = {name: reports[name, 1] for name in arguments.priors}
     alternating = {name: reports[name, p] for name, p in reports if p > 1}
-    text = priors_report.caption(joint)
+    text = findings.caption(joint)
     results = {
         "setup": dataclasses.asdict(arguments.setup),
         "priors": joint,
@@ -81,12 +81,12 @@ def run(arguments: Arguments) -> None:
         "caption": text,
     }
     workdir.write_json(folder / "results.json", results)
-    for name, figure in priors_report.figures(
+    for name, figure in findings.figures(
         joint, {name: arrays[name, 1] for name in joint}, text
     ).items():
         workdir.write_figure(folder / f"{name}.png", figure)
     console = Console()
-    for table in priors_report.tables(joint, alternating, PERIOD):
+    for table in findings.tables(joint, alternating, PERIOD):
         console.print(table)
     console.print(text, highlight=False)
     print(f"everything is in {folder}")
@@ -94,8 +94,8 @@ def run(arguments: Arguments) -> None:
 
 def _cached(folder: epath.Path, name: str, period: int, setup: Setup) -> tuple[Report, Arrays]:
     """The finished runs of one prior: read from the workdir, or made and written there, whole."""
-    model = priors_study.build_model(name, setup.hidden)
-    filmed = name == priors_report.FILMED and period == 1
+    model = study.build_model(name, setup.hidden)
+    filmed = name == findings.FILMED and period == 1
     configuration = json.dumps(
         {"model": to_dict(model), "prior_period": period, "setup": dataclasses.asdict(setup)}
         | ({"filmed": True} if filmed else {})
@@ -107,26 +107,26 @@ def _cached(folder: epath.Path, name: str, period: int, setup: Setup) -> tuple[R
                 print(f"  finished before, in {path}")
                 return json.loads(str(stored["report"])), dict(stored)
     start = time.monotonic()
-    splits = priors_study.load()
-    trained = priors_study.train(model, setup, splits, prior_period=period)
+    splits = study.load()
+    trained = study.train(model, setup, splits, prior_period=period)
     seconds = time.monotonic() - start
-    report: Report = priors_measures.likelihood(trained, setup, splits)
+    report: Report = measures.likelihood(trained, setup, splits)
     arrays = {}
     if period == 1:
-        report |= priors_measures.terms(trained, splits)
+        report |= measures.terms(trained, splits)
         final = trained.history[-1]
-        arrays = priors_measures.picture(model, final[1], splits)
+        arrays = measures.picture(model, final[1], splits)
         if filmed:
             last = len(trained.history) - 1
             for i, index in enumerate(_film(last)):
                 step, params = trained.history[index]
-                frame = priors_measures.picture(model, params, splits)
+                frame = measures.picture(model, params, splits)
                 arrays |= {f"{key}_{i}": value for key, value in frame.items()}
                 arrays[f"step_{i}"] = np.int64(step)
         if name == "standard":
-            report["reference"] = priors_measures.reference(trained, splits)
+            report["reference"] = measures.reference(trained, splits)
         if name == "hierarchical":
-            report["inner_samples"] = priors_measures.rate_by_inner_samples(trained, splits)
+            report["inner_samples"] = measures.rate_by_inner_samples(trained, splits)
     report |= {"training_seconds": seconds, "seconds": time.monotonic() - start}
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
@@ -144,7 +144,3 @@ def _film(last: int) -> list[int]:
     """
     times = np.round(np.geomspace(1, last + 1, 5)).astype(int) - 1
     return sorted(set(times.tolist()))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -9,8 +9,8 @@ import numpy as np
 from etils import epath
 
 from experiments import command_line, workdir
-from experiments.member_results import Row, read_csv
-from experiments.members import at, member_folder
+from experiments.sweep.measures import Row, read_csv
+from experiments.sweep.members import at, member_folder
 from vaelab import plotting
 from vaelab.plotting import PlaneSeries
 from vaelab.training.metrics import read_metrics

@@ -11,7 +11,6 @@ CPU cores.
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,9 +20,9 @@ import tyro
 from etils import epath
 from matplotlib.figure import Figure
 
-from experiments import command_line, micro_mnist, workdir
-from experiments import fixed_points_figures as figures
-from experiments.fixed_points_figures import Numbers
+from experiments import command_line, workdir
+from experiments.fixed_points import figures, micro_mnist
+from experiments.fixed_points.figures import Numbers
 from vaelab.types import PRNGKey
 
 # In the order of their numbers in the paper; each leaves a picture of its own name.
@@ -74,7 +73,3 @@ def run(arguments: Arguments) -> None:
         print(f"{name}.png, {time.monotonic() - begin:.0f} s", flush=True)
     results["seconds"] = time.monotonic() - start
     workdir.write_json(folder / "fixed_points.json", results)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

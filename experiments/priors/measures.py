@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import display
-from experiments.priors_study import Setup, Trained
+from experiments.priors.study import Setup, Trained
 from vaelab import evaluation
 from vaelab.evaluation.batches import map_batches
 from vaelab.models import VAE

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 
 import tyro
 from etils import epath
 
-from experiments import command_line, comparison, member_results, members, sweep_figures, workdir
+from experiments import command_line, workdir
 from experiments.experiment import Experiment
 from experiments.run import Run
+from experiments.sweep import comparison, figures, measures, members
 from vaelab.constraints import RE, Constraint
 from vaelab.models import VAE
 
@@ -104,9 +104,7 @@ def main(argv: Sequence[str]) -> None:
         train = run_against if arguments.against else run_members
         train(arguments, overrides, folder)
         plane = arguments.against is None  # else every seed has a κ of its own
-        sweep_figures.save(
-            folder, plane=plane, beside=arguments.beside, trajectory=arguments.trajectory
-        )
+        figures.save(folder, plane=plane, beside=arguments.beside, trajectory=arguments.trajectory)
     print(f"everything is in {folder}")
 
 
@@ -141,7 +139,7 @@ def run_members(
     folder: epath.Path,
     combinations: Sequence[members.Member] | None = None,
     also: Mapping[str, Constraint] | None = None,
-) -> list[member_results.Row]:
+) -> list[measures.Row]:
     """Trains and measures the members, from wherever they were; the rows of sweep.csv."""
     name = arguments.experiment
     experiment = command_line.experiment(name, overrides)
@@ -165,16 +163,12 @@ def run_members(
     members.claim(folder, combinations, arguments.constraint)
     if table.exists():
         print(f"{folder} holds this sweep, finished; delete {table.name} to measure it again")
-        return member_results.read_csv(table)
+        return measures.read_csv(table)
     print(f"training {len(combinations)} members of {name} in {folder}")
     state = sweep.train(folder)
-    rows = member_results.measure(
+    rows = measures.measure(
         sweep, state, folder, marginal_inputs=arguments.marginal_inputs, also=also
     )
-    member_results.write_csv(table, rows)  # last: it says that the sweep is finished
-    member_results.show(name, rows)
+    measures.write_csv(table, rows)  # last: it says that the sweep is finished
+    measures.show(name, rows)
     return rows
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

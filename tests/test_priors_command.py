@@ -11,7 +11,7 @@ import pytest
 from matplotlib import image
 from rich.console import Console
 
-from experiments import priors, priors_measures, priors_report, priors_study
+from experiments.priors import command, findings, measures, study
 from vaelab.training.state import Best, TrainState
 from vaelab.types import Examples, Saddle, Splits
 
@@ -25,10 +25,10 @@ SMALL = [
 def hastily():
     """Compiles in a hurry, and treats one prior in all the ways there are, so as to compile little."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(priors, "ALTERNATING", ("standard",))
-        patch.setattr(priors_report, "FILMED", "standard")
-        patch.setattr(priors_measures, "_NUM_POINTS", 200)
-        patch.setattr(priors_measures, "_PIXELS", 20)
+        patch.setattr(command, "ALTERNATING", ("standard",))
+        patch.setattr(findings, "FILMED", "standard")
+        patch.setattr(measures, "_NUM_POINTS", 200)
+        patch.setattr(measures, "_PIXELS", 20)
         jax.config.update("jax_disable_most_optimizations", True)
         yield
         jax.config.update("jax_disable_most_optimizations", False)
@@ -38,7 +38,7 @@ def hastily():
 def finished(hastily, tmp_path_factory):
     """A finished workdir."""
     workdir = tmp_path_factory.mktemp("priors")
-    priors.main([*SMALL, "--workdir", str(workdir)])
+    command.main([*SMALL, "--workdir", str(workdir)])
     return workdir
 
 
@@ -65,8 +65,8 @@ def test_leaves_pictures_and_consistent_results(finished):
 
 def test_the_same_command_uses_what_is_finished(finished, capsys, monkeypatch):
     before = json.loads((finished / "results.json").read_text())
-    monkeypatch.setattr(priors_study, "train", None)  # nothing is trained again
-    priors.main([*SMALL, "--workdir", str(finished)])
+    monkeypatch.setattr(study, "train", None)  # nothing is trained again
+    command.main([*SMALL, "--workdir", str(finished)])
     assert capsys.readouterr().out.count("finished before") == 2
     after = json.loads((finished / "results.json").read_text())
     assert after | {"seconds": 0} == before | {"seconds": 0}
@@ -74,16 +74,16 @@ def test_the_same_command_uses_what_is_finished(finished, capsys, monkeypatch):
 
 def test_rates_of_a_sampled_prior_share_their_images_and_codes(hastily):
     """Inner networks that start alike for all z are exact: p(z|ζ) = p(z), q(ζ|z) = p(ζ) then."""
-    model, key = priors_study.build_model("hierarchical", 4), jax.random.key(0)
-    x = np.zeros((5, *priors_study.SHAPE), np.float32)
+    model, key = study.build_model("hierarchical", 4), jax.random.key(0)
+    x = np.zeros((5, *study.SHAPE), np.float32)
     params = jax.jit(model.init)(key, x[:1], key)["params"]
     params["prior"] = jax.tree.map(jnp.zeros_like, params["prior"])
-    exact = priors_study.Trained(
+    exact = study.Trained(
         model, jax.tree.map(lambda leaf: np.array(leaf)[None], params), np.array([1]), []
     )
     splits = Splits(*[Examples(x, None)] * 3)
-    measured = priors_measures.rate_by_inner_samples(exact, splits)
-    assert np.shape(measured["rate"]) == (1, len(priors_measures.INNER_SAMPLES))
+    measured = measures.rate_by_inner_samples(exact, splits)
+    assert np.shape(measured["rate"]) == (1, len(measures.INNER_SAMPLES))
     np.testing.assert_allclose(measured["excess"], 0, atol=1e-5)
     np.testing.assert_allclose(measured["standard_error"], 0, atol=1e-5)
 
@@ -92,11 +92,11 @@ def test_another_setup_is_trained_anew(finished, monkeypatch):
     def train(*_, **__):
         raise InterruptedError
 
-    monkeypatch.setattr(priors_study, "train", train)
-    monkeypatch.setattr(priors_study, "load", lambda: None)
-    setup = priors_study.Setup(2, 2, 1, hidden=4, num_samples=4)
+    monkeypatch.setattr(study, "train", train)
+    monkeypatch.setattr(study, "load", lambda: None)
+    setup = study.Setup(2, 2, 1, hidden=4, num_samples=4)
     with pytest.raises(InterruptedError):
-        priors._cached(priors.epath.Path(finished), "standard", 1, setup)
+        command._cached(command.epath.Path(finished), "standard", 1, setup)
 
 
 def test_each_seed_keeps_its_own_best_parameters():
@@ -108,7 +108,7 @@ def test_each_seed_keeps_its_own_best_parameters():
     best = Best(jnp.full(2, -jnp.inf), jnp.zeros(2, jnp.int32), variables, {})
     for number, bound in ((1, [0.0, 5.0]), (2, [3.0, 2.0]), (3, [jnp.nan, 5.0])):
         variables, step = state(number, [float(number)] * 2)
-        kept = priors_study._keep_best(
+        kept = study._keep_best(
             TrainState(step, jax.random.key(0), variables, {}, best), jnp.array(bound)
         )
         best = kept.best
@@ -117,11 +117,11 @@ def test_each_seed_keeps_its_own_best_parameters():
     np.testing.assert_array_equal(best.variables.params["w"], [2.0, 1.0])
 
 
-@pytest.mark.parametrize("name", priors_study.PRIORS)
+@pytest.mark.parametrize("name", study.PRIORS)
 def test_every_prior_has_a_name_and_one_encoder(name):
-    assert name in priors_report.NAMES
-    model, key = priors_study.build_model(name, 4), jax.random.key(0)
-    x = jnp.zeros((3, *priors_study.SHAPE))
+    assert name in findings.NAMES
+    model, key = study.build_model(name, 4), jax.random.key(0)
+    x = jnp.zeros((3, *study.SHAPE))
     variables = jax.eval_shape(model.init, key, x, key)
     paths = jax.tree_util.tree_flatten_with_path(variables["params"])[0]
     inside = [path for path, _ in paths if path[0].key == "prior"]
@@ -147,7 +147,7 @@ def test_tables_and_caption_say_the_numbers():
         "hierarchical": report([98.0, 98.5], inner_samples=inner),
     }
     console = Console(width=200, record=True, file=io.StringIO())
-    for table in priors_report.tables(joint, {"standard": report([98.0, 100.0])}, 5):
+    for table in findings.tables(joint, {"standard": report([98.0, 100.0])}, 5):
         console.print(table)
     rows = [
         re.split(r"\s{2,}", line.strip())
@@ -171,7 +171,7 @@ def test_tables_and_caption_say_the_numbers():
         ["16", "3.50 ± 0.00", "0.500 ± 0.050"],
         ["64", "3.00 ± 0.00"],
     ]
-    text = priors_report.caption(joint)
+    text = findings.caption(joint)
     assert "the means span 0.2 nats" in text  # 98.25 − 98
     assert "scatter by 0.9" in text  # (√2 + √2/4)/2
     assert "move all of them by 1.5" in text
@@ -186,5 +186,5 @@ def test_tables_and_caption_say_the_numbers():
     ],
 )
 def test_what_cannot_be_run_is_refused_in_a_sentence(options, sentence, refusal, tmp_path):
-    assert sentence in refusal(*options, "--workdir", tmp_path / "new", main=priors.main)
+    assert sentence in refusal(*options, "--workdir", tmp_path / "new", main=command.main)
     assert not (tmp_path / "new").exists()

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
-from experiments.priors_measures import INNER_SAMPLES
+from experiments.priors.measures import INNER_SAMPLES
 from vaelab import plotting
 
 NAMES = {

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from experiments import display
 from experiments.experiment import Experiment
-from experiments.members import Sweep, member_folder
 from experiments.run import Run
+from experiments.sweep.members import Sweep, member_folder
 from vaelab import evaluation
 from vaelab.constraints import Constraint
 from vaelab.evaluation import distortion, elbo, rate, squared_error

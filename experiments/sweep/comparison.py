@@ -11,8 +11,8 @@ from etils import epath
 from scipy import stats
 
 from experiments import workdir
-from experiments.member_results import Row
-from experiments.members import member_folder
+from experiments.sweep.measures import Row
+from experiments.sweep.members import member_folder
 from vaelab import plotting
 from vaelab.training.metrics import read_metrics
 

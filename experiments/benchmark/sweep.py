@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
+from experiments.benchmark.ours import BATCH_SIZE, Rate, images, model_of, timed, training
 from vaelab import data
 from vaelab.models import VAE
-from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
 from vaelab.priors import StandardNormal
 from vaelab.training import sweep
 from vaelab.training.objectives import ELBO
 from vaelab.training.optimisers import Adam, transformation
-from vaelab.training.sharding import make_mesh, replicate
-from vaelab.training.state import initial_state
-from vaelab.training.step import compile_train_steps
+from vaelab.training.sharding import make_mesh
 
 NUM_MEMBERS = 16
 # A network whose steps are mostly overhead, and one whose products fill the cores by themselves.
 SIZES = {"8×8, 16 hidden": ((8, 8, 1), (16,), 2), "28×28, 300-300": ((28, 28, 1), (300, 300), 40)}
-
-Rate = Callable[[], float]
 
 
 def rates(steps: int) -> dict[str, Rate]:
     """Members' steps per second, warm, together and alone, for each size."""
     result: dict[str, Rate] = {}
     for name, (shape, hidden, latent_dim) in SIZES.items():
-        model = VAE(
-            encoder=ConditionalGaussian(MLP(hidden, event_ndims=3), latent_dim),
-            decoder=BernoulliDecoder(MLP(hidden), shape=shape),
-            prior=StandardNormal(latent_dim),
-        )
-        x = 0.26 * jax.random.uniform(jax.random.key(0), (2000, *shape))
+        model, x = model_of(StandardNormal(latent_dim), shape, hidden), images(2000, shape)
         result[f"{name}, {NUM_MEMBERS} together"] = _together(model, x, steps)
-        result[f"{name}, one after another"] = _alone(model, x, steps)
+        result[f"{name}, one after another"] = training(model, ELBO(), None, x, steps)
     return result
 
 
@@ -61,27 +49,8 @@ def _together(model: VAE, x: jax.Array, steps: int) -> Rate:
         )
 
     state = sweep.initial_states(members, values, x, keys)
-    run = sweep.compile_sweep_steps(members, batch_size=100, preprocess=data.bernoulli, mesh=mesh)
-    state, values = sweep.place(state, values, mesh)
-    return _timed(lambda state: run(state, values, x, num_steps=steps), state, steps * NUM_MEMBERS)
-
-
-def _alone(model: VAE, x: jax.Array, steps: int) -> Rate:
-    tx, mesh = transformation(Adam(1e-3), None, scales={}), make_mesh()
-    state = replicate(initial_state(model, ELBO(), tx, x, jax.random.key(0)), mesh)
-    run = compile_train_steps(
-        batch_size=100, model=model, objective=ELBO(), tx=tx, preprocess=data.bernoulli, mesh=mesh
+    run = sweep.compile_sweep_steps(
+        members, batch_size=BATCH_SIZE, preprocess=data.bernoulli, mesh=mesh
     )
-    return _timed(lambda state: run(state, x, num_steps=steps), state, steps)
-
-
-def _timed(run, state, num: int) -> Rate:
-    state, _ = jax.block_until_ready(run(state))
-
-    def rate() -> float:
-        nonlocal state
-        start = time.perf_counter()
-        state, _ = jax.block_until_ready(run(state))
-        return num / (time.perf_counter() - start)
-
-    return rate
+    state, values = sweep.place(state, values, mesh)
+    return timed(lambda state: run(state, values, x, num_steps=steps), state, steps * NUM_MEMBERS)

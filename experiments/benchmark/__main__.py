@@ -1,0 +1,5 @@
+import sys
+
+from experiments.benchmark.command import main
+
+main(sys.argv[1:])

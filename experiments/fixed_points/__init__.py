@@ -1,0 +1,1 @@
+"""The theory's figures: `python -m experiments.fixed_points --help`."""

@@ -1,0 +1,1 @@
+"""Every prior on one toy, side by side: `python -m experiments.priors --help`."""

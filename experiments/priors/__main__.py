@@ -1,0 +1,5 @@
+import sys
+
+from experiments.priors.command import main
+
+main(sys.argv[1:])

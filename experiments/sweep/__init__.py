@@ -1,0 +1,1 @@
+"""One experiment at many values in one program: `python -m experiments.sweep --help`."""
