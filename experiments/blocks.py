@@ -11,16 +11,19 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tyro
 from etils import epath
 
 from experiments import command_line, figures, workdir
+from experiments.constraints_report import outcome
 from experiments.run import Run
 from vaelab import plotting
 from vaelab.plotting import Block
+from vaelab.training.metrics import read_metrics
 from vaelab.training.objectives import AnnealedVariance
 from vaelab.training.state import TrainState
 
@@ -98,21 +101,20 @@ def _block(name: str, flags: list[str], folder: epath.Path, arguments: Arguments
     means = np.asarray(figures.reconstructions(model, params, shown, run.key("reconstructions")))
     made = np.asarray(figures.samples(model, params, shown, run.key("samples")))
     return Block(
-        _title(run, state),
+        _title(run, state, read_metrics(folder)),
         figures.picture(run, shown.x),
         figures.picture(run, np.clip(means, 0, 1)),
         figures.picture(run, np.clip(made, 0, 1)),
     )
 
 
-def _title(run: Run, state: TrainState) -> str:
+def _title(run: Run, state: TrainState, rows: Sequence[Mapping[str, Any]]) -> str:
     """The objective, and of constraints that are not met how far they are."""
     parts = [run.experiment.objective_label]
     for name, constraint in run.experiment.objective.constraints.items():
-        average = float(run.chosen(state).average[name])
-        value = constraint.achieved(average / run.scales()[name])
-        met = average <= 0 or abs(value - constraint.kappa) < 0.01 * abs(constraint.kappa)
-        parts.append(constraint.describe() + ("" if met else f" (reached {value:.3g})"))
+        value = constraint.achieved(float(run.chosen(state).average[name]) / run.scales()[name])
+        reached = "" if outcome(run, name, rows).met else f" (reached {value:.3g})"
+        parts.append(constraint.describe() + reached)
     return ", ".join(parts)
 
 

@@ -71,8 +71,8 @@ def calibrate(
         num_steps=arguments.num_steps or max(1, constrained.num_steps // 4),
         patience=None,
     )
-    Run.load(constrained, arguments.data_dir)  # refuses constraints that do not fit the data
-    run = Run.load(experiment, arguments.data_dir)
+    refusing = Run.load(constrained, arguments.data_dir)  # constraints that do not fit the data
+    run = dataclasses.replace(refusing, experiment=experiment)
     print(f"a pilot of {name} without its constraints")
     state = run.train(folder, name, overrides)
     validation = run.splits.validation

@@ -8,7 +8,7 @@ from typing import Any
 from experiments import display
 from experiments.run import Run
 from vaelab import evaluation
-from vaelab.evaluation import KKT, Estimate
+from vaelab.evaluation import KKT, Estimate, Feasibility
 from vaelab.training.state import Best
 
 _NUM_EXAMPLES = 2000  # of the training set, on which the residuals are taken
@@ -55,12 +55,7 @@ def kkt(run: Run, chosen: Best) -> KKT:
 def _report(run: Run, name: str, chosen: Best, test: Estimate, rows) -> dict[str, Any]:
     experiment = run.experiment
     constraint, scale = experiment.objective.constraints[name], run.scales()[name]
-    logged = [row for row in rows if f"average/{name}" in row and row["step"] <= int(chosen.step)]
-    outcome = evaluation.feasibility(
-        [row[f"average/{name}"] for row in logged],
-        [row[f"multiplier/{name}"] for row in logged],
-        multiplier_limit=experiment.multiplier_limit,
-    )
+    became = outcome(run, name, [row for row in rows if row["step"] <= int(chosen.step)])
     train = float(chosen.average[name])
     return {
         "value": constraint.achieved(test.mean / scale),
@@ -69,8 +64,18 @@ def _report(run: Run, name: str, chosen: Best, test: Estimate, rows) -> dict[str
         "satisfied": test.mean <= 0,
         "train_value": constraint.achieved(train / scale),
         "train_satisfied": train <= 0,
-        "best": constraint.achieved(outcome.best / scale),
+        "best": constraint.achieved(became.best / scale),
         "multiplier": float(chosen.variables.multipliers[name]),
-        "infeasible": outcome.infeasible,
-        "outcome": outcome.sentence,
+        "infeasible": became.infeasible,
+        "outcome": became.sentence,
     }
+
+
+def outcome(run: Run, name: str, rows: Sequence[Mapping[str, Any]]) -> Feasibility:
+    """What became of a constraint, from the rows of metrics.jsonl."""
+    logged = [row for row in rows if f"average/{name}" in row]
+    return evaluation.feasibility(
+        [row[f"average/{name}"] for row in logged],
+        [row[f"multiplier/{name}"] for row in logged],
+        multiplier_limit=run.experiment.multiplier_limit,
+    )

@@ -105,7 +105,7 @@ def print_report(report: Mapping[str, Any]) -> None:
     for name, constraint in report["constraints"].items():
         table.add_row(
             f"constraint {name}", f"{constraint['value']:.4f}", "",
-            f"κ = {constraint['kappa']:g}, {'' if constraint['satisfied'] else 'not '}met",
+            f"κ = {constraint['kappa']:g}, test set {'within' if constraint['satisfied'] else 'beyond'} it",
         )  # fmt: skip
         best = f"; best {constraint['best']:.4f}" if constraint["infeasible"] else ""
         table.add_row(

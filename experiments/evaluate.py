@@ -9,7 +9,12 @@ import tyro
 from etils import epath
 
 from experiments import command_line, display, workdir
-from experiments.report import annealed_report, likelihood_report, marginal_report
+from experiments.report import (
+    annealed_report,
+    likelihood_report,
+    marginal_kl_report,
+    marginal_report,
+)
 from experiments.run import Run
 from vaelab.models import VAE
 from vaelab.networks import ConditionalGaussian
@@ -65,9 +70,12 @@ def evaluate(arguments: Arguments, folder: epath.Path) -> None:
     num_samples = arguments.num_samples or experiment.num_samples
     report = {"experiment": name} | likelihood_report(run, state, num_samples, read_metrics(folder))
     one_level = isinstance(experiment.model, VAE)
-    if one_level and isinstance(experiment.model.encoder, ConditionalGaussian):
-        report["marginal"] = marginal_report(run, state, arguments.num_points)
     if one_level:
+        gaussian = isinstance(experiment.model.encoder, ConditionalGaussian)
+        kind, make = (
+            ("marginal", marginal_report) if gaussian else ("marginal_kl", marginal_kl_report)
+        )
+        report[kind] = make(run, state, arguments.num_points)
         report["annealed"] = annealed_report(
             run, state, arguments.annealed_points, arguments.annealed_temperatures, num_samples
         )
@@ -76,14 +84,18 @@ def evaluate(arguments: Arguments, folder: epath.Path) -> None:
     display.print_report(report)
     if "marginal" in report:
         display.print_marginal_report(report["marginal"])
-    else:
+    if "marginal_kl" in report:
+        value = report["marginal_kl"]
         print(
-            "The rate in parts and holes are left out: they want Gaussian posteriors of one level."
+            f"marginal KL {value['mean']:.3f} ± {value['standard_error']:.3f} nats: {value['inputs']}\n"
+            "The rate in parts and holes are left out: they want Gaussian posteriors."
         )
-    if "annealed" in report:
+    if one_level:
         display.print_annealed_report(report["annealed"])
     else:
-        print("Annealing is left out: it wants a model of one level.")
+        print(
+            "The rate in parts, holes and annealing are left out: they want a model of one level."
+        )
     print(f"everything is in {folder / 'evaluation.json'}")
 
 

@@ -26,6 +26,7 @@ import tyro
 
 from experiments import command_line
 from vaelab import data
+from vaelab.evaluation.batches import map_batches
 from vaelab.networks.frozen import MNIST_PATH, SmallClassifier, load_frozen, save_frozen
 from vaelab.types import Array, Examples, PRNGKey, PyTree
 
@@ -225,10 +226,14 @@ def _feature_scale(network: SmallClassifier, params: PyTree, x: np.ndarray) -> f
 def _evaluate(
     network: SmallClassifier, params: PyTree, x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    apply = jax.jit(partial(network.apply, {"params": params}))
-    outputs = [apply(x[start : start + _CHUNK]) for start in range(0, len(x), _CHUNK)]
-    features, logits = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
-    return features, logits
+    """Features and logits of images [N, ...], in chunks."""
+    return map_batches(partial(_apply, network, params), x, jax.random.key(0), batch_size=_CHUNK)
+
+
+@partial(jax.jit, static_argnums=0)
+def _apply(network: SmallClassifier, params: PyTree, x: Array, key: Array) -> tuple[Array, Array]:
+    del key  # nothing is random
+    return network.apply({"params": params}, x)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,20 @@ def marginal_report(run: Run, state: TrainState, num_points: int) -> dict[str, A
     }
 
 
+def marginal_kl_report(run: Run, state: TrainState, num_points: int) -> dict[str, Any]:
+    """KL(q(z) ‖ p) alone, of posteriors that are no Gaussians: for evaluation.json."""
+    x = run.fixed_training_set().x
+    estimate = evaluation.marginal_kl(
+        run.precise_model,
+        run.chosen(state).variables.params,
+        x,
+        run.key("marginal"),
+        num_points=num_points,
+        progress=display.track("marginal KL"),
+    )
+    return estimate._asdict() | {"inputs": _marginal_sentence(run.experiment, len(x))}
+
+
 def annealed_report(
     run: Run, state: TrainState, num_points: int, num_temperatures: int, num_samples: int
 ) -> dict[str, Any]:

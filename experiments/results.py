@@ -29,7 +29,7 @@ def row(name: str, runs: Sequence[Mapping[str, Any]], published: str) -> Row:
         "experiment": f"`{name}`",
         "published log p(x)": published,
         "log p(x)": f"{_summary(likelihoods)}, {first['num_samples']} samples, "
-        f"{first['num_test']} images",
+        f"{first['num_test']} images{_inner(first.get('prior_samples'))}",
         "ELBO": _summary([report["elbo"] for report in reports]),
         "seeds": ", ".join(str(config["configuration"]["seed"]) for config in configs),
         "epochs": f"shortened to {epochs}" if shortened else epochs,
@@ -37,6 +37,10 @@ def row(name: str, runs: Sequence[Mapping[str, Any]], published: str) -> Row:
         "hours": f"{hours:.1f}",
         "commit": ", ".join(sorted({config["commit"] for config in configs})),
     }
+
+
+def _inner(prior_samples: int | None) -> str:
+    return "" if prior_samples is None else f", {prior_samples} inner samples of the prior each"
 
 
 def _summary(estimates: Sequence[Mapping[str, float]]) -> str:

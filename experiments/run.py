@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Sequence
+from contextlib import closing
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +13,12 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import display, workdir
+from experiments import memory, workdir
 from experiments.experiment import Experiment
+from experiments.session import session
 from vaelab import data, evaluation
 from vaelab.evaluation import elbo
 from vaelab.training import optimisers
-from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.loop import fit
 from vaelab.training.metrics import MetricsLog
 from vaelab.training.sharding import make_mesh, replicate
@@ -40,7 +41,9 @@ class Run:
         low, high = experiment.model.decoder.data_range
         data.validate(splits, low=low, high=high)
         _check(experiment, splits)
-        return cls(experiment, splits)
+        run = cls(experiment, splits)
+        memory.check_components(run)
+        return run
 
     def initial_state(self) -> TrainState:
         experiment = self.experiment
@@ -120,40 +123,24 @@ class Run:
         run_steps = self.compile_steps(mesh)
         run_steps.eval_shape(state, self.splits.train, num_steps=1)  # some mistakes show in tracing
         workdir.claim(folder, name, overrides, experiment)
-        checkpoints = Checkpoints(folder / "checkpoints")
-        restored = checkpoints.restore(state)
-        if restored is not None:
-            state = restored
-            print(f"resuming {folder} from step {int(state.step)}")
-        else:
-            print(f"training {name} in {folder}")
-        first_step = int(state.step)
-        metrics = MetricsLog(folder, resume_step=first_step)
-        stopwatch = workdir.Stopwatch(folder)
-        with display.TrainingProgress(experiment.num_steps, first_step) as progress:
+        with (
+            session(folder, name, state, experiment.num_steps) as current,
+            closing(MetricsLog(folder, resume_step=int(current.state.step))) as metrics,
+        ):
 
             def log(step: int, values: dict[str, float]) -> None:
                 metrics.write(step, values)
-                progress.update(step, values)
+                current.progress.update(step, values)
 
-            def save(state: TrainState) -> None:
-                checkpoints.save(state)
-                stopwatch.save()
-
-            try:
-                return fit(
-                    replicate(state, mesh),
-                    replicate(self.splits.train, mesh),
-                    run_steps=run_steps,
-                    schedule=experiment.schedule,
-                    validate=self.validate,
-                    log=log,
-                    save=save,
-                )
-            finally:
-                metrics.close()
-                checkpoints.wait()
-                checkpoints.close()
+            return fit(
+                replicate(current.state, mesh),
+                replicate(self.splits.train, mesh),
+                run_steps=run_steps,
+                schedule=experiment.schedule,
+                validate=self.validate,
+                log=log,
+                save=current.save,
+            )
 
     @property
     def precise_model(self) -> Model:

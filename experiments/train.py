@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from experiments import command_line, display, figures, memory, workdir
+from experiments import command_line, display, figures, workdir
 from experiments.report import likelihood_report
 from experiments.run import Run
 from vaelab.training.metrics import read_metrics
@@ -32,7 +32,6 @@ def train(
 ) -> None:
     """Trains, evaluates and draws a run, from wherever it was."""
     run = Run.load(arguments.experiment, arguments.data_dir)
-    memory.check_components(run)
     report_path = folder / "report.json"
     if report_path.exists():
         workdir.check(folder, name, arguments.experiment)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 from oracles import LinearGaussian, critical_value, within_confidence, z_scores
 from scipy.special import logsumexp
@@ -16,7 +17,7 @@ from vaelab import evaluation
 from vaelab.evaluation.annealing import schedule
 from vaelab.models import VAE
 from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian, GaussianDecoder
-from vaelab.priors import HierarchicalPrior, StandardNormal
+from vaelab.priors import HierarchicalPrior, ResampledPrior, StandardNormal
 
 N, D = 4, 2
 ORACLE = LinearGaussian.random(0, num_dims=N, latent_dim=D, sigma=0.5)
@@ -150,6 +151,42 @@ def test_hierarchical_priors_are_annealed_with_their_auxiliary_variables():
     ratio = np.exp(result.log_prob - exact)
     assert within_confidence(ratio, 1.0)
     assert np.std(ratio) / np.sqrt(2000) < 0.02
+
+
+def test_resampled_priors_are_annealed_with_their_other_tries():
+    """p(z) ∝ ((1 − α) a(z)/Z + α) N(z; 0, I), a not constant; log p(x) by quadrature."""
+    prior = ResampledPrior(D, max_tries=3, num_samples=1, hidden=(4,))
+    rng = np.random.default_rng(3)
+    first, last = 2 * rng.normal(size=(D, 4)), 2 * rng.normal(size=(4, 1))
+    networks = {
+        "trunk": dense(first, np.zeros(4)),
+        "head": {"kernel": jnp.asarray(last, "f"), "bias": jnp.zeros(1)},
+    }
+    middle = (np.arange(600) + 0.5) / 50 - 6
+    z = np.stack(np.meshgrid(middle, middle), axis=-1)
+    log_proposal = scipy.stats.norm.logpdf(z).sum(-1)
+    accepted = scipy.special.expit((np.tanh(z @ first) @ last)[..., 0])
+    share = np.sum(accepted * np.exp(log_proposal)) / 2500
+    alpha = (1 - share) ** 2
+    log_prior = log_proposal + np.log((1 - alpha) * accepted / share + alpha)
+    location = z @ ORACLE.weight.T + ORACLE.bias
+    log_likelihood = scipy.stats.norm.logpdf(X[0], location, ORACLE.sigma).sum(-1)
+    exact = logsumexp(log_prior + log_likelihood) - np.log(2500)
+    assert abs(exact - ORACLE.log_prob(X[:1])[0]) > 0.2  # the prior is another one
+
+    result = evaluation.annealed_importance_sampling(
+        make_model(prior),
+        PARAMS | {"prior": networks},
+        np.repeat(X[:1], 2000, axis=0),
+        KEY,
+        num_chains=4,
+        num_temperatures=40,
+        num_leapfrogs=3,
+        batch_size=2000,
+    )
+    ratio = np.exp(result.log_prob - exact)
+    assert within_confidence(ratio, 1.0)
+    assert np.std(ratio) / np.sqrt(2000) < 0.03
 
 
 def test_it_agrees_with_importance_sampling_and_quadrature():

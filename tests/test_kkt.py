@@ -92,15 +92,16 @@ def test_too_few_examples_are_refused():
         ([5.0, 2.0, 1.9], [1.0, 1e3, 1e8], True, 1.9, "infeasible: violated with λ at its limit"),
         ([5.0, 2.0, 1.9], [1.0, 2.0, 3.0], False, 1.9, "not met yet: λ was still rising"),
         ([5.0, 2.0, 1.9], [3.0, 3.0, 3.0], False, 1.9, "not met yet: λ rested"),
-        ([5.0, -1.0, 0.1], [1.0, 2.0, 3.0], False, -1.0, "met on average before"),
+        ([5.0, -1.0, 0.1], [1.0, 2.0, 3.0], False, -1.0, "not met at the end"),
         ([5.0, -1.0, -0.1], [1.0, 1e8, 1e8], False, -1.0, "met"),
         ([9.0] * 8 + [-0.1, 0.1], [1.0] * 10, False, -0.1, "met: it moves about its bound"),
-        ([9.0] * 6 + [-0.1, 0.1, 0.1, 0.1], [1.0] * 10, False, -0.1, "met on average before"),
+        ([9.0] * 6 + [-0.1, 0.1, 0.1, 0.1], [1.0] * 10, False, -0.1, "not met at the end"),
     ],
 )
 def test_what_became_of_a_constraint(averages, multipliers, infeasible, best, sentence):
     result = evaluation.feasibility(averages, multipliers, multiplier_limit=1e8)
     assert (result.infeasible, result.best) == (infeasible, best)
+    assert result.met == sentence.startswith("met")
     assert result.sentence.startswith(sentence)
 
 

@@ -444,6 +444,18 @@ def test_lagrangian_of_the_reconstruction_error_is_an_elbo_at_every_multiplier(m
     np.testing.assert_allclose(value + offset, -losses.elbo(distortion, rate), rtol=1e-10)
 
 
+def test_an_average_over_no_samples_is_refused():
+    none = jnp.zeros((0, B))
+    for call in (
+        lambda: losses.elbo(none, none),
+        lambda: losses.elbo_closed_form(none, jnp.zeros((B, D))),
+        lambda: losses.importance_weighted_bound(none),
+        lambda: losses.lagrangian(none, {}, {}),
+    ):
+        with pytest.raises(ValueError, match="num_samples must be at least 1"):
+            call()
+
+
 def test_shapes_are_checked_at_the_door():
     one, two = jnp.zeros((2, B)), jnp.zeros((B,))
     calls = [

@@ -489,12 +489,16 @@ ERRORS = {
     "no grid": (lambda: GTM(D, grid_size=0), "grid_size must be at least 1, got 0."),
     "grid of too many dimensions": (
         lambda: GTM(D, grid_size=10, grid_dim=5),
-        "grid_dim must lie in [1, 4], got 5: there would be grid_size ** grid_dim = 10 ** 5 = "
+        "grid_dim must be at most 4, got 5: there would be grid_size ** grid_dim = 10 ** 5 = "
         "100000 components.",
+    ),
+    "grid of no dimension": (
+        lambda: GTM(D, grid_size=3, grid_dim=0),
+        "grid_dim must be at least 1, got 0.",
     ),
     "grid of too many dimensions, gtm-vamp": (
         lambda: make_gtm_vamp(make_encoder(), grid_size=3, grid_dim=6),
-        "grid_dim must lie in [1, 4], got 6: there would be grid_size ** grid_dim = 3 ** 6 = 729 "
+        "grid_dim must be at most 4, got 6: there would be grid_size ** grid_dim = 3 ** 6 = 729 "
         "components.",
     ),
     "no Gaussian": (

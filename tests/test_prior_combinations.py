@@ -10,6 +10,7 @@ import functools
 import itertools
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -22,7 +23,14 @@ from test_priors import PRIORS, SHAPE, encoder
 
 from vaelab.constraints import NLL
 from vaelab.models import VAE
-from vaelab.networks import MLP, BernoulliDecoder, GaussianDecoder
+from vaelab.networks import (
+    MLP,
+    BernoulliDecoder,
+    CategoricalDecoder,
+    DiscretisedLogisticDecoder,
+    GaussianDecoder,
+    LaplaceDecoder,
+)
 from vaelab.training import (
     ELBO,
     DoublyReparameterised,
@@ -49,7 +57,13 @@ class Descent(Adam):
 
 
 LATENT_DIMS = (1, 2, 7, 512)
-DECODERS = {"bernoulli": BernoulliDecoder, "gaussian": GaussianDecoder}
+DECODERS = {
+    "bernoulli": BernoulliDecoder,
+    "categorical": partial(CategoricalDecoder, levels=2),
+    "gaussian": GaussianDecoder,
+    "laplace, a scale a pixel": partial(LaplaceDecoder, per_pixel=True),
+    "discretised logistic": partial(DiscretisedLogisticDecoder, levels=2),
+}
 # No batch meets these constraints, so that REWO holds the prior.
 OBJECTIVES = {
     "elbo": (ELBO(), None),

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from functools import partial
 
-import jax
 import pytest
 
-from experiments import command_line, memory, results, suite
-from experiments.run import Run
-from vaelab.priors import GTM, GaussianMixture, GTMVampPrior
+from experiments import command_line, results, suite
 
 
 def run(mean: float, error: float, *, seed: int = 0, epochs: float = 700.0, overrides=()):
@@ -106,58 +102,3 @@ def test_mistakes_are_one_sentence(changes, sentence):
 def test_every_experiment_of_a_suite_exists():
     for one in suite.SUITES.values():
         assert set(one.published) <= set(command_line.names())
-
-
-def with_prior(prior) -> Run:
-    experiment = command_line.load("digits_vae_elbo")
-    model = experiment.model.clone(prior=prior)
-    return Run.load(dataclasses.replace(experiment, model=model), None)
-
-
-def digits(num_components: int) -> Run:
-    return with_prior(GaussianMixture(2, num_components))
-
-
-def test_components_that_do_not_fit_are_refused_with_the_number_that_would(monkeypatch):
-    memory.check_components(digits(16))
-    monkeypatch.setattr(memory, "_device_memory", lambda: 1e9)
-    with pytest.raises(ValueError, match=r"at most about (\d+) components would fit") as error:
-        memory.check_components(digits(100_000_000))
-    fitting = int(str(error.value).split("about ")[-1].split()[0])
-    memory.check_components(digits(fitting))
-    with pytest.raises(ValueError, match="at most"):
-        memory.check_components(digits(int(1.01 * fitting)))
-
-
-def test_the_estimate_counts_the_state_s_bytes():
-    """Parameters, two moments, the best ones and gradients: five copies of 2 · 2 + 1 floats each."""
-    few, many = digits(1), digits(1001)
-    count = lambda run, number: memory._needed(run, "num_components", number, number)  # noqa: E731
-    bytes_ = count(many, 1001) - count(few, 1)
-    assert bytes_ == 1000 * 4 * (5 * 5 + 4 * 1000)
-    leaves = jax.tree.leaves(many.initial_state().variables.params["prior"])
-    assert sum(leaf.size for leaf in leaves) == 1001 * 5
-
-
-@pytest.mark.parametrize("dim", [1, 2, 3])
-@pytest.mark.parametrize("make", [GTM, partial(GTMVampPrior, shape=(8, 8, 1))])
-def test_a_grid_that_does_not_fit_is_refused_with_the_size_that_would(monkeypatch, make, dim):
-    monkeypatch.setattr(memory, "_device_memory", lambda: 1e9)
-    check = lambda size: memory.check_components(  # noqa: E731
-        with_prior(make(latent_dim=2, grid_size=size, grid_dim=dim))
-    )
-    with pytest.raises(ValueError, match=r"model.prior.grid_size = 10000000 needs about") as error:
-        check(10_000_000)
-    fitting = int(str(error.value).split("at most about ")[1].split()[0])
-    assert 4 <= fitting < 1e6
-    check(fitting)
-    with pytest.raises(ValueError, match="would fit"):
-        check(fitting + 1)
-
-
-@pytest.mark.parametrize("learned", [False, True])
-def test_the_estimate_of_a_grid_counts_what_its_network_makes(learned):
-    """Weights are state (five copies); a tanh layer of 8 and the Gaussian's 2 · 2 are held twice."""
-    run = with_prior(GTM(latent_dim=2, grid_size=2, hidden=(8,), learned_weights=learned))
-    bytes_ = memory._needed(run, "grid_size", 10, 100) - memory._needed(run, "grid_size", 1, 1)
-    assert bytes_ == 99 * 4 * (5 * learned + 2 * (8 + 4) + 4 * 1000)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 
+import distrax
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +17,16 @@ from scipy.special import log_expit
 from vaelab import losses
 from vaelab.models import VAE
 from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian, GaussianDecoder
-from vaelab.priors import HierarchicalPrior, Prior, StandardNormal, VampPrior
+from vaelab.priors import (
+    GTM,
+    AutoregressivePrior,
+    FlowPrior,
+    GaussianMixture,
+    HierarchicalPrior,
+    Prior,
+    StandardNormal,
+    VampPrior,
+)
 
 K, B, D = 3, 4, 2
 RNG = np.random.default_rng(0)
@@ -194,6 +205,39 @@ def test_dimensions_of_encoder_and_prior_must_agree():
             decoder=BernoulliDecoder(MLP((4,)), shape=(3, 2, 1)),
             prior=StandardNormal(3),
         )
+
+
+def test_an_encoder_of_unknown_size_must_agree_with_the_prior_too():
+    """An array of latents too wide for the prior would be evaluated, wrongly."""
+
+    class Encoder(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            mean = nn.Dense(3)(x.reshape(len(x), -1))
+            return distrax.Independent(distrax.Normal(mean, jnp.ones_like(mean)), 1)
+
+    for prior in (
+        StandardNormal(2),
+        GaussianMixture(2),
+        GTM(2),
+        FlowPrior(2),
+        HierarchicalPrior(2),
+    ):
+        model = VAE(Encoder(), BernoulliDecoder(MLP((4,)), shape=(3, 2, 1)), prior)
+        with pytest.raises(ValueError, match=r"3 latent coordinates and prior\.latent_dim = 2"):
+            jax.eval_shape(lambda key, model=model: model.init(key, IMAGES, key), jax.random.key(0))
+
+
+def test_no_samples_are_refused():
+    model = make_model()
+    with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
+        jax.eval_shape(lambda key: model.init(key, IMAGES, key, 0), jax.random.key(0))
+
+
+@pytest.mark.parametrize("prior", [StandardNormal, GaussianMixture, AutoregressivePrior, GTM])
+def test_a_prior_has_at_least_one_coordinate(prior):
+    with pytest.raises(ValueError, match="latent_dim must be at least 1, got 0"):
+        prior(0)
 
 
 def test_a_shared_encoder_gathers_the_gradients_of_both_its_uses():

@@ -26,7 +26,7 @@ def elbo(distortion: Array, rate: Array, *, beta: float | Array = 1.0) -> Array:
     >>> elbo(jnp.array([[3.0], [5.0]]), jnp.array([[1.0], [1.0]]))
     Array([-5.], dtype=float32...)
     """
-    chex.assert_rank([distortion, rate], 2)
+    _check_samples(distortion)
     chex.assert_equal_shape([distortion, rate])
     return -jnp.mean(distortion + beta * rate, axis=0)
 
@@ -40,7 +40,8 @@ def elbo_closed_form(distortion: Array, kl: Array, *, beta: float | Array = 1.0)
     >>> elbo_closed_form(jnp.array([[3.0], [5.0]]), jnp.array([[0.25, 0.75]]))
     Array([-5.], dtype=float32...)
     """
-    chex.assert_rank([distortion, kl], 2)
+    _check_samples(distortion)
+    chex.assert_rank(kl, 2)
     chex.assert_equal(distortion.shape[1], kl.shape[0])
     return -jnp.mean(distortion, axis=0) - beta * jnp.sum(kl, axis=-1)
 
@@ -68,8 +69,15 @@ def importance_weighted_bound(log_weights: Array) -> Array:
     >>> importance_weighted_bound(jnp.log(jnp.array([[1.0], [3.0]])))  # log 2
     Array([0.6931472], dtype=float32...)
     """
-    chex.assert_rank(log_weights, 2)
+    _check_samples(log_weights)
     return logsumexp(log_weights, axis=0) - jnp.log(log_weights.shape[0])
+
+
+def _check_samples(samples: Array) -> None:
+    """Raises one sentence where an average over no samples, NaN, would be the bound."""
+    chex.assert_rank(samples, 2)
+    if not len(samples):
+        raise ValueError("num_samples must be at least 1: there are no samples to average over.")
 
 
 def normalised_weights(log_weights: Array) -> Array:
@@ -164,7 +172,7 @@ def lagrangian(
             f"constraints {sorted(constraints)} and multipliers {sorted(multipliers)} must have the "
             "same names."
         )
-    chex.assert_rank(rate, 2)
+    _check_samples(rate)
     total = rate
     for name, constraint in constraints.items():
         chex.assert_equal_shape([rate, constraint])

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import tyro
 from etils import epath
 
-from experiments import command_line, workdir
+from experiments import command_line
 from experiments.experiment import Experiment
 from experiments.run import Run
 from experiments.sweep import comparison, figures, measures, members
@@ -157,15 +157,11 @@ def run_members(
     run = Run.load(experiment, arguments.data_dir)
     sweep = members.Sweep(run, list(combinations), arguments.constraint)
     table = folder / "sweep.csv"
-    if not table.exists():
-        sweep.trace()
-    workdir.claim(folder, name, overrides, experiment)
-    members.claim(folder, combinations, arguments.constraint)
     if table.exists():
+        sweep.claim(folder, name, overrides)
         print(f"{folder} holds this sweep, finished; delete {table.name} to measure it again")
         return measures.read_csv(table)
-    print(f"training {len(combinations)} members of {name} in {folder}")
-    state = sweep.train(folder)
+    state = sweep.train(folder, name, overrides)
     rows = measures.measure(
         sweep, state, folder, marginal_inputs=arguments.marginal_inputs, also=also
     )

@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import display
+from experiments.constraints_report import outcome
 from experiments.experiment import Experiment
 from experiments.run import Run
 from experiments.sweep.members import Sweep, member_folder
 from vaelab import evaluation
 from vaelab.constraints import Constraint
-from vaelab.evaluation import distortion, elbo, rate, squared_error
+from vaelab.evaluation import Estimate, distortion, elbo, rate, squared_error
 from vaelab.networks import GaussianDecoder
 from vaelab.training import sweep as sweeps
 from vaelab.training.metrics import read_metrics
@@ -28,6 +29,7 @@ from vaelab.types import Examples
 
 Row = dict[str, Any]
 
+FUNCTIONS = {"elbo": elbo, "rate": rate, "distortion": distortion, "mse": squared_error}
 _NUM_TRAIN = 10_000  # training examples that σ* is taken from
 
 
@@ -51,41 +53,55 @@ def measure(
         params = sweeps.member(state.variables.params, index)
         logged = read_metrics(member_folder(folder, index))
         run = sweep.member_run(index)
+        estimates = _estimates(run, params, _constraints(sweep.run, also))
         row: Row = {"member": index, **sweep.members[index], "step": int(state.step)}
-        row |= _estimates(run, sweep.run, params, train, also or {})
-        row |= _of_constraints(run, sweep.run, row, logged)
+        for name in FUNCTIONS:
+            row |= {name: estimates[name].mean, f"{name}_se": estimates[name].standard_error}
+        row["rmse"] = float(np.sqrt(row["mse"]))
+        row |= _of_likelihood(run, params, train)
+        for name, constraint in (also or {}).items():
+            row[f"{name}_test"] = _achieved(run, constraint, estimates[f"constraint/{name}"])
+        row |= _of_constraints(run, sweep.run, estimates, logged)
         if marginal_inputs:
             row |= _marginal_kl(run, params, marginal_inputs)
-        rows.append({name: v for name, v in row.items() if not name.startswith("raw ")})
+        rows.append(row)
     return rows
 
 
-def _estimates(run: Run, base: Run, params, train: Examples, also: Mapping[str, Constraint]) -> Row:
-    """Of the test set; σ* is of the training set, everything else frozen (maths: appendix D)."""
+def _constraints(base: Run, also: Mapping[str, Constraint] | None) -> dict[str, Constraint]:
+    """All that are measured, at the base's κ: one program for every member."""
+    return {**(also or {}), **base.experiment.objective.constraints}
+
+
+def _estimates(run: Run, params, constraints: Mapping[str, Constraint]) -> dict[str, Estimate]:
+    """Of the test set, by name."""
     experiment, test = run.experiment, run.test_examples(run.experiment.num_test)
-    functions = {"elbo": elbo, "rate": rate, "distortion": distortion, "mse": squared_error}
-    constraints = {**also, **base.experiment.objective.constraints}  # one program for every κ
-    estimates = evaluation.expectations(
-        experiment.model.with_prior_samples(experiment.prior_samples),
+    return evaluation.expectations(
+        run.precise_model,
         params,
         test,
         run.key("bounds"),
-        functions | {f"raw {name}": constraint for name, constraint in constraints.items()},
+        FUNCTIONS | {f"constraint/{name}": value for name, value in constraints.items()},
         num_samples=experiment.posterior_samples,
     )
+
+
+def _achieved(run: Run, constraint: Constraint, estimate: Estimate) -> float:
+    """A constraint's value on the test set, in κ's units."""
+    return constraint.achieved(estimate.mean / constraint.scale(run.splits.train.x.shape[1:]))
+
+
+def _of_likelihood(run: Run, params, train: Examples) -> Row:
+    """Of grey and colour images: what their squared error weighs, and the likelihood at its best scale.
+
+    σ* is of the training set, everything else frozen (maths: appendix D).
+    """
     row: Row = {}
-    for name, estimate in estimates.items():
-        row[name] = estimate.mean
-        if not name.startswith("raw "):
-            row[f"{name}_se"] = estimate.standard_error
-    row["rmse"] = float(np.sqrt(row["mse"]))
-    for name, constraint in also.items():
-        scale = constraint.scale(test.x.shape[1:])
-        row[f"{name}_test"] = constraint.achieved(row[f"raw {name}"] / scale)
-    decoder = experiment.model.decoder
-    weight = _squared_error_weight(experiment, params)
-    row |= {} if weight is None else {"squared_error_weight": weight}
-    if decoder.num_levels != 2:
+    weight = _squared_error_weight(run.experiment, params)
+    if weight is not None:
+        row["squared_error_weight"] = weight
+    if run.experiment.model.decoder.num_levels != 2:
+        test = run.test_examples(run.experiment.num_test)
         row |= _at_optimal_scale(run, params, train, test)
     return row
 
@@ -121,32 +137,27 @@ def _at_optimal_scale(run: Run, params, train: Examples, test: Examples) -> Row:
     return row | {"nll_per_dim": nll.mean, "nll_per_dim_se": nll.standard_error}
 
 
-def _of_constraints(run: Run, base: Run, row: Mapping[str, Any], logged) -> Row:
+def _of_constraints(run: Run, base: Run, estimates: Mapping[str, Estimate], logged) -> Row:
     """Value on the test set, average of training and λ; the estimates were made at the base's κ."""
     result: Row = {}
     for name, constraint in run.experiment.objective.constraints.items():
         own = base.experiment.objective.constraints[name]
         scale = constraint.scale(run.splits.train.x.shape[1:])
         rows = [r for r in logged if f"average/{name}" in r]
-        outcome = evaluation.feasibility(
-            [r[f"average/{name}"] for r in rows],
-            [r[f"multiplier/{name}"] for r in rows],
-            multiplier_limit=run.experiment.multiplier_limit,
-        )
         result |= {
             f"{name}_kappa": constraint.kappa,
-            f"{name}_test": own.achieved(row[f"raw {name}"] / scale),
+            f"{name}_test": _achieved(run, own, estimates[f"constraint/{name}"]),
             f"{name}_train": constraint.achieved(rows[-1][f"average/{name}"] / scale),
             f"{name}_multiplier": rows[-1][f"multiplier/{name}"],
             f"{name}_max_multiplier": max(r[f"multiplier/{name}"] for r in rows),
-            f"{name}_outcome": outcome.sentence,
+            f"{name}_outcome": outcome(run, name, rows).sentence,
         }
     return result
 
 
 def _marginal_kl(run: Run, params, num_inputs: int) -> Row:
     x = run.fixed_training_set(num_inputs).x
-    value = evaluation.marginal_kl(run.experiment.model, params, x, run.key("marginal"))
+    value = evaluation.marginal_kl(run.precise_model, params, x, run.key("marginal"))
     return {
         "marginal_kl": value.mean, "marginal_kl_se": value.standard_error, "marginal_inputs": len(x)
     }  # fmt: skip

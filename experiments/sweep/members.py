@@ -15,11 +15,11 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import display, workdir
+from experiments import workdir
 from experiments.experiment import Experiment
 from experiments.run import Run
+from experiments.session import session
 from vaelab.training import sweep
-from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.metrics import MetricsLog
 from vaelab.training.objectives import ELBO
 from vaelab.training.sharding import make_mesh, replicate
@@ -91,58 +91,53 @@ class Sweep:
         experiment = at(self.run.experiment, self.members[index], self.constraint)
         return Run(experiment, self.run.splits)
 
-    def trace(self) -> None:
-        """Raises what only shows when a step is traced, before a workdir is claimed."""
-        mesh, data, state, values = self._start()
-        self._compile(mesh).eval_shape(state, values, data, num_steps=1)
-
-    def train(self, folder: epath.Path) -> TrainState:
+    def train(self, folder: epath.Path, name: str, overrides: Sequence[str]) -> TrainState:
         """Trains all members, from the newest checkpoint where there is one, and leaves each one's
-        metrics below `folder/members`."""
+        metrics below `folder/members`.
+
+        The workdir is claimed last: what cannot run leaves nothing behind.
+        """
         experiment = self.run.experiment
         mesh, data, state, values = self._start()
-        checkpoints = Checkpoints(folder / "checkpoints")
-        restored = checkpoints.restore(state)
-        if restored is not None:
-            state = restored
-            print(f"resuming {folder} from step {int(state.step)}")
-        state, values = sweep.place(state, values, mesh)
-        first_step = int(state.step)
-        for index in range(len(self.members)):
-            member_folder(folder, index).mkdir(parents=True, exist_ok=True)
-        logs = [
-            MetricsLog(member_folder(folder, index), resume_step=first_step)
-            for index in range(len(self.members))
-        ]
-        stopwatch = workdir.Stopwatch(folder)
         run_steps = self._compile(mesh)
-        with display.TrainingProgress(experiment.num_steps, first_step) as progress:
+        run_steps.eval_shape(state, values, data, num_steps=1)  # some mistakes show in tracing
+        self.claim(folder, name, overrides)
+        what = f"{len(self.members)} members of {name}"
+        with session(folder, what, state, experiment.num_steps) as current:
+            logs = [
+                MetricsLog(
+                    member_folder(folder, index), resume_step=int(current.state.step), events=False
+                )
+                for index in range(len(self.members))
+            ]
 
             def log(step: int, metrics: dict[str, np.ndarray]) -> None:
                 for index, member_log in enumerate(logs):
                     row = {name: float(value[index]) for name, value in metrics.items()}
                     member_log.write(step, row)
-                progress.update(step, {name: float(np.mean(v)) for name, v in metrics.items()})
+                means = {name: float(np.mean(value)) for name, value in metrics.items()}
+                current.progress.update(step, means)
 
-            def save(state: TrainState) -> None:
-                checkpoints.save(state)
-                stopwatch.save()
+            return sweep.fit_members(
+                *sweep.place(current.state, values, mesh),
+                data,
+                run_steps=run_steps,
+                schedule=experiment.schedule,
+                log=log,
+                save=current.save,
+            )
 
-            try:
-                return sweep.fit_members(
-                    state,
-                    values,
-                    data,
-                    run_steps=run_steps,
-                    schedule=experiment.schedule,
-                    log=log,
-                    save=save,
-                )
-            finally:
-                checkpoints.wait()
-                checkpoints.close()
-                for member_log in logs:
-                    member_log.close()
+    def claim(self, folder: epath.Path, name: str, overrides: Sequence[str]) -> None:
+        """Makes the workdir this sweep's, or checks that it is."""
+        workdir.claim(folder, name, overrides, self.run.experiment)
+        path = folder / "members.json"
+        ours = {"members": self.members, "constraint": self.constraint}
+        if not path.exists():
+            workdir.write_json(path, ours)
+        elif json.loads(path.read_text()) != json.loads(json.dumps(ours)):
+            raise workdir.ConfigurationError(
+                f"workdir {folder} holds a sweep of other members; choose another --workdir."
+            )
 
     def _start(self) -> tuple[Mesh, Examples, TrainState, sweep.Values]:
         """The mesh, the data on it, and all members at step 0 with their values."""
@@ -184,15 +179,3 @@ class Sweep:
 def member_folder(folder: epath.Path, index: int) -> epath.Path:
     """Where a member leaves its metrics."""
     return folder / "members" / f"{index:03d}"
-
-
-def claim(folder: epath.Path, members: Sequence[Member], constraint: str | None) -> None:
-    """Writes the members beside config.json, or checks those that are there."""
-    path = folder / "members.json"
-    ours = {"members": list(members), "constraint": constraint}
-    if not path.exists():
-        workdir.write_json(path, ours)
-    elif json.loads(path.read_text()) != json.loads(json.dumps(ours)):
-        raise workdir.ConfigurationError(
-            f"workdir {folder} holds a sweep of other members; choose another --workdir."
-        )

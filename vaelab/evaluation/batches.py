@@ -38,8 +38,7 @@ def map_batches(
     array([0., 2., 4.])
     """
     size = len(jax.tree.leaves(data)[0])
-    if size == 0:
-        raise ValueError("the data are empty: there is nothing to evaluate.")
+    _check_not_empty(size)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     parts: list[PyTree] = []
@@ -63,6 +62,12 @@ def map_batches(
 
 def even_draws(key: PRNGKey, num_draws: int, num_inputs: int) -> np.ndarray:
     """Random inputs, each ⌊num_draws/N⌋ or ⌈num_draws/N⌉ times, [num_draws]."""
+    _check_not_empty(num_inputs)
     keys = jax.random.split(key, -(-num_draws // num_inputs))
     rounds = [jax.random.permutation(key, num_inputs) for key in keys]
     return np.concatenate(rounds)[:num_draws]
+
+
+def _check_not_empty(size: int) -> None:
+    if size == 0:
+        raise ValueError("the data are empty: there is nothing to evaluate.")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 class Feasibility(NamedTuple):
     """What became of one constraint."""
 
+    met: bool  # at the end
     infeasible: bool  # violated to the end, with λ at its limit
     best: float  # smallest moving average of C that was logged, in C's own units
     sentence: str
@@ -38,19 +39,19 @@ def feasibility(
         )
     best, last = min(averages), averages[-1]
     if not math.isfinite(last):
-        return Feasibility(False, best, "diverged")
+        return Feasibility(False, False, best, "diverged")
     if last <= 0:
-        return Feasibility(False, best, "met")
+        return Feasibility(True, False, best, "met")
     if multipliers[-1] >= 0.99 * multiplier_limit:
         sentence = f"infeasible: violated with λ at its limit of {multiplier_limit:g}"
-        return Feasibility(True, best, sentence)
+        return Feasibility(False, True, best, sentence)
     if min(averages[-(len(averages) // 5 or 1) :]) <= 0:
-        return Feasibility(False, best, "met: it moves about its bound")
+        return Feasibility(True, False, best, "met: it moves about its bound")
     if best <= 0:
-        return Feasibility(False, best, "met on average before, not at the end")
+        return Feasibility(False, False, best, "not met at the end, but on average before")
     rising = (
         "was still rising"
         if multipliers[-1] > multipliers[(len(multipliers) - 1) // 2]
         else "rested"
     )
-    return Feasibility(False, best, f"not met yet: λ {rising}")
+    return Feasibility(False, False, best, f"not met yet: λ {rising}")

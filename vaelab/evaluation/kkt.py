@@ -103,9 +103,11 @@ def _gradients(model, functions, num_samples, params, examples, key) -> tuple[Ar
             {"params": params}, examples.x, key, num_samples, context=examples.context
         )
         values = [terms.total_rate, *(function(examples, terms) for _, function in functions)]
-        return jnp.stack([jnp.mean(value) for value in values])
+        stacked = jnp.stack([jnp.mean(value) for value in values])
+        return stacked, stacked[1:]
 
-    return means(params)[1:], jax.jacrev(means)(params)
+    gradients, constraint_means = jax.jacrev(means, has_aux=True)(params)
+    return constraint_means, gradients
 
 
 @jax.jit

@@ -9,6 +9,7 @@ import jax
 
 from vaelab.losses import scale_gradient
 from vaelab.priors import Prior
+from vaelab.priors.base import check_dim
 from vaelab.types import Array, PRNGKey, PyTree, Terms
 
 
@@ -40,11 +41,7 @@ class VAE(nn.Module):
     """p(z)"""
 
     def __post_init__(self) -> None:
-        dim, latent_dim = getattr(self.encoder, "dim", None), self.prior.latent_dim
-        if dim is not None and dim != latent_dim:
-            raise ValueError(
-                f"encoder.dim = {dim} and prior.latent_dim = {latent_dim} must be the same number."
-            )
+        check_dim("encoder", self.encoder, self.prior.latent_dim, "prior.latent_dim")
         super().__post_init__()
 
     @property
@@ -96,12 +93,19 @@ class VAE(nn.Module):
         reparameterised gradient of an importance-weighted bound (maths in `losses`); all ones ask
         for sticking the landing. They change no value.
         """
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
         z_key, prior_key = jax.random.split(key)
         z = posterior.sample(seed=z_key, sample_shape=(num_samples,))
         if z.shape[1:-1] != x.shape[:1]:
             raise ValueError(
                 f"the encoder gives a posterior of batch shape {z.shape[1:-1]} for {len(x)} examples: "
                 "set event_ndims of its trunk to the number of axes of one example."
+            )
+        if z.shape[-1] != self.prior.latent_dim:
+            raise ValueError(
+                f"the encoder's posterior has {z.shape[-1]} latent coordinates and prior.latent_dim = "
+                f"{self.prior.latent_dim}: make them the same number."
             )
         density = posterior
         if weights is not None:

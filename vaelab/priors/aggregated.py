@@ -47,20 +47,21 @@ class AggregatedPosterior(Prior):
     def log_prob_of_first(self, z: Array, num_inputs: int | Array) -> Array:
         """log 1/n Σ_{m≤n} q(z|x_m), of n = `num_inputs` [] or [...] inputs. [..., D] -> [...]."""
 
-        def log_probs(mean: Array, scale: Array) -> Array:
-            return component_log_probs(z, Components(jnp.zeros(len(mean)), mean, scale))
+        def log_probs(components: Components) -> Array:
+            return component_log_probs(z, components)
 
         return self._log_mean_exp(log_probs, z.shape[:-1], num_inputs)
 
     def coordinate_log_prob(self, z: Array) -> Array:
         """log q(z_d) = log 1/N Σ_n q(z_d|x_n), each coordinate's own marginal. [..., D] -> [..., D]."""
 
-        def log_probs(mean: Array, scale: Array) -> Array:
+        def log_probs(components: Components) -> Array:
             def of_coordinate(z: Array, mean: Array, scale: Array) -> Array:
-                components = Components(jnp.zeros(len(mean)), mean[:, None], scale[:, None])
-                return component_log_probs(z[..., None], components)
+                one = components._replace(mean=mean[:, None], scale=scale[:, None])
+                return component_log_probs(z[..., None], one)
 
-            return jax.vmap(of_coordinate, in_axes=(-1, 1, 1), out_axes=-2)(z, mean, scale)
+            each = jax.vmap(of_coordinate, in_axes=(-1, 1, 1), out_axes=-2)
+            return each(z, components.mean, components.scale)
 
         return self._log_mean_exp(log_probs, z.shape, len(self._gaussians()[0]))
 
@@ -73,11 +74,11 @@ class AggregatedPosterior(Prior):
 
     def _log_mean_exp(
         self,
-        log_probs: Callable[[Array, Array], Array],
+        log_probs: Callable[[Components], Array],
         shape: tuple[int, ...],
         num_inputs: int | Array,
     ) -> Array:
-        """log 1/n Σ_{m≤n} exp(log_probs(mean, scale)_m); log_probs gives [*shape, chunk]."""
+        """log 1/n Σ_{m≤n} exp(log_probs(components)_m); log_probs gives [*shape, chunk]."""
         mean, scale = self._gaussians()
         size = min(self.chunk_size, len(mean))
 
@@ -85,7 +86,9 @@ class AggregatedPosterior(Prior):
             index = chunk * size + jnp.arange(size)
             rows = jnp.minimum(index, len(mean) - 1)
             counted = index < jnp.asarray(num_inputs)[..., None]
-            terms = jnp.where(counted, log_probs(mean[rows], scale[rows]), -jnp.inf)
+            log_weights = jnp.where(counted, 0.0, -jnp.inf)
+            components = Components(log_weights, mean[rows], scale[rows])
+            terms = log_probs(components) + log_weights
             return jnp.logaddexp(total, logsumexp(terms, axis=-1))
 
         last = num_inputs if isinstance(num_inputs, int) else jnp.max(num_inputs)

@@ -37,6 +37,11 @@ class Prior(nn.Module):
     factorises: ClassVar[bool] = False
     """whether p(z) = Π_d p(z_d)"""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.latent_dim, int) and self.latent_dim < 1:
+            raise ValueError(f"latent_dim must be at least 1, got {self.latent_dim}.")
+        super().__post_init__()
+
     def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
         """log p(z), or the logarithm of an unbiased estimate of p(z). [..., D] -> [...], nats."""
         raise NotImplementedError

@@ -14,7 +14,7 @@ from vaelab.types import Array
 class Components(NamedTuple):
     """The parts of a mixture Σ_k w_k N(z; μ_k, diag σ_k²)."""
 
-    log_weights: Array  # [C], normalised; −inf is a weight of zero
+    log_weights: Array  # [C], or [..., C] of each z its own; −inf is a weight of zero
     mean: Array  # [C, D]
     scale: Array  # [C, D], standard deviations > 0
 
@@ -31,8 +31,8 @@ def component_log_probs(z: Array, components: Components) -> Array:
         return -0.5 * _sum_of_squares(z, mean, inverse_scale) - normaliser
     log_probs = -0.5 * _matrix_product(z, mean, inverse_scale) - normaliser
     # The product has lost digits. The few components that matter most at each z are computed again,
-    # the plain way, and replaced. (Crowds of more than four in the same place keep the product's
-    # error: 0.01 nats for log σ² = −6 at |z_d| = 10 in 40 dimensions.)
+    # the plain way, and replaced. Crowds of more than four in the same place keep the product's
+    # error: for 30 within 0.2 σ, log σ² = −6, up to 0.002 nats at |z| = 10 and 0.02 at |z_d| = 10.
     posterior = jax.lax.stop_gradient(log_probs + components.log_weights)
     _, index = jax.lax.top_k(posterior, min(4, num_components))
     squares = ((z[..., None, :] - mean[index]) * inverse_scale[index]) ** 2

@@ -76,8 +76,10 @@ def check_grid(size: int, dim: int) -> None:
     """Raises one sentence where a grid is empty or too large."""
     if isinstance(size, int) and size < 1:
         raise ValueError(f"grid_size must be at least 1, got {size}.")
-    if not 1 <= dim <= 4:
+    if dim < 1:
+        raise ValueError(f"grid_dim must be at least 1, got {dim}.")
+    if dim > 4:
         raise ValueError(
-            f"grid_dim must lie in [1, 4], got {dim}: there would be grid_size ** grid_dim = "
+            f"grid_dim must be at most 4, got {dim}: there would be grid_size ** grid_dim = "
             f"{size} ** {dim} = {size**dim} components."
         )

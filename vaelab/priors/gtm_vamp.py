@@ -12,7 +12,8 @@ from vaelab.priors.base import check_dim
 from vaelab.priors.components import Components
 from vaelab.priors.gtm import check_grid, grid
 from vaelab.priors.mixture import MixturePrior
-from vaelab.priors.vamp import check_data_range, encode
+from vaelab.priors.vamp import check_data_range, check_examples, encode
+from vaelab.types import Array, PRNGKey, PyTree
 
 
 class GTMVampPrior(MixturePrior):
@@ -72,3 +73,7 @@ class GTMVampPrior(MixturePrior):
         pseudo_inputs = (low + (high - low) * share).reshape(-1, *self.shape)
         mean, scale = encode(self, pseudo_inputs)
         return Components(jax.nn.log_softmax(self.logits), mean, scale)
+
+    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
+        check_examples(self.shape, x)
+        return params

@@ -83,8 +83,7 @@ class HierarchicalPrior(Prior):
             zeta = sample(posterior)
             inner = normalised_weights(log_weights(zeta, posterior, None))
             to_encoder = scale_gradient(to_encoder, weights * inner)
-            zeta = zeta + (to_encoder - jax.lax.stop_gradient(to_encoder))
-            log_v = log_weights(zeta, posterior, weights * inner)
+            log_v = log_weights(_graft(zeta, to_encoder), posterior, weights * inner)
         return logsumexp(log_v, axis=0) - jnp.log(self.num_samples)
 
     def sample_joint(self, key: PRNGKey, num_samples: int) -> tuple[Array, PyTree]:
@@ -105,3 +104,17 @@ class HierarchicalPrior(Prior):
         # Wide enough for any fit; free, the variances overflow far from the data, where a young
         # encoder may well put z, and the gradient is no longer finite.
         return ConditionalGaussian(trunk, dim, log_variance_range=(-20.0, 10.0), parent=None)
+
+
+@jax.custom_vjp
+def _graft(zeta: Array, copy: Array) -> Array:
+    """ζ, whose gradient the copy of the same value gets, too.
+
+    ζ + copy − stop_gradient(copy) would do, but is a new value to the compiler: the two passes over ζ
+    would no longer share their computation.
+    """
+    del copy
+    return zeta
+
+
+_graft.defvjp(lambda zeta, copy: (zeta, None), lambda _, cotangent: (cotangent, cotangent))

@@ -73,13 +73,9 @@ class VampPrior(MixturePrior):
         Raises:
           ValueError: the examples are of another shape.
         """
+        check_examples(self.shape, x)
         if not self.from_data:
             return params
-        if tuple(x.shape[1:]) != tuple(self.shape):
-            raise ValueError(
-                f"pseudo-inputs have the shape {tuple(self.shape)} and examples "
-                f"{tuple(x.shape[1:])}: set the prior's shape to that of one example."
-            )
         replace = len(x) < self.num_components
         index = jax.random.choice(key, len(x), (self.num_components,), replace=replace)
         dtype = params["pseudo_inputs"].dtype
@@ -136,6 +132,15 @@ def encode(prior: Any, pseudo_inputs: Array) -> tuple[Array, Array]:
             "for other examples: set the prior's shape to that of one example."
         ) from None
     return gaussian_parts("encoder", posterior, pseudo_inputs, prior.latent_dim)
+
+
+def check_examples(shape: tuple[int, ...], x: Array) -> None:
+    """Raises one sentence where pseudo-inputs and examples x [N, ...] have different shapes."""
+    if tuple(x.shape[1:]) != tuple(shape):
+        raise ValueError(
+            f"pseudo-inputs have the shape {tuple(shape)} and examples {tuple(x.shape[1:])}: set the "
+            "prior's shape to that of one example."
+        )
 
 
 def check_data_range(data_range: tuple[float, float]) -> None:

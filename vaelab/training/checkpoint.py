@@ -40,7 +40,9 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        self._manager.close()
+        """Returns when everything saved is on disk."""
+        with _disk_errors():
+            self._manager.close()
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints that are there, oldest first."""

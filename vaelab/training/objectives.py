@@ -25,6 +25,8 @@ class Objective(abc.ABC):
     """What the training step asks of an objective; each is a frozen dataclass."""
 
     constraints: Mapping[str, Constraint]
+    num_samples: int
+    """posterior samples per example"""
 
     @abc.abstractmethod
     def __call__(

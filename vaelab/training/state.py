@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vaelab.saddle import SaddleState
 from vaelab.training.objectives import Objective
 from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, Saddle, as_examples
 
@@ -30,7 +31,7 @@ class TrainState(NamedTuple):
     step: Array  # [], updates made
     key: PRNGKey  # of the whole run; steps fold in their number
     variables: Saddle
-    opt_state: optax.OptState
+    opt_state: SaddleState  # of `saddle.saddle_point`, which `tx` must come from
     best: Best
 
 
@@ -50,8 +51,8 @@ def initial_state(
     init_key, sample_key, data_key = jax.random.split(jax.random.fold_in(key, INIT), 3)
     # A lambda: models may hold tracers.
     init = jax.jit(lambda *arguments, context: model.init(*arguments, context=context))
-    examples = jax.tree.map(jnp.asarray, as_examples(data))
-    first = examples.take(slice(1))
+    examples = as_examples(data)
+    first = jax.tree.map(jnp.asarray, examples.take(slice(1)))
     params = init(init_key, first.x, sample_key, context=first.context)["params"]
     params = model.start_from(params, examples.x, data_key)
     multipliers = {
