@@ -98,6 +98,7 @@ def _cached(folder: epath.Path, name: str, period: int, setup: Setup) -> tuple[R
     filmed = name == findings.FILMED and period == 1
     configuration = json.dumps(
         {"model": to_dict(model), "prior_period": period, "setup": dataclasses.asdict(setup)}
+        | {"version": measures.VERSION}
         | ({"filmed": True} if filmed else {})
     )
     path = folder / (f"{name}.npz" if period == 1 else f"{name}_every_{period}.npz")

@@ -46,12 +46,16 @@ def tables(
         shown += [summary(report[key]) for key in ("rate", "marginal_kl")]
         holes = summary([100 * share for share in report["hole_mass"]], 1)
         table.add_row(NAMES[name], *shown, holes)
-    table.caption = "holes: share of the prior's mass where the training images' q(z) is below the level that 99 % of its own samples exceed"
+    table.caption = (
+        "NLL, ELBO and rate of the test images, marginal KL and holes of the training images; holes: "
+        "share of the prior's mass where their q(z) is below the level that 99 % of its own samples "
+        "exceed. Rate and marginal KL of the hierarchical and the resampled prior are upper bounds."
+    )
     if "reference" in joint.get("standard", {}):
         best = joint["standard"]["reference"]
         table.add_section()
         elbo, rate = summary(best["elbo"], 1), summary(best["rate"])
-        table.add_row("q(z) as prior*", "", elbo, rate, "0", "1.0")
+        table.add_row("q(z) as prior*", "", elbo, rate, "", "")
         table.caption += (
             "\n* the models with the standard prior, in its place the test images' own aggregated "
             "posterior, which no prior can beat there: a reference, not a model of new images"
@@ -61,16 +65,19 @@ def tables(
         table = _table("prior", "joint", f"prior once in {period} steps", title="NLL by updates")
         for name, report in alternating.items():
             table.add_row(NAMES[name], summary(joint[name]["nll"]), summary(report["nll"]))
+        table.caption = "as many updates of the rest of the model"
         result.append(table)
     if "inner_samples" in joint.get("hierarchical", {}):
         measured = joint["hierarchical"]["inner_samples"]
         title = "Rate of the hierarchical prior by inner samples"
         table = _table(
-            "K", "rate", f"above K = {INNER_SAMPLES[-1]} (± s.e. over images)", title=title
+            "K",
+            "rate",
+            f"above K = {INNER_SAMPLES[-1]} (± s.e. over images, one seed)",
+            title=title,
         )
         for k, count in enumerate(INNER_SAMPLES):
             rates, excess = ([run[k] for run in measured[key]] for key in ("rate", "excess"))
-            # Seeds have independent noise and one set of images.
             error = np.mean([run[k] for run in measured["standard_error"]])
             above = f"{np.mean(excess):.3f} ± {error:.3f}" if error else ""
             table.add_row(str(count), summary(rates), above)
@@ -84,7 +91,7 @@ def _table(*columns: str, title: str) -> Table:
 
 
 def caption(joint: Mapping[str, Report]) -> str:
-    """What the toy can show, and what it cannot, with the figures that say so."""
+    """What the panels show, what the toy can show, and what it cannot, with the figures that say so."""
     means = [np.mean(report["nll"]) for report in joint.values()]
     error = np.mean([report["standard_error"] for report in joint.values()])
     steps = [step for report in joint.values() for step in report["step"]]
@@ -93,10 +100,10 @@ def caption(joint: Mapping[str, Report]) -> str:
         deviation = np.mean([np.std(report["nll"], ddof=1) for report in joint.values()])
         spread += f", a prior's seeds scatter by {deviation:.1f}"
     return (
-        "Two latent dimensions, scikit-learn's 8×8 digits in 17 grey levels; NLL, ELBO and rate of the "
-        "test images in nats, marginal KL and holes of the training images, mean ± s.d. over seeds; "
-        "rate and marginal KL of the hierarchical and the resampled prior are upper bounds. Panels show the first seed; dots are test images, holes "
-        "are where the training images' aggregated posterior is below the level that 99 % of its own samples exceed.\n"
+        "Two latent dimensions, scikit-learn's 8×8 digits in 17 grey levels; NLL of the test images in "
+        "nats, mean ± s.d. over seeds. Panels show the first seed, each at a scale of its own; dots are "
+        "codes of training images; red, within the 95 % region, is where their aggregated posterior is "
+        "below the level that 99 % of its own samples exceed.\n"
         "What this shows: which forms each prior takes, how it and the codes fit each other, and "
         "where it leaves holes.\n"
         f"What it cannot show: which prior is best. Here {spread}, other test images would move all "
@@ -112,7 +119,7 @@ def figures(
 ) -> dict[str, Figure]:
     """The pictures by name; those of a prior that was not asked for are left out."""
     panels = [
-        _panel(arrays[name], f"{NAMES[name]}\nNLL {summary(report['nll'], 1)}")
+        _panel(arrays[name], f"{NAMES[name]}\nNLL {summary(report['nll'], 1)} nats")
         for name, report in joint.items()
     ]
     title = "Priors, and the aggregated posteriors they were trained with"
@@ -122,7 +129,8 @@ def figures(
         frames: list[plotting.Panel] = []
         while f"step_{len(frames)}" in film:
             number = len(frames)
-            frames.append(_panel(film, f"step {film[f'step_{number}']}", f"_{number}"))
+            label = f"step {film[f'step_{number}']}\nKL {film[f'marginal_kl_{number}']:.2f} nats"
+            frames.append(_panel(film, label, f"_{number}"))
         points = np.concatenate([np.asarray(frame.points) for frame in frames])
         centre, half = (points.max(0) + points.min(0)) / 2, 0.55 * np.ptp(points, axis=0).max()
         (left, bottom), (right, top) = centre - half, centre + half
@@ -130,9 +138,9 @@ def figures(
             frames,
             window=(left, right, bottom, top),
             title=f"Prior ({NAMES[FILMED]}) and aggregated posterior during training",
-            caption="They move towards each other: the encoder spreads its codes to tell images "
-            "apart, and pays for codes where the prior is low; the prior moves its mass to where the "
-            "codes are.\nThe last panel is at the best validation ELBO of this seed.",
+            caption="KL is KL(q(z) ‖ p), of the aggregated posterior from the prior. The encoder spreads "
+            "its codes to tell images apart, and pays for codes where the prior is low; the prior moves "
+            "its mass to where the codes are.\nThe last panel is at the best validation ELBO of this seed.",
         )
     if "inner_samples" in joint.get("hierarchical", {}):
         measured = joint["hierarchical"]["inner_samples"]

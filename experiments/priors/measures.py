@@ -18,11 +18,13 @@ from vaelab.models import VAE
 from vaelab.training import sweep
 from vaelab.types import Array, PRNGKey, PyTree, Splits
 
+VERSION = 2  # of what is measured; what is stored of another one is measured again
 INNER_SAMPLES = (1, 4, 16, 64)
 _PRIOR_SAMPLES = 32  # inner samples of the priors that sample, where they are measured
 _POSTERIOR_SAMPLES = 16  # of test images, for ELBO and rate
 _NUM_POINTS = 2000  # samples of prior and aggregated posterior
 _PIXELS = 120  # of a picture's side
+_NUM_DOTS = 500  # training images in a picture
 
 
 def likelihood(trained: Trained, setup: Setup, splits: Splits) -> dict[str, list[float]]:
@@ -94,25 +96,24 @@ def reference(trained: Trained, splits: Splits) -> dict[str, list[float]]:
 
 
 def picture(model: VAE, params: PyTree, splits: Splits) -> dict[str, Any]:
-    """A panel of `plotting.prior_densities`: densities on a grid, and samples of q(z|x) of test data.
+    """A panel of `plotting.prior_densities`: densities on a grid, and samples of q(z|x), of training data.
 
     The grid holds the samples and the central 99 % of the prior in each coordinate. Holes are where
-    the density of q(z), of the training images, is below its own 1 % quantile.
+    the density of q(z) is below its own 1 % quantile.
     """
-    key = jax.random.key(0)
-    variables, x = {"params": params}, jnp.asarray(splits.test.x)
+    key, model = jax.random.key(0), model.with_prior_samples(_PRIOR_SAMPLES)
+    variables, x = {"params": params}, jnp.asarray(splits.train.x[:_NUM_DOTS])
     posterior, inputs = evaluation.aggregated_posterior(model, params, splits.train.x)
 
-    points, quantiles, one_percent = map(np.asarray, _draw(model, posterior, variables, inputs, x))
+    drawn = _draw(model, posterior, variables, inputs, x)
+    points, quantiles, one_percent, marginal_kl = map(np.asarray, drawn)
     shown = np.concatenate([points, quantiles])
     low, high = shown.min(axis=0), shown.max(axis=0)
     centre, half = (low + high) / 2, 0.55 * np.max(high - low)
     axes = np.linspace(centre - half, centre + half, _PIXELS)
     grid = np.stack(np.meshgrid(*axes.T), axis=-1).reshape(-1, 2)
     log_p, log_q = map_batches(
-        partial(
-            _log_densities, model.with_prior_samples(_PRIOR_SAMPLES), posterior, variables, inputs
-        ),
+        partial(_log_densities, model, posterior, variables, inputs),
         grid,
         key,
         batch_size=600,
@@ -122,20 +123,22 @@ def picture(model: VAE, params: PyTree, splits: Splits) -> dict[str, Any]:
         "log_prior": log_p.reshape(_PIXELS, _PIXELS),
         "log_aggregated": log_q.reshape(_PIXELS, _PIXELS),
         "hole_level": one_percent,
+        "marginal_kl": marginal_kl,
         "extent": np.stack([centre - half, centre + half], axis=1).ravel(),
     }
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _draw(model, posterior, variables, inputs, x) -> tuple[Array, Array, Array]:
-    """Two z ~ q(z|x) per image, the prior's 0.5 and 99.5 % quantiles, and the 1 % one of log q(z)."""
-    keys = jax.random.split(jax.random.key(0), 3)
-    points = model.apply(variables, x, keys[0], 2).latents[0].reshape(-1, 2)
+def _draw(model, posterior, variables, inputs, x) -> tuple[Array, Array, Array, Array]:
+    """A z ~ q(z|x) per image, the prior's 0.5 and 99.5 % quantiles, log q(z)'s 1 % one, KL(q(z) ‖ p)."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    points = model.apply(variables, x, keys[0]).latents[0][0]
     prior = model.apply(variables, keys[1], _NUM_POINTS, method="sample_latents")
     aggregated = posterior.apply(inputs, keys[2], _NUM_POINTS, method="sample")
     log_q = posterior.apply(inputs, aggregated, method="log_prob")
+    log_p = model.apply(variables, aggregated, keys[3], method="prior_log_prob")
     edges = jnp.quantile(prior, jnp.array([0.005, 0.995]), axis=0)
-    return points, edges, jnp.quantile(log_q, 0.01)
+    return points, edges, jnp.quantile(log_q, 0.01), jnp.mean(log_q - log_p)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

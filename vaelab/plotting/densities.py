@@ -70,8 +70,12 @@ def prior_densities(
     shared = window or shared_window([panel.extent for panel in panels])
     for axes in grid.flat[len(panels) :]:
         axes.remove()
-    for axes, panel in zip(grid.flat, panels, strict=False):
+    for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
         _draw(axes, panel)
+        if number % columns == 0:
+            axes.set_ylabel("$z_2$", fontsize=9, color=INK, rotation=0, va="center")
+        if number + columns >= len(panels):
+            axes.set_xlabel("$z_1$", fontsize=9, color=INK)
         left, right, bottom, top = shared or panel.extent
         axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
         for axis in (axes.xaxis, axes.yaxis):

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from vaelab.plotting.style import GREY, INDIGO, INK, PALETTE, PRIOR, set_style
 
-MASSES = {0.95: "#f3f3f3", 0.75: "#e6e6e6", 0.5: "#d6d6d6", 0.25: "#c4c4c4"}  # of prior, and shade
+MASSES = {0.95: "#f0f0f0", 0.75: "#dcdcdc", 0.5: "#c6c6c6", 0.25: "#aeaeae"}  # of prior, and shade
 
 
 def latent_space(
