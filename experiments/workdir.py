@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,16 +117,23 @@ def read_config(workdir: epath.Path) -> dict[str, Any]:
         ) from error
 
 
+@contextlib.contextmanager
+def writing(path: epath.Path, mode: str = "w") -> Iterator[Any]:
+    """A file that appears under its name when it is whole: an interruption leaves the old one."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open(mode) as file:
+        yield file
+    partial.replace(path)
+
+
 def write_figure(path: epath.Path, figure: Figure) -> None:
     """Writes a whole picture or none."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with writing(path, "wb") as file:
         figure.savefig(file, format="png")
-    partial.replace(path)
 
 
 def write_json(path: epath.Path, value: Any) -> None:
-    """Writes a whole file or none: an interruption leaves the old one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
-    partial.replace(path)
+    """Writes a whole file or none."""
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    with writing(path) as file:
+        file.write(text)

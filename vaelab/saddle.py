@@ -52,8 +52,8 @@ def saddle_point(
       primal: transforms the gradient of the parameters.
       dual: transforms the averaged constraints, `geco(...)`, `rewo(...)`, ...
       decay: α in [0, 1).
-      scales: the number of data dimensions each constraint sums over, one number or, where the
-        multipliers are a dict, a dict with their names.
+      scales: what the dual's constraint is divided by, for instance the number of data dimensions
+        that it sums over: one number or, where the multipliers are a dict, a dict with their names.
 
     Returns:
       A transformation of `Saddle` trees with state `SaddleState`.

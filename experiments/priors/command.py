@@ -129,10 +129,8 @@ def _cached(folder: epath.Path, name: str, period: int, setup: Setup) -> tuple[R
         if name == "hierarchical":
             report["inner_samples"] = measures.rate_by_inner_samples(trained, splits)
     report |= {"training_seconds": seconds, "seconds": time.monotonic() - start}
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with workdir.writing(path, "wb") as file:
         np.savez_compressed(file, configuration=configuration, report=json.dumps(report), **arrays)
-    partial.replace(path)
     print(f"  NLL {summary(report['nll'])} in {report['seconds']:.0f} s", flush=True)
     return report, arrays
 

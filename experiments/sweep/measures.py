@@ -12,7 +12,7 @@ from etils import epath
 from rich.console import Console
 from rich.table import Table
 
-from experiments import display
+from experiments import display, workdir
 from experiments.constraints_report import outcome
 from experiments.experiment import Experiment
 from experiments.run import Run
@@ -191,12 +191,10 @@ def show(name: str, rows: Sequence[Row]) -> None:
 def write_csv(path: epath.Path, rows: Sequence[Row]) -> None:
     """All rows, with a column for each figure that any of them has."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
+    with workdir.writing(path) as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-    partial.replace(path)
 
 
 def read_csv(path: epath.Path | Path) -> list[Row]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.training.state import Best, TrainState
-from vaelab.types import Array, Saddle
+from vaelab.types import Array, Examples, Saddle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class NonFiniteLossError(RuntimeError):
 
 def fit(
     state: TrainState,
-    data: Array,
+    data: Examples | Array,
     *,
     run_steps: Callable[..., tuple[TrainState, dict[str, Array]]],
     schedule: Schedule,
@@ -76,7 +76,7 @@ def fit(
 
     Args:
       state: given up (donated) to the first dispatch.
-      data: the training set [N, ...], on the device.
+      data: the training set, images [N, ...] or examples, on the device.
       run_steps: `step.compile_train_steps(...)`.
       schedule: when to log, evaluate and end.
       validate: metrics of the validation set; "validation/bound" is what early stopping maximises.

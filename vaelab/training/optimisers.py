@@ -63,7 +63,7 @@ class Geco:
     """GECO's multipliers, `saddle.geco`. Rezende & Viola, 2018."""
 
     step_size: float = 0.1
-    """ν, change of log λ per step and unit of constraint per data dimension"""
+    """ν, change of log λ per step and unit of the constraint over its `scales` (see `saddle_point`)"""
     initial_multiplier: float = 1.0
     """λ at the start, 100 times this for CLA and pNCC"""
     decay: float = 0.99
@@ -99,7 +99,7 @@ class Rewo:
     """REWO's multipliers, `saddle.rewo`. Klushyn et al., 2019."""
 
     step_size: float = 1.0
-    """ν, change of log λ per step and unit of constraint per data dimension"""
+    """ν, change of log λ per step and unit of the constraint over its `scales` (see `saddle_point`)"""
     steepness: float = 3.0
     """τ, how sharply λ slows down as it nears 1"""
     initial_multiplier: float = 1000.0
