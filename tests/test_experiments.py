@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import json
 import math
+import re
 import shutil
 
 import jax
@@ -16,9 +17,11 @@ import pytest
 from conftest import ROOT, files
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from experiments import command_line
+from experiments import command_line, evaluate
 from experiments.experiment import Experiment
+from experiments.run import Run
 from vaelab.constraints import RE, pNCC
+from vaelab.networks import MLP, ConditionalFlow
 from vaelab.training import optimisers
 from vaelab.training.objectives import Lagrangian
 from vaelab.training.state import initial_state as create
@@ -218,3 +221,22 @@ def test_rewo_wants_constraints_in_nats(constraint):
     objective = Lagrangian({"bound": constraint})
     with pytest.raises(ValueError, match="dual = Rewo needs constraints in nats, and bound is non"):
         dataclasses.replace(experiment, objective=objective, dual=optimisers.Rewo())
+
+
+def test_a_flow_posterior_has_its_marginal_kl_evaluated(tmp_path, monkeypatch, capsys):
+    """It has no rate in parts: those want the density of every component, a Gaussian."""
+    digits = command_line.load("digits_vae_elbo")
+    encoder = ConditionalFlow(MLP((4,), event_ndims=3), 2, num_layers=2, hidden=(2,))
+    model = digits.model.clone(encoder=encoder)
+    short = dict(num_steps=4, log_every=2, evaluate_every=4, posterior_samples=2, num_test=20)
+    experiment = dataclasses.replace(digits, model=model, **short)
+    monkeypatch.setattr(command_line, "load", lambda name: experiment)
+    Run.load(experiment, None).train(tmp_path / "run", "digits_vae_elbo", [])
+    few = dict(num_samples=4, num_points=30, annealed_points=2, annealed_temperatures=2)
+    evaluate.main(evaluate.Arguments(str(tmp_path / "run"), **few))
+    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert evaluation["marginal_kl"]["standard_error"] > 0
+    assert "marginal" not in evaluation
+    assert re.search(
+        r"marginal KL [\d.]+ ± [\d.]+ nats: q\(z\) is over all", capsys.readouterr().out
+    )
