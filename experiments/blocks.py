@@ -22,6 +22,7 @@ from experiments import command_line, figures, workdir
 from experiments.constraints_report import outcome
 from experiments.run import Run
 from vaelab import plotting
+from vaelab.checks import check_at_least_one
 from vaelab.plotting import Block
 from vaelab.training.metrics import read_metrics
 from vaelab.training.objectives import AnnealedVariance
@@ -46,8 +47,7 @@ class Arguments:
     """folder of the data files; default $VAELAB_DATA, else ~/.cache/vaelab"""
 
     def __post_init__(self) -> None:
-        if self.num_images < 1:
-            raise ValueError(f"num_images must be at least 1, got {self.num_images}.")
+        check_at_least_one(num_images=self.num_images)
 
 
 def main(argv: Sequence[str]) -> None:

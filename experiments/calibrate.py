@@ -20,6 +20,7 @@ from rich.table import Table
 from experiments import command_line, display, workdir
 from experiments.run import Run
 from vaelab import evaluation
+from vaelab.checks import check_at_least_one, check_positive
 from vaelab.training.objectives import ELBO
 
 
@@ -39,10 +40,8 @@ class Arguments:
     """folder of the data files; default $VAELAB_DATA, else ~/.cache/vaelab"""
 
     def __post_init__(self) -> None:
-        if not self.fraction > 0:
-            raise ValueError(f"fraction must be positive, got {self.fraction}.")
-        if self.num_steps is not None and self.num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}.")
+        check_positive(fraction=self.fraction)
+        check_at_least_one(num_steps=self.num_steps)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from etils import epath
 
 from experiments import configs
 from experiments.experiment import Experiment
+from vaelab.checks import check_positive
 from vaelab.training.loop import NonFiniteLossError
 
 T = TypeVar("T")
@@ -43,8 +44,7 @@ class Arguments:
     """of what the pilot left to be desired: 0.5 asks for half its error, or half its shortfall"""
 
     def __post_init__(self) -> None:
-        if not self.pilot_fraction > 0:
-            raise ValueError(f"pilot_fraction must be positive, got {self.pilot_fraction}.")
+        check_positive(pilot_fraction=self.pilot_fraction)
 
 
 def names() -> list[str]:

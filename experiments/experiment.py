@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+from vaelab.checks import check_at_least_one
 from vaelab.data import DataSet
 from vaelab.models import VAE, ConvDRAW
 from vaelab.training.loop import Schedule
@@ -51,15 +52,11 @@ class Experiment:
     """inner samples of a sampled prior in the report's ELBO"""
 
     def __post_init__(self) -> None:
-        for name in (
-            "batch_size",
-            "prior_period",
-            "num_samples",
-            "posterior_samples",
-            "prior_samples",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        check_at_least_one(
+            batch_size=self.batch_size, prior_period=self.prior_period,
+            num_samples=self.num_samples, posterior_samples=self.posterior_samples,
+            prior_samples=self.prior_samples,
+        )  # fmt: skip
         for name, least in (("num_test", 2), ("patience", 1)):  # one image has no standard error
             value = getattr(self, name)
             if value is not None and value < least:

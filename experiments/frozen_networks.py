@@ -26,6 +26,7 @@ import tyro
 
 from experiments import command_line
 from vaelab import data
+from vaelab.checks import check_at_least_one, check_positive
 from vaelab.evaluation.batches import map_batches
 from vaelab.networks.frozen import MNIST_PATH, SmallClassifier, load_frozen, save_frozen
 from vaelab.types import Array, Examples, PRNGKey, PyTree
@@ -53,11 +54,8 @@ class Arguments:
     """folder of the data files; default $VAELAB_DATA, else ~/.cache/vaelab"""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}.")
+        check_at_least_one(epochs=self.epochs, batch_size=self.batch_size)
+        check_positive(learning_rate=self.learning_rate)
 
 
 DATA: dict[str, Callable[[], data.DataSet]] = {

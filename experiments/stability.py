@@ -26,6 +26,7 @@ from experiments.sweep import command as sweep
 from experiments.sweep.measures import Row
 from experiments.sweep.members import member_folder
 from vaelab import plotting
+from vaelab.checks import check_at_least_one
 from vaelab.constraints import NLL, Constraint, LowerBound
 from vaelab.plotting import Settling
 from vaelab.training.metrics import read_metrics
@@ -51,8 +52,7 @@ class Arguments:
             raise ValueError(
                 f"betas must be at least two, to interpolate between, got {self.betas}."
             )
-        if self.seeds < 1:
-            raise ValueError(f"seeds must be at least 1, got {self.seeds}.")
+        check_at_least_one(seeds=self.seeds)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ import tyro
 from etils import epath
 
 from experiments import command_line, results, train, workdir
+from vaelab.checks import check_at_least_one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +75,7 @@ class Arguments:
         _check_name("suite", self.suite, SUITES)
         for name in self.only:
             _check_name("only", name, SUITES[self.suite].published)
-        for field in ("seeds", "num_steps"):
-            value = getattr(self, field)
-            if value is not None and value < 1:
-                raise ValueError(f"{field} must be at least 1, got {value}.")
+        check_at_least_one(seeds=self.seeds, num_steps=self.num_steps)
 
 
 def main(arguments: Arguments) -> None:

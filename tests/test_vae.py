@@ -232,6 +232,8 @@ def test_no_samples_are_refused():
     model = make_model()
     with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
         jax.eval_shape(lambda key: model.init(key, IMAGES, key, 0), jax.random.key(0))
+    with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
+        model.apply({}, jax.random.key(0), 0, method="sample_latents")
 
 
 @pytest.mark.parametrize("prior", [StandardNormal, GaussianMixture, AutoregressivePrior, GTM])

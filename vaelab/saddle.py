@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vaelab.checks import check_at_least_one, check_positive
 from vaelab.types import Array, PyTree, Saddle
 
 
@@ -68,8 +69,7 @@ def saddle_point(
     """
     _check_range("decay", decay, 0.0, 1.0)
     for scale in jax.tree.leaves(scales):
-        if isinstance(scale, int | float) and not scale > 0:
-            raise ValueError(f"scales must be positive, got {scale}.")
+        check_positive(scales=scale)
     primal = optax.with_extra_args_support(primal)
     dual = optax.with_extra_args_support(dual)
 
@@ -228,8 +228,7 @@ def rewo(
     Array(0., dtype=float32...)
     """
     _check_step(step_size, step_range, multiplier_range)
-    if isinstance(steepness, int | float) and not steepness > 0:
-        raise ValueError(f"steepness must be positive, got {steepness}.")
+    check_positive(steepness=steepness)
 
     def update(average, state, multipliers, *, feasible_once, **extra_args):
         del extra_args
@@ -370,8 +369,7 @@ def update_every(
     >>> float(first), float(second)
     (0.0, -2.0)
     """
-    if period < 1:
-        raise ValueError(f"period must be at least 1, got {period}.")
+    check_at_least_one(period=period)
     return optax.conditionally_mask(inner, lambda step: step % period == period - 1)
 
 
@@ -396,8 +394,7 @@ def _multiply(multiplier, exponent, step_range, multiplier_range):
 
 
 def _check_step(step_size, step_range, multiplier_range) -> None:
-    if isinstance(step_size, int | float) and not step_size > 0:
-        raise ValueError(f"step_size must be positive, got {step_size}.")
+    check_positive(step_size=step_size)
     for name, (low, high) in (("step_range", step_range), ("multiplier_range", multiplier_range)):
         if not 0 <= low < high:
             raise ValueError(f"{name} must be (low, high) with 0 <= low < high, got {low, high}.")

@@ -12,6 +12,7 @@ import numpy as np
 
 from experiments import display
 from vaelab import data
+from vaelab.checks import check_positive
 from vaelab.models import VAE
 from vaelab.networks import MLP, CategoricalDecoder, ConditionalGaussian
 from vaelab.priors import (
@@ -71,10 +72,7 @@ class Setup:
     """importance samples per test image"""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not value > 0:
-                raise ValueError(f"{field.name} must be positive, got {value}.")
+        check_positive(**dataclasses.asdict(self))
 
 
 class Trained(NamedTuple):

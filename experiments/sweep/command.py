@@ -21,6 +21,7 @@ from experiments import command_line
 from experiments.experiment import Experiment
 from experiments.run import Run
 from experiments.sweep import comparison, figures, measures, members
+from vaelab.checks import check_at_least_one
 from vaelab.constraints import RE, Constraint
 from vaelab.models import VAE
 
@@ -57,12 +58,10 @@ class Arguments:
     """folder of the data files; default $VAELAB_DATA, else ~/.cache/vaelab"""
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise ValueError(f"seeds must be at least 1, got {self.seeds}.")
+        check_at_least_one(seeds=self.seeds)
         if self.marginal_inputs < 0:
             raise ValueError(f"marginal_inputs must not be negative, got {self.marginal_inputs}.")
-        if self.against_steps is not None and self.against_steps < 1:
-            raise ValueError(f"against_steps must be at least 1, got {self.against_steps}.")
+        check_at_least_one(against_steps=self.against_steps)
         if self.against is not None and (self.kappas or self.betas or self.learning_rates):
             raise ValueError("against sets κ for each seed: leave the other axes out.")
         if self.against is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from vaelab.checks import check_at_least_one
 from vaelab.types import Array
 
 
@@ -37,8 +38,7 @@ def windows(x: Array, *, size: int, stride: int) -> Array:
 
 def check_windows(size_name: str, size: int, stride: int) -> None:
     """Raises unless windows of this size and stride exist and cover an image."""
-    if size < 1:
-        raise ValueError(f"{size_name} must be at least 1, got {size}.")
+    check_at_least_one(**{size_name: size})
     if not 1 <= stride <= size:
         raise ValueError(
             f"stride must lie in [1, {size}], the {size_name}, so that every pixel counts, got {stride}."

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import check_at_least_one
 from vaelab.data.dataset import Binarisation, GreyImages
 from vaelab.data.mnist import MNIST
 from vaelab.types import Array, Examples, PRNGKey, Splits
@@ -40,11 +41,8 @@ class MadeOfDigits(GreyImages):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value in zip(
-            ("num_train", "num_validation", "num_test"), self._sizes(), strict=True
-        ):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
+        names = ("num_train", "num_validation", "num_test")
+        check_at_least_one(**dict(zip(names, self._sizes(), strict=True)))
 
     @property
     def num_levels(self) -> int | None:

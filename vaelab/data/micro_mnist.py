@@ -8,6 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from vaelab.checks import check_at_least_one
 from vaelab.data.dataset import Binarisation, GreyImages
 from vaelab.data.made import GREY_MNIST, SEED, assert_digits, check_digits
 from vaelab.types import Array, Examples, PRNGKey, Splits
@@ -38,8 +39,7 @@ class MicroMNIST(GreyImages):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_examples < 1:
-            raise ValueError(f"num_examples must be at least 1, got {self.num_examples}.")
+        check_at_least_one(num_examples=self.num_examples)
 
     def grey(self, data_dir: str | None = None) -> Splits:
         train = self.source.grey(data_dir).train

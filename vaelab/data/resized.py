@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import check_at_least_one
 from vaelab.data.dataset import Binarisation, DataSet, GreyImages
 from vaelab.data.treatments import Dequantised, ReducedBitDepth, to_8_bits
 from vaelab.types import Array, Examples, Splits
@@ -32,8 +33,7 @@ class Resized(GreyImages):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.size < 1:
-            raise ValueError(f"size must be at least 1, got {self.size}.")
+        check_at_least_one(size=self.size)
         if isinstance(self.source, Dequantised | ReducedBitDepth):
             name = type(self.source).__name__
             raise ValueError(

@@ -12,6 +12,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.scipy.special import logsumexp
 
+from vaelab.checks import check_at_least_one
 from vaelab.evaluation.averages import mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, images_of
@@ -55,10 +56,10 @@ def annealed_importance_sampling(
     is in expectation a lower bound on log p(x), whatever the prior estimates and the encoder does.
     Neal, 2001; Wu et al., 2017, section 3. Images [N, ...].
     """
-    counts = dict(num_chains=num_chains, num_temperatures=num_temperatures)
-    for name, count in (counts | dict(num_leapfrogs=num_leapfrogs)).items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}.")
+    counts = dict(
+        num_chains=num_chains, num_temperatures=num_temperatures, num_leapfrogs=num_leapfrogs
+    )
+    check_at_least_one(**counts)
     log_prob, ess, acceptance = map_batches(
         partial(batch_estimate, model, num_chains, num_temperatures, num_leapfrogs, params),
         images_of(data),
@@ -69,7 +70,6 @@ def annealed_importance_sampling(
     return AnnealedLogLikelihood(
         *mean_and_error(log_prob),
         **counts,
-        num_leapfrogs=num_leapfrogs,
         effective_sample_size=float(np.mean(ess)),
         acceptance_rate=float(np.mean(acceptance)),
         log_prob=log_prob,

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import check_at_least_one
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, Terms, as_examples
 
@@ -57,8 +58,7 @@ def expectations(
     Constraints are such functions, too. The data are images [N, ...], or examples with labels or
     context as well.
     """
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
+    check_at_least_one(num_samples=num_samples)
     means = map_batches(
         partial(_batch_means, model, tuple(functions.items()), num_samples, params),
         as_examples(data),

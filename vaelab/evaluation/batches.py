@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import check_at_least_one
 from vaelab.types import PRNGKey, PyTree
 
 
@@ -39,8 +40,7 @@ def map_batches(
     """
     size = len(jax.tree.leaves(data)[0])
     _check_not_empty(size)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    check_at_least_one(batch_size=batch_size)
     parts: list[PyTree] = []
     pending: tuple[PyTree, int] | None = None
 

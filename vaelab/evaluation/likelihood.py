@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
+from vaelab.checks import check_at_least_one
 from vaelab.evaluation.averages import mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, as_examples
@@ -42,8 +43,7 @@ def log_likelihood(
     is encoded once; samples stream through in chunks with a running log-sum-exp, so memory depends
     on batch_size · chunk_size alone. The data are images [N, ...], or examples with a context.
     """
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
+    check_at_least_one(num_samples=num_samples)
     chunk_size = min(chunk_size, num_samples)
     log_prob, ess = map_batches(
         partial(batch_estimate, model, num_samples, chunk_size, params),

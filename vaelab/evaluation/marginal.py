@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
 
+from vaelab.checks import check_at_least_one
 from vaelab.evaluation.averages import Estimate, mean_and_error
 from vaelab.evaluation.batches import Progress, even_draws, map_batches
 from vaelab.priors.aggregated import AggregatedPosterior, mean_and_scale
@@ -98,7 +99,7 @@ def elbo_surgery(
     rounding) and no point's information exceeds log N. The points' inputs are drawn without
     replacement, evenly often. Hoffman & Johnson, 2016; Chen et al., 2018, eq. 2.
     """
-    _check_at_least_one(num_points=num_points)
+    check_at_least_one(num_points=num_points)
     index_key, key = jax.random.split(key)
     x = images_of(data)
     posterior, variables = aggregated_posterior(model, params, x)
@@ -141,7 +142,7 @@ def subsampled_marginal_kl(
     as n grows, for KL is convex. The subsets are nested, one of each size; standard errors are over
     samples, the subset being given.
     """
-    _check_at_least_one(num_points=num_points)
+    check_at_least_one(num_points=num_points)
     x = images_of(data)
     for size in sizes:
         if not 1 <= size <= len(x):
@@ -180,7 +181,7 @@ def holes(
     bootstrap standard error, over p's samples and over q's, which fix the quantile. If it is 0, the
     mass is below 3/M with 95 % confidence.
     """
-    _check_at_least_one(num_samples=num_samples)
+    check_at_least_one(num_samples=num_samples)
     key, bootstrap_key = jax.random.split(key)
     posterior, variables = aggregated_posterior(model, params, data)
     log_p, log_q = map_batches(
@@ -251,9 +252,3 @@ def _densities_of_both(model, posterior, params, variables, size, x, key) -> tup
     z = jnp.stack([of_p, of_q], axis=1)
     log_p = model.apply({"params": params}, z, key, method="prior_log_prob")
     return log_p, posterior.apply(variables, z, method="log_prob")
-
-
-def _check_at_least_one(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}.")

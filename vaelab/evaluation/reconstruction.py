@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import check_at_least_one
 from vaelab.evaluation.averages import expectations, mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.quantised import QuantisedNormal
@@ -86,8 +87,7 @@ def quantised_nll(
     """
     if not 0 < scale < math.inf:
         raise ValueError(f"scale must be positive and finite, got {scale}.")
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
+    check_at_least_one(num_samples=num_samples)
     x = as_examples(data).x
     low, high = float(x.min(initial=0.0)), float(x.max(initial=0.0))
     if low < 0 or high > 1:

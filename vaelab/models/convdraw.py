@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vaelab.checks import check_at_least_one
 from vaelab.networks import Decoder
 from vaelab.networks.convlstm import ConvLSTM, State
 from vaelab.networks.convolutional import Convolution3x3, depth_to_space, space_to_depth
@@ -69,10 +70,11 @@ class ConvDRAW(nn.Module):
     """compute steps again in the backward pass: less memory, more time"""
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "hidden", "latent_channels", "canvas_channels", "downsample"):
-            _check_positive(name, getattr(self, name))
-        if self.context_channels is not None:
-            _check_positive("context_channels", self.context_channels)
+        check_at_least_one(
+            num_steps=self.num_steps, hidden=self.hidden, latent_channels=self.latent_channels,
+            canvas_channels=self.canvas_channels, downsample=self.downsample,
+            context_channels=self.context_channels,
+        )  # fmt: skip
         shape = self.decoder.shape
         if len(shape) != 3 or shape[0] % self.downsample or shape[1] % self.downsample:
             raise ValueError(
@@ -194,6 +196,7 @@ class ConvDRAW(nn.Module):
         self, key: PRNGKey, num_samples: int, context: Array | None = None
     ) -> tuple[Array, ...]:
         """z_1..z_T ~ p(·|context), T arrays [num_samples, D_t]. context: as many images, or one."""
+        check_at_least_one(num_samples=num_samples)
         encoding, _ = self._encode_context(context, (num_samples, 1))
         keys = jax.random.split(key, self.num_steps)
         _, z = self._scan(ConvDRAW._imagine, self._blank((num_samples,)), encoding, keys)
@@ -295,8 +298,3 @@ class ConvDRAW(nn.Module):
 
 def _flat(maps: Array) -> Array:
     return maps.reshape(*maps.shape[:-3], -1)
-
-
-def _check_positive(name: str, value: Any) -> None:
-    if isinstance(value, int) and value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}.")

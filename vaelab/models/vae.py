@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from vaelab.checks import check_at_least_one
 from vaelab.losses import scale_gradient
 from vaelab.priors import Prior
 from vaelab.priors.base import check_dim
@@ -93,8 +94,7 @@ class VAE(nn.Module):
         reparameterised gradient of an importance-weighted bound (maths in `losses`); all ones ask
         for sticking the landing. They change no value.
         """
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
+        check_at_least_one(num_samples=num_samples)
         z_key, prior_key = jax.random.split(key)
         z = posterior.sample(seed=z_key, sample_shape=(num_samples,))
         if z.shape[1:-1] != x.shape[:1]:
@@ -129,6 +129,7 @@ class VAE(nn.Module):
     def sample_latents(self, key: PRNGKey, num_samples: int, context: None = None) -> Array:
         """z ~ p(z), [num_samples, D]; `decode` makes likelihoods, and images, of them."""
         _refuse(context)
+        check_at_least_one(num_samples=num_samples)
         return self.prior.sample(key, num_samples)
 
     def sample_joint_latents(self, key: PRNGKey, num_samples: int) -> tuple[Array, PyTree]:

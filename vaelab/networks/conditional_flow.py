@@ -10,7 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vaelab.networks.coupling import RealNVP, check_num_layers
+from vaelab.checks import check_at_least_one
+from vaelab.networks.coupling import RealNVP
 from vaelab.types import Array, PRNGKey, PyTree
 
 
@@ -87,7 +88,7 @@ class ConditionalFlow(nn.Module):
     """nonlinearity after each of those"""
 
     def __post_init__(self) -> None:
-        check_num_layers(self.num_layers)
+        check_at_least_one(num_layers=self.num_layers)
         super().__post_init__()
 
     @nn.compact

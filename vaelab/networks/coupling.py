@@ -7,6 +7,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vaelab.checks import check_at_least_one
 from vaelab.types import Array
 
 # Of |log σ| in the last, elementwise map: standard deviations from 5e−5 to 2e4.
@@ -43,7 +44,7 @@ class RealNVP(nn.Module):
     """largest |s| of a coupling"""
 
     def __post_init__(self) -> None:
-        check_num_layers(self.num_layers)
+        check_at_least_one(num_layers=self.num_layers)
         super().__post_init__()
 
     def setup(self) -> None:
@@ -117,9 +118,3 @@ def _bounded(parameters: Array, bound: float) -> tuple[Array, Array]:
     """t, and s in (−bound, bound), of a network's output: shift and, near zero, log-variance 2s."""
     shift, log_variance = jnp.split(parameters, 2, axis=-1)
     return shift, bound * jnp.tanh(0.5 * log_variance / bound)
-
-
-def check_num_layers(num_layers: int) -> None:
-    """Raises one sentence where a flow has no layer."""
-    if isinstance(num_layers, int) and num_layers < 1:
-        raise ValueError(f"num_layers must be at least 1, got {num_layers}.")

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from vaelab.checks import check_positive
 from vaelab.types import Array, PyTree
 
 _FORMAT = 1  # of the files: what SmallClassifier computes, and where its features are taken
@@ -155,7 +156,7 @@ class FrozenClassifier:
     """divides the logits; above 1, images that are surely of a wrong class have more of a gradient"""
 
     def __post_init__(self) -> None:
-        _check_temperature(self.temperature)
+        check_positive(temperature=self.temperature)
 
     def __call__(self, x: Array) -> Array:
         _, logits = _outputs(self, self.path, x)
@@ -203,7 +204,7 @@ class MNISTClassifier:
 
     def __post_init__(self) -> None:
         _check_channels(self.channels)
-        _check_temperature(self.temperature)
+        check_positive(temperature=self.temperature)
 
     def __call__(self, x: Array) -> Array:
         _, logits = _outputs(self, MNIST_PATH, x, self.channels)
@@ -238,8 +239,3 @@ def _outputs(value: Any, path: str, x: Array, channels: int | None = None) -> tu
 def _check_channels(channels: int) -> None:
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, got {channels}.")
-
-
-def _check_temperature(temperature: float) -> None:
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}.")

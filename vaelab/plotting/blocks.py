@@ -12,6 +12,7 @@ from matplotlib import ticker
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from vaelab.checks import check_at_least_one
 from vaelab.plotting.densities import shared_window
 from vaelab.plotting.images import checked_images, gap_of, tile
 from vaelab.plotting.style import INK, PALETTE, PRIOR, set_style
@@ -52,8 +53,7 @@ def sample_blocks(
     """
     if not blocks:
         raise ValueError("blocks must hold at least one model, got none.")
-    if columns is not None and columns < 1:
-        raise ValueError(f"columns must be at least 1, got {columns}.")
+    check_at_least_one(columns=columns)
     first = np.shape(blocks[0].data)
     canvases = []
     for block in blocks:

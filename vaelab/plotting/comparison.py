@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
+from vaelab.checks import check_at_least_one
 from vaelab.plotting.layout import (
     COLOURS,
     Rows,
@@ -59,8 +60,7 @@ def equal_distortion(
     """
     if not 1 <= len(curves) <= len(COLOURS):
         raise ValueError(f"curves must hold one to {len(COLOURS)} objectives, got {len(curves)}.")
-    if dims < 1:
-        raise ValueError(f"dims must be at least 1, got {dims}.")
+    check_at_least_one(dims=dims)
 
     def error_of(row: Mapping[str, Any]) -> float:
         if error is not None:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from vaelab.checks import check_at_least_one
 from vaelab.plotting.layout import (
     Rows,
     curve,
@@ -68,8 +69,7 @@ def saddle_trajectory(
     for key in needed:
         if not any(key in row for row in rows):
             raise ValueError(f"rows must log {key!r}, got none that does; check the name.")
-    if num_dims < 1:
-        raise ValueError(f"num_dims must be at least 1, got {num_dims}.")
+    check_at_least_one(num_dims=num_dims)
     achieved = achieved or (lambda average: math.sqrt(max(average / num_dims + kappa**2, 0.0)))
     steps, rate = curve([row for row in rows if "distortion" in row], "rate")
     _, distortion = curve([row for row in rows if "rate" in row], "distortion")

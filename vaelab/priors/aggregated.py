@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from vaelab.checks import check_at_least_one
 from vaelab.priors.base import Prior
 from vaelab.priors.components import Components, component_log_probs, diagonal_gaussian
 from vaelab.types import Array, PRNGKey
@@ -36,8 +37,7 @@ class AggregatedPosterior(Prior):
     """components of which densities are held in memory at once"""
 
     def __post_init__(self) -> None:
-        if isinstance(self.chunk_size, int) and self.chunk_size < 1:
-            raise ValueError(f"chunk_size must be at least 1, got {self.chunk_size}.")
+        check_at_least_one(chunk_size=self.chunk_size)
         super().__post_init__()
 
     def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
+from vaelab.checks import check_at_least_one
 from vaelab.networks.autoregressive import MADE
 from vaelab.priors.base import Prior
-from vaelab.priors.mixture import check_num_components
 from vaelab.types import Array, PRNGKey
 
 
@@ -36,7 +36,7 @@ class AutoregressivePrior(Prior):
     """log σ² is clipped to this range, wide enough for any fit"""
 
     def __post_init__(self) -> None:
-        check_num_components(self.num_components)
+        check_at_least_one(num_components=self.num_components)
         super().__post_init__()
 
     def setup(self) -> None:

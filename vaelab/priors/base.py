@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 
+from vaelab.checks import check_at_least_one
 from vaelab.types import Array, PRNGKey, PyTree
 
 
@@ -38,8 +39,7 @@ class Prior(nn.Module):
     """whether p(z) = Π_d p(z_d)"""
 
     def __post_init__(self) -> None:
-        if isinstance(self.latent_dim, int) and self.latent_dim < 1:
-            raise ValueError(f"latent_dim must be at least 1, got {self.latent_dim}.")
+        check_at_least_one(latent_dim=self.latent_dim)
         super().__post_init__()
 
     def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from vaelab.networks.coupling import RealNVP, check_num_layers
+from vaelab.checks import check_at_least_one
+from vaelab.networks.coupling import RealNVP
 from vaelab.priors.base import Prior
 from vaelab.priors.standard import StandardNormal
 from vaelab.types import Array, PRNGKey
@@ -32,7 +33,7 @@ class FlowPrior(Prior):
     """nonlinearity after each of those"""
 
     def __post_init__(self) -> None:
-        check_num_layers(self.num_layers)
+        check_at_least_one(num_layers=self.num_layers)
         super().__post_init__()
 
     def setup(self) -> None:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import check_at_least_one
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors.base import check_dim
 from vaelab.priors.components import Components
@@ -74,10 +75,8 @@ def grid(size: int, dim: int) -> Array:
 
 def check_grid(size: int, dim: int) -> None:
     """Raises one sentence where a grid is empty or too large."""
-    if isinstance(size, int) and size < 1:
-        raise ValueError(f"grid_size must be at least 1, got {size}.")
-    if dim < 1:
-        raise ValueError(f"grid_dim must be at least 1, got {dim}.")
+    check_at_least_one(grid_size=size)
+    check_at_least_one(grid_dim=dim)
     if dim > 4:
         raise ValueError(
             f"grid_dim must be at most 4, got {dim}: there would be grid_size ** grid_dim = "

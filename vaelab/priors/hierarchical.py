@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from vaelab.checks import check_at_least_one
 from vaelab.losses import normalised_weights, scale_gradient
 from vaelab.networks import ConditionalGaussian, GatedMLP
 from vaelab.priors.base import Prior, check_dim
@@ -47,8 +48,7 @@ class HierarchicalPrior(Prior):
     exact: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.num_samples, int) and self.num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1, got {self.num_samples}.")
+        check_at_least_one(num_samples=self.num_samples)
         if self.top is None:
             self.top = StandardNormal(self.latent_dim, parent=None)
         if self.encoder is None:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from vaelab.checks import check_at_least_one
 from vaelab.priors.base import Prior
 from vaelab.priors.components import Components, component_log_probs, diagonal_gaussian
 from vaelab.types import Array, PRNGKey
@@ -60,7 +61,7 @@ class GaussianMixture(MixturePrior):
     """standard deviation of the components' means at the start"""
 
     def __post_init__(self) -> None:
-        check_num_components(self.num_components)
+        check_at_least_one(num_components=self.num_components)
         super().__post_init__()
 
     @nn.compact
@@ -70,12 +71,6 @@ class GaussianMixture(MixturePrior):
         log_variance = self.param("log_variance", nn.initializers.zeros, shape)
         logits = self.param("logits", nn.initializers.zeros, shape[:1])
         return Components(jax.nn.log_softmax(logits), mean, jnp.exp(0.5 * log_variance))
-
-
-def check_num_components(num_components: int) -> None:
-    """Raises one sentence where a mixture has no component."""
-    if isinstance(num_components, int) and num_components < 1:
-        raise ValueError(f"num_components must be at least 1, got {num_components}.")
 
 
 def gaussian_parts(

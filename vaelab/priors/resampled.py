@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from vaelab.checks import check_at_least_one
 from vaelab.networks import MLP
 from vaelab.priors.base import Prior
 from vaelab.priors.standard import StandardNormal
@@ -50,10 +51,7 @@ class ResampledPrior(Prior):
     exact: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name in ("max_tries", "num_samples"):
-            value = getattr(self, name)
-            if isinstance(value, int) and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
+        check_at_least_one(max_tries=self.max_tries, num_samples=self.num_samples)
         if self.proposal is None:
             self.proposal = StandardNormal(self.latent_dim, parent=None)
         if not self.proposal.exact:

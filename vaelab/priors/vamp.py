@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 from flax.errors import ScopeParamShapeError
 
+from vaelab.checks import check_at_least_one
 from vaelab.priors.base import check_dim
 from vaelab.priors.components import Components
-from vaelab.priors.mixture import MixturePrior, check_num_components, gaussian_parts
+from vaelab.priors.mixture import MixturePrior, gaussian_parts
 from vaelab.types import Array, PRNGKey, PyTree
 
 
@@ -49,7 +50,7 @@ class VampPrior(MixturePrior):
     """q(z|x), a diagonal Gaussian; None takes the encoder of the module that the prior is a field of"""
 
     def __post_init__(self) -> None:
-        check_num_components(self.num_components)
+        check_at_least_one(num_components=self.num_components)
         check_data_range(self.data_range)
         if self.encoder is not None:
             check_dim("encoder", self.encoder, self.latent_dim)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from vaelab.checks import check_at_least_one
 from vaelab.theory import lipschitz
 from vaelab.types import Array, PRNGKey
 
@@ -168,8 +169,7 @@ class Rule:
             raise ValueError(f"smoothing must lie in (0, 2), got {self.smoothing}.")
         if self.tolerance < 0:
             raise ValueError(f"tolerance must not be negative, got {self.tolerance}.")
-        if self.max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, got {self.max_steps}.")
+        check_at_least_one(max_steps=self.max_steps)
 
 
 class FixedPoint(NamedTuple):

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import check_at_least_one
 from vaelab.training.state import Best, TrainState
 from vaelab.types import Array, Examples, Saddle
 
@@ -25,9 +26,9 @@ class Schedule:
     warmup_steps: int = 0  # steps whose evaluations do not wear patience out
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "log_every", "evaluate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        check_at_least_one(
+            num_steps=self.num_steps, log_every=self.log_every, evaluate_every=self.evaluate_every
+        )
 
     def next_stop(self, step: int) -> int:
         """The next step at which something happens; it depends on the step alone, so that an

@@ -15,6 +15,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from vaelab import losses
+from vaelab.checks import check_at_least_one, check_positive
 from vaelab.constraints import Constraint
 from vaelab.types import Array, Examples, PRNGKey, Terms
 
@@ -71,7 +72,7 @@ class ELBO(Objective):
     """take the rate's closed form where the prior has one; otherwise its samples, as with other priors"""
 
     def __post_init__(self) -> None:
-        _check_positive("num_samples", self.num_samples)
+        check_at_least_one(num_samples=self.num_samples)
         for name in ("beta", "warmup_steps", "free_nats"):
             value = getattr(self, name)
             if isinstance(value, int | float) and value < 0:
@@ -144,12 +145,8 @@ class AnnealedVariance(Objective):
     """posterior samples per example"""
 
     def __post_init__(self) -> None:
-        _check_positive("num_samples", self.num_samples)
-        _check_positive("anneal_steps", self.anneal_steps)
-        for name in ("initial_scale", "final_scale"):
-            value = getattr(self, name)
-            if isinstance(value, int | float) and not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}.")
+        check_at_least_one(num_samples=self.num_samples, anneal_steps=self.anneal_steps)
+        check_positive(initial_scale=self.initial_scale, final_scale=self.final_scale)
 
     def __call__(self, terms_fn, multipliers, examples, key, step):
         del multipliers
@@ -186,7 +183,7 @@ class ImportanceWeighted(Objective):
     """posterior samples per example, K"""
 
     def __post_init__(self) -> None:
-        _check_positive("num_samples", self.num_samples)
+        check_at_least_one(num_samples=self.num_samples)
 
     def __call__(self, terms_fn, multipliers, examples, key, step):
         del multipliers, step
@@ -245,7 +242,7 @@ class Lagrangian(Objective):
     """take the rate's closed form where the prior has one"""
 
     def __post_init__(self) -> None:
-        _check_positive("num_samples", self.num_samples)
+        check_at_least_one(num_samples=self.num_samples)
         object.__setattr__(self, "constraints", _by_name(self.constraints))
         if not self.constraints:
             raise ValueError("constraints must name at least one; without any, use ELBO.")
@@ -302,8 +299,3 @@ def _metrics(loss: Array, terms: Terms, examples: Examples) -> dict[str, Array]:
     if location is not None:  # where a likelihood has its mean at hand
         metrics["mse"] = jnp.mean((examples.x - location) ** 2)
     return metrics
-
-
-def _check_positive(name: str, value) -> None:
-    if isinstance(value, int) and value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}.")

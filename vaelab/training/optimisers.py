@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from vaelab import saddle
+from vaelab.checks import check_positive
 from vaelab.types import PyTree
 
 
@@ -24,8 +25,7 @@ class Adam:
     """decay of the squared gradient's moving average"""
 
     def __post_init__(self) -> None:
-        if isinstance(self.learning_rate, int | float) and not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}.")
+        check_positive(learning_rate=self.learning_rate)
 
     def build(self) -> optax.GradientTransformation:
         return optax.adam(self.learning_rate, self.b1, self.b2)
@@ -81,8 +81,7 @@ class Geco:
 
     def __post_init__(self) -> None:
         multiplier = self.initial_multiplier
-        if isinstance(multiplier, int | float) and not multiplier > 0:
-            raise ValueError(f"initial_multiplier must be positive, got {multiplier}.")
+        check_positive(initial_multiplier=multiplier)
         _check_limit(self.multiplier_limit, multiplier)
 
     def build(self) -> optax.GradientTransformation:
