@@ -61,10 +61,10 @@ class Experiment:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least} or None, got {value}.")
-        anneal_steps = getattr(self.objective, "anneal_steps", 0)
-        if anneal_steps > self.num_steps:
+        objective = self.objective
+        if isinstance(objective, AnnealedVariance) and objective.anneal_steps > self.num_steps:
             raise ValueError(
-                f"objective.anneal_steps = {anneal_steps} is more than num_steps = {self.num_steps}: "
+                f"objective.anneal_steps = {objective.anneal_steps} is more than num_steps = {self.num_steps}: "
                 "the run would end while it still anneals; set both."
             )
         if bool(self.objective.constraints) != (self.dual is not None):
@@ -82,11 +82,7 @@ class Experiment:
     @property
     def objective_label(self) -> str:
         """What the objective is called in pictures."""
-        if self.objective.constraints:
-            return "REWO" if isinstance(self.dual, Rewo) else "GECO"
-        if isinstance(self.objective, AnnealedVariance):
-            return "ELBO, annealed"
-        return "β-VAE" if getattr(self.objective, "beta", 1.0) != 1.0 else "ELBO"
+        return self.objective.label if self.dual is None else self.dual.label
 
     @property
     def initial_multiplier(self) -> float:
@@ -100,9 +96,12 @@ class Experiment:
 
     @property
     def schedule(self) -> Schedule:
-        warmup_steps = getattr(self.objective, "warmup_steps", 0)
         return Schedule(
-            self.num_steps, self.log_every, self.evaluate_every, self.patience, warmup_steps
+            self.num_steps,
+            self.log_every,
+            self.evaluate_every,
+            self.patience,
+            self.objective.settling_steps,
         )
 
 

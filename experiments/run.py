@@ -65,7 +65,7 @@ class Run:
     def transformation(self):
         """The saddle-point transformation of the experiment."""
         experiment, constraints = self.experiment, self.experiment.objective.constraints
-        relative = getattr(experiment.dual, "relative", False)
+        relative = experiment.dual is not None and experiment.dual.relative
         scales = {
             name: scale
             * (constraints[name].threshold if relative else constraints[name].step_scale)

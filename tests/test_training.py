@@ -433,7 +433,7 @@ def test_patience_ends_the_run():
 
 def test_patience_does_not_wear_out_during_the_warm_up():
     bounds = [-1.0, -3.0, -3.0, -3.0, -3.0, -3.0]
-    run, _, _, saved = loop_run(Schedule(100, 5, 10, patience=2, warmup_steps=30), bounds)
+    run, _, _, saved = loop_run(Schedule(100, 5, 10, patience=2, settling_steps=30), bounds)
     assert int(run().best.step) == 10
     assert saved == [10, 20, 30, 40, 50]
 

@@ -23,7 +23,7 @@ class Schedule:
     log_every: int
     evaluate_every: int
     patience: int | None = None  # evaluations without a better bound before the run stops
-    warmup_steps: int = 0  # steps whose evaluations do not wear patience out
+    settling_steps: int = 0  # steps whose evaluations do not wear patience out
 
     def __post_init__(self) -> None:
         check_at_least_one(
@@ -46,7 +46,7 @@ class Schedule:
             return True
         if self.patience is None or not np.isfinite(state.best.bound):
             return False
-        last = max(int(state.best.step), self.warmup_steps)
+        last = max(int(state.best.step), self.settling_steps)
         return step - last >= self.patience * self.evaluate_every
 
 

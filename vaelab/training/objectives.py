@@ -41,6 +41,16 @@ class Objective(abc.ABC):
         """(loss [], metrics {name: []}) of a batch of examples."""
 
     @property
+    @abc.abstractmethod
+    def label(self) -> str:
+        """What it is called in pictures."""
+
+    @property
+    def settling_steps(self) -> int:
+        """Steps at the start whose evaluations do not wear patience out."""
+        return 0
+
+    @property
     def validation_samples(self) -> int:
         """Posterior samples per example that `validation` wants."""
         return 1
@@ -99,6 +109,14 @@ class ELBO(Objective):
             loss = -jnp.mean(losses.elbo(terms.distortion, rate, beta=beta))
         return loss, _metrics(loss, terms, examples)
 
+    @property
+    def label(self):
+        return "ELBO" if self.beta == 1.0 else "β-VAE"
+
+    @property
+    def settling_steps(self):
+        return self.warmup_steps
+
     def validation(self, examples, terms):
         """The β-ELBO with the final β (free nats left out): a warm-up must not win by its own β."""
         del examples
@@ -156,8 +174,11 @@ class AnnealedVariance(Objective):
         return loss, _metrics(loss, terms, examples)
 
     @property
-    def warmup_steps(self) -> int:
-        """Evaluations before the end of the annealing do not wear patience out."""
+    def label(self):
+        return "ELBO, annealed"
+
+    @property
+    def settling_steps(self):
         return self.anneal_steps
 
     def precision(self, step) -> Array:
@@ -192,6 +213,10 @@ class ImportanceWeighted(Objective):
         return loss, _metrics(loss, terms, examples)
 
     @property
+    def label(self):
+        return "IWAE"
+
+    @property
     def validation_samples(self):
         return self.num_samples
 
@@ -214,6 +239,10 @@ class ImportanceWeighted(Objective):
 class StickingTheLanding(ImportanceWeighted):
     """As ImportanceWeighted, without the score of log q: biased above one sample. Roeder et al., 2017."""
 
+    @property
+    def label(self):
+        return "IWAE, STL"
+
     def terms(self, terms_fn, examples, key):
         return terms_fn(
             key, self.num_samples, weights=jnp.ones((self.num_samples, len(examples.x)))
@@ -223,6 +252,10 @@ class StickingTheLanding(ImportanceWeighted):
 @dataclasses.dataclass(frozen=True)
 class DoublyReparameterised(ImportanceWeighted):
     """As ImportanceWeighted, with the DReG gradient: unbiased, low variance. Tucker et al., 2019."""
+
+    @property
+    def label(self):
+        return "IWAE, DReG"
 
     def terms(self, terms_fn, examples, key):
         del examples
@@ -246,6 +279,10 @@ class Lagrangian(Objective):
         object.__setattr__(self, "constraints", _by_name(self.constraints))
         if not self.constraints:
             raise ValueError("constraints must name at least one; without any, use ELBO.")
+
+    @property
+    def label(self):
+        return "Lagrangian"
 
     def __call__(self, terms_fn, multipliers, examples, key, step):
         del step

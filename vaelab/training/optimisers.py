@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +63,7 @@ def normalise_tensors() -> optax.GradientTransformation:
 class Geco:
     """GECO's multipliers, `saddle.geco`. Rezende & Viola, 2018."""
 
+    label: ClassVar[str] = "GECO"
     step_size: float = 0.1
     """ν, change of log λ per step and unit of the constraint over its `scales` (see `saddle_point`)"""
     initial_multiplier: float = 1.0
@@ -97,6 +99,8 @@ class Geco:
 class Rewo:
     """REWO's multipliers, `saddle.rewo`. Klushyn et al., 2019."""
 
+    label: ClassVar[str] = "REWO"
+    relative: ClassVar[bool] = False  # its constraints are in nats per dimension
     step_size: float = 1.0
     """ν, change of log λ per step and unit of the constraint over its `scales` (see `saddle_point`)"""
     steepness: float = 3.0
