@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import display
-from experiments.run import Run
+from experiments.run import Chosen, Run
 from vaelab import evaluation
 from vaelab.evaluation import KKT, Estimate, Feasibility
-from vaelab.training.state import Best
 
 _NUM_EXAMPLES = 2000  # of the training set, on which the residuals are taken
 
 
 def constraints_report(
-    run: Run, chosen: Best, test: Mapping[str, Estimate], rows: Sequence[Mapping[str, Any]]
+    run: Run, chosen: Chosen, test: Mapping[str, Estimate], rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """The residual of stationarity, and per constraint value, κ, λ, residuals and what became of it; `rows` are those of metrics.jsonl.
 
@@ -36,7 +35,7 @@ def constraints_report(
     }
 
 
-def kkt(run: Run, chosen: Best) -> KKT:
+def kkt(run: Run, chosen: Chosen) -> KKT:
     """The residuals on training examples, prepared as a training step prepares them."""
     experiment, train = run.experiment, run.fixed_training_set(_NUM_EXAMPLES)
     return evaluation.kkt_residuals(
@@ -52,7 +51,7 @@ def kkt(run: Run, chosen: Best) -> KKT:
     )
 
 
-def _report(run: Run, name: str, chosen: Best, test: Estimate, rows) -> dict[str, Any]:
+def _report(run: Run, name: str, chosen: Chosen, test: Estimate, rows) -> dict[str, Any]:
     experiment = run.experiment
     constraint, scale = experiment.objective.constraints[name], run.scales()[name]
     became = outcome(run, name, [row for row in rows if row["step"] <= int(chosen.step)])

@@ -6,6 +6,7 @@ import dataclasses
 import zlib
 from collections.abc import Sequence
 from contextlib import closing
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +23,17 @@ from vaelab.training import optimisers
 from vaelab.training.loop import fit
 from vaelab.training.metrics import MetricsLog
 from vaelab.training.sharding import make_mesh, replicate
-from vaelab.training.state import Best, TrainState, initial_state
+from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import compile_train_steps
-from vaelab.types import Examples, Model, Saddle, Splits
+from vaelab.types import Array, Examples, Model, PyTree, Saddle, Splits
+
+
+class Chosen(NamedTuple):
+    """What a report speaks of."""
+
+    step: Array  # []
+    variables: Saddle
+    average: PyTree  # of each constraint, at that step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,11 +174,12 @@ class Run:
         rows = np.random.default_rng(0).permutation(len(test.x))[:num_examples]
         return test.take(np.sort(rows))
 
-    def chosen(self, state: TrainState) -> Best:
+    def chosen(self, state: TrainState) -> Chosen:
         """What the report speaks of: the best evaluation under early stopping, else the last state."""
         if self.experiment.patience is not None and np.isfinite(state.best.bound):
-            return state.best
-        return Best(state.best.bound, state.step, state.variables, state.opt_state.average)
+            best = state.best
+            return Chosen(best.step, best.variables, best.average)
+        return Chosen(state.step, state.variables, state.opt_state.average)
 
     def key(self, purpose: str) -> jax.Array:
         """A key of its own for each purpose, from the run's seed."""
