@@ -20,6 +20,7 @@ from vaelab.plotting.layout import (
     fixed,
     head,
     log_where_wide,
+    new_figure,
     row_of_panels,
     settled,
 )
@@ -158,7 +159,7 @@ def paired_differences(
     places = decimals(half, 2) if half else decimals(mean)
     comma, unit = quantity.rpartition(", ")[1:] if ", " in quantity else ("", "")
 
-    figure = Figure(figsize=(6.6, 3.9), dpi=150, facecolor="white", layout="constrained")
+    figure = new_figure((6.6, 3.9))
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
     for axes in (left, right):
         set_style(axes)

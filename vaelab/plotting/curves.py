@@ -136,7 +136,7 @@ def _nats_panel(
 
 def _constraint_panel(axes: Axes, title: str, rows: Rows, colours: Mapping[str, str]) -> None:
     """Moving averages of the constraints over their faint batch values, on an asinh axis."""
-    settled, largest = [], []
+    late_sizes, largest = [], []
     for name, colour in colours.items():
         steps, batch = curve(rows, f"constraint/{name}")
         _draw(axes, steps, batch, color=colour, linewidth=0.8, alpha=0.35)
@@ -144,11 +144,11 @@ def _constraint_panel(axes: Axes, title: str, rows: Rows, colours: Mapping[str, 
         size = np.abs(np.where(np.isfinite(batch), batch, 0))
         late = size[len(size) // 2 :]
         if late.any():
-            settled.append(np.percentile(late[late > 0], 75))
+            late_sizes.append(np.percentile(late[late > 0], 75))
             largest.append(size.max())
-    settled_size, reach = min(settled, default=1.0), max(largest, default=1.0)
+    late_size, reach = min(late_sizes, default=1.0), max(largest, default=1.0)
     # A power of ten that the axis reaches, so that numbers stand on it.
-    linear = 10.0 ** min(np.round(np.log10(settled_size)), np.floor(np.log10(reach)))
+    linear = 10.0 ** min(np.round(np.log10(late_size)), np.floor(np.log10(reach)))
     # Unlike a symlog scale it has no kink, which would read as an event in the run.
     axes.set_yscale("asinh", linear_width=linear)
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number(value)))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from vaelab.plotting.latents import MASSES, draw_contours, highest_density_levels, marker_handle
-from vaelab.plotting.layout import wrap_caption
+from vaelab.plotting.layout import draw_caption, legend_above, new_figure, wrap_caption
 from vaelab.plotting.style import GREY, INDIGO, INK, PALETTE, ROSE, set_style
 
 _HOLE_ALPHA = 0.55
@@ -65,7 +65,7 @@ def prior_densities(
     width = max(2.45 * columns, 5.5)
     lines = wrap_caption(caption, width)
     size = (width, 2.75 * num_rows + 0.6 + 0.16 * len(lines))
-    figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
+    figure = new_figure(size)
     grid = figure.subplots(num_rows, columns, squeeze=False)
     shared = window or shared_window([panel.extent for panel in panels])
     for axes in grid.flat[len(panels) :]:
@@ -87,13 +87,8 @@ def prior_densities(
     masses[0].set_label(f"{masses[0].get_label()} of the prior")
     hole = Patch(facecolor=ROSE, alpha=_HOLE_ALPHA, label="hole: prior without data")
     dots = marker_handle(INDIGO, "z ~ q(z|x)", markersize=3.5)
-    figure.legend(
-        handles=[dots, hole, *masses], title=title, alignment="left", loc="outside upper left",
-        ncols=6 if columns > 3 else 3, frameon=False, fontsize=8.5, title_fontsize=11,
-        labelcolor=INK, handletextpad=0.4, columnspacing=1.4,
-    )  # fmt: skip
-    if caption:
-        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=8.5, color=INK)
+    legend_above(figure, [dots, hole, *masses], title, columns=6 if columns > 3 else 3)
+    draw_caption(figure, lines)
     return figure
 
 
@@ -120,7 +115,7 @@ def inner_samples(
             f"excess and standard_error must be [M, {len(num_samples)}], got {excess.shape} and "
             f"{error.shape}."
         )
-    figure = Figure(figsize=(5.2, 3.4), dpi=150, facecolor="white", layout="constrained")
+    figure = new_figure((5.2, 3.4))
     axes = figure.subplots()
     set_style(axes)
     for run, (values, errors) in enumerate(zip(excess, error, strict=True)):

@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vaelab.plotting.layout import draw_caption, wrap_caption
+from vaelab.plotting.layout import draw_caption, legend_above, new_figure, wrap_caption
 from vaelab.plotting.style import GREY, INDIGO, INK, PRIOR, ROSE, TEAL, set_style
 
 
@@ -61,7 +61,7 @@ def trajectories(
     width = 0.3 + max(2.15 * len(rows[0]), 5.5)
     lines = wrap_caption(caption, width)
     size = (width, 2.35 * len(rows) + 0.65 + 0.16 * len(lines))
-    figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
+    figure = new_figure(size)
     grid = figure.subplots(len(rows), len(rows[0]), squeeze=False, sharex=True, sharey=True)
     for row, panels in enumerate(rows):
         for axes, panel in zip(grid[row], panels, strict=True):
@@ -231,7 +231,4 @@ def _legend(figure: Figure, title: str) -> None:
         Line2D([], [], color=ROSE, label="reconstructions, where they stop", **dot),
         Line2D([], [], color=PRIOR, label="their way there"),
     ]
-    figure.legend(
-        handles=handles, title=title, alignment="left", loc="outside upper left", ncols=3,
-        frameon=False, fontsize=8.5, title_fontsize=11, labelcolor=INK, handletextpad=0.5,
-    )  # fmt: skip
+    legend_above(figure, handles, title, columns=3)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from vaelab.plotting.layout import new_figure
 from vaelab.plotting.style import GREY, INDIGO, INK, PALETTE, PRIOR, set_style
 
 MASSES = {0.95: "#f0f0f0", 0.75: "#dcdcdc", 0.5: "#c6c6c6", 0.25: "#aeaeae"}  # of prior, and shade
@@ -78,7 +79,7 @@ def latent_space(
         projection = (axes_t * np.where(largest < 0, -1, 1))[:2].T
         z, prior = (z - centre) @ projection, (prior - centre) @ projection
 
-    figure = Figure(figsize=(6.4, 5.2), dpi=150, facecolor="white", layout="constrained")
+    figure = new_figure((6.4, 5.2))
     axes = figure.subplots()
     set_style(axes)
     axes.grid(False)

@@ -34,8 +34,13 @@ COLOURS = (INDIGO, ROSE, TEAL, WINE, OLIVE, GREEN, PURPLE, BLACK)
 Rows = Sequence[Mapping[str, Any]]  # of metrics.jsonl
 
 
+def new_figure(size: tuple[float, float]) -> Figure:
+    """An empty picture, so many inches wide and high."""
+    return Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
+
+
 def row_of_panels(num: int, size: tuple[float, float]) -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
+    figure = new_figure(size)
     panels = figure.subplots(1, num, squeeze=False)[0]
     for axes in panels:
         set_style(axes)
@@ -58,6 +63,15 @@ def head(axes: Axes, title: str, note: str = "", *, columns: int = 5) -> None:
         axes.set_title(axes.get_title(side), loc=side, pad=20 + 14 * (num_rows - 1),
                        fontsize=10.5 if side == "left" else 8,
                        color=INK if side == "left" else GREY)  # fmt: skip
+
+
+def legend_above(figure: Figure, handles: Sequence[Any], title: str = "", *, columns: int) -> None:
+    """One legend for all panels, under the picture's title."""
+    figure.legend(
+        handles=handles, title=title, alignment="left", loc="outside upper left", ncols=columns,
+        frameon=False, fontsize=8.5, title_fontsize=11, labelcolor=INK, handletextpad=0.4,
+        columnspacing=1.4,
+    )  # fmt: skip
 
 
 def legend_columns(labels: Sequence[str], inches: float) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
-from vaelab.plotting.layout import COLOURS, head, log_ticks, log_where_wide, number
+from vaelab.plotting.layout import COLOURS, head, log_ticks, log_where_wide, new_figure, number
 from vaelab.plotting.style import GREY, INK, set_style
 
 
@@ -57,7 +57,7 @@ def stability(
     columns = min(3, 1 + len(constraints))
     rows = math.ceil((1 + len(constraints)) / columns)
     size = (3.5 * columns, 3.3 * rows)
-    figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
+    figure = new_figure(size)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
         set_style(axes)

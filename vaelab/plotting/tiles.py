@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from vaelab.plotting.layout import draw_caption, wrap_caption
+from vaelab.plotting.layout import draw_caption, legend_above, new_figure, wrap_caption
 from vaelab.plotting.style import BLACK, GREY, INDIGO, INK, PALETTE, ROSE, set_style
 
 _COLOURS = tuple(colour for colour in PALETTE if colour != BLACK)
@@ -63,9 +63,7 @@ def blurs_and_holes(
     colours = np.array([to_rgb(colour) for colour in _COLOURS[: len(x)]])
     picture = np.einsum("ihw,ic->hwc", weights, colours)  # holes come out black
     lines = wrap_caption(caption, 7.6)
-    figure = Figure(
-        figsize=(7.6, 4.1 + 0.16 * len(lines)), dpi=150, facecolor="white", layout="constrained"
-    )
+    figure = new_figure((7.6, 4.1 + 0.16 * len(lines)))
     latent, data = figure.subplots(1, 2)
     for axes in (latent, data):
         set_style(axes)
@@ -98,10 +96,7 @@ def blurs_and_holes(
         Line2D([], [], marker="D", markersize=5.5, label="blur: decoded where they overlap", **point),
         Patch(color=BLACK, label="hole: anything may be decoded"),
     ]  # fmt: skip
-    figure.legend(
-        handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8.5,
-        labelcolor=INK, handletextpad=0.4, columnspacing=1.2,
-    )  # fmt: skip
+    legend_above(figure, handles, columns=3)
     draw_caption(figure, lines)
     return figure
 
@@ -120,9 +115,7 @@ def equipartition(panels: Sequence[TileMasses], *, title: str = "", caption: str
         raise ValueError("panels must hold at least one β, got none.")
     width = max(2.6 * len(panels), 5.2)
     lines = wrap_caption(caption, width)
-    figure = Figure(
-        figsize=(width, 3.5 + 0.16 * len(lines)), dpi=150, facecolor="white", layout="constrained"
-    )
+    figure = new_figure((width, 3.5 + 0.16 * len(lines)))
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         given, best = (
             np.stack([np.asarray(prior, float), np.asarray(posterior, float)])
@@ -148,9 +141,6 @@ def equipartition(panels: Sequence[TileMasses], *, title: str = "", caption: str
         Line2D([], [], color=ROSE, markerfacecolor="none", label="tile, under the best prior", **dot),
         Line2D([], [], color=GREY, linestyle="--", label="equipartition"),
     ]  # fmt: skip
-    figure.legend(
-        handles=handles, title=title, alignment="left", loc="outside upper left", ncols=3,
-        frameon=False, fontsize=8.5, title_fontsize=11, labelcolor=INK, handletextpad=0.4,
-    )  # fmt: skip
+    legend_above(figure, handles, title, columns=3)
     draw_caption(figure, lines)
     return figure
