@@ -2,8 +2,8 @@
 
 Source: Dinh et al., 2017, Density estimation using Real NVP; as a prior, Chen et al., 2017,
 Variational lossy autoencoder.
-Cost: 100 epochs in 32 minutes on one shared CPU core. After them, at the end of the warm-up: ELBO
-−90.4 nats, log p(x) −85.2 (5000 samples, 2,000 images).
+Cost: 511 epochs in 1.6 hours on one shared CPU core, where the validation ELBO still rose. After them, on the
+test set: ELBO −87.1 nats, log p(x) −83.1 (5000 samples).
 """
 
 from experiments.protocol import protocol

@@ -1,8 +1,8 @@
 """Dynamic MNIST, VampPrior with 500 pseudo-inputs, the VampPrior line's protocol.
 
 Source: Tomczak & Welling, 2018, VAE with a VampPrior.
-Cost: 25 epochs in 21 minutes on one shared CPU core. After them, a quarter through the warm-up:
-ELBO −109.8 nats, log p(x) −100.2 (5000 samples, 1,000 images).
+Cost: 669 epochs in 2.5 hours on two shared CPU cores, where the validation ELBO still rose by 0.06 nats in
+50 epochs. After them, on the test set: ELBO −86.2 nats, log p(x) −82.6 (5000 samples).
 """
 
 from experiments.protocol import protocol
