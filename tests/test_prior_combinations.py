@@ -109,7 +109,7 @@ def make(case: Case):
     objective, dual = OBJECTIVES[case.objective]
     model = VAE(
         encoder=encoder(case.latent_dim),
-        decoder=DECODERS[case.decoder](MLP((4,)), shape=SHAPE),
+        decoder=DECODERS[case.decoder](MLP((4,), activation=jnp.tanh), shape=SHAPE),
         prior=PRIORS[case.prior](case.latent_dim),
     )
     scales = {name: constraint.scale(SHAPE) for name, constraint in objective.constraints.items()}

@@ -35,7 +35,8 @@ SHAPE = (2, 2, 1)  # of the images that pseudo-inputs imitate
 @functools.cache
 def encoder(latent_dim: int) -> ConditionalGaussian:
     """q(z|x), of a model and of its prior one and the same."""
-    return ConditionalGaussian(MLP((4,), event_ndims=3), latent_dim, log_variance_range=(-6.0, 2.0))
+    trunk = MLP((4,), event_ndims=3, activation=jnp.tanh)  # units of a relu may be dead
+    return ConditionalGaussian(trunk, latent_dim, log_variance_range=(-6.0, 2.0))
 
 
 PRIORS: dict[str, Callable[[int], Prior]] = {
