@@ -1,8 +1,8 @@
 """Dynamic MNIST, hierarchical prior trained by REWO, otherwise the VampPrior line's protocol.
 
 Source: Klushyn et al., 2019, Learning hierarchical priors in VAEs.
-Cost: 25 epochs in 18 minutes on one shared CPU core. After them: ELBO −92.3 nats, log p(x) −86.9
-(5000 samples, 1,000 images).
+Cost: 1033 epochs in 2.8 hours on two CPU cores, where the validation ELBO still rose by 0.04 nats in 50
+epochs. After them, on the test set: ELBO −84.6 nats, log p(x) −81.5 (5000 samples).
 """
 
 from experiments.protocol import protocol
