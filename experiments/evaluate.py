@@ -35,7 +35,7 @@ class Arguments:
     annealed_points: int = 20
     """test images on which annealed importance sampling is compared, drawn alike for all runs"""
     annealed_temperatures: int = 500
-    """temperatures of annealed importance sampling"""
+    """temperatures of annealed importance sampling; the more, the tighter its bound"""
     data_dir: str | None = None
     """folder of the data files; default the training's"""
 
