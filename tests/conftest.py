@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +21,9 @@ import jax
 import pytest
 
 from experiments import train
+
+# A shell starts background jobs with Ctrl-C ignored, which the commands would inherit: tests interrupt them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).parents[1]
 
