@@ -76,9 +76,7 @@ def calibrate(
     state = run.train(folder, name, overrides)
     validation = run.splits.validation
     estimates = evaluation.expectations(
-        run.precise_model,
-        run.chosen(state).variables.params,
-        validation,
+        run.precise_subject(run.chosen(state).variables.params, validation),
         run.key("calibration"),
         dict(constraints),
         num_samples=experiment.posterior_samples,

@@ -39,11 +39,9 @@ def kkt(run: Run, chosen: Chosen) -> KKT:
     """The residuals on training examples, prepared as a training step prepares them."""
     experiment, train = run.experiment, run.fixed_training_set(_NUM_EXAMPLES)
     return evaluation.kkt_residuals(
-        experiment.model,
-        chosen.variables.params,
-        {name: float(value) for name, value in chosen.variables.multipliers.items()},
-        train,
+        run.subject(chosen.variables.params, train),
         run.key("kkt"),
+        {name: float(value) for name, value in chosen.variables.multipliers.items()},
         experiment.objective.constraints,
         run.scales(),
         batch_size=min(experiment.batch_size, len(train.x) // 2),

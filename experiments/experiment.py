@@ -8,9 +8,9 @@ from typing import Any
 
 from vaelab.checks import check_at_least_one
 from vaelab.data import DataSet
-from vaelab.models import VAE, ConvDRAW
+from vaelab.models import Model
 from vaelab.training.loop import Schedule
-from vaelab.training.objectives import AnnealedVariance, Objective
+from vaelab.training.objectives import Objective
 from vaelab.training.optimisers import Adam, Geco, Rewo
 
 
@@ -20,7 +20,7 @@ class Experiment:
 
     data: DataSet
     """data set and its binarisation"""
-    model: VAE | ConvDRAW
+    model: Model
     """what is trained, its decoder giving the likelihood"""
     objective: Objective
     """what is minimised"""
@@ -61,12 +61,7 @@ class Experiment:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least} or None, got {value}.")
-        objective = self.objective
-        if isinstance(objective, AnnealedVariance) and objective.anneal_steps > self.num_steps:
-            raise ValueError(
-                f"objective.anneal_steps = {objective.anneal_steps} is more than num_steps = {self.num_steps}: "
-                "the run would end while it still anneals; set both."
-            )
+        self.objective.check(self.model, self.num_steps)
         if bool(self.objective.constraints) != (self.dual is not None):
             raise ValueError(
                 "dual must be Geco or Rewo where the objective has constraints, and None elsewhere."

@@ -12,14 +12,15 @@ from etils import epath
 from experiments.run import Run
 from experiments.workdir import write_figure
 from vaelab import plotting
-from vaelab.models import VAE
+from vaelab.checks import UndefinedError
+from vaelab.models import Model
 from vaelab.training.metrics import read_metrics
 from vaelab.training.state import TrainState
-from vaelab.types import Array, Examples, Model, PRNGKey, PyTree
+from vaelab.types import Array, Examples, PRNGKey, PyTree
 
 
 def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
-    """Writes training.png, reconstructions.png, samples.png and, for a flat model, latent_space.png."""
+    """Writes training.png, reconstructions.png, samples.png, and a plot of each level's latent space."""
     params = run.chosen(state).variables.params
     model, test = run.experiment.model, run.splits.test
     shown = test.take(slice(20))
@@ -30,8 +31,10 @@ def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
         "reconstructions": plotting.reconstructions(picture(run, shown.x), picture(run, means)),
         "samples": plotting.samples(picture(run, made)),
     }
-    if isinstance(model, VAE) and model.prior.latent_dim > 1:
-        figures["latent_space"] = _latent_space(run, params)
+    for level, dim in enumerate(model.latent_dims):
+        if dim > 1:
+            name = "latent_space" + (f"_{level}" if len(model.latent_dims) > 1 else "")
+            figures[name] = _latent_space(run, params, level)
     for name, figure in figures.items():
         write_figure(workdir / f"{name}.png", figure)
 
@@ -39,17 +42,15 @@ def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
 @partial(jax.jit, static_argnums=0)
 def reconstructions(model: Model, params: PyTree, examples: Examples, key: PRNGKey) -> Array:
     """The likelihood's mean at one posterior sample of each example, [N, height, width, channels]."""
-    variables = {"params": params}
-    terms = model.apply(variables, examples.x, key, context=examples.context)
+    terms = model.at(params)(examples.x, key, context=examples.context)
     return terms.likelihood.mean()[0]
 
 
 @partial(jax.jit, static_argnums=0)
 def samples(model: Model, params: PyTree, like: Examples, key: PRNGKey) -> Array:
     """The likelihood's mean at as many samples of the prior, given their contexts where there are any."""
-    variables, context = {"params": params}, like.context
-    z = model.apply(variables, key, len(like.x), context, method="sample_latents")
-    return model.apply(variables, z, context, method="decode").mean()
+    latents = model.at(params).sample_latents(key, len(like.x), like.context)
+    return model.at(params).decode(latents, like.context).mean()
 
 
 def picture(run: Run, images: np.ndarray) -> np.ndarray:
@@ -69,26 +70,42 @@ def _training(run: Run, workdir: epath.Path):
     return plotting.training_curves(read_metrics(workdir), thresholds=thresholds)
 
 
-def _latent_space(run: Run, params: PyTree):
-    model, variables = run.experiment.model, {"params": params}
+def _latent_space(run: Run, params: PyTree, level: int):
+    """Posterior samples of test examples and prior samples; the prior's density where D = 2 and it has one."""
+    model = run.experiment.model
     sample_key, prior_key, density_key = jax.random.split(run.key("latents"), 3)
-    test = run.splits.test
-    x = jnp.asarray(test.x[:2000])
-    z = np.asarray(jax.jit(lambda v: model.apply(v, x, sample_key).latents[0][0])(variables))
-    labels = None if test.labels is None else test.labels[: len(x)]
-
-    samples = np.asarray(
-        jax.jit(lambda v: model.apply(v, prior_key, 2000, method="sample_latents"))(variables)
-    )
-    if model.prior.latent_dim > 2:
-        return plotting.latent_space(z, labels, prior_samples=samples)
-    precise = run.precise_model
+    test = run.splits.test.take(slice(2000))
+    z = np.asarray(_posterior_samples(model, params, test, sample_key)[level])
+    samples = np.asarray(_prior_samples(model, params, test, prior_key)[level])
+    if model.latent_dims[level] > 2:
+        return plotting.latent_space(z, test.labels, prior_samples=samples)
     shown = np.concatenate([z, samples])
     low, high = shown.min(axis=0), shown.max(axis=0)
     low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
     grid = jnp.stack(jnp.meshgrid(*np.linspace(low, high, 120).T), axis=-1)
-    log_density = np.asarray(
-        jax.jit(lambda v: precise.apply(v, grid, density_key, method="prior_log_prob"))(variables)
-    )
+    precise = model.with_prior_samples(run.experiment.prior_samples)
+    try:
+        log_density = np.asarray(_log_density(precise, level, params, grid, density_key))
+    except UndefinedError:
+        return plotting.latent_space(z, test.labels, prior_samples=samples)
     extent = (low[0], high[0], low[1], high[1])
-    return plotting.latent_space(z, labels, log_density=log_density, extent=extent)
+    return plotting.latent_space(z, test.labels, log_density=log_density, extent=extent)
+
+
+@partial(jax.jit, static_argnums=0)
+def _posterior_samples(model: Model, params: PyTree, examples: Examples, key: PRNGKey):
+    """One z ~ q(z|x) for each example, of every level."""
+    terms = model.at(params)(examples.x, key, context=examples.context)
+    return tuple(z[0] for z in terms.latents)
+
+
+@partial(jax.jit, static_argnums=0)
+def _prior_samples(model: Model, params: PyTree, like: Examples, key: PRNGKey):
+    """2000 samples of the prior, or one for each context where the model is conditional."""
+    num_samples = 2000 if like.context is None else len(like.x)
+    return model.at(params).sample_latents(key, num_samples, like.context)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _log_density(model: Model, level: int, params: PyTree, grid: Array, key: PRNGKey) -> Array:
+    return model.at(params).level_log_prior(grid, level, key)

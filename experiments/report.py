@@ -23,23 +23,18 @@ def likelihood_report(
 ) -> dict[str, Any]:
     """The figures of report.json, on the test set, from the run so far and its logged rows."""
     experiment, test = run.experiment, run.splits.test
-    prior = getattr(run.experiment.model, "prior", None)
     chosen = run.chosen(state)
     variables = chosen.variables
     constraints = experiment.objective.constraints
     estimates = evaluation.expectations(
-        run.precise_model,
-        variables.params,
-        test,
+        run.precise_subject(variables.params, test),
         run.key("bounds"),
         {"elbo": elbo, "rate": rate, "distortion": distortion} | dict(constraints),
         num_samples=experiment.posterior_samples,
         progress=display.track("ELBO"),
     )
     likelihood = evaluation.log_likelihood(
-        experiment.model,
-        variables.params,
-        run.test_examples(experiment.num_test),
+        run.subject(variables.params, run.test_examples(experiment.num_test)),
         run.key("likelihood"),
         num_samples=num_samples,
         progress=display.track("log p(x)"),
@@ -56,11 +51,11 @@ def likelihood_report(
             "num_samples": likelihood.num_samples,
             "effective_sample_size": likelihood.effective_sample_size,
             "num_test": len(likelihood.log_prob),
-            "prior_samples": getattr(prior, "num_samples", None),
+            "prior_samples": experiment.model.prior_samples,
         },
         **{name: estimates[name]._asdict() for name in ("elbo", "rate", "distortion")},
         "active_units": evaluation.active_units(
-            experiment.model, variables.params, test, run.key("units")
+            run.subject(variables.params, test), run.key("units")
         ),
         "latent_dims": list(experiment.model.latent_dims),
         **constraints_report(run, chosen, estimates, rows),
@@ -69,67 +64,82 @@ def likelihood_report(
     }
 
 
-def marginal_report(run: Run, state: TrainState, num_points: int) -> dict[str, Any]:
-    """The prior against the aggregated posterior of the training set: for evaluation.json."""
-    experiment, model = run.experiment, run.precise_model
-    x = run.fixed_training_set().x
-    settings = (model, run.chosen(state).variables.params, x)
+def marginal_report(run: Run, state: TrainState, level: int, num_points: int) -> dict[str, Any]:
+    """The prior of a level against the aggregated posterior of the training set: for evaluation.json.
+
+    Raises:
+      UndefinedError: the level has no aggregated posterior of diagonal Gaussians.
+    """
+    experiment, model = run.experiment, run.experiment.model
+    train = run.fixed_training_set()
+    subject = run.precise_subject(run.chosen(state).variables.params, train)
+    aggregated = evaluation.aggregated_posterior(subject, level)
     surgery = evaluation.elbo_surgery(
-        *settings,
+        aggregated,
         run.key("surgery"),
         num_points=num_points,
         progress=display.track("rate in parts"),
     )
+    num_inputs = aggregated.num_inputs
     subsampled = evaluation.subsampled_marginal_kl(
-        *settings,
+        aggregated,
         run.key("marginal"),
-        sizes=[*(n for n in _SUBSAMPLES if n < len(x)), len(x)],
+        sizes=[*(n for n in _SUBSAMPLES if n < num_inputs), num_inputs],
         num_points=num_points,
         progress=display.track("marginal KL"),
     )
     holes = evaluation.holes(
-        *settings, run.key("holes"), num_samples=num_points, progress=display.track("holes")
+        aggregated, run.key("holes"), num_samples=num_points, progress=display.track("holes")
     )
     return {
+        "level": level,
         "prior_samples": None if model.exact else experiment.prior_samples,
-        "factorises": getattr(getattr(model, "prior", None), "factorises", False),
+        "factorises": model.level_factorises(level),
         "surgery": _plain(surgery),
         "subsampled_marginal_kl": {str(n): value._asdict() for n, value in subsampled.items()},
         "holes": _plain(holes),
-        "inputs": _marginal_sentence(experiment, len(x)),
+        "inputs": _marginal_sentence(experiment, num_inputs),
     }
 
 
-def marginal_kl_report(run: Run, state: TrainState, num_points: int) -> dict[str, Any]:
-    """KL(q(z) ‖ p) alone, of posteriors that are no Gaussians: for evaluation.json."""
-    x = run.fixed_training_set().x
+def marginal_kl_report(run: Run, state: TrainState, level: int, num_points: int) -> dict[str, Any]:
+    """KL(q(z_level) ‖ p) alone, for posteriors that are no Gaussians: for evaluation.json.
+
+    Raises:
+      UndefinedError: the level has no posterior or prior of its own.
+    """
+    train = run.fixed_training_set()
     estimate = evaluation.marginal_kl(
-        run.precise_model,
-        run.chosen(state).variables.params,
-        x,
+        run.precise_subject(run.chosen(state).variables.params, train),
         run.key("marginal"),
+        level=level,
         num_points=num_points,
         progress=display.track("marginal KL"),
     )
-    return estimate._asdict() | {"inputs": _marginal_sentence(run.experiment, len(x))}
+    inputs = _marginal_sentence(run.experiment, len(train.x))
+    return {"level": level} | estimate._asdict() | {"inputs": inputs}
 
 
 def annealed_report(
     run: Run, state: TrainState, num_points: int, num_temperatures: int, num_samples: int
 ) -> dict[str, Any]:
-    """Annealed beside plain importance sampling, on some test images: for evaluation.json."""
-    x, params = run.test_examples(num_points).x, run.chosen(state).variables.params
-    settings = (run.experiment.model, params, x)
+    """Annealed beside plain importance sampling, on some test images: for evaluation.json.
+
+    Raises:
+      UndefinedError: the latents are not continuous.
+    """
+    test = run.test_examples(num_points)
+    subject = run.subject(run.chosen(state).variables.params, test)
     annealed = evaluation.annealed_importance_sampling(
-        *settings,
+        subject,
         run.key("annealed"),
         num_temperatures=num_temperatures,
         progress=display.track("annealed log p(x)"),
     )
-    plain = evaluation.log_likelihood(*settings, run.key("likelihood"), num_samples=num_samples)
+    plain = evaluation.log_likelihood(subject, run.key("likelihood"), num_samples=num_samples)
     difference = mean_and_error(annealed.log_prob - plain.log_prob)
     return {
-        "num_test": len(x),
+        "num_test": len(test.x),
         **{name: value for name, value in annealed._asdict().items() if name != "log_prob"},
         "importance_sampling": {
             "mean": plain.mean,

@@ -18,14 +18,14 @@ from experiments import memory, workdir
 from experiments.experiment import Experiment
 from experiments.session import session
 from vaelab import data, evaluation
-from vaelab.evaluation import elbo
+from vaelab.evaluation import Subject, elbo
 from vaelab.training import optimisers
 from vaelab.training.loop import fit
 from vaelab.training.metrics import MetricsLog
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import compile_train_steps
-from vaelab.types import Array, Examples, Model, PyTree, Saddle, Splits
+from vaelab.types import Array, Examples, PyTree, Saddle, Splits
 
 
 class Chosen(NamedTuple):
@@ -102,10 +102,9 @@ class Run:
     def validate(self, variables: Saddle) -> dict[str, float]:
         """What the objective's early stopping maximises, and the ELBO, with the same noise each time."""
         objective = self.experiment.objective
+        subject = Subject(self.experiment.model, variables.params, self.splits.validation)
         estimates = evaluation.expectations(
-            self.experiment.model,
-            variables.params,
-            self.splits.validation,
+            subject,
             self.key("validation"),
             {"bound": objective.validation, "elbo": elbo},
             num_samples=objective.validation_samples,
@@ -151,10 +150,13 @@ class Run:
                 save=current.save,
             )
 
-    @property
-    def precise_model(self) -> Model:
-        """The model, its prior estimated with `prior_samples` inner samples."""
-        return self.experiment.model.with_prior_samples(self.experiment.prior_samples)
+    def subject(self, params: PyTree, data: Examples) -> Subject:
+        """The model with these parameters, on these data."""
+        return Subject(self.experiment.model, params, data)
+
+    def precise_subject(self, params: PyTree, data: Examples) -> Subject:
+        """The same, its prior estimated with `prior_samples` inner samples."""
+        return self.subject(params, data).with_prior_samples(self.experiment.prior_samples)
 
     def fixed_training_set(self, num_examples: int | None = None) -> Examples:
         """The first training examples, prepared once as a step prepares its batch each time."""
@@ -201,8 +203,8 @@ def _check(experiment: Experiment, splits: Splits) -> None:
             f"num_test = {experiment.num_test} is more than the {len(splits.test.x)} test images: choose "
             f"at most {len(splits.test.x)}."
         )
-    _check_context(experiment.model, splits)
-    _check_likelihood(experiment, splits)
+    experiment.model.check_data(splits.train)
+    _check_levels(experiment, splits)
     for name, constraint in experiment.objective.constraints.items():
         try:
             constraint.check(splits.train, experiment.model.decoder.num_levels)
@@ -210,26 +212,8 @@ def _check(experiment: Experiment, splits: Splits) -> None:
             raise ValueError(f"objective.constraints.{name}: {error}") from None
 
 
-def _check_context(model: Model, splits: Splits) -> None:
-    if model.conditional and splits.train.context is None:
-        raise ValueError(
-            f"model is a conditional {type(model).__name__}, and the data have no context: choose "
-            "data with one, such as MNISTRotate, or an unconditional model."
-        )
-    if not model.conditional and splits.train.context is not None:
-        raise ValueError(
-            f"the data have a context, which model, a {type(model).__name__} without one, would "
-            "ignore: choose a conditional model, or data without a context."
-        )
-
-
-def _check_likelihood(experiment: Experiment, splits: Splits) -> None:
-    decoder, shape = experiment.model.decoder, splits.train.x.shape[1:]
-    if tuple(decoder.shape) != shape:
-        kind = "colour images" if shape[-1] == 3 else "images"
-        raise ValueError(
-            f"model.decoder.shape = {tuple(decoder.shape)} must be the {kind}' shape, {shape}."
-        )
+def _check_levels(experiment: Experiment, splits: Splits) -> None:
+    decoder = experiment.model.decoder
     if decoder.num_levels is None:
         return
     steps = splits.test.x * (decoder.num_levels - 1)

@@ -54,9 +54,7 @@ def repeated(num_temperatures: int):
     """Many independent estimates of the log p(x) of one x, from two chains each."""
     x = np.repeat(X[:1], 3000, axis=0)
     return evaluation.annealed_importance_sampling(
-        MODEL,
-        PARAMS,
-        x,
+        evaluation.Subject(MODEL, PARAMS, x),
         KEY,
         num_chains=2,
         num_temperatures=num_temperatures,
@@ -97,9 +95,7 @@ def test_every_example_has_its_own_estimate():
         return batches
 
     result = evaluation.annealed_importance_sampling(
-        MODEL,
-        PARAMS,
-        X,
+        evaluation.Subject(MODEL, PARAMS, X),
         KEY,
         num_chains=200,
         num_temperatures=100,
@@ -116,7 +112,9 @@ def test_every_example_has_its_own_estimate():
     assert 120 < result.effective_sample_size <= 200
     assert 0.6 < result.acceptance_rate < 0.75  # the step sizes' aim is 0.65
     assert shown == [0, 1]
-    plain = evaluation.log_likelihood(MODEL, PARAMS, X, KEY, num_samples=100, batch_size=3)
+    plain = evaluation.log_likelihood(
+        evaluation.Subject(MODEL, PARAMS, X), KEY, num_samples=100, batch_size=3
+    )
     assert np.all(plain.log_prob < expected - 10)
 
 
@@ -136,9 +134,7 @@ def test_hierarchical_priors_are_annealed_with_their_auxiliary_variables():
     }
     x = np.repeat(X[:1], 2000, axis=0)
     result = evaluation.annealed_importance_sampling(
-        make_model(prior),
-        PARAMS | {"prior": networks},
-        x,
+        evaluation.Subject(make_model(prior), PARAMS | {"prior": networks}, x),
         KEY,
         num_chains=4,
         num_temperatures=40,
@@ -175,9 +171,9 @@ def test_resampled_priors_are_annealed_with_their_other_tries():
     assert abs(exact - ORACLE.log_prob(X[:1])[0]) > 0.2  # the prior is another one
 
     result = evaluation.annealed_importance_sampling(
-        make_model(prior),
-        PARAMS | {"prior": networks},
-        np.repeat(X[:1], 2000, axis=0),
+        evaluation.Subject(
+            make_model(prior), PARAMS | {"prior": networks}, np.repeat(X[:1], 2000, axis=0)
+        ),
         KEY,
         num_chains=4,
         num_temperatures=40,
@@ -206,9 +202,16 @@ def test_it_agrees_with_importance_sampling_and_quadrature():
     exact = logsumexp(log_joint, axis=(0, 1)) - 2 * np.log(50)
 
     annealed = evaluation.annealed_importance_sampling(
-        model, params, x, KEY, num_chains=400, num_temperatures=60, num_leapfrogs=4, batch_size=4
+        evaluation.Subject(model, params, x),
+        KEY,
+        num_chains=400,
+        num_temperatures=60,
+        num_leapfrogs=4,
+        batch_size=4,
     )
-    plain = evaluation.log_likelihood(model, params, x, KEY, num_samples=20_000, batch_size=4)
+    plain = evaluation.log_likelihood(
+        evaluation.Subject(model, params, x), KEY, num_samples=20_000, batch_size=4
+    )
     np.testing.assert_allclose(annealed.log_prob, exact, atol=0.1)
     np.testing.assert_allclose(plain.log_prob, exact, atol=0.1)
 
@@ -231,8 +234,12 @@ class DiscretePrior(StandardNormal):
 def test_errors_are_sentences():
     for name in ("num_chains", "num_temperatures", "num_leapfrogs", "batch_size"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
-            evaluation.annealed_importance_sampling(MODEL, PARAMS, X, KEY, **{name: 0})
+            evaluation.annealed_importance_sampling(
+                evaluation.Subject(MODEL, PARAMS, X), KEY, **{name: 0}
+            )
     with pytest.raises(ValueError, match="the data are empty: there is nothing to evaluate"):
-        evaluation.annealed_importance_sampling(MODEL, PARAMS, X[:0], KEY)
+        evaluation.annealed_importance_sampling(evaluation.Subject(MODEL, PARAMS, X[:0]), KEY)
     with pytest.raises(ValueError, match=r"not all continuous: use evaluation\.log_likelihood"):
-        evaluation.annealed_importance_sampling(make_model(DiscretePrior(D)), PARAMS, X, KEY)
+        evaluation.annealed_importance_sampling(
+            evaluation.Subject(make_model(DiscretePrior(D)), PARAMS, X), KEY
+        )

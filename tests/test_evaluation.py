@@ -69,7 +69,9 @@ def make_params(shift: float, widening: float) -> dict:
 
 
 def log_likelihood(x, encoder, key=KEY, **settings):
-    return evaluation.log_likelihood(make_model(), make_params(**encoder), x, key, **settings)
+    return evaluation.log_likelihood(
+        evaluation.Subject(make_model(), make_params(**encoder), x), key, **settings
+    )
 
 
 def log_weights(x: np.ndarray, z: np.ndarray, encoder: dict) -> np.ndarray:
@@ -107,7 +109,10 @@ def test_it_is_the_logsumexp_over_the_first_k_draws(num_samples, chunk_size):
     params["decoder"] = {"recorded": params["decoder"]}
     seen.clear()
     result = evaluation.log_likelihood(
-        model, params, X[:3], KEY, num_samples=num_samples, chunk_size=chunk_size
+        evaluation.Subject(model, params, X[:3]),
+        KEY,
+        num_samples=num_samples,
+        chunk_size=chunk_size,
     )
     jax.effects_barrier()
     drawn = np.concatenate(seen).astype(np.float64)[:, :3]  # the batch is filled up to 50
@@ -164,7 +169,7 @@ FUNCTIONS = {"elbo": elbo, "rate": rate, "distortion": distortion}
 
 def expectations(x, encoder, functions=FUNCTIONS, **settings):
     return evaluation.expectations(
-        make_model(), make_params(**encoder), x, KEY, functions, **settings
+        evaluation.Subject(make_model(), make_params(**encoder), x), KEY, functions, **settings
     )
 
 
@@ -228,7 +233,7 @@ def active_units(slopes, *, num_examples, posterior_variance=0.5, **settings):
         "decoder": {"Dense_0": decoder},
     }
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)
-    return evaluation.active_units(model, params, x, KEY, **settings)
+    return evaluation.active_units(evaluation.Subject(model, params, x), KEY, **settings)
 
 
 def test_active_units_are_those_above_the_threshold():
@@ -257,7 +262,7 @@ def test_errors_are_sentences():
     with pytest.raises(ValueError, match="num_samples must be at least 2, got 1"):
         active_units(np.ones(1), num_examples=4, num_samples=1)
     with pytest.raises(ValueError, match=r"data must hold at least 2 examples .* got 1"):
-        evaluation.active_units(make_model(), make_params(**EXACT), X[:1], KEY)
+        evaluation.active_units(evaluation.Subject(make_model(), make_params(**EXACT), X[:1]), KEY)
 
 
 def test_one_example_has_no_standard_error():

@@ -12,14 +12,20 @@ KEY = random.key(0)
 
 
 class Quadratic:
-    """rate = ½‖p − x‖² per example, so E[rate] is least at the data's mean."""
+    """rate = ½‖p − x‖² per example, so E[rate] is least at the data's mean. No Flax in it."""
 
-    def apply(self, variables, x, key, num_samples, context=None):
-        del key, context
-        rate = 0.5 * jnp.sum((variables["params"] - x) ** 2, axis=-1)
-        rate = jnp.broadcast_to(rate, (num_samples, len(x)))
-        z = jnp.broadcast_to(variables["params"], (num_samples, len(x), 2))
-        return Terms(jnp.zeros_like(rate), (rate,), (None,), (z,), None)
+    def check_data(self, examples):
+        assert examples.x.shape[1:] == (2,)
+
+    def at(self, params):
+        def terms(x, key, num_samples, context=None):
+            del key, context
+            rate = 0.5 * jnp.sum((params - x) ** 2, axis=-1)
+            rate = jnp.broadcast_to(rate, (num_samples, len(x)))
+            z = jnp.broadcast_to(params, (num_samples, len(x), 2))
+            return Terms(jnp.zeros_like(rate), (rate,), (None,), (z,), None)
+
+        return terms
 
 
 def at_least_three(examples, terms):
@@ -41,8 +47,8 @@ X = np.tile(np.array([[1.0, 4.0], [3.0, 6.0]], np.float32), (10, 1))  # mean (2,
 
 def residuals(params, three, nine=0.0, x=X):
     return evaluation.kkt_residuals(
-        Quadratic(), jnp.asarray(params), {"three": three, "nine": nine}, x, KEY, CONSTRAINTS,
-        SCALES, batch_size=2,
+        evaluation.Subject(Quadratic(), jnp.asarray(params), x), KEY,
+        {"three": three, "nine": nine}, CONSTRAINTS, SCALES, batch_size=2,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from vaelab import evaluation
-from vaelab.evaluation import marginal
+from vaelab.evaluation import prior_holes, surgery
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
 from vaelab.priors import GaussianMixture, HierarchicalPrior, StandardNormal
@@ -64,9 +64,12 @@ def random_posterior(dim, num_inputs, chunk_size):
     mean = (rng.normal(size=(num_inputs, dim)) * 3 + 2).astype(np.float32)
     scale = np.exp(rng.uniform(-3.0, 0.5, size=(num_inputs, dim))).astype(np.float32)
     model = make_model(StandardNormal(dim))
-    prior, variables = evaluation.aggregated_posterior(
-        model, make_params(dim), inputs(mean, scale), batch_size=300, chunk_size=chunk_size
+    aggregated = evaluation.aggregated_posterior(
+        evaluation.Subject(model, make_params(dim), inputs(mean, scale)),
+        batch_size=300,
+        chunk_size=chunk_size,
     )
+    prior, variables = aggregated.density, aggregated.variables
     z = np.concatenate([mean[:20] + scale[:20] * rng.normal(size=(20, dim)), 9 * mean[:3]])
     return prior, variables, z.astype(np.float32), mean, scale
 
@@ -171,7 +174,10 @@ def assert_close(estimate, expected, *, num_tests, error=0.05):
 
 def test_surgery_equals_grid_integrals():
     result = evaluation.elbo_surgery(
-        STANDARD, make_params(), inputs(), KEY, num_points=3001, batch_size=1000
+        evaluation.aggregated_posterior(evaluation.Subject(STANDARD, make_params(), inputs())),
+        KEY,
+        num_points=3001,
+        batch_size=1000,
     )
     q = np.exp(LOG_Q)
     entropy = np.mean(np.sum(norm.entropy(scale=SCALE), axis=1))
@@ -198,7 +204,12 @@ def mean_of(result, *names):
 @pytest.mark.parametrize("spread", [1.0, 100.0])
 def test_the_parts_add_up_and_information_is_at_most_log_n(spread):
     result = evaluation.elbo_surgery(
-        STANDARD, make_params(), inputs(spread * MEAN), KEY, num_points=500, batch_size=1000
+        evaluation.aggregated_posterior(
+            evaluation.Subject(STANDARD, make_params(), inputs(spread * MEAN))
+        ),
+        KEY,
+        num_points=500,
+        batch_size=1000,
     )
     rate, cross, entropy = mean_of(result, "rate", "cross_entropy", "conditional_entropy")
     information, kl = mean_of(result, "mutual_information", "marginal_kl")
@@ -223,9 +234,9 @@ def test_subsampled_marginal_kls_have_the_bias_they_should():
         return batches
 
     result = evaluation.subsampled_marginal_kl(
-        STANDARD,
-        make_params(),
-        inputs(mean, scale),
+        evaluation.aggregated_posterior(
+            evaluation.Subject(STANDARD, make_params(), inputs(mean, scale))
+        ),
         KEY,
         sizes=[1, 2, 5],
         num_points=1900,
@@ -241,7 +252,11 @@ def test_subsampled_marginal_kls_have_the_bias_they_should():
 
 def test_a_subset_is_of_the_inputs():
     result = evaluation.subsampled_marginal_kl(
-        STANDARD, make_params(), inputs(), KEY, sizes=[2], num_points=1900, batch_size=1000
+        evaluation.aggregated_posterior(evaluation.Subject(STANDARD, make_params(), inputs())),
+        KEY,
+        sizes=[2],
+        num_points=1900,
+        batch_size=1000,
     )
     possible = []
     for pair in itertools.combinations(range(5), 2):
@@ -253,7 +268,10 @@ def test_a_subset_is_of_the_inputs():
 
 def test_holes_equal_grid_integrals():
     result = evaluation.holes(
-        STANDARD, make_params(), inputs(), KEY, num_samples=4000, batch_size=1000
+        evaluation.aggregated_posterior(evaluation.Subject(STANDARD, make_params(), inputs())),
+        KEY,
+        num_samples=4000,
+        batch_size=1000,
     )
     p, q = np.exp(LOG_P), np.exp(LOG_Q)
     order = np.argsort(LOG_Q)
@@ -273,7 +291,7 @@ def test_the_hole_mass_has_the_standard_error_of_repeated_draws():
     of_p = scipy.stats.norm.logpdf(rng.normal(1.0, 1.2, size=(300, 1000)))
     of_q = scipy.stats.norm.logpdf(rng.normal(size=(300, 1000)))
     keys = jax.random.split(KEY, 300)
-    masses = [marginal._hole_mass(*draw)[0] for draw in zip(of_p, of_q, keys, strict=True)]
+    masses = [prior_holes._hole_mass(*draw)[0] for draw in zip(of_p, of_q, keys, strict=True)]
     deviation = np.std([mass.mean for mass in masses], ddof=1)
     binomial = np.sqrt(masses[0].mean * (1 - masses[0].mean) / 1000)
     assert deviation > 1.3 * binomial
@@ -285,7 +303,12 @@ def test_a_prior_that_is_the_aggregated_posterior_has_no_holes():
     model = make_model(GaussianMixture(2, num_components=5))
     prior = {"mean": MEAN, "log_variance": 2 * np.log(SCALE), "logits": np.zeros(5)}
     params = make_params(**jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), prior))
-    result = evaluation.holes(model, params, inputs(), KEY, num_samples=4000, batch_size=1000)
+    result = evaluation.holes(
+        evaluation.aggregated_posterior(evaluation.Subject(model, params, inputs())),
+        KEY,
+        num_samples=4000,
+        batch_size=1000,
+    )
     for estimate in (result.prior_to_aggregated, result.aggregated_to_prior):
         np.testing.assert_allclose(estimate, 0.0, atol=1e-5)
     assert abs(result.hole_mass.mean - 0.01) < 4 * np.sqrt(2) * result.hole_mass.standard_error
@@ -305,7 +328,11 @@ def test_an_estimated_prior_lifts_the_marginal_kl():
     # q(ζ|z) = p(ζ) does not look at z.
     params = make_params(encoder=layer(np.zeros((2, 2)), 0.0), decoder=layer(A.T, np.log(S)))
     settings = dict(num_points=4000, batch_size=4000)
-    result = evaluation.elbo_surgery(make_model(prior), params, inputs(), KEY, **settings)
+    result = evaluation.elbo_surgery(
+        evaluation.aggregated_posterior(evaluation.Subject(make_model(prior), params, inputs())),
+        KEY,
+        **settings,
+    )
     covariance = A @ A.T + np.diag(S)
     log_p = scipy.stats.multivariate_normal([0, 0], covariance).logpdf(GRID)
     exact = integral(np.exp(LOG_Q), LOG_Q - log_p)
@@ -322,8 +349,8 @@ def test_memory_does_not_depend_on_the_number_of_inputs():
         each = jax.ShapeDtypeStruct((num_inputs, 2), jnp.float32)
         variables = {"params": {"mean": each, "scale": each}}
         index = jax.ShapeDtypeStruct((10,), jnp.int32)
-        lowered = marginal._surgery_densities.lower(
-            STANDARD, AggregatedPosterior(2), make_params(), variables, index, KEY
+        lowered = surgery._surgery_densities.lower(
+            STANDARD, AggregatedPosterior(2), 0, make_params(), variables, index, KEY
         )
         return lowered.compile().memory_analysis().temp_size_in_bytes
 
@@ -338,22 +365,23 @@ class LogisticEncoder(nn.Module):
 
 def test_errors_are_sentences():
     settings = (STANDARD, make_params())
+    aggregated = evaluation.aggregated_posterior(evaluation.Subject(*settings, inputs()))
+    with pytest.raises(ValueError, match="the data are empty: there is nothing to evaluate"):
+        evaluation.Subject(*settings, inputs()[:0])
     for function, count in (
         (evaluation.elbo_surgery, "num_points"),
         (evaluation.holes, "num_samples"),
     ):
         with pytest.raises(ValueError, match=f"{count} must be at least 1, got 0"):
-            function(*settings, inputs(), KEY, **{count: 0})
-        with pytest.raises(ValueError, match="the data are empty: there is nothing to evaluate"):
-            function(*settings, inputs()[:0], KEY)
+            function(aggregated, KEY, **{count: 0})
         with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
-            function(*settings, inputs(), KEY, batch_size=0)
+            function(aggregated, KEY, batch_size=0)
     for size in (0, 6):
         with pytest.raises(ValueError, match=f"between 1 and the 5 inputs, got {size}"):
-            evaluation.subsampled_marginal_kl(*settings, inputs(), KEY, sizes=[size])
+            evaluation.subsampled_marginal_kl(aggregated, KEY, sizes=[size])
     with pytest.raises(ValueError, match="num_points must be at least 1, got 0"):
-        evaluation.subsampled_marginal_kl(*settings, inputs(), KEY, sizes=[1], num_points=0)
-    with pytest.raises(ValueError, match="the data are empty: there is nothing to evaluate"):
-        evaluation.subsampled_marginal_kl(*settings, inputs()[:0], KEY, sizes=[])
+        evaluation.subsampled_marginal_kl(aggregated, KEY, sizes=[1], num_points=0)
     with pytest.raises(ValueError, match=r"needs diagonal Gaussians: distrax\.Independent"):
-        evaluation.aggregated_posterior(STANDARD.clone(encoder=LogisticEncoder()), {}, inputs())
+        evaluation.aggregated_posterior(
+            evaluation.Subject(STANDARD.clone(encoder=LogisticEncoder()), {}, inputs())
+        )

@@ -22,7 +22,7 @@ def test_it_is_the_integral_over_a_grid():
     difference = log_q - norm.logpdf(z).sum(-1)
     expected = np.sum(np.exp(log_q) * difference) * (axis[1] - axis[0]) ** 2
     result = evaluation.marginal_kl(
-        STANDARD, make_params(), inputs(), KEY, num_points=4000, batch_size=3
+        evaluation.Subject(STANDARD, make_params(), inputs()), KEY, num_points=4000, batch_size=3
     )
     assert abs(result.mean - expected) < critical_value(1) * result.standard_error
     assert result.standard_error < 0.03
@@ -44,7 +44,7 @@ def test_a_flows_density_counts_every_input():
     values = {}
     for batch_size in (2, 5):  # a ragged last batch, and one batch of all
         values[batch_size] = evaluation.marginal_kl(
-            model, params, x, KEY, num_points=5, batch_size=batch_size
+            evaluation.Subject(model, params, x), KEY, num_points=5, batch_size=batch_size
         )
     posterior = model.apply({"params": params}, x, method="encode")
     order = np.asarray(
@@ -69,9 +69,11 @@ def posterior_sample(model, params, x):
 
 def test_no_inputs_are_refused():
     with pytest.raises(ValueError, match="the data are empty: there is nothing to evaluate"):
-        evaluation.marginal_kl(STANDARD, make_params(), inputs()[:0], KEY)
+        evaluation.marginal_kl(evaluation.Subject(STANDARD, make_params(), inputs()[:0]), KEY)
 
 
 def test_one_point_is_too_few():
     with pytest.raises(ValueError, match="num_points must be at least 2, got 1"):
-        evaluation.marginal_kl(STANDARD, make_params(), inputs(), KEY, num_points=1)
+        evaluation.marginal_kl(
+            evaluation.Subject(STANDARD, make_params(), inputs()), KEY, num_points=1
+        )

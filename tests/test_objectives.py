@@ -59,17 +59,17 @@ def apply(name, params, key, num_samples, weights):
 
 
 def terms_of(name, params=None):
-    """terms_fn of a small VAE on X."""
+    """A small VAE with its parameters, on X."""
     params = initial_params(name) if params is None else params
 
-    def terms_fn(key, num_samples, weights=None):
+    def model(x, key, num_samples, weights=None, context=None):
         return apply(name, params, key, num_samples, weights)
 
-    return terms_fn
+    return model
 
 
-def evaluate(objective, terms_fn, *, multipliers=None, step=0, key=KEY):
-    return objective(terms_fn, multipliers or {}, Examples(X), key, jnp.asarray(step))
+def evaluate(objective, model, *, multipliers=None, step=0, key=KEY):
+    return objective(model, multipliers or {}, Examples(X), key, jnp.asarray(step))
 
 
 def random_terms(seed=0, closed_form=True):
@@ -83,26 +83,26 @@ def random_terms(seed=0, closed_form=True):
         latents=(),
         likelihood=None,
     )
-    return (lambda key, num_samples, weights=None: terms), distortion, rate, kl
+    return (lambda x, key, num_samples, weights=None, context=None: terms), distortion, rate, kl
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.25, 4.0])
 def test_elbo_takes_the_closed_form_where_there_is_one(beta):
-    terms_fn, distortion, _, kl = random_terms()
-    loss, _ = evaluate(ELBO(beta=beta), terms_fn)
+    model, distortion, _, kl = random_terms()
+    loss, _ = evaluate(ELBO(beta=beta), model)
     np.testing.assert_allclose(loss, distortion.mean() + beta * kl.sum(1).mean(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.25, 4.0])
 def test_elbo_takes_the_sampled_rate_where_there_is_none(beta):
-    terms_fn, distortion, rate, _ = random_terms(closed_form=False)
-    loss, _ = evaluate(ELBO(beta=beta), terms_fn)
+    model, distortion, rate, _ = random_terms(closed_form=False)
+    loss, _ = evaluate(ELBO(beta=beta), model)
     np.testing.assert_allclose(loss, (distortion + beta * rate).mean(), rtol=1e-6)
 
 
 def test_elbo_takes_the_sampled_rate_where_it_is_told_to():
-    terms_fn, distortion, rate, _ = random_terms()
-    loss, _ = evaluate(ELBO(closed_form=False), terms_fn)
+    model, distortion, rate, _ = random_terms()
+    loss, _ = evaluate(ELBO(closed_form=False), model)
     np.testing.assert_allclose(loss, (distortion + rate).mean(), rtol=1e-6)
 
 
@@ -110,8 +110,8 @@ def test_elbo_takes_the_sampled_rate_where_it_is_told_to():
     "objective", [ELBO(beta=4.0), ImportanceWeighted(K), Lagrangian({"a": NLL(0.5)})]
 )
 def test_every_objective_reports_the_same_metrics(objective):
-    terms_fn, distortion, rate, _ = random_terms()
-    loss, metrics = evaluate(objective, terms_fn, multipliers={"a": jnp.array(2.0)})
+    model, distortion, rate, _ = random_terms()
+    loss, metrics = evaluate(objective, model, multipliers={"a": jnp.array(2.0)})
     expected = {"rate": rate.mean(), "distortion": distortion.mean()}
     expected |= {"loss": loss, "elbo": -(rate + distortion).mean()}
     for name, value in expected.items():
@@ -120,8 +120,8 @@ def test_every_objective_reports_the_same_metrics(objective):
 
 @pytest.mark.parametrize(("step", "weight"), [(0, 0.0), (250, 0.25), (1000, 1.0), (9999, 1.0)])
 def test_warm_up_raises_the_weight_of_the_rate_linearly(step, weight):
-    terms_fn, distortion, _, kl = random_terms()
-    loss, _ = evaluate(ELBO(beta=3.0, warmup_steps=1000), terms_fn, step=step)
+    model, distortion, _, kl = random_terms()
+    loss, _ = evaluate(ELBO(beta=3.0, warmup_steps=1000), model, step=step)
     expected = distortion.mean() + 3.0 * weight * kl.sum(1).mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
@@ -134,8 +134,7 @@ GAUSSIAN = GaussianDecoder(MLP((6,)), shape=(4, 4, 1), scale=0.7)
 def gaussian_loss(objective, scale, params, step):
     """(loss, metrics) and gradient of a Gaussian VAE whose scale may be traced."""
     model = MODELS["standard"].clone(decoder=GAUSSIAN.clone(scale=scale))
-    terms_fn = lambda key, *args: model.apply({"params": params}, X, key, *args)  # noqa: E731
-    return objective(terms_fn, {}, Examples(X), KEY, step)
+    return objective(model.at(params), {}, Examples(X), KEY, step)
 
 
 def test_annealing_has_the_gradient_of_an_elbo_of_a_scale_that_falls():
@@ -157,22 +156,22 @@ def test_annealing_has_the_gradient_of_an_elbo_of_a_scale_that_falls():
 
 
 def test_annealing_takes_the_closed_form_where_there_is_one():
-    terms_fn, distortion, rate, kl = random_terms()
+    model, distortion, rate, kl = random_terms()
     annealed = AnnealedVariance(anneal_steps=4, initial_scale=3.0, final_scale=1.0)
-    loss, _ = evaluate(annealed, terms_fn, step=2)
+    loss, _ = evaluate(annealed, model, step=2)
     np.testing.assert_allclose(loss, distortion.mean() / 4 + kl.sum(1).mean(), rtol=1e-6)
     loss, _ = evaluate(annealed, random_terms(closed_form=False)[0], step=2)
     np.testing.assert_allclose(loss, distortion.mean() / 4 + rate.mean(), rtol=1e-6)
-    log_weights = annealed.validation(Examples(X), terms_fn(KEY, 1))
+    log_weights = annealed.validation(Examples(X), model(X, KEY, 1))
     np.testing.assert_allclose(log_weights, -(distortion + rate), rtol=1e-5, atol=1e-5)
 
 
 def test_annealing_ends_as_the_elbo_to_the_last_bit():
     """Neither interpolation nor report may leave a rest of rounding, whatever the scales are."""
-    terms_fn = random_terms()[0]
+    model = random_terms()[0]
     for scales in ((2.0, 0.7), (3.0, 0.1), (1.0, 0.3)):
         annealed = AnnealedVariance(10, *scales)
-        assert evaluate(annealed, terms_fn, step=10)[0] == evaluate(ELBO(), terms_fn)[0]
+        assert evaluate(annealed, model, step=10)[0] == evaluate(ELBO(), model)[0]
         assert annealed.describe({}, 10) == "the negative ELBO, at the end of the annealing"
 
 
@@ -189,32 +188,32 @@ def test_the_mean_squared_error_is_reported_where_there_is_a_location():
 
 
 def test_free_bits_are_counted_on_the_batch_mean_of_each_coordinate():
-    terms_fn, distortion, _, kl = random_terms()
+    model, distortion, _, kl = random_terms()
     free = float(kl.mean(0).mean())  # one coordinate above, one below
-    loss, _ = evaluate(ELBO(free_nats=free, beta=2.0), terms_fn)
+    loss, _ = evaluate(ELBO(free_nats=free, beta=2.0), model)
     expected = distortion.mean() + 2.0 * np.maximum(kl.mean(0), free).sum()
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 
 def test_importance_weighted_bound_averages_the_weights():
-    terms_fn, distortion, rate, _ = random_terms()
-    loss, _ = evaluate(ImportanceWeighted(K), terms_fn)
+    model, distortion, rate, _ = random_terms()
+    loss, _ = evaluate(ImportanceWeighted(K), model)
     log_weights = -(rate + distortion)
     np.testing.assert_allclose(loss, -np.mean(logsumexp(log_weights, 0) - np.log(K)), rtol=1e-6)
 
 
 def test_one_importance_sample_is_the_elbo():
-    terms_fn = terms_of("hierarchical")
-    elbo, _ = evaluate(ELBO(num_samples=1), terms_fn)
-    bound, _ = evaluate(ImportanceWeighted(num_samples=1), terms_fn)
+    model = terms_of("hierarchical")
+    elbo, _ = evaluate(ELBO(num_samples=1), model)
+    bound, _ = evaluate(ImportanceWeighted(num_samples=1), model)
     np.testing.assert_allclose(bound, elbo, rtol=1e-6)
 
 
 @pytest.mark.parametrize("prior", PRIORS)
 def test_gradient_estimators_change_no_value(prior):
-    terms_fn = terms_of(prior)
+    model = terms_of(prior)
     losses = [
-        evaluate(objective(num_samples=4), terms_fn)[0]
+        evaluate(objective(num_samples=4), model)[0]
         for objective in (ImportanceWeighted, StickingTheLanding, DoublyReparameterised)
     ]
     np.testing.assert_allclose(losses, losses[0], rtol=1e-6)
@@ -263,15 +262,15 @@ def test_gradient_estimators_are_unbiased(objective, prior):
 
 
 def test_gradient_for_the_multiplier_is_the_constraint():
-    terms_fn = terms_of("standard")
+    model = terms_of("standard")
     objective = Lagrangian({"nll": NLL(0.5), "re": RE(0.3)}, num_samples=2)
     multipliers = {"nll": jnp.array(2.0), "re": jnp.array(0.5)}
 
     def loss(multipliers):
-        return evaluate(objective, terms_fn, multipliers=multipliers)
+        return evaluate(objective, model, multipliers=multipliers)
 
     gradient, metrics = jax.grad(loss, has_aux=True)(multipliers)
-    terms = terms_fn(KEY, 2)
+    terms = model(X, KEY, 2)
     squared = (np.asarray(X) - np.asarray(terms.likelihood.mean(), np.float64)) ** 2
     expected = {
         "nll": np.mean(np.asarray(terms.distortion, np.float64)) - 16 * 0.5,
@@ -286,9 +285,9 @@ def test_gradient_for_the_multiplier_is_the_constraint():
 
 @pytest.mark.parametrize("closed_form", [True, False])
 def test_lagrangian_takes_the_rate_it_is_told_to(closed_form):
-    terms_fn, distortion, rate, kl = random_terms()
+    model, distortion, rate, kl = random_terms()
     objective = Lagrangian([("nll", NLL(0.5))], closed_form=closed_form)
-    loss, _ = evaluate(objective, terms_fn, multipliers={"nll": jnp.array(2.0)})
+    loss, _ = evaluate(objective, model, multipliers={"nll": jnp.array(2.0)})
     expected = kl.sum(1).mean() if closed_form else rate.mean()
     np.testing.assert_allclose(loss, expected + 2 * (distortion.mean() - 8), rtol=1e-5)
 
@@ -300,8 +299,8 @@ def test_constraints_given_as_pairs_are_constraints_by_name():
 
 def test_early_stopping_maximises_the_objective_at_its_end():
     """The β-ELBO with the final β, the importance-weighted bound, or the ELBO whatever λ is."""
-    terms_fn, distortion, rate, _ = random_terms()
-    terms = terms_fn(KEY, K)
+    model, distortion, rate, _ = random_terms()
+    terms = model(X, KEY, K)
     log_weights = -(rate + distortion)
     expected = {
         ELBO(beta=3.0, warmup_steps=1000): -(distortion + 3.0 * rate),

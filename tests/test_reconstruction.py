@@ -11,7 +11,7 @@ import scipy.stats
 from oracles import critical_value
 
 from vaelab.distributions import Bernoulli, Pixels
-from vaelab.evaluation.reconstruction import optimal_scale, quantised_nll
+from vaelab.evaluation import Subject, optimal_scale, quantised_nll
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
 from vaelab.priors import StandardNormal
@@ -48,7 +48,7 @@ def test_without_noise_they_are_numpys():
     params, reconstruction, _ = linear(log_variance=-60.0)
     x = IMAGES.reshape(N, 6).astype(np.float64)
     squares = np.mean((x - reconstruction) ** 2, axis=1)
-    ours = optimal_scale(MODEL, params, IMAGES, KEY, batch_size=3)  # a ragged last batch
+    ours = optimal_scale(Subject(MODEL, params, IMAGES), KEY, batch_size=3)  # a ragged last batch
     assert ours.mean_squared_error == pytest.approx(np.mean(squares), rel=1e-5)
     assert ours.scale == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-5)
     assert ours.standard_error == pytest.approx(np.std(squares, ddof=1) / np.sqrt(N), rel=1e-4)
@@ -58,7 +58,9 @@ def test_without_noise_they_are_numpys():
     above = np.where(x > 1 - half, 1.0, cdf(x + half))
     below = np.where(x < half, 0.0, cdf(x - half))
     nll = -np.mean(np.log(above - below), axis=1)
-    ours = quantised_nll(MODEL, params, IMAGES, KEY, scale=ours.scale, levels=LEVELS, batch_size=3)
+    ours = quantised_nll(
+        Subject(MODEL, params, IMAGES), KEY, scale=ours.scale, levels=LEVELS, batch_size=3
+    )
     assert ours.mean == pytest.approx(np.mean(nll), rel=1e-4)
     assert ours.bits == pytest.approx(np.mean(nll) / np.log(2), rel=1e-4)
     assert ours.standard_error == pytest.approx(np.std(nll, ddof=1) / np.sqrt(N), rel=1e-3)
@@ -71,7 +73,7 @@ def test_the_posteriors_noise_counts():
     x = IMAGES.reshape(N, 6).astype(np.float64)
     noise = variance * np.sum(to_x**2) / 6
     expected = np.mean((x - reconstruction) ** 2) + noise
-    ours = optimal_scale(MODEL, params, IMAGES, KEY, num_samples=num_samples, batch_size=N)
+    ours = optimal_scale(Subject(MODEL, params, IMAGES), KEY, num_samples=num_samples, batch_size=N)
     # Var ‖r − Wᵀε‖² = 4 s² ‖W r‖² + 2 s⁴ ‖W Wᵀ‖², r the residual of the mean, per example.
     residual = (x - reconstruction) @ to_x.T
     variances = 4 * variance * np.sum(residual**2, axis=1)
@@ -82,6 +84,12 @@ def test_the_posteriors_noise_counts():
 
 class FromContext(nn.Module):
     """A model that reconstructs its context plus k · shift at sample k, whatever x is."""
+
+    def at(self, params):
+        return self.bind({"params": params})
+
+    def check_data(self, examples):
+        assert examples.context is not None
 
     @nn.compact
     def __call__(self, x, key, num_samples=1, weights=None, context=None):
@@ -98,16 +106,16 @@ def test_a_context_is_given_to_the_model():
     context = RNG.uniform(0.1, 0.9, size=IMAGES.shape).astype(np.float32)
     data = Examples(IMAGES, context=context)
     params = {"shift": jnp.zeros(())}
-    ours = optimal_scale(FromContext(), params, data, KEY, batch_size=4)
+    ours = optimal_scale(Subject(FromContext(), params, data), KEY, batch_size=4)
     expected = np.mean((IMAGES - context).astype(np.float64) ** 2)
     assert ours.mean_squared_error == pytest.approx(expected, rel=1e-5)
     settings = {"scale": 1e4, "levels": 2, "batch_size": 4}
     binary = data._replace(x=np.round(IMAGES))
-    nll = quantised_nll(FromContext(), params, binary, KEY, **settings)
+    nll = quantised_nll(Subject(FromContext(), params, binary), KEY, **settings)
     assert nll.mean == pytest.approx(np.log(2), rel=1e-3)  # a scale that tells nothing
     assert nll.bits == pytest.approx(1.0, rel=1e-3)
     with pytest.raises(ValueError, match="levels = 2 values, and lie between them"):
-        quantised_nll(FromContext(), params, data, KEY, **settings)
+        quantised_nll(Subject(FromContext(), params, data), KEY, **settings)
 
 
 def test_errors_are_averaged_over_samples_and_log_probabilities_too():
@@ -117,7 +125,7 @@ def test_errors_are_averaged_over_samples_and_log_probabilities_too():
     means = np.stack([context, context + 0.2, context + 0.4]).astype(np.float64)
     squares = np.mean((IMAGES - means) ** 2, axis=(0, 2, 3, 4))
     settings = {"num_samples": 3, "batch_size": 4}
-    ours = optimal_scale(FromContext(), params, data, KEY, **settings)
+    ours = optimal_scale(Subject(FromContext(), params, data), KEY, **settings)
     assert ours.mean_squared_error == pytest.approx(np.mean(squares), rel=1e-5)
     assert ours.standard_error == pytest.approx(np.std(squares, ddof=1) / np.sqrt(N), rel=1e-4)
     half = 0.5 / (LEVELS - 1)
@@ -125,7 +133,9 @@ def test_errors_are_averaged_over_samples_and_log_probabilities_too():
     below = np.where(IMAGES == 0, -np.inf, IMAGES - half)
     masses = (scipy.stats.norm.cdf(edge, means, 0.3) for edge in (above, below))
     nll = -np.mean(np.log(np.subtract(*masses)), axis=(0, 2, 3, 4))
-    ours = quantised_nll(FromContext(), params, data, KEY, scale=0.3, levels=LEVELS, **settings)
+    ours = quantised_nll(
+        Subject(FromContext(), params, data), KEY, scale=0.3, levels=LEVELS, **settings
+    )
     assert ours.mean == pytest.approx(np.mean(nll), rel=1e-4)
     assert ours.standard_error == pytest.approx(np.std(nll, ddof=1) / np.sqrt(N), rel=1e-3)
 
@@ -147,4 +157,4 @@ def test_what_cannot_be_is_refused_in_a_sentence(arguments, sentence):
     settings = {"data": IMAGES, "scale": 0.1} | arguments
     data = Examples(settings.pop("data"), context=IMAGES)
     with pytest.raises(ValueError, match=sentence):
-        quantised_nll(FromContext(), {"shift": jnp.zeros(())}, data, KEY, **settings)
+        quantised_nll(Subject(FromContext(), {"shift": jnp.zeros(())}, data), KEY, **settings)

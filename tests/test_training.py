@@ -236,8 +236,8 @@ class Recording:
 
     constraints = {}  # noqa: RUF012
 
-    def __call__(self, terms_fn, multipliers, examples, key, step):
-        terms = terms_fn(key, 1)
+    def __call__(self, model, multipliers, examples, key, step):
+        terms = model(examples.x, key)
         loss = jnp.mean(terms.distortion + terms.total_rate)
         noise = jax.random.normal(key)
         return loss, {"loss": loss, "rows": examples.x[:, 0, 0, 0], "noise": noise}

@@ -157,7 +157,7 @@ def test_weights_give_the_gradients_of_the_bounds_in_losses():
 
         def log_weights(z):
             log_normal = jax.scipy.stats.norm.logpdf
-            mean = model.apply({"params": params}, z, method="decode").mean()
+            mean = model.at(params).decode((z,)).mean()
             log_likelihood = IMAGES * jnp.log(mean) + (1 - IMAGES) * jnp.log1p(-mean)
             log_rate = log_normal(z, constant_mean, constant_std) - log_normal(z)
             return jnp.sum(log_likelihood, (-3, -2, -1)) - jnp.sum(log_rate, -1)
@@ -182,10 +182,10 @@ def test_weights_give_the_gradients_of_the_bounds_in_losses():
 
 def test_samples_and_their_density_are_the_priors():
     model = make_model(decoder=GaussianDecoder)
-    variables, key = {"params": random_params(model)}, jax.random.key(5)
-    z = model.apply(variables, key, 7, method="sample_latents")
+    bound, key = model.at(random_params(model)), jax.random.key(5)
+    (z,) = bound.sample_latents(key, 7)
     np.testing.assert_array_equal(z, StandardNormal(D).apply({}, key, 7, method="sample"))
-    log_prob = model.apply(variables, z, method="prior_log_prob")
+    log_prob = bound.log_prior((z,))
     np.testing.assert_array_equal(log_prob, StandardNormal(D).apply({}, z, method="log_prob"))
 
 
@@ -233,7 +233,7 @@ def test_no_samples_are_refused():
     with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
         jax.eval_shape(lambda key: model.init(key, IMAGES, key, 0), jax.random.key(0))
     with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
-        model.apply({}, jax.random.key(0), 0, method="sample_latents")
+        model.at({}).sample_latents(jax.random.key(0), 0)
 
 
 @pytest.mark.parametrize("prior", [StandardNormal, GaussianMixture, AutoregressivePrior, GTM])

@@ -7,6 +7,13 @@ from typing import Any
 import numpy as np
 
 
+class UndefinedError(ValueError):
+    """A quantity that has no meaning for a model or its data; the message says why.
+
+    Commands that measure several quantities print the reason and go on.
+    """
+
+
 def check_at_least_one(**values: Any) -> None:
     """Raises one sentence where a count is below 1; None passes, too.
 

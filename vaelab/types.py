@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 
@@ -37,41 +37,6 @@ class Terms(NamedTuple):
         return -(self.total_rate + self.distortion)
 
 
-class Model(Protocol):
-    """What training and evaluation ask of a model: a Flax module whose call returns `Terms`."""
-
-    @property
-    def latent_dims(self) -> tuple[int, ...]:
-        """Latent coordinates of each level."""
-        ...
-
-    @property
-    def conditional(self) -> bool:
-        """Whether the model is one of p(x|context)."""
-        ...
-
-    @property
-    def exact(self) -> bool:
-        """Whether the rates are exact, or upper bounds because the prior is estimated."""
-        ...
-
-    def with_prior_samples(self, num_samples: int) -> Model:
-        """The same model, with so many samples where its prior is estimated."""
-        ...
-
-    def init(self, key: PRNGKey, x: Array, sample_key: PRNGKey, *, context: Array | None) -> Any:
-        """{"params": ...}; x [B, ...]."""
-        ...
-
-    def apply(self, variables: PyTree, *args: Any, **kwargs: Any) -> Any:
-        """(x, key, num_samples, weights, context) -> Terms; other methods by `method=`: `models.VAE`."""
-        ...
-
-    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
-        """Data-dependent initialisation: fresh parameters, moved to the data x [N, ...]."""
-        ...
-
-
 class Saddle(NamedTuple):
     """The two players of a saddle point: parameters descend, multipliers ascend."""
 
@@ -97,18 +62,6 @@ class Examples(NamedTuple):
 def as_examples(data: Any) -> Examples:
     """Images alone, [N, ...], as examples without labels or context; examples as they are."""
     return data if isinstance(data, Examples) else Examples(data)
-
-
-def images_of(data: Any) -> Any:
-    """The images of data [N, ...] or examples, for what asks no more of them: that of unconditional models.
-
-    Raises:
-      ValueError: the examples have a context.
-    """
-    examples = as_examples(data)
-    if examples.context is not None:
-        raise ValueError("the data have a context, and this is defined for unconditional models.")
-    return examples.x
 
 
 class Splits(NamedTuple):

@@ -75,9 +75,8 @@ def log_likelihood(num_test: int) -> Rate:
     params = model.init(jax.random.key(0), x[:1], jax.random.key(1))["params"]
 
     def estimate():
-        return evaluation.log_likelihood(
-            model, params, x, jax.random.key(2), num_samples=NUM_SAMPLES
-        )
+        subject = evaluation.Subject(model, params, x)
+        return evaluation.log_likelihood(subject, jax.random.key(2), num_samples=NUM_SAMPLES)
 
     estimate()
 

@@ -78,9 +78,8 @@ def posteriors(
         steps = run.compile_steps(mesh)
         state, data = replicate((run.initial_state(), run.splits.train), mesh)
         state, metrics = steps(state, data, num_steps=num_steps)
-        posterior = experiment.model.apply(
-            {"params": state.variables.params}, jnp.asarray(run.splits.train.x), method="encode"
-        )
+        bound = experiment.model.at(state.variables.params)
+        posterior = bound.level_posterior(bound.encode(jnp.asarray(run.splits.train.x)))
         z = posterior.sample(seed=key, sample_shape=(NUM_SAMPLES,))
         samples[name] = np.asarray(z).swapaxes(0, 1)
         last = {key: float(np.mean(value[-200:])) for key, value in metrics.items()}

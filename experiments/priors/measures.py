@@ -13,6 +13,7 @@ import numpy as np
 from experiments import display
 from experiments.priors.study import Setup, Trained
 from vaelab import evaluation
+from vaelab.evaluation import Subject
 from vaelab.evaluation.batches import map_batches
 from vaelab.models import VAE
 from vaelab.training import sweep
@@ -33,7 +34,7 @@ def likelihood(trained: Trained, setup: Setup, splits: Splits) -> dict[str, list
     for seed in range(setup.seeds):
         params, key = sweep.member(trained.params, seed), _key(seed, "likelihood")
         estimate = evaluation.log_likelihood(
-            trained.model, params, splits.test.x, key, num_samples=setup.num_samples,
+            Subject(trained.model, params, splits.test.x), key, num_samples=setup.num_samples,
             progress=display.track(f"log p(x), seed {seed}"),
         )  # fmt: skip
         rows.append(
@@ -54,11 +55,12 @@ def terms(trained: Trained, splits: Splits) -> dict[str, list[float]]:
     for seed in range(len(trained.steps)):
         params, key = sweep.member(trained.params, seed), partial(_key, seed)
         estimates = evaluation.expectations(
-            model, params, splits.test.x, key("terms"), names,
+            Subject(model, params, splits.test.x), key("terms"), names,
             num_samples=_POSTERIOR_SAMPLES, batch_size=25,
         )  # fmt: skip
-        surgery = evaluation.elbo_surgery(model, params, x, key("surgery"), num_points=_NUM_POINTS)
-        holes = evaluation.holes(model, params, x, key("holes"), num_samples=_NUM_POINTS)
+        aggregated = evaluation.aggregated_posterior(Subject(model, params, x))
+        surgery = evaluation.elbo_surgery(aggregated, key("surgery"), num_points=_NUM_POINTS)
+        holes = evaluation.holes(aggregated, key("holes"), num_samples=_NUM_POINTS)
         row = {"marginal_kl": surgery.marginal_kl.mean, "hole_mass": holes.hole_mass.mean}
         rows.append({name: estimate.mean for name, estimate in estimates.items()} | row)
     return _columns(rows)
@@ -82,11 +84,13 @@ def reference(trained: Trained, splits: Splits) -> dict[str, list[float]]:
     result: dict[str, list[float]] = {"rate": [], "elbo": []}
     for seed in range(len(trained.steps)):
         params, key = sweep.member(trained.params, seed), partial(_key, seed)
+        subject = Subject(model, params, x)
+        aggregated = evaluation.aggregated_posterior(subject)
         surgery = evaluation.elbo_surgery(
-            model, params, x, key("reference surgery"), num_points=_NUM_POINTS
+            aggregated, key("reference surgery"), num_points=_NUM_POINTS
         )
         terms = evaluation.expectations(
-            model, params, x, key("reference"), {"distortion": evaluation.distortion},
+            subject, key("reference"), {"distortion": evaluation.distortion},
             num_samples=_POSTERIOR_SAMPLES,
         )  # fmt: skip
         rate = surgery.mutual_information.mean
@@ -102,10 +106,11 @@ def picture(model: VAE, params: PyTree, splits: Splits) -> dict[str, Any]:
     the density of q(z) is below its own 1 % quantile.
     """
     key, model = jax.random.key(0), model.with_prior_samples(_PRIOR_SAMPLES)
-    variables, x = {"params": params}, jnp.asarray(splits.train.x[:_NUM_DOTS])
-    posterior, inputs = evaluation.aggregated_posterior(model, params, splits.train.x)
+    x = jnp.asarray(splits.train.x[:_NUM_DOTS])
+    aggregated = evaluation.aggregated_posterior(Subject(model, params, splits.train.x))
+    posterior, inputs = aggregated.density, aggregated.variables
 
-    drawn = _draw(model, posterior, variables, inputs, x)
+    drawn = _draw(model, posterior, params, inputs, x)
     points, quantiles, one_percent, marginal_kl = map(np.asarray, drawn)
     shown = np.concatenate([points, quantiles])
     low, high = shown.min(axis=0), shown.max(axis=0)
@@ -113,7 +118,7 @@ def picture(model: VAE, params: PyTree, splits: Splits) -> dict[str, Any]:
     axes = np.linspace(centre - half, centre + half, _PIXELS)
     grid = np.stack(np.meshgrid(*axes.T), axis=-1).reshape(-1, 2)
     log_p, log_q = map_batches(
-        partial(_log_densities, model, posterior, variables, inputs),
+        partial(_log_densities, model, posterior, params, inputs),
         grid,
         key,
         batch_size=600,
@@ -129,24 +134,25 @@ def picture(model: VAE, params: PyTree, splits: Splits) -> dict[str, Any]:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _draw(model, posterior, variables, inputs, x) -> tuple[Array, Array, Array, Array]:
+def _draw(model, posterior, params, inputs, x) -> tuple[Array, Array, Array, Array]:
     """A z ~ q(z|x) per image, the prior's 0.5 and 99.5 % quantiles, log q(z)'s 1 % one, KL(q(z) ‖ p)."""
     keys = jax.random.split(jax.random.key(0), 4)
-    points = model.apply(variables, x, keys[0]).latents[0][0]
-    prior = model.apply(variables, keys[1], _NUM_POINTS, method="sample_latents")
+    bound = model.at(params)
+    points = bound(x, keys[0]).latents[0][0]
+    (prior,) = bound.sample_latents(keys[1], _NUM_POINTS)
     aggregated = posterior.apply(inputs, keys[2], _NUM_POINTS, method="sample")
     log_q = posterior.apply(inputs, aggregated, method="log_prob")
-    log_p = model.apply(variables, aggregated, keys[3], method="prior_log_prob")
+    log_p = bound.log_prior((aggregated,), keys[3])
     edges = jnp.quantile(prior, jnp.array([0.005, 0.995]), axis=0)
     return points, edges, jnp.quantile(log_q, 0.01), jnp.mean(log_q - log_p)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _log_densities(model, posterior, variables, inputs, z, key) -> tuple[Array, Array]:
+def _log_densities(model, posterior, params, inputs, z, key) -> tuple[Array, Array]:
     """log p and log q on points of the grid, [B, D] -> [B] each."""
     del key
     # One key for all points: an estimate of p is then as smooth a function of z as p itself.
-    log_p = lambda z: model.apply(variables, z, jax.random.key(0), method="prior_log_prob")  # noqa: E731
+    log_p = lambda z: model.at(params).log_prior((z,), jax.random.key(0))  # noqa: E731
     return jax.vmap(log_p)(z), posterior.apply(inputs, z, method="log_prob")
 
 
@@ -176,5 +182,5 @@ def rate_by_inner_samples(trained: Trained, splits: Splits) -> dict[str, list[li
 
 @partial(jax.jit, static_argnums=0)
 def _mean_rate(model: VAE, params: PyTree, x: Array, key: Array) -> Array:
-    terms = model.apply({"params": params}, x, key, _POSTERIOR_SAMPLES)
+    terms = model.at(params)(x, key, _POSTERIOR_SAMPLES)
     return jnp.mean(terms.total_rate, axis=0)

@@ -132,7 +132,7 @@ def train(model: VAE, setup: Setup, splits: Splits, *, prior_period: int = 1) ->
 @partial(jax.jit, static_argnums=0)
 def _validate(model: VAE, params: PyTree, x: Array, key: Array) -> Array:
     """The ELBO of every seed, with the same noise each time. [seeds]."""
-    elbo = lambda params: jnp.mean(model.apply({"params": params}, x, key, 8).log_weights)  # noqa: E731
+    elbo = lambda params: jnp.mean(model.at(params)(x, key, 8).log_weights)  # noqa: E731
     return jax.vmap(elbo)(params)
 
 

@@ -23,7 +23,6 @@ from experiments.run import Run
 from experiments.sweep import comparison, figures, measures, members
 from vaelab.checks import check_at_least_one
 from vaelab.constraints import RE, Constraint
-from vaelab.models import VAE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,10 +147,10 @@ def run_members(
             f"a sweep trains all members to the end: patience = {experiment.patience} is not used.",
             stacklevel=2,
         )
-    if arguments.marginal_inputs and not isinstance(experiment.model, VAE):
+    if arguments.marginal_inputs and experiment.model.conditional:
         raise ValueError(
-            f"marginal_inputs needs a model of one level, and that of {name} is "
-            f"{type(experiment.model).__name__}: leave it out."
+            f"marginal_inputs compares q(z) with one prior for all data, and the model of {name} is "
+            "conditional: leave it out."
         )
     run = Run.load(experiment, arguments.data_dir)
     sweep = members.Sweep(run, list(combinations), arguments.constraint)

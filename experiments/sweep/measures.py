@@ -23,7 +23,6 @@ from vaelab.evaluation import Estimate, distortion, elbo, rate, squared_error
 from vaelab.networks import GaussianDecoder
 from vaelab.training import sweep as sweeps
 from vaelab.training.metrics import read_metrics
-from vaelab.training.objectives import ELBO, AnnealedVariance
 from vaelab.training.state import TrainState
 from vaelab.types import Examples
 
@@ -77,9 +76,7 @@ def _estimates(run: Run, params, constraints: Mapping[str, Constraint]) -> dict[
     """Of the test set, by name."""
     experiment, test = run.experiment, run.test_examples(run.experiment.num_test)
     return evaluation.expectations(
-        run.precise_model,
-        params,
-        test,
+        run.precise_subject(params, test),
         run.key("bounds"),
         FUNCTIONS | {f"constraint/{name}": value for name, value in constraints.items()},
         num_samples=experiment.posterior_samples,
@@ -109,11 +106,8 @@ def _of_likelihood(run: Run, params, train: Examples) -> Row:
 def _squared_error_weight(experiment: Experiment, params) -> float | None:
     """The weight of ‖x − g‖² beside the rate, in an ELBO with a Gaussian likelihood: 1/(2σ²β)."""
     decoder, objective = experiment.model.decoder, experiment.objective
-    if isinstance(objective, AnnealedVariance):
-        weight = float(objective.precision(experiment.num_steps))
-    elif isinstance(objective, ELBO):
-        weight = 1 / objective.beta
-    else:
+    weight = objective.distortion_weight(experiment.num_steps)
+    if weight is None:
         return None
     if not isinstance(decoder, GaussianDecoder) or decoder.per_pixel:
         return None
@@ -124,15 +118,15 @@ def _squared_error_weight(experiment: Experiment, params) -> float | None:
 
 def _at_optimal_scale(run: Run, params, train: Examples, test: Examples) -> Row:
     """σ* of training examples, and the NLL at it where there are levels."""
-    model, num_levels = run.experiment.model, run.experiment.data.num_levels
-    scale = evaluation.optimal_scale(model, params, train, run.key("scale")).scale
+    num_levels = run.experiment.data.num_levels
+    scale = evaluation.optimal_scale(run.subject(params, train), run.key("scale")).scale
     row: Row = {"sigma_star": scale}
     if num_levels is None:
         return row
     if not 0 < scale < np.inf:  # it diverged
         return row | {"nll_per_dim": np.nan, "nll_per_dim_se": np.nan}
     nll = evaluation.quantised_nll(
-        model, params, test, run.key("nll"), scale=scale, levels=num_levels
+        run.subject(params, test), run.key("nll"), scale=scale, levels=num_levels
     )
     return row | {"nll_per_dim": nll.mean, "nll_per_dim_se": nll.standard_error}
 
@@ -156,10 +150,13 @@ def _of_constraints(run: Run, base: Run, estimates: Mapping[str, Estimate], logg
 
 
 def _marginal_kl(run: Run, params, num_inputs: int) -> Row:
-    x = run.fixed_training_set(num_inputs).x
-    value = evaluation.marginal_kl(run.precise_model, params, x, run.key("marginal"))
+    train = run.fixed_training_set(num_inputs)
+    level = 0 if len(run.experiment.model.latent_dims) == 1 else None  # None: all levels jointly
+    subject = run.precise_subject(params, train)
+    value = evaluation.marginal_kl(subject, run.key("marginal"), level=level)
     return {
-        "marginal_kl": value.mean, "marginal_kl_se": value.standard_error, "marginal_inputs": len(x)
+        "marginal_kl": value.mean, "marginal_kl_se": value.standard_error,
+        "marginal_inputs": len(train.x),
     }  # fmt: skip
 
 

@@ -21,7 +21,6 @@ from experiments.run import Run
 from experiments.session import session
 from vaelab.training import sweep
 from vaelab.training.metrics import MetricsLog
-from vaelab.training.objectives import ELBO
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.state import TrainState
 from vaelab.types import Examples
@@ -49,12 +48,7 @@ def at(experiment: Experiment, values: Mapping[str, Any], constraint: str | None
         constraints = {**objective.constraints, name: changed}
         objective = dataclasses.replace(objective, constraints=constraints)  # type: ignore[type-var]
     if "beta" in values:
-        if not isinstance(objective, ELBO):
-            raise ValueError(
-                f"betas need the objective ELBO, and this experiment's is "
-                f"{type(objective).__name__}: leave them out."
-            )
-        objective = dataclasses.replace(objective, beta=values["beta"])
+        objective = objective.with_beta(values["beta"])
     if "learning_rate" in values:
         optimiser = dataclasses.replace(optimiser, learning_rate=values["learning_rate"])
     seed = values.get("seed", experiment.seed)

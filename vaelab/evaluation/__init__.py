@@ -1,20 +1,14 @@
 """Numbers with what makes them true: estimator, sample count, standard error."""
 
+from vaelab.evaluation.aggregated import Aggregated, aggregated_posterior
 from vaelab.evaluation.annealing import AnnealedLogLikelihood, annealed_importance_sampling
 from vaelab.evaluation.averages import Estimate, distortion, elbo, expectations, rate
-from vaelab.evaluation.feasibility import Feasibility, feasibility
+from vaelab.evaluation.constraint_outcome import Feasibility, feasibility
 from vaelab.evaluation.information import active_units
 from vaelab.evaluation.kkt import KKT, ConstraintResidual, kkt_residuals
 from vaelab.evaluation.likelihood import LogLikelihood, log_likelihood
-from vaelab.evaluation.marginal import (
-    Holes,
-    Surgery,
-    aggregated_posterior,
-    elbo_surgery,
-    holes,
-    subsampled_marginal_kl,
-)
-from vaelab.evaluation.marginal_kl import marginal_kl
+from vaelab.evaluation.marginal import marginal_kl
+from vaelab.evaluation.prior_holes import Holes, holes
 from vaelab.evaluation.reconstruction import (
     OptimalScale,
     QuantisedNLL,
@@ -22,9 +16,12 @@ from vaelab.evaluation.reconstruction import (
     quantised_nll,
     squared_error,
 )
+from vaelab.evaluation.subject import Subject
+from vaelab.evaluation.surgery import Surgery, elbo_surgery, subsampled_marginal_kl
 
 __all__ = [
     "KKT",
+    "Aggregated",
     "AnnealedLogLikelihood",
     "ConstraintResidual",
     "Estimate",
@@ -33,6 +30,7 @@ __all__ = [
     "LogLikelihood",
     "OptimalScale",
     "QuantisedNLL",
+    "Subject",
     "Surgery",
     "active_units",
     "aggregated_posterior",

@@ -12,10 +12,12 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UndefinedError, check_at_least_one
 from vaelab.evaluation.averages import mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
-from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, images_of
+from vaelab.evaluation.subject import Subject
+from vaelab.models import Model
+from vaelab.types import Array, Examples, PRNGKey, PyTree
 
 _TARGET_ACCEPTANCE = 0.65  # optimal for Hamiltonian Monte Carlo: Beskos et al., 2013
 _FIRST_STEP_SIZE = 0.3
@@ -36,9 +38,7 @@ class AnnealedLogLikelihood(NamedTuple):
 
 
 def annealed_importance_sampling(
-    model: Model,
-    params: PyTree,
-    data: Examples | np.ndarray | Array,
+    subject: Subject,
     key: PRNGKey,
     *,
     num_chains: int = 16,
@@ -49,20 +49,30 @@ def annealed_importance_sampling(
 ) -> AnnealedLogLikelihood:
     """log 1/C Σ_c w_c, w = Π_k p(x|z_k)^(t_k+1 − t_k), along p(z, u) p(x|z)^t from t = 0 to 1.
 
-    Chains start at samples of the prior's joint over z and its auxiliary variables u, and move by
-    Hamiltonian Monte Carlo on (z, u); temperatures are spaced as a sigmoid is. One temperature is
+    Chains start at samples of the prior's joint over the latents z of all levels and its auxiliary
+    variables u, and move by Hamiltonian Monte Carlo on (z, u); temperatures are spaced as a sigmoid is. One temperature is
     importance sampling from the prior. Step sizes, one per example and temperature, are adapted in
     a pilot run with samples of its own and then fixed: the weights stay unbiased, and the estimate
     is in expectation a lower bound on log p(x), whatever the prior estimates and the encoder does.
-    Neal, 2001; Wu et al., 2017, section 3. Images [N, ...].
+    Neal, 2001; Wu et al., 2017, section 3.
+
+    Raises:
+      UndefinedError: the latents or auxiliary variables are not all continuous.
     """
     counts = dict(
         num_chains=num_chains, num_temperatures=num_temperatures, num_leapfrogs=num_leapfrogs
     )
     check_at_least_one(**counts)
     log_prob, ess, acceptance = map_batches(
-        partial(batch_estimate, model, num_chains, num_temperatures, num_leapfrogs, params),
-        images_of(data),
+        partial(
+            batch_estimate,
+            subject.model,
+            num_chains,
+            num_temperatures,
+            num_leapfrogs,
+            subject.params,
+        ),
+        subject.examples,
         key,
         batch_size=batch_size,
         progress=progress,
@@ -88,10 +98,11 @@ class _Chains(NamedTuple):
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def batch_estimate(
-    model, num_chains, num_temperatures, num_leapfrogs, params, x, key
+    model, num_chains, num_temperatures, num_leapfrogs, params, examples, key
 ) -> tuple[Array, Array, Array]:
     """(log p(x), effective sample size, acceptance rate) of a batch, each [B]: one program."""
-    start, evaluate = _start_and_evaluation(model, params, x, num_chains)
+    x = examples.x
+    start, evaluate = _start_and_evaluation(model, params, examples, num_chains)
     # Some transitions at t = 0 first: the step size of the first temperatures, too, is adapted.
     num_warm_up = 1 + min(num_temperatures // 2, 50)
     path = np.concatenate([np.zeros(num_warm_up), schedule(num_temperatures)[1:]])
@@ -141,31 +152,37 @@ def schedule(num_temperatures: int) -> np.ndarray:
 
 
 def _start_and_evaluation(
-    model, params, x, num_chains
+    model: Model, params: PyTree, examples: Examples, num_chains: int
 ) -> tuple[Callable[[PRNGKey], _Chains], Callable[[Array], _Chains]]:
     """Two functions: key -> chains at samples of the prior, and position -> chains there."""
-    variables = {"params": params}
+    x, context = examples.x, examples.context
 
     def sample(key: PRNGKey) -> PyTree:
-        joint = model.apply(variables, key, num_chains * len(x), method="sample_joint_latents")
+        """(latents, auxiliary variables), each leaf [C, B, ...]."""
+        contexts = (
+            None
+            if context is None
+            else jnp.tile(context, (num_chains,) + (1,) * (context.ndim - 1))
+        )
+        joint = model.at(params).sample_joint(key, num_chains * len(x), contexts)
         return jax.tree.map(lambda leaf: leaf.reshape(num_chains, len(x), *leaf.shape[1:]), joint)
 
     shapes = jax.eval_shape(sample, jax.random.key(0))
     if not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(shapes)):
-        raise ValueError(
-            "annealing moves along gradients, and the prior's auxiliary variables are not all "
-            "continuous: use evaluation.log_likelihood."
+        raise UndefinedError(
+            "annealing moves along gradients, and the latents or the prior's auxiliary variables are "
+            "not all continuous: use evaluation.log_likelihood."
         )
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[2:]), shapes))
     joint_latents = jax.vmap(jax.vmap(unravel))
 
     def log_prior(position: Array) -> Array:
-        z, auxiliary = joint_latents(position)
-        return model.apply(variables, z, auxiliary, method="joint_prior_log_prob")
+        latents, auxiliary = joint_latents(position)
+        return model.at(params).log_joint_prior(latents, auxiliary, context)
 
     def log_likelihood(position: Array) -> Array:
-        z, _ = joint_latents(position)
-        return model.apply(variables, z, method="decode").log_prob(x)
+        latents, _ = joint_latents(position)
+        return model.at(params).decode(latents, context).log_prob(x)
 
     def evaluate(position: Array) -> _Chains:
         prior, prior_pullback = jax.vjp(log_prior, position)

@@ -12,7 +12,8 @@ import numpy as np
 
 from vaelab.checks import check_at_least_one
 from vaelab.evaluation.batches import Progress, map_batches
-from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, Terms, as_examples
+from vaelab.evaluation.subject import Subject
+from vaelab.types import Array, Examples, PRNGKey, Terms
 
 
 class Estimate(NamedTuple):
@@ -41,9 +42,7 @@ def distortion(examples: Examples, terms: Terms) -> Array:
 
 
 def expectations(
-    model: Model,
-    params: PyTree,
-    data: Examples | np.ndarray | Array,
+    subject: Subject,
     key: PRNGKey,
     functions: Mapping[str, Callable[[Examples, Terms], Array]],
     *,
@@ -54,14 +53,13 @@ def expectations(
     """1/N Σ_n E_q(z|x_n)[f(x_n, z)] for each f(examples, terms) -> [K, B], by name.
 
     The same samples serve all functions, so that elbo = −(rate + distortion) up to rounding. The
-    standard error is over examples, each example's value being its mean over `num_samples` draws.
-    Constraints are such functions, too. The data are images [N, ...], or examples with labels or
-    context as well.
+    standard error is over examples; the value of each example is its mean over `num_samples` draws.
+    A constraint is such a function, too.
     """
     check_at_least_one(num_samples=num_samples)
     means = map_batches(
-        partial(_batch_means, model, tuple(functions.items()), num_samples, params),
-        as_examples(data),
+        partial(_batch_means, subject.model, tuple(functions.items()), num_samples, subject.params),
+        subject.examples,
         key,
         batch_size=batch_size,
         progress=progress,
@@ -81,5 +79,5 @@ def mean_and_error(values: np.ndarray) -> Estimate:
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _batch_means(model, functions, num_samples, params, examples, key) -> dict[str, Array]:
-    terms = model.apply({"params": params}, examples.x, key, num_samples, context=examples.context)
+    terms = model.at(params)(examples.x, key, num_samples, context=examples.context)
     return {name: jnp.mean(function(examples, terms), axis=0) for name, function in functions}

@@ -9,13 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.evaluation.batches import Progress, map_batches
-from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, as_examples
+from vaelab.evaluation.subject import Subject
+from vaelab.types import Array, PRNGKey
 
 
 def active_units(
-    model: Model,
-    params: PyTree,
-    data: Examples | np.ndarray | Array,
+    subject: Subject,
     key: PRNGKey,
     *,
     threshold: float = 0.01,
@@ -26,9 +25,12 @@ def active_units(
     """Per level, the number of coordinates with Var_x E_q[z_d|x] > threshold. Burda et al., 2016.
 
     The inner mean is taken over samples, which adds Var_q[z_d|x]/K to the variance; its unbiased
-    estimate is subtracted again, so any model that returns `Terms` can be asked. The data are N > 1 images [N, ...], or examples.
+    estimate is subtracted again. So this holds for every model that returns `Terms`.
+
+    Raises:
+      ValueError: there are fewer than two examples or samples.
     """
-    examples = as_examples(data)
+    examples = subject.examples
     if len(examples.x) < 2:
         raise ValueError(
             f"data must hold at least 2 examples to have a variance, got {len(examples.x)}."
@@ -36,7 +38,7 @@ def active_units(
     if num_samples < 2:
         raise ValueError(f"num_samples must be at least 2, got {num_samples}.")
     moments = map_batches(
-        partial(_moments, model, num_samples, params),
+        partial(_moments, subject.model, num_samples, subject.params),
         examples,
         key,
         batch_size=batch_size,
@@ -50,5 +52,5 @@ def active_units(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _moments(model, num_samples, params, examples, key) -> list[tuple[Array, Array]]:
-    terms = model.apply({"params": params}, examples.x, key, num_samples, context=examples.context)
+    terms = model.at(params)(examples.x, key, num_samples, context=examples.context)
     return [(jnp.mean(z, axis=0), jnp.var(z, axis=0, ddof=1)) for z in terms.latents]

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.evaluation.batches import Progress
-from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, Terms, as_examples
+from vaelab.evaluation.subject import Subject
+from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms
 
 
 class ConstraintResidual(NamedTuple):
@@ -30,11 +31,9 @@ class KKT(NamedTuple):
 
 
 def kkt_residuals(
-    model: Model,
-    params: PyTree,
-    multipliers: Mapping[str, float],
-    data: Examples | np.ndarray | Array,
+    subject: Subject,
     key: PRNGKey,
+    multipliers: Mapping[str, float],
     constraints: Mapping[str, Callable[[Examples, Terms], Array]],
     scales: Mapping[str, float],
     *,
@@ -42,18 +41,18 @@ def kkt_residuals(
     batch_size: int = 100,
     progress: Progress = iter,
 ) -> KKT:
-    """Residuals at (params, multipliers) of: minimise E[rate] where E[C_j] ≤ 0. On the data given.
+    """Residuals at (params, multipliers) of: minimise E[rate] where E[C_j] ≤ 0. On the subject's data.
 
     Every squared norm is the mean inner product of gradients on up to eight disjoint parts of the data,
     so that the noise of sampling does not count as a gradient: unbiased. Their ratio is worth something
     only where the gradients of the rate, and of the constraints with λ > 0, stand out of the noise: by
     two standard errors, or there is none.
-    The data are images [N, ...] or examples; what is left over of equal parts in whole batches is left out.
+    Examples that do not fill equal parts of whole batches are left out.
 
     Raises:
       ValueError: there are fewer than 2 · batch_size examples.
     """
-    examples = as_examples(data)
+    examples = subject.examples
     num_parts = min(8, len(examples.x) // batch_size)
     if num_parts < 2:
         raise ValueError(
@@ -67,7 +66,7 @@ def kkt_residuals(
         rows = slice(index * batch_size, (index + 1) * batch_size)
         batch = jax.tree.map(jnp.asarray, examples.take(rows))
         batch_key = jax.random.fold_in(key, index)
-        sums = _gradients(model, functions, num_samples, params, batch, batch_key)
+        sums = _gradients(subject.model, functions, num_samples, subject.params, batch, batch_key)
         part = index % num_parts
         parts[part] = sums if index < num_parts else jax.tree.map(jnp.add, parts[part], sums)
     grams = np.asarray(_inner_products([gradients for _, gradients in parts]), np.float64)
@@ -99,9 +98,7 @@ def _gradients(model, functions, num_samples, params, examples, key) -> tuple[Ar
     """Means of the constraints [J], and the gradients of rate and constraints, stacked: [1 + J, ...]."""
 
     def means(params):
-        terms = model.apply(
-            {"params": params}, examples.x, key, num_samples, context=examples.context
-        )
+        terms = model.at(params)(examples.x, key, num_samples, context=examples.context)
         values = [terms.total_rate, *(function(examples, terms) for _, function in functions)]
         stacked = jnp.stack([jnp.mean(value) for value in values])
         return stacked, stacked[1:]

@@ -13,7 +13,8 @@ from jax.scipy.special import logsumexp
 from vaelab.checks import check_at_least_one
 from vaelab.evaluation.averages import mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
-from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, as_examples
+from vaelab.evaluation.subject import Subject
+from vaelab.types import Array, PRNGKey
 
 
 class LogLikelihood(NamedTuple):
@@ -27,9 +28,7 @@ class LogLikelihood(NamedTuple):
 
 
 def log_likelihood(
-    model: Model,
-    params: PyTree,
-    data: Examples | np.ndarray | Array,
+    subject: Subject,
     key: PRNGKey,
     *,
     num_samples: int = 5000,
@@ -41,13 +40,13 @@ def log_likelihood(
 
     In expectation a lower bound on log p(x) that tightens with K (Burda et al., 2016). Each example
     is encoded once; samples stream through in chunks with a running log-sum-exp, so memory depends
-    on batch_size · chunk_size alone. The data are images [N, ...], or examples with a context.
+    on batch_size · chunk_size alone.
     """
     check_at_least_one(num_samples=num_samples)
     chunk_size = min(chunk_size, num_samples)
     log_prob, ess = map_batches(
-        partial(batch_estimate, model, num_samples, chunk_size, params),
-        as_examples(data),
+        partial(batch_estimate, subject.model, num_samples, chunk_size, subject.params),
+        subject.examples,
         key,
         batch_size=batch_size,
         progress=progress,
@@ -59,14 +58,13 @@ def log_likelihood(
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def batch_estimate(model, num_samples, chunk_size, params, examples, key) -> tuple[Array, Array]:
     """(log p(x), effective sample size) of a batch, each [B]: one compiled program."""
-    variables = {"params": params}
-    x = examples.x
-    encoding = model.apply(variables, x, examples.context, method="encode")
+    bound, x = model.at(params), examples.x
+    encoding = bound.encode(x, examples.context)
 
     def add_chunk(chunk, carry):
         log_sum, log_sum_squares = carry
         chunk_key = jax.random.fold_in(key, chunk)
-        terms = model.apply(variables, encoding, x, chunk_key, chunk_size, method="terms")
+        terms = model.at(params).terms(encoding, x, chunk_key, chunk_size)
         sample = chunk * chunk_size + jnp.arange(chunk_size)
         log_w = jnp.where(sample[:, None] < num_samples, terms.log_weights, -jnp.inf)
         log_sum = jnp.logaddexp(log_sum, logsumexp(log_w, axis=0))

@@ -18,8 +18,9 @@ import numpy as np
 from vaelab.checks import check_at_least_one
 from vaelab.evaluation.averages import expectations, mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
+from vaelab.evaluation.subject import Subject
 from vaelab.quantised import QuantisedNormal
-from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, Terms, as_examples
+from vaelab.types import Array, Examples, PRNGKey, Terms
 
 
 class OptimalScale(NamedTuple):
@@ -45,9 +46,7 @@ def squared_error(examples: Examples, terms: Terms) -> Array:
 
 
 def optimal_scale(
-    model: Model,
-    params: PyTree,
-    data: Examples | np.ndarray | Array,
+    subject: Subject,
     key: PRNGKey,
     *,
     num_samples: int = 1,
@@ -59,16 +58,14 @@ def optimal_scale(
     The data are images [N, ...] or examples; z is drawn `num_samples` times for each.
     """
     estimate = expectations(
-        model, params, data, key, {"mse": squared_error}, num_samples=num_samples,
+        subject, key, {"mse": squared_error}, num_samples=num_samples,
         batch_size=batch_size, progress=progress,
     )["mse"]  # fmt: skip
     return OptimalScale(math.sqrt(estimate.mean), *estimate)
 
 
 def quantised_nll(
-    model: Model,
-    params: PyTree,
-    data: Examples | np.ndarray | Array,
+    subject: Subject,
     key: PRNGKey,
     *,
     scale: float,
@@ -79,7 +76,7 @@ def quantised_nll(
 ) -> QuantisedNLL:
     """E_q[−log P(x|z)] / D, P the normal of scale σ* around g(z), binned to x's levels.
 
-    The data are images [N, ...] of `levels` values in [0, 1], or examples.
+    The data have `levels` values in [0, 1].
 
     Raises:
       ValueError: the scale is not positive and finite, there are no samples, fewer than two levels,
@@ -88,7 +85,7 @@ def quantised_nll(
     if not 0 < scale < math.inf:
         raise ValueError(f"scale must be positive and finite, got {scale}.")
     check_at_least_one(num_samples=num_samples)
-    x = as_examples(data).x
+    x = subject.examples.x
     low, high = float(x.min(initial=0.0)), float(x.max(initial=0.0))
     if low < 0 or high > 1:
         raise ValueError(f"data must lie in [0, 1], got values from {low:g} to {high:g}.")
@@ -96,8 +93,8 @@ def quantised_nll(
     if np.abs(steps - np.round(steps)).max(initial=0.0) > 1e-3:
         raise ValueError(f"data must be of levels = {levels} values, and lie between them.")
     values = map_batches(
-        partial(_batch_nll, model, levels, num_samples, params, jnp.float32(scale)),
-        as_examples(data),
+        partial(_batch_nll, subject.model, levels, num_samples, subject.params, jnp.float32(scale)),
+        subject.examples,
         key,
         batch_size=batch_size,
         progress=progress,
@@ -108,6 +105,6 @@ def quantised_nll(
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _batch_nll(model, levels, num_samples, params, scale, examples, key) -> Array:
-    terms = model.apply({"params": params}, examples.x, key, num_samples, context=examples.context)
+    terms = model.at(params)(examples.x, key, num_samples, context=examples.context)
     log_prob = QuantisedNormal(terms.likelihood.mean(), scale, levels).log_prob(examples.x)
     return -jnp.mean(log_prob, axis=(0, *range(2, log_prob.ndim)))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import distrax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from vaelab.checks import check_at_least_one
+from vaelab.models.base import Latents, Model, check_latents, check_level
 from vaelab.networks import Decoder
 from vaelab.networks.convlstm import ConvLSTM, State
 from vaelab.networks.convolutional import Convolution3x3, depth_to_space, space_to_depth
@@ -31,7 +33,7 @@ class Drawing(NamedTuple):
     canvas: Array  # [..., h, w, downsample²·canvas_channels], a vector for each block of pixels
 
 
-class ConvDRAW(nn.Module):
+class ConvDRAW(Model):
     """p(x, z_1..z_T | context), drawn in T steps onto a canvas that sums them. A level is a step.
 
     At step t, with the cells' outputs h_inf and h_gen and the canvas r on an h × w grid of blocks:
@@ -69,6 +71,8 @@ class ConvDRAW(nn.Module):
     remat: bool = False
     """compute steps again in the backward pass: less memory, more time"""
 
+    prior_parameters: ClassVar[tuple[str, ...]] = ("prior", "prior_of_context")
+
     def __post_init__(self) -> None:
         check_at_least_one(
             num_steps=self.num_steps, hidden=self.hidden, latent_channels=self.latent_channels,
@@ -95,18 +99,7 @@ class ConvDRAW(nn.Module):
 
     @property
     def conditional(self) -> bool:
-        """Whether the model wants a context."""
         return self.context_channels is not None
-
-    @property
-    def exact(self) -> bool:
-        """True: every step's prior is a Gaussian."""
-        return True
-
-    def with_prior_samples(self, num_samples: int) -> ConvDRAW:
-        """The model itself: its prior is exact."""
-        del num_samples
-        return self
 
     @property
     def _size(self) -> tuple[int, int]:
@@ -126,17 +119,6 @@ class ConvDRAW(nn.Module):
         if self.conditional:
             self.context_features = Convolution3x3(self.hidden)
             self.prior_of_context = nn.Dense(2 * self.latent_channels, use_bias=False)
-
-    def __call__(
-        self,
-        x: Array,
-        key: PRNGKey,
-        num_samples: int = 1,
-        weights: Array | None = None,
-        context: Array | None = None,
-    ) -> Terms:
-        """The parts of every bound, for `num_samples` draws from q. x [B, height, width, channels]."""
-        return self.terms(self.encode(x, context), x, key, num_samples, weights)
 
     def encode(self, x: Array, context: Array | None = None) -> Encoding:
         """All that the steps need of x and of context [B, height, width, context_channels]."""
@@ -178,34 +160,70 @@ class ConvDRAW(nn.Module):
             likelihood=likelihood,
         )
 
-    def decode(self, latents: tuple[Array, ...], context: Array | None = None) -> Any:
-        """p(x|z_1..z_T, context). T arrays [..., B, D_t] and [B or 1, ...] -> batch shape [..., B]."""
+    def log_posterior(self, encoding: Encoding, latents: Latents) -> Array:
+        check_latents(self, latents)
         z = jnp.stack(latents)
-        dims = (*z.shape[:1], *z.shape[-1:])
-        if dims != (self.num_steps, self.latent_dims[0]):
-            raise ValueError(
-                f"latents are {dims[0]} arrays of {dims[1]} coordinates, and the model has "
-                f"{self.num_steps} steps of {self.latent_dims[0]}: pass one array for each step."
-            )
         batch_shape = z.shape[1:-1]
-        encoding, _ = self._encode_context(context, (*batch_shape[-1:], 1))
-        drawing, _ = self._scan(ConvDRAW._replay, self._blank(batch_shape), encoding, z)
+        start = (self.inference.start(batch_shape), self._blank(batch_shape))
+        return self._scan(ConvDRAW._weigh_posterior, start, encoding, z)[1].sum(0)
+
+    def decode(self, latents: Latents, context: Array | None = None) -> Any:
+        """p(x|z_1..z_T, context). T arrays [..., B, D_t] and [B or 1, ...] -> batch shape [..., B]."""
+        z, encoding = self._given(latents, context)
+        drawing, _ = self._scan(ConvDRAW._replay, self._blank(z.shape[1:-1]), encoding, z)
         return self._likelihood(drawing)
 
-    def sample_latents(
+    def sample_joint(
         self, key: PRNGKey, num_samples: int, context: Array | None = None
-    ) -> tuple[Array, ...]:
-        """z_1..z_T ~ p(·|context), T arrays [num_samples, D_t]. context: as many images, or one."""
+    ) -> tuple[Latents, PyTree]:
+        """(z_1..z_T ~ p(·|context), ()): the priors of the steps have no auxiliary variables."""
         check_at_least_one(num_samples=num_samples)
         encoding, _ = self._encode_context(context, (num_samples, 1))
         keys = jax.random.split(key, self.num_steps)
         _, z = self._scan(ConvDRAW._imagine, self._blank((num_samples,)), encoding, keys)
-        return tuple(z)
+        return tuple(z), ()
 
-    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
-        """Fresh parameters as they are: nothing here starts from the data."""
-        del x, key
-        return params
+    def log_prior(
+        self, latents: Latents, key: PRNGKey | None = None, context: Array | None = None
+    ) -> Array:
+        z, encoding = self._given(latents, context)
+        start = self._blank(z.shape[1:-1])
+        return self._scan(ConvDRAW._weigh_prior, start, encoding, z)[1].sum(0)
+
+    def log_joint_prior(
+        self, latents: Latents, auxiliary: PyTree, context: Array | None = None
+    ) -> Array:
+        return self.log_prior(latents, context=context)
+
+    def level_posterior(self, encoding: Encoding, level: int = 0) -> distrax.Independent:
+        """q(z_1|x), a diagonal Gaussian; later steps depend on the samples of earlier ones."""
+        self._check_level(level)
+        batch_shape = encoding.inference.shape[:1]  # type: ignore[union-attr]
+        start = self.inference.start(batch_shape)
+        _, mean, log_variance = self._posterior(start, self._blank(batch_shape), encoding)
+        normal = distrax.Normal(_flat(mean), _flat(jnp.exp(0.5 * log_variance)))
+        return distrax.Independent(normal, 1)
+
+    def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
+        self._check_level(level)
+        mean, log_variance = self._prior(self._blank(()), self._encode_context(None, ())[0])
+        return jnp.sum(_log_normal(z, _flat(mean), _flat(log_variance)), axis=-1)
+
+    def level_factorises(self, level: int = 0) -> bool:
+        self._check_level(level)
+        return True
+
+    def _check_level(self, level: int) -> None:
+        reason = "has no density of its own: each step depends on the samples of earlier steps."
+        if self.conditional:
+            reason = "has no density of its own: its prior depends on the context."
+        check_level(self, level, 0 if self.conditional else 1, reason)
+
+    def _given(self, latents: Latents, context: Array | None) -> tuple[Array, Encoding]:
+        """The latents of all steps, [T, ..., B, D_t], and the encoding of the context."""
+        check_latents(self, latents)
+        z = jnp.stack(latents)
+        return z, self._encode_context(context, (*z.shape[1:-1][-1:], 1))[0]
 
     def _scan(self, step, carry, encoding: Encoding, xs):
         """All steps: one scan, in which they share their parameters."""
@@ -223,11 +241,7 @@ class ConvDRAW(nn.Module):
     def _infer(self, carry: tuple[State, Drawing], encoding: Encoding, key: PRNGKey):
         """One step with z_t ~ q: (rate [K, B], kl [B, D_t], z_t [K, B, D_t])."""
         state, drawing = carry
-        h = drawing.state[0]
-        offset = encoding.inference + self.read_to_infer(drawing.canvas)
-        state = self.inference(state, h, offset)
-        maps = self.posterior(jnp.concatenate([state[0], h], axis=-1))
-        mean, log_variance = jnp.split(maps, 2, axis=-1)
+        state, mean, log_variance = self._posterior(state, drawing, encoding)
         prior_mean, prior_log_variance = self._prior(drawing, encoding)
         noise = jax.random.normal(key, mean.shape, mean.dtype)
         z = mean + jnp.exp(0.5 * log_variance) * noise
@@ -247,8 +261,36 @@ class ConvDRAW(nn.Module):
 
     def _replay(self, drawing: Drawing, encoding: Encoding, z: Array):
         """One step with z_t given, [..., D_t]."""
-        z = z.reshape(*z.shape[:-1], *self._size, self.latent_channels)
-        return self._draw(drawing, encoding, z), None
+        return self._draw(drawing, encoding, self._maps(z)), None
+
+    def _weigh_prior(self, drawing: Drawing, encoding: Encoding, z: Array):
+        """One step with z_t given, [..., D_t], and log p(z_t|z_1..z_t−1), [...]."""
+        z = self._maps(z)
+        log_prob = _flat(_log_normal(z, *self._prior(drawing, encoding))).sum(-1)
+        return self._draw(drawing, encoding, z), log_prob
+
+    def _weigh_posterior(self, carry: tuple[State, Drawing], encoding: Encoding, z: Array):
+        """One step with z_t given, [..., D_t], and log q(z_t|z_1..z_t−1, x), [...]."""
+        state, drawing = carry
+        z = self._maps(z)
+        state, mean, log_variance = self._posterior(state, drawing, encoding)
+        log_prob = _flat(_log_normal(z, mean, log_variance)).sum(-1)
+        return (state, self._draw(drawing, encoding, z)), log_prob
+
+    def _maps(self, z: Array) -> Array:
+        """[..., D_t] -> [..., h, w, latent_channels]."""
+        return z.reshape(*z.shape[:-1], *self._size, self.latent_channels)
+
+    def _posterior(
+        self, state: State, drawing: Drawing, encoding: Encoding
+    ) -> tuple[State, Array, Array]:
+        """The cell's next state, mean and log-variance of q(z_t), maps [..., h, w, latent_channels]."""
+        h = drawing.state[0]
+        offset = encoding.inference + self.read_to_infer(drawing.canvas)
+        state = self.inference(state, h, offset)
+        maps = self.posterior(jnp.concatenate([state[0], h], axis=-1))
+        mean, log_variance = jnp.split(maps, 2, axis=-1)
+        return state, mean, log_variance
 
     def _prior(self, drawing: Drawing, encoding: Encoding) -> list[Array]:
         """Mean and log-variance of p(z_t), maps [..., h, w, latent_channels]."""
@@ -298,3 +340,9 @@ class ConvDRAW(nn.Module):
 
 def _flat(maps: Array) -> Array:
     return maps.reshape(*maps.shape[:-3], -1)
+
+
+def _log_normal(z: Array, mean: Array, log_variance: Array) -> Array:
+    """log N(z; μ, σ²) of each coordinate."""
+    squared = (z - mean) ** 2 * jnp.exp(-log_variance)
+    return -0.5 * (squared + log_variance + jnp.log(2 * jnp.pi))

@@ -9,16 +9,18 @@ import jax
 
 from vaelab.checks import check_at_least_one
 from vaelab.losses import scale_gradient
+from vaelab.models.base import Latents, Model, check_latents, check_level
+from vaelab.networks import Decoder
 from vaelab.priors import Prior
 from vaelab.priors.base import check_dim
 from vaelab.types import Array, PRNGKey, PyTree, Terms
 
 
-class VAE(nn.Module):
+class VAE(Model):
     """p(x, z) = p(x|z) p(z) with the amortised posterior q(z|x).
 
     Encoder and decoder are modules that return distributions; the prior keeps the contract of
-    `vaelab.priors.base`. A VampPrior without an encoder of its own takes the model's. Kingma &
+    `vaelab.priors.base`. A VampPrior without an encoder of its own uses the model's. Kingma &
     Welling, 2014.
 
     >>> import jax.numpy as jnp
@@ -36,7 +38,7 @@ class VAE(nn.Module):
 
     encoder: nn.Module
     """q(z|x), [B, ...] -> distribution of batch shape [B]"""
-    decoder: nn.Module
+    decoder: Decoder
     """p(x|z), [..., D] -> distribution of batch shape [...]"""
     prior: Prior
     """p(z)"""
@@ -47,56 +49,36 @@ class VAE(nn.Module):
 
     @property
     def latent_dims(self) -> tuple[int, ...]:
-        """Latent coordinates of the one level."""
         return (self.prior.latent_dim,)
 
     @property
-    def conditional(self) -> bool:
-        """False: this model takes no context."""
-        return False
-
-    @property
     def exact(self) -> bool:
-        """Whether rates are exact; a prior that is estimated makes them upper bounds."""
         return self.prior.exact
 
     def with_prior_samples(self, num_samples: int) -> VAE:
-        """The same model, its prior estimated with so many samples; parameters stay as they are."""
         return self.clone(prior=self.prior.with_num_samples(num_samples))
 
-    def __call__(
-        self,
-        x: Array,
-        key: PRNGKey,
-        num_samples: int = 1,
-        weights: Array | None = None,
-        context: None = None,
-    ) -> Terms:
-        """The parts of every bound, for `num_samples` draws from q(z|x). x [B, ...] -> Terms."""
-        return self.terms(self.encode(x, context), x, key, num_samples, weights)
+    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
+        if "prior" not in params:
+            return params
+        return params | {"prior": self.prior.start_from(params["prior"], x, key)}
 
-    def encode(self, x: Array, context: None = None) -> Any:
-        """q(z|x), all that `terms` needs to know of the encoder. [B, ...] -> distribution [B]."""
+    def encode(self, x: Array, context: Array | None = None) -> Any:
+        """q(z|x). [B, *event] -> distribution of batch shape [B]."""
         _refuse(context)
         return self.encoder(x)
 
     def terms(
         self,
-        posterior: Any,
+        encoding: Any,
         x: Array,
         key: PRNGKey,
         num_samples: int = 1,
         weights: Array | None = None,
     ) -> Terms:
-        """`Terms` from an encoded x, so that x can be encoded once and sampled many times.
-
-        `weights` [K, B], the normalised importance weights of the same samples, ask for the doubly
-        reparameterised gradient of an importance-weighted bound (maths in `losses`); all ones ask
-        for sticking the landing. They change no value.
-        """
         check_at_least_one(num_samples=num_samples)
         z_key, prior_key = jax.random.split(key)
-        z = posterior.sample(seed=z_key, sample_shape=(num_samples,))
+        z = encoding.sample(seed=z_key, sample_shape=(num_samples,))
         if z.shape[1:-1] != x.shape[:1]:
             raise ValueError(
                 f"the encoder gives a posterior of batch shape {z.shape[1:-1]} for {len(x)} examples: "
@@ -107,48 +89,62 @@ class VAE(nn.Module):
                 f"the encoder's posterior has {z.shape[-1]} latent coordinates and prior.latent_dim = "
                 f"{self.prior.latent_dim}: make them the same number."
             )
-        density = posterior
+        density = encoding
         if weights is not None:
             z = scale_gradient(z, weights)
-            density = jax.lax.stop_gradient(posterior)
+            density = jax.lax.stop_gradient(encoding)
         rate = density.log_prob(z) - self.prior.log_prob(z, prior_key, weights)
         likelihood = self.decoder(z)
         return Terms(
             distortion=-likelihood.log_prob(x),
             rate=(rate,),
-            kl=(self.prior.kl(posterior),),
+            kl=(self.prior.kl(encoding),),
             latents=(z,),
             likelihood=likelihood,
         )
 
-    def decode(self, z: Array, context: None = None) -> Any:
-        """p(x|z). [..., D] -> distribution of batch shape [...]."""
-        _refuse(context)
-        return self.decoder(z)
+    def log_posterior(self, encoding: Any, latents: Latents) -> Array:
+        check_latents(self, latents)
+        return encoding.log_prob(latents[0])
 
-    def sample_latents(self, key: PRNGKey, num_samples: int, context: None = None) -> Array:
-        """z ~ p(z), [num_samples, D]; `decode` makes likelihoods, and images, of them."""
+    def decode(self, latents: Latents, context: Array | None = None) -> Any:
+        """p(x|z). ([..., D],) -> distribution of batch shape [...]."""
+        _refuse(context)
+        check_latents(self, latents)
+        return self.decoder(latents[0])
+
+    def sample_joint(
+        self, key: PRNGKey, num_samples: int, context: Array | None = None
+    ) -> tuple[Latents, PyTree]:
+        """((z [num_samples, D],), u), u the prior's auxiliary variables; see `priors.base`."""
         _refuse(context)
         check_at_least_one(num_samples=num_samples)
-        return self.prior.sample(key, num_samples)
+        z, auxiliary = self.prior.sample_joint(key, num_samples)
+        return (z,), auxiliary
 
-    def sample_joint_latents(self, key: PRNGKey, num_samples: int) -> tuple[Array, PyTree]:
-        """(z, u) ~ p(z, u), u the prior's auxiliary variables; see `priors.base`."""
-        return self.prior.sample_joint(key, num_samples)
+    def log_prior(
+        self, latents: Latents, key: PRNGKey | None = None, context: Array | None = None
+    ) -> Array:
+        _refuse(context)
+        check_latents(self, latents)
+        return self.prior.log_prob(latents[0], key)
 
-    def joint_prior_log_prob(self, z: Array, auxiliary: PyTree) -> Array:
-        """log p(z, u), exact. [..., D] -> [...]."""
-        return self.prior.joint_log_prob(z, auxiliary)
+    def log_joint_prior(self, latents: Latents, auxiliary: PyTree, context: Array | None = None) -> Array:
+        _refuse(context)
+        check_latents(self, latents)
+        return self.prior.joint_log_prob(latents[0], auxiliary)
 
-    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
-        """Fresh parameters, the prior's moved to the data x [N, ...] where it wants that."""
-        if "prior" not in params:
-            return params
-        return params | {"prior": self.prior.start_from(params["prior"], x, key)}
+    def level_posterior(self, encoding: Any, level: int = 0) -> Any:
+        check_level(self, level, 1, "")
+        return encoding
 
-    def prior_log_prob(self, z: Array, key: PRNGKey | None = None) -> Array:
-        """log p(z), exact or estimated with `key`. [..., D] -> [...]."""
+    def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
+        check_level(self, level, 1, "")
         return self.prior.log_prob(z, key)
+
+    def level_factorises(self, level: int = 0) -> bool:
+        check_level(self, level, 1, "")
+        return self.prior.factorises
 
 
 def _refuse(context: Any) -> None:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UndefinedError, check_at_least_one
 from vaelab.priors.base import Prior
 from vaelab.priors.components import Components, component_log_probs, diagonal_gaussian
 from vaelab.types import Array, PRNGKey
@@ -117,11 +117,11 @@ def mean_and_scale(posterior: Any) -> tuple[Array, Array]:
     """Means and standard deviations of diagonal Gaussians, each [B, D].
 
     Raises:
-      ValueError: the posterior is something else, of which q(z) is no mixture of Gaussians.
+      UndefinedError: the posterior is something else, of which q(z) is no mixture of Gaussians.
     """
     parts = diagonal_gaussian(posterior)
     if parts is None:
-        raise ValueError(
+        raise UndefinedError(
             f"the encoder gives a posterior {type(posterior).__name__}, and the aggregated posterior "
             "needs diagonal Gaussians: distrax.Independent(distrax.Normal(mean, scale), 1)."
         )

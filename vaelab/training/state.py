@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vaelab.models import Model
 from vaelab.saddle import SaddleState
 from vaelab.training.objectives import Objective
-from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, Saddle, as_examples
+from vaelab.types import Array, Examples, PRNGKey, PyTree, Saddle, as_examples
 
 # What the run's key is folded with beside the numbers of steps, which stay below.
 INIT, ORDER = 2**31 - 1, 2**31 - 2

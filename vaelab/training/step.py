@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from vaelab.models import Model
 from vaelab.training.objectives import Objective
 from vaelab.training.state import ORDER, TrainState
-from vaelab.types import Array, Examples, Model, Preprocess, PRNGKey, as_examples
+from vaelab.types import Array, Examples, Preprocess, PRNGKey, as_examples
 
 
 def train_step(
@@ -27,13 +28,8 @@ def train_step(
     examples = as_examples(batch)
 
     def loss_fn(variables):
-        def terms_fn(key, num_samples, weights=None):
-            params = {"params": variables.params}
-            return model.apply(
-                params, examples.x, key, num_samples, weights, context=examples.context
-            )
-
-        return objective(terms_fn, variables.multipliers, examples, key, state.step)
+        bound = model.at(variables.params)
+        return objective(bound, variables.multipliers, examples, key, state.step)
 
     gradients, metrics = jax.grad(loss_fn, has_aux=True)(state.variables)
     updates, opt_state = tx.update(gradients, state.opt_state, state.variables)

@@ -12,12 +12,13 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from vaelab.models import Model
 from vaelab.training.loop import Schedule
 from vaelab.training.objectives import Objective
 from vaelab.training.sharding import replicate
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import train_steps
-from vaelab.types import Array, Examples, Model, Preprocess, PRNGKey
+from vaelab.types import Array, Examples, Preprocess, PRNGKey
 
 # Leaves of the members' state have the member first; only the step is common to all. It must be, or
 # every choice that depends on it, such as whether to shuffle, would be made both ways.

@@ -1,0 +1,234 @@
+"""The contract that every model keeps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+
+from vaelab.checks import UndefinedError
+from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms
+
+Latents = tuple[Array, ...]  # one array [..., D_l] for each level
+
+# The two groups of parameters; see `Model.parameter_groups`.
+MODEL, PRIOR = "model", "prior"
+
+
+class Model(nn.Module):
+    """A model p(x, z_1..z_L | context) with an amortised posterior q(z_1..z_L | x, context).
+
+    A model is a Linen module. Its latents are a tuple with one array for each level, also where there
+    is one level; the generative model draws level 0 first. Training, evaluation, plots and commands
+    use the methods below and nothing else. `at(params)` gives the model with its parameters; the
+    methods are then functions of arrays:
+
+      bound = model.at(params)
+      encoding = bound.encode(x)                       # once for each x
+      terms = bound.terms(encoding, x, key, num_samples=8)
+      images = bound.decode(bound.sample_latents(key, 16)).mean()
+
+    Every model has a field `decoder`, the `Decoder` that gives p(x|z): it knows shape, range and levels
+    of the data. A method that has no meaning for a model raises `UndefinedError` with the reason.
+    """
+
+    prior_parameters: ClassVar[tuple[str, ...]] = ("prior",)
+    """top-level names of the parameters that the distortion does not depend on"""
+
+    # Static facts.
+
+    @property
+    def latent_dims(self) -> tuple[int, ...]:
+        """Number of latent coordinates D_l of each level."""
+        raise NotImplementedError
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the model needs a context."""
+        return False
+
+    @property
+    def exact(self) -> bool:
+        """Whether rates are exact. They are upper bounds on average where log p(z) is estimated."""
+        return True
+
+    @property
+    def prior_samples(self) -> int | None:
+        """Number of inner samples from which log p(z) is estimated; None where it is exact."""
+        return None
+
+    def with_prior_samples(self, num_samples: int) -> Model:
+        """The same model with another number of inner samples; itself where log p(z) is exact."""
+        del num_samples
+        return self
+
+    # Parameters.
+
+    def at(self, params: PyTree) -> Model:
+        """The model with these parameters: its methods are functions of arrays alone."""
+        return self.bind({"params": params})
+
+    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
+        """Data-dependent initialisation: fresh parameters, moved to the data x [N, *event]."""
+        del x, key
+        return params
+
+    def parameter_groups(self, params: PyTree) -> PyTree:
+        """The group of each top-level entry of the parameters: {name: "model" or "prior"}.
+
+        The distortion does not depend on the group "prior": its gradient has no λ in it. So it is
+        not divided by λ, REWO holds it until the constraints were met once, and it may have an
+        update period and an optimiser of its own.
+        """
+        return {name: PRIOR if name in self.prior_parameters else MODEL for name in params}
+
+    def check_data(self, examples: Examples) -> None:
+        """Raises one sentence where examples do not fit the model: shape, range or context.
+
+        Raises:
+          ValueError: x has another shape than `decoder.shape`, or values outside the range of the
+            likelihood; a context is missing, or given to an unconditional model.
+        """
+        shape, x = tuple(self.decoder.shape), examples.x
+        if tuple(x.shape[1:]) != shape:
+            raise ValueError(
+                f"x holds events of shape {tuple(x.shape[1:])}, and model.decoder.shape is {shape}: "
+                "make them the same."
+            )
+        if self.conditional and examples.context is None:
+            raise ValueError(
+                f"model is a conditional {type(self).__name__}, and the data have no context: choose "
+                "data with one, such as MNISTRotate, or an unconditional model."
+            )
+        if not self.conditional and examples.context is not None:
+            raise ValueError(
+                f"the data have a context, which model, a {type(self).__name__} without one, would "
+                "ignore: choose a conditional model, or data without a context."
+            )
+        low, high = self.decoder.data_range
+        if isinstance(x, jax.core.Tracer) or (low, high) == (-math.inf, math.inf):
+            return
+        smallest, largest = float(x.min()), float(x.max())
+        if not low <= smallest <= largest <= high:
+            raise ValueError(
+                f"x holds values from {smallest:g} to {largest:g}, outside the range [{low:g}, "
+                f"{high:g}] of the likelihood of {type(self.decoder).__name__}: rescale the data, or "
+                "choose another decoder."
+            )
+
+    # The posterior.
+
+    def encode(self, x: Array, context: Array | None = None) -> Any:
+        """All that `terms` needs of x [B, *event] and the context: any pytree."""
+        raise NotImplementedError
+
+    def terms(
+        self,
+        encoding: Any,
+        x: Array,
+        key: PRNGKey,
+        num_samples: int = 1,
+        weights: Array | None = None,
+    ) -> Terms:
+        """The parts of every bound, for `num_samples` draws from q(z|x).
+
+        `weights` [K, B], the normalised importance weights of the same samples, select the doubly
+        reparameterised gradient of an importance-weighted bound (see `losses`); weights of one
+        select sticking the landing. They change no value.
+        """
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        x: Array,
+        key: PRNGKey,
+        num_samples: int = 1,
+        weights: Array | None = None,
+        context: Array | None = None,
+    ) -> Terms:
+        """`terms` of a fresh encoding. x [B, *event] -> Terms."""
+        return self.terms(self.encode(x, context), x, key, num_samples, weights)
+
+    def log_posterior(self, encoding: Any, latents: Latents) -> Array:
+        """log q(z_1..z_L | x, context), nats. L arrays [..., B, D_l] -> [..., B]."""
+        raise NotImplementedError
+
+    # The generative model.
+
+    def decode(self, latents: Latents, context: Array | None = None) -> Any:
+        """p(x|z). L arrays [..., B, D_l], context [B or 1, *event] -> batch shape [..., B]."""
+        raise NotImplementedError
+
+    def sample_latents(
+        self, key: PRNGKey, num_samples: int, context: Array | None = None
+    ) -> Latents:
+        """z ~ p(z|context), L arrays [num_samples, D_l]; context: `num_samples` of them, or one."""
+        return self.sample_joint(key, num_samples, context)[0]
+
+    def sample_joint(
+        self, key: PRNGKey, num_samples: int, context: Array | None = None
+    ) -> tuple[Latents, PyTree]:
+        """(z, u) ~ p(z, u|context), u the prior's auxiliary variables; () where it has none."""
+        raise NotImplementedError
+
+    def log_prior(
+        self, latents: Latents, key: PRNGKey | None = None, context: Array | None = None
+    ) -> Array:
+        """log p(z|context), exact, or estimated with `key`, nats. L arrays [..., B, D_l] -> [..., B]."""
+        raise NotImplementedError
+
+    def log_joint_prior(
+        self, latents: Latents, auxiliary: PyTree, context: Array | None = None
+    ) -> Array:
+        """log p(z, u|context), exact, nats. [..., B]."""
+        raise NotImplementedError
+
+    # One level alone.
+
+    def level_posterior(self, encoding: Any, level: int = 0) -> Any:
+        """q(z_level | x), a distribution of batch shape [B].
+
+        Raises:
+          UndefinedError: the level's posterior depends on the samples of other levels.
+        """
+        raise NotImplementedError
+
+    def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
+        """log p(z_level), exact, or estimated with `key`, nats. [..., D_level] -> [...].
+
+        Raises:
+          UndefinedError: the level's prior depends on other levels or on a context.
+        """
+        raise NotImplementedError
+
+    def level_factorises(self, level: int = 0) -> bool:
+        """Whether p(z_level) = Π_d p(z_level,d)."""
+        raise NotImplementedError
+
+
+def check_latents(model: Model, latents: Latents) -> None:
+    """Raises one sentence where latents are not a tuple with an array for each level."""
+    dims = model.latent_dims
+    given = tuple(z.shape[-1] for z in latents) if isinstance(latents, tuple) else None
+    if given != dims:
+        shown = f"an array of shape {jax.numpy.shape(latents)}" if given is None else given
+        raise ValueError(
+            f"latents must be a tuple of {len(dims)} arrays with {dims} coordinates, one for each "
+            f"level, got {shown}."
+        )
+
+
+def check_level(model: Model, level: int, defined: int, reason: str) -> None:
+    """Raises where a level does not exist, or lies beyond the first `defined` levels.
+
+    Raises:
+      ValueError: there is no such level.
+      UndefinedError: `reason`, why the level has no density of its own.
+    """
+    num_levels = len(model.latent_dims)
+    if not 0 <= level < num_levels:
+        raise ValueError(f"level must lie in 0 to {num_levels - 1}, got {level}.")
+    if level >= defined:
+        raise UndefinedError(f"level {level} of {type(model).__name__} {reason}")

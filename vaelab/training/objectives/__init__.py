@@ -1,0 +1,25 @@
+"""Objectives: what a training step minimises. Each keeps the contract of `objectives.base`."""
+
+from vaelab.training.objectives.annealed_variance import AnnealedVariance
+from vaelab.training.objectives.base import Objective, metrics, total_rate
+from vaelab.training.objectives.elbo import ELBO
+from vaelab.training.objectives.importance_weighted import (
+    DoublyReparameterised,
+    ImportanceWeighted,
+    StickingTheLanding,
+)
+from vaelab.training.objectives.info_vae import InfoVAE
+from vaelab.training.objectives.lagrangian import Lagrangian
+
+__all__ = [
+    "ELBO",
+    "AnnealedVariance",
+    "DoublyReparameterised",
+    "ImportanceWeighted",
+    "InfoVAE",
+    "Lagrangian",
+    "Objective",
+    "StickingTheLanding",
+    "metrics",
+    "total_rate",
+]

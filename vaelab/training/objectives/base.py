@@ -1,0 +1,111 @@
+"""The contract of objectives, and the metrics that all of them report."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from vaelab.checks import UndefinedError
+from vaelab.constraints import Constraint
+from vaelab.models import Model
+from vaelab.types import Array, Examples, PRNGKey, Terms
+
+
+class Objective(abc.ABC):
+    """What a training step minimises; each objective is a frozen dataclass.
+
+    An objective receives the model with its parameters (`Model.at`). It may call any method of the
+    model: `model(x, key, num_samples)` for its terms, `sample_latents` and `decode` for samples of
+    p(x, z), `log_prior`. All objectives report the same `metrics`, so that their curves can be
+    compared.
+    """
+
+    constraints: Mapping[str, Constraint]
+    num_samples: int
+    """posterior samples per example"""
+
+    @abc.abstractmethod
+    def __call__(
+        self,
+        model: Model,
+        multipliers: Mapping[str, Array],
+        examples: Examples,
+        key: PRNGKey,
+        step: Array,
+    ) -> tuple[Array, dict[str, Array]]:
+        """(loss [], metrics {name: []}) of a batch of examples."""
+
+    @property
+    @abc.abstractmethod
+    def label(self) -> str:
+        """Name in plots."""
+
+    @property
+    def settling_steps(self) -> int:
+        """Steps at the start whose validations do not count against the patience."""
+        return 0
+
+    @property
+    def validation_samples(self) -> int:
+        """Posterior samples per example for `validation`."""
+        return 1
+
+    def validation(self, examples: Examples, terms: Terms) -> Array:
+        """What early stopping maximises, [K, B] or [1, B]: the ELBO, for every λ."""
+        del examples
+        return terms.log_weights
+
+    def check(self, model: Model, num_steps: int) -> None:
+        """Raises one sentence where the objective does not fit the model or the length of the run."""
+        del model, num_steps
+
+    def distortion_weight(self, step: int) -> float | None:
+        """The weight of the distortion relative to the rate at a step; None where it is no constant."""
+        del step
+        return None
+
+    def with_beta(self, beta: Any) -> Objective:
+        """The same objective with another weight on the rate.
+
+        Raises:
+          UndefinedError: the objective has no such weight.
+        """
+        raise UndefinedError(
+            f"betas need the objective ELBO, and this experiment's is {type(self).__name__}: leave "
+            "them out."
+        )
+
+    @abc.abstractmethod
+    def describe(self, multipliers: Mapping[str, float], step: int) -> str:
+        """One clause for reports: what was minimised at that step."""
+
+
+def metrics(loss: Array, terms: Terms, examples: Examples) -> dict[str, Array]:
+    """Loss, ELBO, rate and distortion in nats, and the squared error where there is a location."""
+    rate, distortion = jnp.mean(terms.total_rate), jnp.mean(terms.distortion)
+    values = {"loss": loss, "elbo": -(rate + distortion), "rate": rate, "distortion": distortion}
+    location = getattr(terms.likelihood, "location", None)
+    if location is not None:  # where a likelihood has its mean at hand
+        values["mse"] = jnp.mean((examples.x - location) ** 2)
+    return values
+
+
+def total_rate(terms: Terms, *, closed_form: bool) -> Array:
+    """The rate [K, B], in closed form where that is chosen and every level has one."""
+    if not closed_form or any(kl is None for kl in terms.kl):
+        return terms.total_rate
+    rate = jnp.sum(jnp.concatenate([kl for kl in terms.kl if kl is not None], axis=-1), axis=-1)
+    return jnp.broadcast_to(rate, terms.distortion.shape)
+
+
+def level_rates(terms: Terms, *, closed_form: bool) -> list[Array]:
+    """The rate of each level, [K, B], in closed form where that is chosen and the level has one."""
+    return [
+        rate
+        if kl is None or not closed_form
+        else jnp.broadcast_to(jnp.sum(kl, axis=-1), rate.shape)
+        for rate, kl in zip(terms.rate, terms.kl, strict=True)
+    ]

@@ -1,0 +1,162 @@
+"""The negative ELBO, with a weight on the rate, warm-up and free bits, also for each level."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+import jax.numpy as jnp
+
+from vaelab import losses
+from vaelab.checks import check_at_least_one
+from vaelab.constraints import Constraint
+from vaelab.models import Model
+from vaelab.training.objectives.base import Objective, level_rates, metrics, total_rate
+from vaelab.types import Array, Terms
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class ELBO(Objective):
+    """Negative ELBO or β-VAE objective, E[distortion + Σ_l β_l · rate_l], with warm-up and free bits.
+
+    `beta`, `warmup_steps` and `free_nats` are one number for all levels, or a tuple with one for each
+    level.
+    """
+
+    constraints: ClassVar[Mapping[str, Constraint]] = {}  # type: ignore[misc]
+    num_samples: int = 1
+    """posterior samples per example"""
+    beta: float | tuple[float, ...] = 1.0
+    """weight of the rate at the end of the warm-up"""
+    warmup_steps: int | tuple[int, ...] = 0
+    """steps over which the weight of the rate rises linearly from 0 to beta"""
+    free_nats: float | tuple[float, ...] = 0.0
+    """nats per latent coordinate that cost nothing; needs a prior with a closed-form KL"""
+    closed_form: bool = True
+    """use the closed form of the rate where the prior has one; False uses samples"""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(num_samples=self.num_samples)
+        for name in _PER_LEVEL:
+            value = getattr(self, name)
+            for number in _values(value):
+                if isinstance(number, int | float) and number < 0:
+                    raise ValueError(f"{name} must not be negative, got {value}.")
+        if not self.closed_form and self._has_free_nats:
+            raise ValueError(
+                f"free_nats = {self.free_nats} needs the closed-form KL: leave closed_form True."
+            )
+
+    def check(self, model: Model, num_steps: int) -> None:
+        num_levels = len(model.latent_dims)
+        for name in _PER_LEVEL:
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != num_levels:
+                raise ValueError(
+                    f"objective.{name} = {value} has {len(value)} numbers, and the model has "
+                    f"{num_levels} levels: give one number for each level, or one for all."
+                )
+
+    def __call__(self, model, multipliers, examples, key, step):
+        del multipliers
+        terms = model(examples.x, key, self.num_samples, context=examples.context)
+        betas = self.betas(step, len(terms.rate))
+        if self._has_free_nats:
+            rate = self._rate_above_free_nats(terms, betas)
+            loss = jnp.mean(terms.distortion) + rate
+        elif self._is_uniform:
+            rate = total_rate(terms, closed_form=self.closed_form)
+            loss = -jnp.mean(losses.elbo(terms.distortion, rate, beta=betas[0]))
+        else:
+            rates = level_rates(terms, closed_form=self.closed_form)
+            pairs = zip(betas, rates, strict=True)
+            weighted = sum((beta * rate for beta, rate in pairs), start=jnp.zeros([]))
+            loss = -jnp.mean(losses.elbo(terms.distortion, weighted))
+        return loss, metrics(loss, terms, examples)
+
+    @property
+    def label(self):
+        return "ELBO" if set(_values(self.beta)) == {1.0} else "β-VAE"
+
+    @property
+    def settling_steps(self):
+        return max(_values(self.warmup_steps))
+
+    def validation(self, examples, terms):
+        """The β-ELBO with the final β, free nats left out: a small β of the warm-up must not win."""
+        del examples
+        if not isinstance(self.beta, tuple):
+            return -(terms.distortion + self.beta * terms.total_rate)
+        weighted = sum(beta * rate for beta, rate in zip(self.beta, terms.rate, strict=True))
+        return -(terms.distortion + weighted)
+
+    def distortion_weight(self, step):
+        del step
+        return None if isinstance(self.beta, tuple) else 1 / self.beta
+
+    def with_beta(self, beta: Any) -> ELBO:
+        return dataclasses.replace(self, beta=beta)
+
+    def betas(self, step: Array | int, num_levels: int) -> tuple[Array, ...]:
+        """The weight of each level's rate at a step of the warm-up."""
+        pairs = zip(
+            _per_level(self.beta, num_levels),
+            _per_level(self.warmup_steps, num_levels),
+            strict=True,
+        )
+        return tuple(
+            beta * jnp.minimum(step / warmup, 1.0) if warmup else jnp.asarray(beta)
+            for beta, warmup in pairs
+        )
+
+    def describe(self, multipliers, step):
+        del multipliers
+        num_levels = max(len(_values(getattr(self, name))) for name in _PER_LEVEL)
+        betas = [float(beta) for beta in self.betas(step, num_levels)]
+        beta = betas[0]
+        weight = f"{beta:g}" if len(set(betas)) == 1 else f"({', '.join(f'{b:g}' for b in betas)})"
+        if self._has_free_nats:
+            free = ", ".join(f"{nats:g}" for nats in _values(self.free_nats))
+            return f"distortion + {weight} · rate with {free} free nats per latent coordinate"
+        if set(betas) == {1.0}:
+            return "the negative ELBO"
+        return f"distortion + {weight} · rate" + (
+            ", an upper bound on the negative ELBO"
+            if min(betas) >= 1
+            else ", which is no bound on the negative log-likelihood"
+        )
+
+    @property
+    def _has_free_nats(self) -> bool:
+        return any(not isinstance(n, int | float) or n > 0 for n in _values(self.free_nats))
+
+    @property
+    def _is_uniform(self) -> bool:
+        return not any(isinstance(value, tuple) for value in (self.beta, self.warmup_steps))
+
+    def _rate_above_free_nats(self, terms: Terms, betas: tuple[Array, ...]) -> Array:
+        kls = [kl for kl in terms.kl if kl is not None]
+        if len(kls) < len(terms.kl):
+            raise ValueError(
+                f"free_nats = {self.free_nats} needs a closed-form KL, which this prior lacks: "
+                "set free_nats to 0 or use the standard normal prior."
+            )
+        levels = zip(kls, betas, _per_level(self.free_nats, len(terms.kl)), strict=True)
+        return sum(
+            (beta * losses.free_bits(kl, free_nats=free) for kl, beta, free in levels),
+            start=jnp.zeros([]),
+        )
+
+
+_PER_LEVEL = ("beta", "warmup_steps", "free_nats")
+
+
+def _values(value: T | tuple[T, ...]) -> tuple[T, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _per_level(value: T | tuple[T, ...], num_levels: int) -> tuple[T, ...]:
+    return value if isinstance(value, tuple) else (value,) * num_levels
