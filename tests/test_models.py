@@ -1,0 +1,304 @@
+"""The contract of `vaelab.models.base`, one table over all models: a new model is a new row."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from oracles import critical_value, z_scores
+
+from vaelab.checks import UndefinedError
+from vaelab.models import VAE, ConvDRAW, Model
+from vaelab.networks import (
+    MLP,
+    BernoulliDecoder,
+    ConditionalFlow,
+    ConditionalGaussian,
+    GaussianDecoder,
+    Identity,
+)
+from vaelab.priors import GaussianMixture, HierarchicalPrior, StandardNormal, VampPrior
+from vaelab.types import Examples
+
+SHAPE, B, K, D = (4, 4, 1), 3, 4, 2
+RNG = np.random.default_rng(0)
+X = RNG.integers(0, 2, (B, *SHAPE)).astype(np.float32)
+CONTEXT = RNG.uniform(size=(B, 4, 4, 2)).astype(np.float32)
+KEY = jax.random.key(0)
+
+
+def vae(prior, encoder=ConditionalGaussian, decoder=BernoulliDecoder) -> VAE:
+    trunk = MLP((5,), event_ndims=3, activation=jnp.tanh)  # units of a relu may be dead
+    return VAE(encoder(trunk, D), decoder(MLP((5,), activation=jnp.tanh), SHAPE), prior)
+
+
+def convdraw(**fields) -> ConvDRAW:
+    decoder = BernoulliDecoder(Identity(), SHAPE)
+    return ConvDRAW(
+        decoder, num_steps=2, hidden=3, latent_channels=2, canvas_channels=2, downsample=2, **fields
+    )
+
+
+MODELS: dict[str, Callable[[], Model]] = {
+    "standard normal": lambda: vae(StandardNormal(D)),
+    "mixture": lambda: vae(GaussianMixture(D, num_components=3), decoder=GaussianDecoder),
+    "vamp": lambda: vae(VampPrior(D, SHAPE, num_components=3)),
+    "hierarchical": lambda: vae(HierarchicalPrior(D, num_samples=2, hidden=(3,))),
+    "flow posterior": lambda: vae(StandardNormal(D), ConditionalFlow),
+    "convdraw": convdraw,
+    "convdraw, rematerialised": lambda: convdraw(remat=True),
+    "convdraw, conditional": lambda: convdraw(context_channels=2),
+}
+
+
+class Case(NamedTuple):
+    model: Model
+    params: dict
+
+    @property
+    def bound(self) -> Model:
+        return self.model.at(self.params)
+
+    @property
+    def context(self):
+        return CONTEXT if self.model.conditional else None
+
+
+@functools.cache
+def make(name: str) -> Case:
+    """A model with random parameters, none of them zero."""
+    model = MODELS[name]()
+    context = CONTEXT if model.conditional else None
+    shapes = jax.eval_shape(lambda: model.init(KEY, X, KEY, context=context))["params"]
+    rng = np.random.default_rng(1)
+    draw = lambda leaf: jnp.asarray(0.4 * rng.normal(size=leaf.shape), leaf.dtype)  # noqa: E731
+    return Case(model, jax.tree.map(draw, shapes))
+
+
+@pytest.fixture(params=MODELS)
+def case(request) -> Case:
+    return make(request.param)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def run(model, params, context, num_samples, key):
+    """Terms, with E[x|z] for the likelihood, and every log-probability of their latents and of x."""
+    bound = model.at(params)
+    encoding = bound.encode(X, context)
+    terms = bound.terms(encoding, X, key, num_samples)
+    density = {
+        "likelihood": bound.decode(terms.latents, context).log_prob(X),
+        "posterior": bound.log_posterior(encoding, terms.latents),
+        "prior": bound.log_prior(terms.latents, jax.random.key(7), context),
+    }
+    return terms._replace(likelihood=terms.likelihood.mean()), density
+
+
+def test_shapes_and_levels(case):
+    terms, density = run(*case, case.context, K, KEY)
+    dims = case.model.latent_dims
+    assert [z.shape for z in terms.latents] == [(K, B, dim) for dim in dims]
+    assert [rate.shape for rate in terms.rate] == [(K, B)] * len(dims)
+    for kl, dim in zip(terms.kl, dims, strict=True):
+        assert kl is None or kl.shape == (B, dim)
+    assert {value.shape for value in density.values()} == {(K, B)}
+    assert terms.likelihood.shape == (K, B, *SHAPE)
+    assert tuple(case.model.decoder.shape) == SHAPE
+
+
+def test_log_weights_are_log_joint_minus_log_posterior(case):
+    model = case.model.with_prior_samples(3000)
+    terms, density = run(model, case.params, case.context, K, KEY)
+    np.testing.assert_allclose(-terms.distortion, density["likelihood"], rtol=1e-5, atol=1e-5)
+    log_joint = density["likelihood"] + density["prior"]
+    tolerance = 1e-4 if model.exact else 0.1  # two estimates of log p(z)
+    np.testing.assert_allclose(terms.log_weights, log_joint - density["posterior"], atol=tolerance)
+
+
+def test_closed_form_kl_is_the_mean_of_the_sampled_rate(case):
+    terms, _ = run(*case, case.context, 4000, KEY)
+    for rate, kl in zip(terms.rate, terms.kl, strict=True):
+        if kl is not None:
+            z = z_scores(np.asarray(rate), np.sum(kl, axis=-1))
+            assert np.all(np.abs(z) < critical_value(z.size))
+
+
+def test_encoding_once_equals_encoding_each_time(case):
+    once = run(*case, case.context, K, KEY)[0]
+    call = jax.jit(lambda params: case.model.at(params)(X, KEY, K, context=case.context))
+    again = call(case.params)
+    for name in ("distortion", "rate", "latents"):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6),
+            getattr(once, name),
+            getattr(again, name),
+        )
+
+
+def test_samples_of_the_prior_decode_to_likelihoods(case):
+    context = None if case.context is None else np.repeat(CONTEXT[:1], 7, axis=0)
+
+    def sample(params, key):
+        bound = case.model.at(params)
+        latents, auxiliary = bound.sample_joint(key, 7, context)
+        return (
+            latents,
+            bound.sample_latents(key, 7, context),
+            bound.decode(latents, context).mean(),
+            bound.log_joint_prior(latents, auxiliary, context),
+            bound.log_prior(latents, key, context),
+        )
+
+    latents, again, images, log_joint, log_prior = jax.jit(sample)(case.params, KEY)
+    assert [z.shape for z in latents] == [(7, dim) for dim in case.model.latent_dims]
+    jax.tree.map(np.testing.assert_array_equal, latents, again)
+    assert images.shape == (7, *SHAPE)
+    assert log_joint.shape == log_prior.shape == (7,)
+    if case.model.exact:
+        np.testing.assert_allclose(log_joint, log_prior, rtol=1e-5)
+    assert case.model.exact == (case.model.prior_samples is None)
+
+
+def test_vmap_over_parameters(case):
+    other = jax.tree.map(lambda leaf: leaf[::-1] * 1.1, case.params)
+    stacked = jax.tree.map(lambda a, b: jnp.stack([a, b]), case.params, other)
+    elbo = jax.jit(
+        lambda params: case.model.at(params)(X, KEY, K, context=case.context).log_weights
+    )
+    both = jax.jit(jax.vmap(elbo))(stacked)
+    for params, values in zip((case.params, other), both, strict=True):
+        np.testing.assert_allclose(values, elbo(params), rtol=1e-5, atol=1e-5)
+
+
+def gradients(case):
+    """Gradients of the mean distortion and of the mean rate with respect to the parameters."""
+
+    @jax.jit
+    def both(params):
+        def means(params):
+            terms = case.model.at(params)(X, KEY, K, context=case.context)
+            return jnp.mean(terms.distortion), jnp.mean(terms.total_rate)
+
+        return jax.jacrev(means)(params)
+
+    return both(case.params)
+
+
+def test_groups_partition_the_parameters_and_the_prior_has_no_distortion(case):
+    groups = case.model.parameter_groups(case.params)
+    assert set(groups) == set(case.params)
+    assert set(groups.values()) <= {"model", "prior"}
+    distortion, rate = gradients(case)
+    for leaf in jax.tree.leaves((distortion, rate)):
+        assert np.all(np.isfinite(leaf))
+    for name, group in groups.items():
+        moved = [bool(np.any(leaf)) for leaf in jax.tree.leaves(distortion[name])]
+        if group == "prior":
+            assert not any(moved), name
+            assert any(np.any(leaf) for leaf in jax.tree.leaves(rate[name])), name
+        else:
+            assert any(moved), name
+
+
+def test_a_level_has_densities_of_its_own_or_the_reason_why_not(case):
+    num_levels = len(case.model.latent_dims)
+    defined = []
+    for level in range(num_levels):
+        try:
+            case.model.level_factorises(level)
+            defined.append(level)
+        except UndefinedError as reason:
+            assert f"level {level} of {type(case.model).__name__} has no density" in str(reason)
+            with pytest.raises(UndefinedError):
+                case.bound.level_posterior(case.bound.encode(X, case.context), level)
+            with pytest.raises(UndefinedError):
+                case.bound.level_log_prior(jnp.zeros(case.model.latent_dims[level]), level)
+    assert defined == ([] if case.model.conditional else [0])
+    with pytest.raises(ValueError, match=f"level must lie in 0 to {num_levels - 1}"):
+        case.model.level_factorises(num_levels)
+
+
+def test_densities_of_a_level_are_those_of_its_rate(case):
+    if case.model.conditional or not case.model.exact:
+        return
+
+    @jax.jit
+    def rates(params):
+        bound = case.model.at(params)
+        encoding = bound.encode(X)
+        terms = bound.terms(encoding, X, KEY, K)
+        z = terms.latents[0]
+        return terms.rate[0], bound.level_posterior(encoding).log_prob(z) - bound.level_log_prior(z)
+
+    rate, expected = rates(case.params)
+    np.testing.assert_allclose(rate, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_samples_of_a_level_have_its_prior_density(case):
+    """Each coordinate's samples against the density on a line, for priors that factorise."""
+    if case.model.conditional or not case.model.level_factorises():
+        return
+    dim = case.model.latent_dims[0]
+    z = np.asarray(case.bound.sample_latents(KEY, 4000)[0])
+    line = np.linspace(-8, 8, 400)
+    grid = np.zeros((dim, 400, dim), np.float32)
+    grid[np.arange(dim), :, np.arange(dim)] = line
+    density = np.exp(np.asarray(case.bound.level_log_prior(grid), np.float64))
+    cumulative = np.cumsum(density, axis=1) / np.sum(density, axis=1, keepdims=True)
+    for d in range(dim):
+        cdf = lambda values, d=d: np.interp(values, line, cumulative[d])  # noqa: E731
+        assert scipy.stats.kstest(z[:, d], cdf).pvalue > 1e-3 / dim
+
+
+def test_latents_that_are_no_tuple_of_levels_are_refused(case):
+    dims = case.model.latent_dims
+    wrong = [jnp.zeros((B, dims[0])), tuple(jnp.zeros((B, dim + 1)) for dim in dims)]
+    for latents in wrong:
+        with pytest.raises(ValueError, match=f"latents must be a tuple of {len(dims)} arrays"):
+            case.bound.decode(latents, case.context)
+
+
+def test_data_that_do_not_fit_are_refused(case):
+    context = case.context
+    case.model.check_data(Examples(X, context=context))
+    with pytest.raises(ValueError, match=r"shape \(2, 4, 1\), and model\.decoder\.shape is \(4, 4"):
+        case.model.check_data(Examples(X[:, :2], context=context))
+    _low, high = case.model.decoder.data_range
+    if np.isfinite(high):
+        with pytest.raises(ValueError, match=r"values from 0 to 255, outside the range \[0, 1\]"):
+            case.model.check_data(Examples(255 * X, context=context))
+    with pytest.raises(ValueError, match="context"):
+        case.model.check_data(Examples(X, context=None if case.model.conditional else CONTEXT))
+
+
+SHARDED = """
+import jax, numpy as np, sys
+from jax.sharding import NamedSharding, PartitionSpec
+sys.path.insert(0, "tests")
+import test_models
+from vaelab.training.sharding import make_mesh, replicate
+assert jax.device_count() == 3
+for name in test_models.MODELS:
+    case = test_models.make(name)
+    mesh = make_mesh()
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    elbo = jax.jit(lambda params, x, context: case.model.at(params)(
+        x, test_models.KEY, 2, context=context).log_weights)
+    one = elbo(case.params, test_models.X, case.context)
+    arguments = jax.device_put((test_models.X, case.context), split)
+    many = elbo(replicate(case.params, mesh), *arguments)
+    np.testing.assert_allclose(one, many, rtol=1e-5, atol=1e-5)
+    print(name)
+"""
+
+
+def test_a_batch_split_over_devices_gives_the_same_terms(command):
+    result = command("-c", SHARDED, devices=3)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == list(MODELS)
