@@ -20,7 +20,7 @@ from experiments.sweep.members import Sweep, member_folder
 from vaelab import evaluation
 from vaelab.constraints import Constraint
 from vaelab.evaluation import Estimate, distortion, elbo, rate, squared_error
-from vaelab.networks import GaussianDecoder
+from vaelab.likelihoods import GaussianDecoder
 from vaelab.training import sweep as sweeps
 from vaelab.training.metrics import read_metrics
 from vaelab.training.objectives import ELBO, AnnealedVariance

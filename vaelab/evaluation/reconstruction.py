@@ -18,7 +18,7 @@ import numpy as np
 from vaelab.checks import check_at_least_one
 from vaelab.evaluation.averages import expectations, mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
-from vaelab.quantised import QuantisedNormal
+from vaelab.likelihoods import QuantisedNormal
 from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, Terms, as_examples
 
 

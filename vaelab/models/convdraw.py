@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.checks import check_at_least_one
-from vaelab.networks import Decoder
+from vaelab.likelihoods import Decoder
 from vaelab.networks.convlstm import ConvLSTM, State
 from vaelab.networks.convolutional import Convolution3x3, depth_to_space, space_to_depth
 from vaelab.types import Array, PRNGKey, PyTree, Terms
@@ -43,8 +43,8 @@ class ConvDRAW(nn.Module):
     `weights` are refused: z_t moves the densities of all later steps, so log q's parameters cannot be
     held constant, as the doubly reparameterised gradient wants, without holding those paths as well.
 
-    >>> from vaelab import networks
-    >>> decoder = networks.BernoulliDecoder(networks.Identity(), shape=(8, 8, 1))
+    >>> from vaelab import likelihoods, networks
+    >>> decoder = likelihoods.BernoulliDecoder(networks.Identity(), shape=(8, 8, 1))
     >>> model = ConvDRAW(decoder, num_steps=3, hidden=4, latent_channels=2)
     >>> x, key = jnp.zeros((5, 8, 8, 1)), jax.random.key(0)
     >>> terms, variables = model.init_with_output(key, x, key, num_samples=2)

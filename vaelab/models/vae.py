@@ -22,10 +22,10 @@ class VAE(nn.Module):
     Welling, 2014.
 
     >>> import jax.numpy as jnp
-    >>> from vaelab import networks, priors
+    >>> from vaelab import likelihoods, networks, priors
     >>> model = VAE(
     ...     encoder=networks.ConditionalGaussian(networks.MLP((16,), event_ndims=3), dim=2),
-    ...     decoder=networks.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
+    ...     decoder=likelihoods.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
     ...     prior=priors.StandardNormal(latent_dim=2),
     ... )
     >>> x, key = jnp.zeros((5, 8, 8, 1)), jax.random.key(0)
