@@ -1,7 +1,8 @@
-"""The contract of likelihoods p(x|z): a trunk, a linear head, and independent pixels."""
+"""The contract of likelihoods p(x|z), and their common parts: a linear head, independent pixels."""
 
 from __future__ import annotations
 
+import abc
 import math
 from typing import ClassVar
 
@@ -10,35 +11,70 @@ import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vaelab.types import Array, PRNGKey
+from vaelab.types import Array, PRNGKey, PyTree
 
 
-class Decoder(nn.Module):
-    """p(x|z) with independent pixels, and what a run asks of it. [..., D] -> [..., *shape].
+class Likelihood(distrax.Distribution):
+    """A distribution over events x, as a decoder returns it."""
 
-    A trunk that says `output_ndims = 3` gives feature maps of the image's size, and the head is a 1×1
-    convolution; otherwise it gives vectors, and the head is dense.
+    @property
+    def location(self) -> Array | None:
+        """The location parameter, which a decoder reconstructs, [..., *shape]; None without one."""
+        return None
+
+
+class Decoder(nn.Module, abc.ABC):
+    """p(x|z) and its properties. [..., D] -> `Likelihood` over [..., *shape].
+
+    The trunk may be any module. If it has the attribute `output_ndims = 3`, it gives feature maps of
+    the image's size, and the head is a 1×1 convolution. Otherwise it gives vectors, and the head is
+    dense.
     """
 
     trunk: nn.Module
     """network before the head"""
     shape: tuple[int, ...]
-    """shape of one example, (height, width, channels) for images"""
+    """shape of one example: (height, width, channels) for images, (T, D) for sequences, (D,) for vectors"""
 
     data_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """lowest and highest value that x can have"""
+
+    @property
+    @abc.abstractmethod
+    def label(self) -> str:
+        """The likelihood's name in reports."""
 
     @property
     def num_levels(self) -> int | None:
-        """How many equidistant values in [0, 1] a pixel can have; None where x is continuous."""
+        """Number of equidistant values in [0, 1] that x can have; None if it has other values."""
         return None
 
+    @abc.abstractmethod
+    def __call__(self, z: Array) -> Likelihood:
+        """p(x|z), of batch shape [...]."""
+
+    def global_scale(self, params: PyTree) -> Array | None:
+        """The learned scale among this decoder's parameters; None where there is no single one."""
+        del params
+        return None
+
+    def squared_error_weight(self, params: PyTree) -> float | None:
+        """1/(2σ²) if −log p(x|z) is ‖x − g(z)‖²/(2σ²) + const. with one σ for all x; else None."""
+        del params
+        return None
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether the trunk gives feature maps of the image's size."""
+        return getattr(self.trunk, "output_ndims", 1) == 3
+
     def head(self, z: Array, num: int) -> Array:
-        """`num` parameters for each pixel, [..., height · width · channels, num].
+        """`num` parameters for each coordinate of x, [..., prod(shape), num].
 
         Called inside a compact method.
         """
         features = self.trunk(z)
-        if getattr(self.trunk, "output_ndims", 1) != 3:
+        if not self.reads_maps:
             parameters = nn.Dense(math.prod(self.shape) * num)(features)
             return parameters.reshape(*parameters.shape[:-1], -1, num)
         if len(self.shape) != 3 or features.shape[-3:-1] != tuple(self.shape[:2]):
@@ -50,10 +86,10 @@ class Decoder(nn.Module):
         return parameters.reshape(*parameters.shape[:-3], -1, num)
 
 
-class Pixels(distrax.Distribution):
-    """Independent pixels of an image, held in one axis. [..., height · width · channels] -> [...].
+class Pixels(Likelihood):
+    """Independent coordinates of an event, held in one axis. [..., prod(shape)] -> [...].
 
-    Like distrax.Independent over images of the given shape; but the log-probability is a sum over
+    Like distrax.Independent over events of the given shape; but the log-probability is a sum over
     one axis, which XLA vectorises on CPUs; a sum over three made `evaluation.log_likelihood` take
     twice as long.
 
@@ -63,10 +99,16 @@ class Pixels(distrax.Distribution):
     ((5,), (8, 8, 1), (5, 8, 8, 1))
     """
 
-    def __init__(self, pixels: distrax.Distribution, shape: tuple[int, ...]):
+    def __init__(
+        self,
+        pixels: distrax.Distribution,
+        shape: tuple[int, ...],
+        location: Array | None = None,
+    ):
         super().__init__()
         self._pixels = pixels
         self._shape = tuple(shape)
+        self._location = location
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -78,9 +120,7 @@ class Pixels(distrax.Distribution):
 
     @property
     def location(self) -> Array | None:
-        """The location parameter where pixels have one, what a decoder reconstructs; else None."""
-        location = getattr(self._pixels, "loc", None)
-        return None if location is None else self._image(location)
+        return None if self._location is None else self._event(self._location)
 
     def log_prob(self, value: Array) -> Array:
         chex.assert_equal(value.shape[value.ndim - len(self._shape) :], self._shape)
@@ -88,18 +128,18 @@ class Pixels(distrax.Distribution):
         return jnp.sum(self._pixels.log_prob(value.reshape(*batch_shape, -1)), axis=-1)
 
     def mean(self) -> Array:
-        return self._image(self._pixels.mean())
+        return self._event(self._pixels.mean())
 
     def mode(self) -> Array:
-        return self._image(self._pixels.mode())
+        return self._event(self._pixels.mode())
 
     def variance(self) -> Array:
-        return self._image(self._pixels.variance())
+        return self._event(self._pixels.variance())
 
     def _sample_n(self, key: PRNGKey, n: int) -> Array:
-        return self._image(self._pixels.sample(seed=key, sample_shape=n))
+        return self._event(self._pixels.sample(seed=key, sample_shape=n))
 
-    def _image(self, values: Array) -> Array:
+    def _event(self, values: Array) -> Array:
         return values.reshape(*values.shape[:-1], *self._shape)
 
 

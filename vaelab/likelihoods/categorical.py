@@ -66,6 +66,8 @@ class GreyLevels(distrax.Distribution):
 class CategoricalDecoder(Decoder):
     """A categorical distribution over grey levels per pixel. [..., D] -> [..., *shape]."""
 
+    label: ClassVar[str] = "categorical"
+
     levels: int = 256
     """number of equidistant grey levels from 0 to 1; 17 for scikit-learn's digits"""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import distrax
 import jax
 import jax.numpy as jnp
@@ -31,6 +33,8 @@ class DiscretisedLogistic(Quantised):
 
 class DiscretisedLogisticDecoder(QuantisedDecoder):
     """Binned logistic likelihood, `quantised.DiscretisedLogistic`. [..., D] -> [..., *shape]."""
+
+    label: ClassVar[str] = "discretised logistic"
 
     def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
         return DiscretisedLogistic(location, scale, self.levels)

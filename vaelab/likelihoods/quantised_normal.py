@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import distrax
 import jax
 import jax.numpy as jnp
@@ -51,6 +53,8 @@ class QuantisedNormal(Quantised):
 
 class QuantisedNormalDecoder(QuantisedDecoder):
     """Binned Gaussian likelihood, `quantised.QuantisedNormal`. [..., D] -> [..., *shape]."""
+
+    label: ClassVar[str] = "quantised normal"
 
     def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
         return QuantisedNormal(location, scale, self.levels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 
 import distrax
@@ -9,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vaelab.likelihoods.base import Decoder, Pixels
-from vaelab.types import Array
+from vaelab.types import Array, PyTree
 
 
 class ScaledDecoder(Decoder):
@@ -47,22 +48,22 @@ class ScaledDecoder(Decoder):
     def __call__(self, z: Array) -> Pixels:
         parameters = self.head(z, 2 if self.per_pixel else 1)
         location = parameters[..., 0]
-        if not self.learned:
-            return Pixels(self.pixels(location, jnp.full_like(location, self.scale)), self.shape)
-        start = jnp.log(self.scale - self.floor)
-        if self.per_pixel:
-            log_scale = start + parameters[..., 1]
+        if self.learned:
+            start = jnp.log(self.scale - self.floor)
+            if self.per_pixel:
+                log_scale = start + parameters[..., 1]
+            else:
+                log_scale = self.param("log_scale", nn.initializers.constant(start), ())
+            scale = jnp.broadcast_to(self.floor + jnp.exp(log_scale), location.shape)
         else:
-            log_scale = self.param("log_scale", nn.initializers.constant(start), ())
-        scale = jnp.broadcast_to(self.floor + jnp.exp(log_scale), location.shape)
-        return Pixels(self.pixels(location, scale), self.shape)
+            scale = jnp.full_like(location, self.scale)
+        return Pixels(self.pixels(location, scale), self.shape, location)
 
+    @abc.abstractmethod
     def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
-        """The distribution of pixels, [..., P]; what sets one such decoder apart from another."""
-        raise NotImplementedError
+        """The distribution of each coordinate, [..., P], from its location and scale."""
 
-    def global_scale(self, params) -> Array | None:
-        """The learned scale among this decoder's parameters; None where there is no single one."""
+    def global_scale(self, params: PyTree) -> Array | None:
         if self.per_pixel or not self.learned:
             return None
         return self.floor + jnp.exp(params["log_scale"])

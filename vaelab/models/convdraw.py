@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from vaelab.checks import check_at_least_one
 from vaelab.likelihoods import Decoder
+from vaelab.natural import Gaussian
 from vaelab.networks.convlstm import ConvLSTM, State
 from vaelab.networks.convolutional import Convolution3x3, depth_to_space, space_to_depth
 from vaelab.types import Array, PRNGKey, PyTree, Terms
@@ -81,7 +82,7 @@ class ConvDRAW(nn.Module):
                 f"downsample = {self.downsample} must divide height and width of decoder.shape "
                 f"(height, width, channels), got {shape}."
             )
-        if getattr(self.decoder.trunk, "output_ndims", 1) != 3:
+        if not self.decoder.reads_maps:
             raise ValueError(
                 f"decoder.trunk = {type(self.decoder.trunk).__name__} does not keep the canvas's "
                 "feature maps: use networks.Identity() or another trunk with output_ndims = 3."
@@ -227,22 +228,15 @@ class ConvDRAW(nn.Module):
         offset = encoding.inference + self.read_to_infer(drawing.canvas)
         state = self.inference(state, h, offset)
         maps = self.posterior(jnp.concatenate([state[0], h], axis=-1))
-        mean, log_variance = jnp.split(maps, 2, axis=-1)
-        prior_mean, prior_log_variance = self._prior(drawing, encoding)
-        noise = jax.random.normal(key, mean.shape, mean.dtype)
-        z = mean + jnp.exp(0.5 * log_variance) * noise
-        ratio = log_variance - prior_log_variance
-        precision = jnp.exp(-prior_log_variance)
-        rate = 0.5 * (precision * (z - prior_mean) ** 2 - noise**2 - ratio)
-        kl = 0.5 * (precision * (mean - prior_mean) ** 2 + jnp.expm1(ratio) - ratio)
+        posterior, prior = Gaussian(*jnp.split(maps, 2, axis=-1)), self._prior(drawing, encoding)
+        z, rate = posterior.sample_and_log_ratio(key, prior)
+        kl = posterior.kl(prior)
         drawing = self._draw(drawing, encoding, z)
         return (state, drawing), (_flat(rate).sum(-1), _flat(kl).mean(0), _flat(z))
 
     def _imagine(self, drawing: Drawing, encoding: Encoding, key: PRNGKey):
         """One step with z_t ~ p: z_t [n, D_t]."""
-        mean, log_variance = self._prior(drawing, encoding)
-        noise = jax.random.normal(key, mean.shape, mean.dtype)
-        z = mean + jnp.exp(0.5 * log_variance) * noise
+        z = self._prior(drawing, encoding).sample(key)
         return self._draw(drawing, encoding, z), _flat(z)
 
     def _replay(self, drawing: Drawing, encoding: Encoding, z: Array):
@@ -250,10 +244,10 @@ class ConvDRAW(nn.Module):
         z = z.reshape(*z.shape[:-1], *self._size, self.latent_channels)
         return self._draw(drawing, encoding, z), None
 
-    def _prior(self, drawing: Drawing, encoding: Encoding) -> list[Array]:
-        """Mean and log-variance of p(z_t), maps [..., h, w, latent_channels]."""
+    def _prior(self, drawing: Drawing, encoding: Encoding) -> Gaussian:
+        """p(z_t), of maps [..., h, w, latent_channels]."""
         maps = self.prior(drawing.state[0]) + encoding.prior
-        return jnp.split(maps, 2, axis=-1)
+        return Gaussian(*jnp.split(maps, 2, axis=-1))
 
     def _draw(self, drawing: Drawing, encoding: Encoding, z: Array) -> Drawing:
         offset = encoding.generation + self.read_to_generate(drawing.canvas)

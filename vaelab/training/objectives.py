@@ -332,7 +332,7 @@ def _by_name(
 def _metrics(loss: Array, terms: Terms, examples: Examples) -> dict[str, Array]:
     rate, distortion = jnp.mean(terms.total_rate), jnp.mean(terms.distortion)
     metrics = {"loss": loss, "elbo": -(rate + distortion), "rate": rate, "distortion": distortion}
-    location = getattr(terms.likelihood, "location", None)
+    location = terms.likelihood.location
     if location is not None:  # where a likelihood has its mean at hand
         metrics["mse"] = jnp.mean((examples.x - location) ** 2)
     return metrics
