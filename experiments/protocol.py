@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from experiments.experiment import Experiment
 from vaelab.data import DataSet
+from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
-from vaelab.networks import BernoulliDecoder, ConditionalGaussian, GatedMLP
+from vaelab.networks import ConditionalGaussian, GatedMLP
 from vaelab.priors import Prior
 from vaelab.training.objectives import ELBO, Objective
 from vaelab.training.optimisers import NormalisedAdam, Rewo

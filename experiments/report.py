@@ -152,7 +152,6 @@ def annealed_report(
 
 
 def _bound_sentence(experiment: Experiment, multipliers: dict[str, float], step: int) -> str:
-    likelihood = type(experiment.model.decoder).__name__.removesuffix("Decoder")
     prior = ""
     if not experiment.model.exact:
         prior = (
@@ -161,7 +160,7 @@ def _bound_sentence(experiment: Experiment, multipliers: dict[str, float], step:
         )
     return (
         f"The ELBO is a lower bound on log p(x) of the test images ({_describe(experiment.data)})"
-        f" under the {likelihood} likelihood{prior}. At this step training was minimising "
+        f" under the {experiment.model.decoder.label} likelihood{prior}. At this step training was minimising "
         f"{experiment.objective.describe(multipliers, step)}."
     )
 

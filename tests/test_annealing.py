@@ -15,8 +15,9 @@ from scipy.special import logsumexp
 
 from vaelab import evaluation
 from vaelab.evaluation.annealing import schedule
+from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian, GaussianDecoder
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import HierarchicalPrior, ResampledPrior, StandardNormal
 
 N, D = 4, 2

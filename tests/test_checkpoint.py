@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from vaelab.constraints import NLL
+from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import HierarchicalPrior
 from vaelab.training import optimisers
 from vaelab.training.checkpoint import Checkpoints

@@ -13,8 +13,9 @@ import scipy.stats
 from oracles import critical_value, within_confidence
 from scipy.special import expit, log_expit, logsumexp
 
+from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import ConvDRAW
-from vaelab.networks import MLP, BernoulliDecoder, Convolution3x3, Identity
+from vaelab.networks import MLP, Convolution3x3, Identity
 
 K, B, SHAPE, SIZE = 2, 3, (4, 6, 3), 2  # maps of 2 × 3
 RNG = np.random.default_rng(0)

@@ -17,8 +17,9 @@ from scipy.special import logsumexp
 from vaelab import evaluation
 from vaelab.evaluation import likelihood
 from vaelab.evaluation.averages import distortion, elbo, rate
+from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import StandardNormal
 from vaelab.types import Examples
 

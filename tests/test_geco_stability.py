@@ -64,8 +64,9 @@ def main():
     from experiments.run import Run
     from vaelab import data
     from vaelab.constraints import RE
+    from vaelab.likelihoods import GaussianDecoder
     from vaelab.models import VAE
-    from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
+    from vaelab.networks import MLP, ConditionalGaussian
     from vaelab.priors import StandardNormal
     from vaelab.training.objectives import Lagrangian
     from vaelab.training.optimisers import Adam, Geco

@@ -18,8 +18,9 @@ from jax.scipy.special import logsumexp
 from oracles import critical_value, within_confidence, z_scores
 
 from vaelab import losses
+from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import HierarchicalPrior, StandardNormal
 from vaelab.types import Array, PyTree
 

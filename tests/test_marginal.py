@@ -17,8 +17,9 @@ from scipy.stats import norm
 
 from vaelab import evaluation
 from vaelab.evaluation import prior_holes, surgery
+from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import GaussianMixture, HierarchicalPrior, StandardNormal
 from vaelab.priors.aggregated import AggregatedPosterior
 

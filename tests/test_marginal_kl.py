@@ -9,8 +9,9 @@ from scipy.stats import norm
 from test_marginal import KEY, MEAN, SCALE, STANDARD, inputs, make_params
 
 from vaelab import evaluation
+from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, ConditionalFlow, GaussianDecoder
+from vaelab.networks import MLP, ConditionalFlow
 from vaelab.priors import StandardNormal
 
 

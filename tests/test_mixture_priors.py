@@ -16,8 +16,9 @@ import scipy.stats
 from conftest import optimised_jit
 from scipy.special import expit, log_softmax, logsumexp
 
+from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import GaussianMixture
 from vaelab.priors.gtm import GTM
 from vaelab.priors.gtm_vamp import GTMVampPrior

@@ -10,16 +10,9 @@ import pytest
 from scipy.signal import correlate2d
 from test_networks import dense, random_variables
 
+from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import VAE
-from vaelab.networks import (
-    MLP,
-    ConditionalFlow,
-    ConvNet,
-    Convolution3x3,
-    DeconvNet,
-    GaussianDecoder,
-    Identity,
-)
+from vaelab.networks import MLP, ConditionalFlow, ConvNet, Convolution3x3, DeconvNet, Identity
 from vaelab.networks.convolutional import depth_to_space, space_to_depth
 from vaelab.priors import StandardNormal
 

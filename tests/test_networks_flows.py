@@ -12,8 +12,9 @@ import scipy.stats
 from oracles import critical_value, z_scores
 
 from vaelab import losses
+from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.networks.autoregressive import MADE
 from vaelab.networks.conditional_flow import ConditionalFlow
 from vaelab.networks.coupling import RealNVP

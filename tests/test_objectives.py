@@ -14,8 +14,9 @@ from scipy.special import logsumexp
 
 from vaelab import priors
 from vaelab.constraints import NLL, RE
+from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian, GaussianDecoder
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.training.objectives import (
     ELBO,
     AnnealedVariance,

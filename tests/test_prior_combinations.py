@@ -22,15 +22,15 @@ from jax.sharding import NamedSharding, PartitionSpec
 from test_priors import PRIORS, SHAPE, encoder
 
 from vaelab.constraints import NLL
-from vaelab.models import VAE
-from vaelab.networks import (
-    MLP,
+from vaelab.likelihoods import (
     BernoulliDecoder,
     CategoricalDecoder,
     DiscretisedLogisticDecoder,
     GaussianDecoder,
     LaplaceDecoder,
 )
+from vaelab.models import VAE
+from vaelab.networks import MLP
 from vaelab.training import (
     ELBO,
     DoublyReparameterised,

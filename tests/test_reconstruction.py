@@ -10,10 +10,10 @@ import pytest
 import scipy.stats
 from oracles import critical_value
 
-from vaelab.distributions import Bernoulli, Pixels
 from vaelab.evaluation import Subject, optimal_scale, quantised_nll
+from vaelab.likelihoods import Bernoulli, GaussianDecoder, Pixels
 from vaelab.models import VAE
-from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import StandardNormal
 from vaelab.types import Examples, Terms
 

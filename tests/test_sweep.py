@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from vaelab.constraints import RE
+from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import StandardNormal, VampPrior
 from vaelab.training import sweep
 from vaelab.training.objectives import ELBO, Lagrangian

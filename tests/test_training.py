@@ -14,8 +14,9 @@ from conftest import optimised_jit
 
 from vaelab.constraints import NLL, pNCC
 from vaelab.data.binarise import bernoulli
+from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian, GatedMLP
+from vaelab.networks import MLP, ConditionalGaussian, GatedMLP
 from vaelab.priors import HierarchicalPrior, StandardNormal
 from vaelab.training import optimisers
 from vaelab.training.loop import NonFiniteLossError, Schedule, fit

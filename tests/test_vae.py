@@ -15,8 +15,9 @@ from oracles import critical_value
 from scipy.special import log_expit
 
 from vaelab import losses
+from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian, GaussianDecoder
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import (
     GTM,
     AutoregressivePrior,

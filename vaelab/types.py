@@ -24,7 +24,7 @@ class Terms(NamedTuple):
     rate: tuple[Array, ...]  # per level [K, B]
     kl: tuple[Array | None, ...]  # per level [B, D_l] or None
     latents: tuple[Array, ...]  # per level [K, B, D_l]
-    likelihood: Any  # p(x|z), a distribution of batch shape [K, B]
+    likelihood: Any  # p(x|z), a `likelihoods.Likelihood` of batch shape [K, B]
 
     @property
     def total_rate(self) -> Array:

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 
 from vaelab import data, evaluation
 from vaelab.evaluation import likelihood
+from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import Prior, StandardNormal
 from vaelab.training.objectives import Objective
 from vaelab.training.optimisers import Adam, Geco, Rewo, transformation

@@ -8,8 +8,9 @@ test set: ELBO −90.6 nats, log p(x) −84.7 (500 samples, first 500 images).
 from experiments.experiment import Experiment
 from vaelab import data
 from vaelab.constraints import NLL
+from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
-from vaelab.networks import BernoulliDecoder, ConditionalGaussian, GatedMLP
+from vaelab.networks import ConditionalGaussian, GatedMLP
 from vaelab.priors import HierarchicalPrior
 from vaelab.training.objectives import Lagrangian
 from vaelab.training.optimisers import Adam, Rewo

@@ -16,8 +16,9 @@ from experiments.run import Run
 from vaelab import plotting
 from vaelab.constraints import CLA, RE
 from vaelab.data import MicroMNIST
+from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, ConditionalFlow, GaussianDecoder
+from vaelab.networks import MLP, ConditionalFlow
 from vaelab.networks.frozen import MNISTClassifier
 from vaelab.priors import StandardNormal
 from vaelab.training.objectives import ELBO

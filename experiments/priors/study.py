@@ -13,8 +13,9 @@ import numpy as np
 from experiments import display
 from vaelab import data
 from vaelab.checks import check_positive
+from vaelab.likelihoods import CategoricalDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, CategoricalDecoder, ConditionalGaussian
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import (
     GTM,
     AutoregressivePrior,

@@ -20,7 +20,6 @@ from experiments.sweep.members import Sweep, member_folder
 from vaelab import evaluation
 from vaelab.constraints import Constraint
 from vaelab.evaluation import Estimate, distortion, elbo, rate, squared_error
-from vaelab.networks import GaussianDecoder
 from vaelab.training import sweep as sweeps
 from vaelab.training.metrics import read_metrics
 from vaelab.training.state import TrainState
@@ -109,11 +108,8 @@ def _squared_error_weight(experiment: Experiment, params) -> float | None:
     weight = objective.distortion_weight(experiment.num_steps)
     if weight is None:
         return None
-    if not isinstance(decoder, GaussianDecoder) or decoder.per_pixel:
-        return None
-    learned = decoder.global_scale(params.get("decoder", {}))
-    scale = decoder.scale if learned is None else float(learned)
-    return weight / (2 * scale**2)
+    per_nat = decoder.squared_error_weight(params.get("decoder", {}))
+    return None if per_nat is None else weight * per_nat
 
 
 def _at_optimal_scale(run: Run, params, train: Examples, test: Examples) -> Row:

@@ -19,7 +19,7 @@ from vaelab.checks import check_at_least_one
 from vaelab.evaluation.averages import expectations, mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.evaluation.subject import Subject
-from vaelab.quantised import QuantisedNormal
+from vaelab.likelihoods import QuantisedNormal
 from vaelab.types import Array, Examples, PRNGKey, Terms
 
 

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.checks import check_at_least_one
+from vaelab.likelihoods import Decoder
 from vaelab.models.base import Latents, Model, check_latents, check_level
-from vaelab.networks import Decoder
+from vaelab.natural import Gaussian
 from vaelab.networks.convlstm import ConvLSTM, State
 from vaelab.networks.convolutional import Convolution3x3, depth_to_space, space_to_depth
 from vaelab.types import Array, PRNGKey, PyTree, Terms
@@ -45,8 +46,8 @@ class ConvDRAW(Model):
     `weights` are refused: z_t moves the densities of all later steps, so log q's parameters cannot be
     held constant, as the doubly reparameterised gradient wants, without holding those paths as well.
 
-    >>> from vaelab import networks
-    >>> decoder = networks.BernoulliDecoder(networks.Identity(), shape=(8, 8, 1))
+    >>> from vaelab import likelihoods, networks
+    >>> decoder = likelihoods.BernoulliDecoder(networks.Identity(), shape=(8, 8, 1))
     >>> model = ConvDRAW(decoder, num_steps=3, hidden=4, latent_channels=2)
     >>> x, key = jnp.zeros((5, 8, 8, 1)), jax.random.key(0)
     >>> terms, variables = model.init_with_output(key, x, key, num_samples=2)
@@ -85,7 +86,7 @@ class ConvDRAW(Model):
                 f"downsample = {self.downsample} must divide height and width of decoder.shape "
                 f"(height, width, channels), got {shape}."
             )
-        if getattr(self.decoder.trunk, "output_ndims", 1) != 3:
+        if not self.decoder.reads_maps:
             raise ValueError(
                 f"decoder.trunk = {type(self.decoder.trunk).__name__} does not keep the canvas's "
                 "feature maps: use networks.Identity() or another trunk with output_ndims = 3."
@@ -200,14 +201,14 @@ class ConvDRAW(Model):
         self._check_level(level)
         batch_shape = encoding.inference.shape[:1]  # type: ignore[union-attr]
         start = self.inference.start(batch_shape)
-        _, mean, log_variance = self._posterior(start, self._blank(batch_shape), encoding)
-        normal = distrax.Normal(_flat(mean), _flat(jnp.exp(0.5 * log_variance)))
-        return distrax.Independent(normal, 1)
+        _, posterior = self._posterior(start, self._blank(batch_shape), encoding)
+        scale = jnp.exp(0.5 * posterior.log_variance)
+        return distrax.Independent(distrax.Normal(_flat(posterior.mean), _flat(scale)), 1)
 
     def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
         self._check_level(level)
-        mean, log_variance = self._prior(self._blank(()), self._encode_context(None, ())[0])
-        return jnp.sum(_log_normal(z, _flat(mean), _flat(log_variance)), axis=-1)
+        prior = self._prior(self._blank(()), self._encode_context(None, ())[0])
+        return _flat(prior.log_prob(self._maps(z))).sum(-1)
 
     def level_factorises(self, level: int = 0) -> bool:
         self._check_level(level)
@@ -241,22 +242,16 @@ class ConvDRAW(Model):
     def _infer(self, carry: tuple[State, Drawing], encoding: Encoding, key: PRNGKey):
         """One step with z_t ~ q: (rate [K, B], kl [B, D_t], z_t [K, B, D_t])."""
         state, drawing = carry
-        state, mean, log_variance = self._posterior(state, drawing, encoding)
-        prior_mean, prior_log_variance = self._prior(drawing, encoding)
-        noise = jax.random.normal(key, mean.shape, mean.dtype)
-        z = mean + jnp.exp(0.5 * log_variance) * noise
-        ratio = log_variance - prior_log_variance
-        precision = jnp.exp(-prior_log_variance)
-        rate = 0.5 * (precision * (z - prior_mean) ** 2 - noise**2 - ratio)
-        kl = 0.5 * (precision * (mean - prior_mean) ** 2 + jnp.expm1(ratio) - ratio)
+        state, posterior = self._posterior(state, drawing, encoding)
+        prior = self._prior(drawing, encoding)
+        z, rate = posterior.sample_and_log_ratio(key, prior)
+        kl = posterior.kl(prior)
         drawing = self._draw(drawing, encoding, z)
         return (state, drawing), (_flat(rate).sum(-1), _flat(kl).mean(0), _flat(z))
 
     def _imagine(self, drawing: Drawing, encoding: Encoding, key: PRNGKey):
         """One step with z_t ~ p: z_t [n, D_t]."""
-        mean, log_variance = self._prior(drawing, encoding)
-        noise = jax.random.normal(key, mean.shape, mean.dtype)
-        z = mean + jnp.exp(0.5 * log_variance) * noise
+        z = self._prior(drawing, encoding).sample(key)
         return self._draw(drawing, encoding, z), _flat(z)
 
     def _replay(self, drawing: Drawing, encoding: Encoding, z: Array):
@@ -266,15 +261,15 @@ class ConvDRAW(Model):
     def _weigh_prior(self, drawing: Drawing, encoding: Encoding, z: Array):
         """One step with z_t given, [..., D_t], and log p(z_t|z_1..z_t−1), [...]."""
         z = self._maps(z)
-        log_prob = _flat(_log_normal(z, *self._prior(drawing, encoding))).sum(-1)
+        log_prob = _flat(self._prior(drawing, encoding).log_prob(z)).sum(-1)
         return self._draw(drawing, encoding, z), log_prob
 
     def _weigh_posterior(self, carry: tuple[State, Drawing], encoding: Encoding, z: Array):
         """One step with z_t given, [..., D_t], and log q(z_t|z_1..z_t−1, x), [...]."""
         state, drawing = carry
         z = self._maps(z)
-        state, mean, log_variance = self._posterior(state, drawing, encoding)
-        log_prob = _flat(_log_normal(z, mean, log_variance)).sum(-1)
+        state, posterior = self._posterior(state, drawing, encoding)
+        log_prob = _flat(posterior.log_prob(z)).sum(-1)
         return (state, self._draw(drawing, encoding, z)), log_prob
 
     def _maps(self, z: Array) -> Array:
@@ -283,19 +278,18 @@ class ConvDRAW(Model):
 
     def _posterior(
         self, state: State, drawing: Drawing, encoding: Encoding
-    ) -> tuple[State, Array, Array]:
-        """The cell's next state, mean and log-variance of q(z_t), maps [..., h, w, latent_channels]."""
+    ) -> tuple[State, Gaussian]:
+        """The cell's next state, and q(z_t) of maps [..., h, w, latent_channels]."""
         h = drawing.state[0]
         offset = encoding.inference + self.read_to_infer(drawing.canvas)
         state = self.inference(state, h, offset)
         maps = self.posterior(jnp.concatenate([state[0], h], axis=-1))
-        mean, log_variance = jnp.split(maps, 2, axis=-1)
-        return state, mean, log_variance
+        return state, Gaussian(*jnp.split(maps, 2, axis=-1))
 
-    def _prior(self, drawing: Drawing, encoding: Encoding) -> list[Array]:
-        """Mean and log-variance of p(z_t), maps [..., h, w, latent_channels]."""
+    def _prior(self, drawing: Drawing, encoding: Encoding) -> Gaussian:
+        """p(z_t), of maps [..., h, w, latent_channels]."""
         maps = self.prior(drawing.state[0]) + encoding.prior
-        return jnp.split(maps, 2, axis=-1)
+        return Gaussian(*jnp.split(maps, 2, axis=-1))
 
     def _draw(self, drawing: Drawing, encoding: Encoding, z: Array) -> Drawing:
         offset = encoding.generation + self.read_to_generate(drawing.canvas)
@@ -340,9 +334,3 @@ class ConvDRAW(Model):
 
 def _flat(maps: Array) -> Array:
     return maps.reshape(*maps.shape[:-3], -1)
-
-
-def _log_normal(z: Array, mean: Array, log_variance: Array) -> Array:
-    """log N(z; μ, σ²) of each coordinate."""
-    squared = (z - mean) ** 2 * jnp.exp(-log_variance)
-    return -0.5 * (squared + log_variance + jnp.log(2 * jnp.pi))

@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax
 
 from vaelab.checks import check_at_least_one
+from vaelab.likelihoods import Decoder
 from vaelab.losses import scale_gradient
 from vaelab.models.base import Latents, Model, check_latents, check_level
-from vaelab.networks import Decoder
 from vaelab.priors import Prior
 from vaelab.priors.base import check_dim
 from vaelab.types import Array, PRNGKey, PyTree, Terms
@@ -24,10 +24,10 @@ class VAE(Model):
     Welling, 2014.
 
     >>> import jax.numpy as jnp
-    >>> from vaelab import networks, priors
+    >>> from vaelab import likelihoods, networks, priors
     >>> model = VAE(
     ...     encoder=networks.ConditionalGaussian(networks.MLP((16,), event_ndims=3), dim=2),
-    ...     decoder=networks.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
+    ...     decoder=likelihoods.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
     ...     prior=priors.StandardNormal(latent_dim=2),
     ... )
     >>> x, key = jnp.zeros((5, 8, 8, 1)), jax.random.key(0)
@@ -129,7 +129,9 @@ class VAE(Model):
         check_latents(self, latents)
         return self.prior.log_prob(latents[0], key)
 
-    def log_joint_prior(self, latents: Latents, auxiliary: PyTree, context: Array | None = None) -> Array:
+    def log_joint_prior(
+        self, latents: Latents, auxiliary: PyTree, context: Array | None = None
+    ) -> Array:
         _refuse(context)
         check_latents(self, latents)
         return self.prior.joint_log_prob(latents[0], auxiliary)

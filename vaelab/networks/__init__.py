@@ -5,35 +5,17 @@ from vaelab.networks.conditional import ConditionalGaussian
 from vaelab.networks.conditional_flow import ConditionalFlow
 from vaelab.networks.convolutional import ConvNet, Convolution3x3, DeconvNet, Identity
 from vaelab.networks.coupling import RealNVP
-from vaelab.networks.decoders import (
-    BernoulliDecoder,
-    CategoricalDecoder,
-    Decoder,
-    DiscretisedLogisticDecoder,
-    GaussianDecoder,
-    LaplaceDecoder,
-    QuantisedNormalDecoder,
-    ScaledDecoder,
-)
 from vaelab.networks.mlp import MLP, GatedMLP
 
 __all__ = [
     "MADE",
     "MLP",
-    "BernoulliDecoder",
-    "CategoricalDecoder",
     "ConditionalFlow",
     "ConditionalGaussian",
     "ConvNet",
     "Convolution3x3",
-    "Decoder",
     "DeconvNet",
-    "DiscretisedLogisticDecoder",
     "GatedMLP",
-    "GaussianDecoder",
     "Identity",
-    "LaplaceDecoder",
-    "QuantisedNormalDecoder",
     "RealNVP",
-    "ScaledDecoder",
 ]

@@ -3,12 +3,12 @@
 `checkpoint` and `metrics` need the extra `experiments` and are imported by their modules' names.
 
 >>> import jax
->>> from vaelab import models, networks, priors
+>>> from vaelab import likelihoods, models, networks, priors
 >>> from vaelab.data import bernoulli
 >>> from vaelab.training.sharding import make_mesh, replicate
 >>> model = models.VAE(
 ...     encoder=networks.ConditionalGaussian(networks.MLP((16,), event_ndims=3), dim=2),
-...     decoder=networks.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
+...     decoder=likelihoods.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
 ...     prior=priors.StandardNormal(2),
 ... )
 >>> tx, x = transformation(Adam(1e-3), None, scales={}), jax.numpy.full((200, 8, 8, 1), 0.3)

@@ -87,7 +87,7 @@ def metrics(loss: Array, terms: Terms, examples: Examples) -> dict[str, Array]:
     """Loss, ELBO, rate and distortion in nats, and the squared error where there is a location."""
     rate, distortion = jnp.mean(terms.total_rate), jnp.mean(terms.distortion)
     values = {"loss": loss, "elbo": -(rate + distortion), "rate": rate, "distortion": distortion}
-    location = getattr(terms.likelihood, "location", None)
+    location = terms.likelihood.location
     if location is not None:  # where a likelihood has its mean at hand
         values["mse"] = jnp.mean((examples.x - location) ** 2)
     return values

@@ -7,11 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.special
-import scipy.stats
 from scipy.special import expit, log_expit
 
-from vaelab.distributions import Bernoulli, GreyLevels, Pixels
+from vaelab.likelihoods import Bernoulli
 
 LOGITS = np.array([-80.0, -20.0, -3.0, -0.1, 0.0, 0.4, 5.0, 30.0, 80.0])
 VALUES = np.array([0.0, 0.25, 1.0])  # a grey level gives the cross-entropy
@@ -132,50 +130,3 @@ def test_samples_follow_the_density():
     error = np.sqrt(p * (1 - p) / len(samples))
     assert np.all(np.abs(np.mean(samples, axis=0) - p) < 4 * error)
     np.testing.assert_allclose(log_probs, reference(logits, np.asarray(samples)), rtol=1e-5)
-
-
-@pytest.mark.parametrize("make", [lambda a: Bernoulli(logits=a), lambda a: distrax.Normal(a, 0.5)])
-def test_pixels_are_distraxs_independent_over_images(make):
-    rng = np.random.default_rng(2)
-    flat = jnp.asarray(rng.normal(size=(4, 3, 24)), jnp.float32)
-    x = jnp.asarray(rng.integers(0, 2, size=(3, 2, 4, 3)), jnp.float32)
-    ours, theirs = (
-        Pixels(make(flat), (2, 4, 3)),
-        distrax.Independent(make(flat.reshape(4, 3, 2, 4, 3)), 3),
-    )
-    assert (ours.batch_shape, ours.event_shape) == (theirs.batch_shape, theirs.event_shape)
-    np.testing.assert_allclose(ours.log_prob(x), theirs.log_prob(x), rtol=1e-5)
-    for name in ("mean", "mode", "variance"):
-        np.testing.assert_allclose(getattr(ours, name)(), getattr(theirs, name)(), rtol=1e-6)
-    key = jax.random.key(0)
-    samples = ours.sample(seed=key, sample_shape=(2, 5))
-    assert samples.shape == (2, 5, 4, 3, 2, 4, 3)
-    np.testing.assert_allclose(ours.log_prob(samples), theirs.log_prob(samples), rtol=1e-5)
-
-
-def test_grey_levels_equal_their_enumeration():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(3, 2, 17))
-    p = np.exp(logits - scipy.special.logsumexp(logits, axis=-1, keepdims=True))
-    levels = np.arange(17) / 16
-    grey = GreyLevels(jnp.asarray(logits, jnp.float32))
-    everything = np.stack([grey.log_prob(jnp.full((3, 2), level)) for level in levels], -1)
-    np.testing.assert_allclose(np.exp(everything), p, rtol=1e-5)
-    np.testing.assert_allclose(grey.mean(), p @ levels, rtol=1e-5)
-    np.testing.assert_allclose(grey.variance(), p @ levels**2 - (p @ levels) ** 2, rtol=1e-4)
-    np.testing.assert_allclose(grey.mode(), levels[np.argmax(p, -1)])
-
-
-def test_grey_levels_sample_by_their_probabilities():
-    p = np.array([0.1, 0.2, 0.3, 0.4])
-    draws = GreyLevels(jnp.log(p)).sample(seed=jax.random.key(0), sample_shape=10_000)
-    counts = [np.sum(np.isclose(draws, level)) for level in np.arange(4) / 3]
-    assert sum(counts) == 10_000
-    assert scipy.stats.chisquare(counts, 10_000 * p).pvalue > 1e-3
-
-
-def test_the_gradient_of_grey_levels_is_indicator_minus_probability():
-    logits, x = np.array([0.3, -1.0, 2.0]), 0.5
-    gradient = jax.grad(lambda logits: GreyLevels(logits).log_prob(x))(jnp.asarray(logits))
-    expected = np.array([0.0, 1.0, 0.0]) - scipy.special.softmax(logits)
-    np.testing.assert_allclose(gradient, expected, atol=1e-6)

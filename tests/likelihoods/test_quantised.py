@@ -11,7 +11,8 @@ import pytest
 import scipy.stats
 from scipy.special import log_expit, log_ndtr
 
-from vaelab.quantised import DiscretisedLogistic, QuantisedNormal, _log_ndtr
+from vaelab.likelihoods import DiscretisedLogistic, QuantisedNormal
+from vaelab.likelihoods.quantised_normal import _log_ndtr
 
 FAMILIES = {QuantisedNormal: scipy.stats.norm, DiscretisedLogistic: scipy.stats.logistic}
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(40)

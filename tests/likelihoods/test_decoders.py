@@ -6,21 +6,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
+from scipy.special import expit, log_expit
 from test_networks import dense, random_variables
 from test_quantised import log_mass
 
-from vaelab.networks import (
-    MLP,
+from vaelab.likelihoods import (
     BernoulliDecoder,
     CategoricalDecoder,
-    DeconvNet,
     DiscretisedLogisticDecoder,
     GaussianDecoder,
-    Identity,
     LaplaceDecoder,
     QuantisedNormalDecoder,
 )
+from vaelab.networks import MLP, DeconvNet, Identity
 
 SHAPE, FLAT = (4, 3, 2), (24,)
 LEVELS = 5
@@ -243,3 +243,78 @@ def test_maps_need_a_shape_with_channels():
 def test_maps_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r"trunk gives maps of \(4, 4\) and shape is \(4, 3, 2\)"):
         BernoulliDecoder(Identity(), SHAPE).init(jax.random.key(0), jnp.ones((2, 4, 4, 5)))
+
+
+@pytest.mark.parametrize("decoder", [BernoulliDecoder, GaussianDecoder])
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
+@pytest.mark.parametrize("shape", [(5,), (4, 3, 2)])
+def test_decoders_have_the_shape_of_an_example(decoder, batch, shape):
+    module, z = decoder(MLP((6,)), shape=shape), jnp.ones((*batch, 2))
+
+    def use(key):
+        likelihood = module.init_with_output(key, z)[0]
+        assert likelihood.batch_shape == batch
+        assert likelihood.event_shape == shape
+        samples = likelihood.sample(seed=key, sample_shape=(7,))
+        return likelihood.mean(), samples, likelihood.log_prob(jnp.ones(shape))
+
+    mean, samples, log_prob = jax.eval_shape(use, jax.random.key(0))
+    assert mean.shape == (*batch, *shape)
+    assert samples.shape == (7, *batch, *shape)
+    assert log_prob.shape == batch
+
+
+def test_gaussian_decoder_equals_scipy():
+    module = GaussianDecoder(MLP((6,)), shape=(3, 2), scale=0.3)
+    rng = np.random.default_rng(0)
+    z, x = rng.normal(size=(4, 5, 2)), rng.normal(size=(5, 3, 2))
+    variables = random_variables(module, jnp.asarray(z))
+    params = variables["params"]
+    h = np.maximum(dense(params["trunk"]["Dense_0"], z), 0.0)
+    mean = dense(params["Dense_0"], h).reshape(4, 5, 3, 2)
+    likelihood = module.apply(variables, z)
+    np.testing.assert_allclose(likelihood.mean(), mean, rtol=1e-4, atol=1e-5)
+    expected = scipy.stats.norm.logpdf(x, mean, 0.3).sum((-2, -1))
+    np.testing.assert_allclose(likelihood.log_prob(x), expected, rtol=1e-4)
+
+
+def test_bernoulli_decoder_equals_scipy():
+    module = BernoulliDecoder(MLP((6,)), shape=(3, 2))
+    rng = np.random.default_rng(0)
+    z, x = rng.normal(size=(4, 5, 2)), rng.integers(0, 2, size=(5, 3, 2))
+    variables = random_variables(module, jnp.asarray(z), scale=1.0)
+    params = variables["params"]
+    h = np.maximum(dense(params["trunk"]["Dense_0"], z), 0.0)
+    logits = dense(params["Dense_0"], h).reshape(4, 5, 3, 2)
+    likelihood = module.apply(variables, z)
+    np.testing.assert_allclose(likelihood.mean(), expit(logits), rtol=1e-4, atol=1e-6)
+    expected = (x * log_expit(logits) + (1 - x) * log_expit(-logits)).sum((-2, -1))
+    np.testing.assert_allclose(likelihood.log_prob(x), expected, rtol=1e-4)
+
+
+def test_categorical_decoder_equals_scipy():
+    module = CategoricalDecoder(MLP((6,)), shape=(3, 2), levels=5)
+    rng = np.random.default_rng(0)
+    z, level = rng.normal(size=(4, 5, 2)), rng.integers(0, 5, size=(5, 3, 2))
+    variables = random_variables(module, jnp.asarray(z), scale=1.0)
+    params = variables["params"]
+    h = np.maximum(dense(params["trunk"]["Dense_0"], z), 0.0)
+    logits = dense(params["Dense_0"], h).reshape(4, 5, 3, 2, 5)
+    likelihood = module.apply(variables, z)
+    log_probs = scipy.special.log_softmax(logits, axis=-1)
+    index = np.broadcast_to(level, (4, *level.shape))[..., None]
+    expected = np.take_along_axis(log_probs, index, -1)[..., 0].sum((-2, -1))
+    np.testing.assert_allclose(likelihood.log_prob(level / 4), expected, rtol=1e-4)
+    mean = np.exp(log_probs) @ (np.arange(5) / 4)
+    np.testing.assert_allclose(likelihood.mean(), mean, rtol=1e-4)
+
+
+def test_bits_and_levels_say_what_data_they_are_for():
+    trunk = MLP((6,))
+    assert BernoulliDecoder.data_range == CategoricalDecoder.data_range == (0.0, 1.0)
+    assert GaussianDecoder.data_range == (-np.inf, np.inf)
+    assert BernoulliDecoder(trunk, (2,)).num_levels == 2
+    assert CategoricalDecoder(trunk, (2,), levels=17).num_levels == 17
+    assert GaussianDecoder(trunk, (2,)).num_levels is None
+    with pytest.raises(ValueError, match="levels must be at least 2, got 1"):
+        CategoricalDecoder(trunk, (2,), levels=1)

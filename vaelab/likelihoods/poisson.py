@@ -1,0 +1,67 @@
+"""Poisson likelihood: counts 0, 1, 2, ..."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import distrax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import gammaln
+
+from vaelab.likelihoods.base import Decoder, Pixels
+from vaelab.types import Array, PRNGKey
+
+
+class Poisson(distrax.Distribution):
+    """log p(x) = x·η − exp(η) − log x! for the log-rate η; counts are floats.
+
+    >>> Poisson(jnp.array(0.0)).log_prob(jnp.array(2.0))  # −1 − log 2
+    Array(-1.6931472, dtype=float32...)
+    """
+
+    def __init__(self, log_rate: Array):
+        super().__init__()
+        self.log_rate = log_rate
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return self.log_rate.shape
+
+    def log_prob(self, value: Array) -> Array:
+        infinite = jnp.isinf(self.log_rate)
+        log_rate = jnp.where(infinite, 0.0, self.log_rate)  # ∞ would be NaN, also in the gradient
+        # A rate of 0 leaves no count but 0; an infinite one leaves none.
+        limit = jnp.where((self.log_rate < 0) & (value == 0), 0.0, -jnp.inf)
+        log_prob = value * log_rate - jnp.exp(log_rate) - gammaln(value + 1.0)
+        return jnp.where(infinite, limit, log_prob)
+
+    def mean(self) -> Array:
+        return jnp.exp(self.log_rate)
+
+    def mode(self) -> Array:
+        return jnp.floor(jnp.exp(self.log_rate))
+
+    def variance(self) -> Array:
+        return jnp.exp(self.log_rate)
+
+    def _sample_n(self, key: PRNGKey, n: int) -> Array:
+        counts = jax.random.poisson(key, jnp.exp(self.log_rate), (n, *self.batch_shape))
+        return counts.astype(self.log_rate.dtype)
+
+
+class PoissonDecoder(Decoder):
+    """Factorised Poisson likelihood, the head gives log-rates. [..., D] -> [..., *shape]."""
+
+    label: ClassVar[str] = "Poisson"
+    data_range: ClassVar[tuple[float, float]] = (0.0, math.inf)
+
+    @nn.compact
+    def __call__(self, z: Array) -> Pixels:
+        return Pixels(Poisson(self.head(z, 1)[..., 0]), self.shape)

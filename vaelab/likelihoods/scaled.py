@@ -1,0 +1,74 @@
+"""What likelihoods with a location and a scale share."""
+
+from __future__ import annotations
+
+import abc
+import math
+
+import distrax
+import flax.linen as nn
+import jax.numpy as jnp
+
+from vaelab.likelihoods.base import Decoder, Pixels
+from vaelab.types import Array, PyTree
+
+
+class ScaledDecoder(Decoder):
+    """A location g(z) for each pixel, and a scale s, learned unless that is turned off.
+
+    The location is the head's output as it is, and may lie outside the data's range.
+
+    s = floor + exp(η), so that no gradient is cut off and s never vanishes: under the ELBO a scale
+    learned with the model goes to zero as far as the model's capacity lets it (Rezende & Viola, 2018,
+    proposition 3.1), and the likelihood with it to infinity. A `floor` that is reached says that the
+    likelihood means nothing.
+    """
+
+    scale: float = 0.1
+    """at the start, or for good where it is not learned; in data units"""
+    learned: bool = True
+    """whether the scale is a parameter"""
+    per_pixel: bool = False
+    """a scale for each pixel of each z, from the trunk, instead of one for all"""
+    floor: float = 1e-3
+    """a learned scale is always above this"""
+
+    def __post_init__(self) -> None:
+        _check_scale(self.scale)
+        numbers = isinstance(self.scale, int | float) and isinstance(self.floor, int | float)
+        if self.learned and numbers and not 0 < self.floor < self.scale:
+            raise ValueError(
+                f"floor must lie between 0 and scale = {self.scale}, got {self.floor}."
+            )
+        if self.per_pixel and not self.learned:
+            raise ValueError("per_pixel = True needs learned = True: a fixed scale is one for all.")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, z: Array) -> Pixels:
+        parameters = self.head(z, 2 if self.per_pixel else 1)
+        location = parameters[..., 0]
+        if self.learned:
+            start = jnp.log(self.scale - self.floor)
+            if self.per_pixel:
+                log_scale = start + parameters[..., 1]
+            else:
+                log_scale = self.param("log_scale", nn.initializers.constant(start), ())
+            scale = jnp.broadcast_to(self.floor + jnp.exp(log_scale), location.shape)
+        else:
+            scale = jnp.full_like(location, self.scale)
+        return Pixels(self.pixels(location, scale), self.shape, location)
+
+    @abc.abstractmethod
+    def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
+        """The distribution of each coordinate, [..., P], from its location and scale."""
+
+    def global_scale(self, params: PyTree) -> Array | None:
+        if self.per_pixel or not self.learned:
+            return None
+        return self.floor + jnp.exp(params["log_scale"])
+
+
+def _check_scale(scale: float) -> None:
+    if isinstance(scale, int | float) and not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive and finite, got {scale}.")
