@@ -87,11 +87,12 @@ class Geco:
         _check_limit(self.multiplier_limit, multiplier)
 
     def build(self) -> optax.GradientTransformation:
-        dual = saddle.geco(
-            self.step_size,
-            proportional=self.proportional,
-            multiplier_range=(1e-6, self.multiplier_limit),
-        )
+        multiplier_range = (1e-6, self.multiplier_limit)
+        dual = saddle.geco(self.step_size, multiplier_range=multiplier_range)
+        if self.proportional:
+            dual = saddle.pi_geco(
+                self.step_size, proportional=self.proportional, multiplier_range=multiplier_range
+            )
         return saddle.hold_for(dual, self.hold_steps) if self.hold_steps else dual
 
 
