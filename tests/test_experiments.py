@@ -22,7 +22,8 @@ from experiments.experiment import Experiment
 from experiments.run import Run
 from vaelab.constraints import RE, pNCC
 from vaelab.networks import MLP, ConditionalFlow
-from vaelab.training import optimisers
+from vaelab.training.duals import Rewo
+from vaelab.training.groups import transformation
 from vaelab.training.objectives import Lagrangian
 from vaelab.training.state import initial_state as create
 from vaelab.types import Examples
@@ -45,7 +46,7 @@ def test_the_report_has_exactly_these_fields(report):
     likelihood = ("num_samples", "effective_sample_size", "num_test", "prior_samples")
     constraint = (
         "value", "kappa", "satisfied", "train_value", "train_satisfied", "best", "multiplier",
-        "infeasible", "outcome", "scale", "violation", "complementarity",
+        "infeasible", "outcome", "divisor", "violation", "complementarity",
     )  # fmt: skip
     assert shape(report) == {
         "experiment": None,
@@ -196,10 +197,11 @@ def test_configurations_are_short_and_build(path):
     assert "Source" in docstring
     value = experiment(path)
     shape = value.model.decoder.shape
-    scales = {name: c.scale(shape) for name, c in value.objective.constraints.items()}
-    tx = optimisers.transformation(
-        value.optimiser, value.dual, scales=scales, prior_period=value.prior_period
-    )
+    scales = {name: c.divisor(shape) for name, c in value.objective.constraints.items()}
+    tx = transformation(
+        value.optimiser, value.dual, parameter_groups=value.model.parameter_groups,
+        num_steps=value.num_steps, scales=scales, prior_period=value.prior_period,
+    )  # fmt: skip
 
     def initial(examples):
         return create(value.model, value.objective, tx, examples, jax.random.key(value.seed))
@@ -212,15 +214,17 @@ def test_configurations_are_short_and_build(path):
     assert set(state.opt_state.average) == set(value.objective.constraints)
     sizes = {"digits": 8, "mnist16": 16, "mnist": 28, "cifar10": 32, "celeba": 64}
     assert shape[0] == next(size for name, size in sizes.items() if name in path.stem)
-    assert value.schedule.num_steps == value.num_steps
+    assert value.timetable.num_steps == value.num_steps
 
 
 @pytest.mark.parametrize("constraint", [RE(0.1), pNCC(0.5)])
-def test_rewo_wants_constraints_in_nats(constraint):
+def test_rewo_requires_constraints_in_nats(constraint):
     experiment = command_line.load("grey_digits_mlp_re")
     objective = Lagrangian({"bound": constraint})
-    with pytest.raises(ValueError, match="dual = Rewo needs constraints in nats, and bound is non"):
-        dataclasses.replace(experiment, objective=objective, dual=optimisers.Rewo())
+    with pytest.raises(
+        ValueError, match="dual = Rewo requires constraints in nats, and bound is not"
+    ):
+        dataclasses.replace(experiment, objective=objective, dual=Rewo())
 
 
 def test_a_flow_posterior_has_its_marginal_kl_evaluated(tmp_path, monkeypatch, capsys):

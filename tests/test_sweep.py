@@ -10,8 +10,10 @@ from vaelab.models import VAE
 from vaelab.networks import MLP, BernoulliDecoder, ConditionalGaussian
 from vaelab.priors import StandardNormal, VampPrior
 from vaelab.training import sweep
+from vaelab.training.duals import Geco
+from vaelab.training.groups import transformation
 from vaelab.training.objectives import ELBO, Lagrangian
-from vaelab.training.optimisers import Adam, Geco, transformation
+from vaelab.training.optimisers import Adam
 from vaelab.training.sharding import make_mesh
 from vaelab.training.state import initial_state
 from vaelab.training.step import compile_train_steps
@@ -40,7 +42,13 @@ def from_seeds(values):
     encoder = ConditionalGaussian(MLP((3,), event_ndims=3), dim=2)
     prior = VampPrior(2, encoder=encoder, shape=SHAPE, num_components=2, from_data=True)
     model = VAE(encoder=encoder, decoder=BernoulliDecoder(MLP((3,)), shape=SHAPE), prior=prior)
-    return sweep.Setup(model, ELBO(), transformation(Adam(0.01), None, scales={}))
+    return sweep.Setup(
+        model,
+        ELBO(),
+        transformation(
+            Adam(0.01), None, parameter_groups=model.parameter_groups, num_steps=100, scales={}
+        ),
+    )
 
 
 def from_values(values):
@@ -52,7 +60,11 @@ def from_values(values):
     )
     constraint = RE(kappa=values["kappa"])
     tx = transformation(
-        Adam(values["learning_rate"]), Geco(), scales={"re": constraint.scale(SHAPE)}
+        Adam(values["learning_rate"]),
+        Geco(),
+        parameter_groups=model.parameter_groups,
+        num_steps=100,
+        scales={"re": constraint.divisor(SHAPE)},
     )
     return sweep.Setup(model, Lagrangian({"re": constraint}), tx, values["multiplier"])
 
@@ -73,7 +85,7 @@ def test_each_member_is_the_same_run_alone(members, values):
     assert metrics["loss"].shape == (2, NUM_STEPS)
     assert int(together.step) == NUM_STEPS
     for index, (key, value) in enumerate(zip(keys, values, strict=True)):
-        model, objective, tx, multiplier = members(value)
+        model, objective, tx, multiplier, _ = members(value)
         start = jax.jit(
             lambda key: initial_state(model, objective, tx, X, key, initial_multiplier=multiplier)  # noqa: B023
         )

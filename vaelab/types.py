@@ -67,6 +67,10 @@ class Model(Protocol):
         """(x, key, num_samples, weights, context) -> Terms; other methods by `method=`: `models.VAE`."""
         ...
 
+    def parameter_groups(self, params: PyTree) -> PyTree:
+        """Labels "model" and "prior" of the parameters: λ is in the gradient of "model" alone."""
+        ...
+
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
         """Data-dependent initialisation: fresh parameters, moved to the data x [N, ...]."""
         ...

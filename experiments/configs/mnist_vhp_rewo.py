@@ -11,8 +11,9 @@ from vaelab.constraints import NLL
 from vaelab.models import VAE
 from vaelab.networks import BernoulliDecoder, ConditionalGaussian, GatedMLP
 from vaelab.priors import HierarchicalPrior
+from vaelab.training.duals import Rewo
 from vaelab.training.objectives import Lagrangian
-from vaelab.training.optimisers import Adam, Rewo
+from vaelab.training.optimisers import Adam
 
 experiment = Experiment(
     data=data.MNIST(),

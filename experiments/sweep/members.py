@@ -122,7 +122,7 @@ class Sweep:
                 *sweep.place(current.state, values, mesh),
                 data,
                 run_steps=run_steps,
-                schedule=experiment.schedule,
+                timetable=experiment.timetable,
                 log=log,
                 save=current.save,
             )
@@ -173,6 +173,7 @@ class Sweep:
             experiment.objective,
             run.transformation(),
             experiment.initial_multiplier,
+            experiment.ema_decay,
         )
 
 

@@ -202,6 +202,11 @@ class ConvDRAW(nn.Module):
         _, z = self._scan(ConvDRAW._imagine, self._blank((num_samples,)), encoding, keys)
         return tuple(z)
 
+    def parameter_groups(self, params: PyTree) -> dict[str, str]:
+        """The group of each part of the parameters, "model" or "prior"."""
+        priors = ("prior", "prior_of_context")
+        return {name: "prior" if name in priors else "model" for name in params}
+
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
         """Fresh parameters as they are: nothing here starts from the data."""
         del x, key

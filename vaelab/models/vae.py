@@ -140,6 +140,10 @@ class VAE(nn.Module):
         """log p(z, u), exact. [..., D] -> [...]."""
         return self.prior.joint_log_prob(z, auxiliary)
 
+    def parameter_groups(self, params: PyTree) -> dict[str, str]:
+        """The group of each part of the parameters, "model" or "prior"."""
+        return {name: "prior" if name == "prior" else "model" for name in params}
+
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
         """Fresh parameters, the prior's moved to the data x [N, ...] where it wants that."""
         if "prior" not in params:

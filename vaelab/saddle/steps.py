@@ -8,7 +8,6 @@ from numbers import Real
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import optax
 
 from vaelab.types import Array
 
@@ -31,8 +30,8 @@ def count_steps(multipliers: object = None) -> StepCount:
 def step_size_at(step_size: StepSize, step: Array) -> float | Array:
     """The step size after this number of updates.
 
-    >>> float(step_size_at(optax.linear_schedule(1.0, 0.0, 4), jnp.array(1)))
-    0.75
+    >>> float(step_size_at(lambda step: 1 / (1 + step), jnp.array(3)))
+    0.25
     """
     return step_size(step) if callable(step_size) else step_size
 
