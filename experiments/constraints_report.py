@@ -58,7 +58,7 @@ def _report(run: Run, name: str, chosen: Chosen, test: Estimate, rows) -> dict[s
     train = float(chosen.average[name])
     return {
         "value": constraint.achieved(test.mean, shape),
-        "kappa": constraint.kappa,
+        "kappa": float(constraint.kappa),
         "divisor": run.divisors()[name],
         "satisfied": test.mean <= 0,
         "train_value": constraint.achieved(train, shape),

@@ -41,13 +41,7 @@ def negative_log_likelihood(distortion: Array, *, kappa: float | Array, num_dims
 
 @dataclasses.dataclass(frozen=True)
 class RE(Constraint):
-    """Reconstruction error ‖x − g(z)‖² ≤ D κ². Examples may have any shape.
-
-    >>> RE(kappa=0.5).divisor((28, 28, 1))
-    196.0
-    >>> RE(kappa=0.5).achieved(0.0, (28, 28, 1))  # exactly met
-    0.5
-    """
+    """Reconstruction error ‖x − g(z)‖² ≤ D κ². Examples may have any shape."""
 
     kappa: float
     """tolerated root-mean-square error per data dimension, in data units"""
@@ -69,6 +63,11 @@ class RE(Constraint):
         return float(math.prod(shape))
 
     def divisor(self, shape: Sequence[int]) -> float | Array:
+        """D κ², so that C / divisor is (error / κ)² − 1.
+
+        >>> RE(kappa=0.5).divisor((28, 28, 1))
+        196.0
+        """
         return self.num_dims(shape) * self.kappa**2
 
     def achieved(self, mean: float, shape: Sequence[int]) -> float:
@@ -77,13 +76,7 @@ class RE(Constraint):
 
 @dataclasses.dataclass(frozen=True)
 class NLL(Constraint):
-    """Negative log-likelihood −log p(x|z) ≤ D κ. Examples may have any shape.
-
-    Its divisor is D, because κ may be 0 or negative: dual steps see nats per dimension.
-
-    >>> NLL(kappa=0.2).achieved(78.4, (28, 28, 1))
-    0.3...
-    """
+    """Negative log-likelihood −log p(x|z) ≤ D κ. Examples may have any shape."""
 
     kappa: float
     """tolerated negative log-likelihood in nats per data dimension"""
@@ -99,6 +92,11 @@ class NLL(Constraint):
         return negative_log_likelihood(terms.distortion, kappa=self.kappa, num_dims=num_dims)
 
     def divisor(self, shape: Sequence[int]) -> float:
+        """D, not D κ, because κ may be 0 or negative: C / divisor is in nats per dimension.
+
+        >>> NLL(kappa=-0.2).divisor((28, 28, 1))
+        784.0
+        """
         return float(math.prod(shape))
 
     def achieved(self, mean: float, shape: Sequence[int]) -> float:
