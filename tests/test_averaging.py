@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 
 import jax
@@ -12,6 +13,7 @@ from test_checkpoint import MODEL, OBJECTIVE, TX, X
 
 from vaelab.data import bernoulli
 from vaelab.training.averaging import start_average, update_average
+from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.loop import Timetable, fit
 from vaelab.training.sharding import make_mesh
 from vaelab.training.state import initial_state
@@ -92,6 +94,15 @@ def test_validation_and_the_best_use_the_average():
     if int(state.best.step):
         place = int(state.best.step) // 3 - 1
         jax.tree.map(np.testing.assert_array_equal, state.best.variables.params, seen[place])
+
+
+def test_a_checkpoint_holds_the_average(tmp_path):
+    state, _ = RUN(start(DECAY), X, num_steps=2)
+    with contextlib.closing(Checkpoints(tmp_path / "checkpoints")) as checkpoints:
+        checkpoints.save(state)
+        checkpoints.wait()
+        restored = checkpoints.restore(start(DECAY))
+    jax.tree.map(np.testing.assert_array_equal, restored.ema, state.ema)
 
 
 def test_an_impossible_decay_is_refused():

@@ -18,10 +18,11 @@ from conftest import ROOT, files
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments import command_line, evaluate
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, differing_fields, to_dict
 from experiments.run import Run
 from vaelab.constraints import RE, pNCC
 from vaelab.networks import MLP, ConditionalFlow
+from vaelab.training import Adam, Constant, Cosine, WarmUp
 from vaelab.training.duals import Rewo
 from vaelab.training.groups import transformation
 from vaelab.training.objectives import Lagrangian
@@ -225,6 +226,46 @@ def test_rewo_requires_constraints_in_nats(constraint):
         ValueError, match="dual = Rewo requires constraints in nats, and bound is not"
     ):
         dataclasses.replace(experiment, objective=objective, dual=Rewo())
+
+
+def test_a_record_tells_two_schedules_apart():
+    experiment = command_line.load("grey_digits_mlp_re")
+    with_schedule = lambda schedule: to_dict(  # noqa: E731
+        dataclasses.replace(experiment, optimiser=Adam(schedule=schedule))
+    )
+    constant, cosine, other = map(with_schedule, (Constant(), Cosine(), Cosine(0.1)))
+    assert differing_fields(cosine, constant) == ["optimiser.schedule (Constant, now Cosine)"]
+    assert differing_fields(other, cosine) == ["optimiser.schedule.final (0.0, now 0.1)"]
+    assert differing_fields(cosine, with_schedule(Cosine())) == []
+
+
+@pytest.mark.parametrize("kappa", [np.float32(0.25), np.float64(0.25), jnp.float32(0.25)])
+def test_a_record_holds_numbers_of_numpy_and_jax(kappa):
+    experiment = command_line.load("grey_digits_mlp_re")
+    objective = Lagrangian({"re": RE(kappa)})
+    record = to_dict(dataclasses.replace(experiment, objective=objective))
+    assert json.loads(json.dumps(record))["objective"]["constraints"]["re"]["kappa"] == 0.25
+
+
+@pytest.mark.parametrize("field", ["optimiser", "prior_optimiser", "dual"])
+def test_an_experiment_refuses_a_schedule_longer_than_the_run(field):
+    experiment = command_line.load("grey_digits_mlp_re")
+    value = getattr(experiment, field) or Adam()
+    changed = dataclasses.replace(value, schedule=WarmUp(experiment.num_steps))
+    with pytest.raises(
+        ValueError, match=rf"^{field}\.schedule: steps of the warm-up, \d+, must be"
+    ):
+        dataclasses.replace(experiment, **{field: changed})
+
+
+def test_the_report_speaks_of_the_averaged_parameters():
+    experiment = dataclasses.replace(command_line.load("digits_vae_elbo"), ema_decay=0.5)
+    run = Run.load(experiment, None)
+    state = run.initial_state()
+    average = jax.tree.map(lambda leaf: leaf + 1.0, state.ema.params)
+    state = state._replace(ema=state.ema._replace(params=average))
+    chosen = run.chosen(state).variables.params
+    jax.tree.map(np.testing.assert_array_equal, chosen, average)
 
 
 def test_a_flow_posterior_has_its_marginal_kl_evaluated(tmp_path, monkeypatch, capsys):

@@ -66,7 +66,7 @@ def from_values(values):
         num_steps=100,
         scales={"re": constraint.divisor(SHAPE)},
     )
-    return sweep.Setup(model, Lagrangian({"re": constraint}), tx, values["multiplier"])
+    return sweep.Setup(model, Lagrangian({"re": constraint}), tx, values["multiplier"], 0.5)
 
 
 MEMBERS = [
@@ -85,15 +85,17 @@ def test_each_member_is_the_same_run_alone(members, values):
     assert metrics["loss"].shape == (2, NUM_STEPS)
     assert int(together.step) == NUM_STEPS
     for index, (key, value) in enumerate(zip(keys, values, strict=True)):
-        model, objective, tx, multiplier, _ = members(value)
+        model, objective, tx, multiplier, ema_decay = members(value)
         start = jax.jit(
-            lambda key: initial_state(model, objective, tx, X, key, initial_multiplier=multiplier)  # noqa: B023
-        )
+            lambda key: initial_state(
+                model, objective, tx, X, key, initial_multiplier=multiplier, ema_decay=ema_decay  # noqa: B023
+            )
+        )  # fmt: skip
         run_alone = compile_train_steps(model=model, objective=objective, tx=tx, **SETTINGS)
         alone, alone_metrics = run_alone(start(key), X, num_steps=NUM_STEPS)
         np.testing.assert_allclose(metrics["loss"][index], alone_metrics["loss"], rtol=1e-5)
         jax.tree.map(
             lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5),
-            sweep.member((together.variables, together.opt_state), index),
-            (alone.variables, alone.opt_state),
+            sweep.member((together.variables, together.opt_state, together.ema), index),
+            (alone.variables, alone.opt_state, alone.ema),
         )

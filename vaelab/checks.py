@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 
 def check_at_least_one(**values: Any) -> None:
@@ -15,7 +16,7 @@ def check_at_least_one(**values: Any) -> None:
     ValueError: num_samples must be at least 1, got 0.
     """
     for name, value in values.items():
-        if isinstance(value, Integral) and value < 1:
+        if isinstance(value, int | np.integer) and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")
 
 
@@ -27,7 +28,7 @@ def check_positive(**values: Any) -> None:
     ValueError: learning_rate must be positive, got -1.0.
     """
     for name, value in values.items():
-        if isinstance(value, Real) and not value > 0:
+        if isinstance(value, int | float | np.number) and not value > 0:
             raise ValueError(f"{name} must be positive, got {value}.")
 
 
@@ -39,7 +40,7 @@ def check_not_negative(**values: Any) -> None:
     ValueError: weight_decay must be finite and not negative, got -0.1.
     """
     for name, value in values.items():
-        if isinstance(value, Real) and not 0 <= value < math.inf:
+        if isinstance(value, int | float | np.number) and not 0 <= value < math.inf:
             raise ValueError(f"{name} must be finite and not negative, got {value}.")
 
 
@@ -51,5 +52,5 @@ def check_fraction(**values: Any) -> None:
     ValueError: decay must lie in [0, 1), got 1.5.
     """
     for name, value in values.items():
-        if isinstance(value, Real) and not 0 <= value < 1:
+        if isinstance(value, int | float | np.number) and not 0 <= value < 1:
             raise ValueError(f"{name} must lie in [0, 1), got {value}.")

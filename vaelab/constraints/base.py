@@ -35,7 +35,7 @@ class Constraint(abc.ABC):
         """C(x, z), [B, ...] -> [K, B], for K samples of B examples."""
 
     @abc.abstractmethod
-    def divisor(self, shape: Sequence[int]) -> float | Array:
+    def divisor(self, shape: Sequence[int]) -> float:
         """Divisor that makes C relative to its threshold, for examples of this shape; above 0.
 
         Dual steps see C / divisor, so that one step size serves every resolution and every κ.

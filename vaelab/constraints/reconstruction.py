@@ -62,7 +62,7 @@ class RE(Constraint):
         """D, the number of squared errors that C sums over, for examples of this shape."""
         return float(math.prod(shape))
 
-    def divisor(self, shape: Sequence[int]) -> float | Array:
+    def divisor(self, shape: Sequence[int]) -> float:
         """D κ², so that C / divisor is (error / κ)² − 1.
 
         >>> RE(kappa=0.5).divisor((28, 28, 1))

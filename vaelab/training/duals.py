@@ -99,8 +99,8 @@ class Geco(Dual):
         check_not_negative(hold_steps=self.hold_steps)
 
     def build(self, num_steps: int) -> optax.GradientTransformation:
-        step_size = self.scheduled_step_size(num_steps, self.hold_steps)
-        return saddle.hold_for(self.rule(step_size), self.hold_steps)
+        rule = self.rule(self.scheduled_step_size(num_steps, self.hold_steps))
+        return saddle.hold_for(rule, self.hold_steps) if self.hold_steps else rule
 
     def rule(self, step_size: saddle.StepSize) -> optax.GradientTransformation:
         """The transformation after the `hold_steps`."""

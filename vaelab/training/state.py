@@ -68,9 +68,11 @@ def initial_state(
     first = jax.tree.map(jnp.asarray, examples.take(slice(1)))
     params = init(init_key, first.x, sample_key, context=first.context)["params"]
     params = model.start_from(params, examples.x, data_key)
-    starts = initial_multiplier
-    if not isinstance(starts, Mapping):
-        starts = dict.fromkeys(objective.constraints, initial_multiplier)
+    starts = (
+        initial_multiplier
+        if isinstance(initial_multiplier, Mapping)
+        else dict.fromkeys(objective.constraints, initial_multiplier)
+    )
     multipliers = {name: jnp.full([], starts[name], jnp.float32) for name in objective.constraints}
     variables = Saddle(params, multipliers)
     opt_state = tx.init(variables)
