@@ -112,7 +112,9 @@ def _title(run: Run, state: TrainState, rows: Sequence[Mapping[str, Any]]) -> st
     """The objective, and of constraints that are not met how far they are."""
     parts = [run.experiment.objective_label]
     for name, constraint in run.experiment.objective.constraints.items():
-        value = constraint.achieved(float(run.chosen(state).average[name]) / run.scales()[name])
+        value = constraint.achieved(
+            float(run.chosen(state).average[name]), run.splits.train.x.shape[1:]
+        )
         reached = "" if outcome(run, name, rows).met else f" (reached {value:.3g})"
         parts.append(constraint.describe() + reached)
     return ", ".join(parts)

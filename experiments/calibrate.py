@@ -84,9 +84,8 @@ def calibrate(
     )
     proposed, reached = {}, {}
     for key, constraint in constraints.items():
-        scale = constraint.scale(validation.x.shape[1:])
-        reached[key] = constraint.achieved(estimates[key].mean / scale)
-        proposed[key] = constraint.relative(reached[key], arguments.fraction)
+        reached[key] = constraint.achieved(estimates[key].mean, validation.x.shape[1:])
+        proposed[key] = constraint.kappa_from_pilot(reached[key], arguments.fraction)
     workdir.write_json(
         folder / "calibration.json",
         {

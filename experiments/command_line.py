@@ -107,7 +107,7 @@ def with_pilot(
     for key, constraint in arguments.experiment.objective.constraints.items():
         if key not in reached:
             fail(f"pilot {arguments.pilot} has no constraint {key}: calibrate this experiment.")
-        kappa = constraint.relative(reached[key], arguments.pilot_fraction)
+        kappa = constraint.kappa_from_pilot(reached[key], arguments.pilot_fraction)
         flags += [f"--objective.constraints.{key}.kappa", f"{kappa:.6g}"]
     resolved = [*overrides, *flags]
     return override(name, resolved), resolved

@@ -20,7 +20,7 @@ def constraints_report(
 
     Value, train_value, best and κ are in κ's units, the value being that of the test set, train_value
     the moving average of training and best the best such average that was logged. Violation and
-    complementarity are in the units of C / scale.
+    complementarity are in units of C / divisor, that is relative to the threshold.
     """
     if not run.experiment.objective.constraints:
         return {"stationarity": None, "constraints": {}}
@@ -43,7 +43,7 @@ def kkt(run: Run, chosen: Chosen) -> KKT:
         run.key("kkt"),
         {name: float(value) for name, value in chosen.variables.multipliers.items()},
         experiment.objective.constraints,
-        run.scales(),
+        run.divisors(),
         batch_size=min(experiment.batch_size, len(train.x) // 2),
         progress=display.track("KKT residuals"),
     )
@@ -51,17 +51,17 @@ def kkt(run: Run, chosen: Chosen) -> KKT:
 
 def _report(run: Run, name: str, chosen: Chosen, test: Estimate, rows) -> dict[str, Any]:
     experiment = run.experiment
-    constraint, scale = experiment.objective.constraints[name], run.scales()[name]
+    constraint, shape = experiment.objective.constraints[name], run.splits.train.x.shape[1:]
     became = outcome(run, name, [row for row in rows if row["step"] <= int(chosen.step)])
     train = float(chosen.average[name])
     return {
-        "value": constraint.achieved(test.mean / scale),
-        "kappa": constraint.kappa,
-        "scale": scale,
+        "value": constraint.achieved(test.mean, shape),
+        "kappa": float(constraint.kappa),
+        "divisor": run.divisors()[name],
         "satisfied": test.mean <= 0,
-        "train_value": constraint.achieved(train / scale),
+        "train_value": constraint.achieved(train, shape),
         "train_satisfied": train <= 0,
-        "best": constraint.achieved(became.best / scale),
+        "best": constraint.achieved(became.best, shape),
         "multiplier": float(chosen.variables.multipliers[name]),
         "infeasible": became.infeasible,
         "outcome": became.sentence,

@@ -113,8 +113,8 @@ def print_report(report: Mapping[str, Any]) -> None:
         )
         table.add_row(
             "  multiplier", f"{constraint['multiplier']:.4g}", "",
-            f"violation {constraint['violation']:.2g}, λ · slack {constraint['complementarity']:.2g}"
-            + (" per dimension" if constraint["scale"] != 1 else ""),
+            f"violation {constraint['violation']:.2g}, λ · slack {constraint['complementarity']:.2g}, "
+            f"both divided by {constraint['divisor']:.4g}",
         )  # fmt: skip
     if report["constraints"]:
         table.add_row(

@@ -6,12 +6,15 @@ import dataclasses
 import math
 from typing import Any
 
-from vaelab.checks import check_at_least_one
+import numpy as np
+
+from vaelab.checks import check_at_least_one, check_fraction, check_positive
 from vaelab.data import DataSet
 from vaelab.models import Model
-from vaelab.training.loop import Schedule
+from vaelab.training.duals import Dual
+from vaelab.training.loop import Timetable
 from vaelab.training.objectives import Objective
-from vaelab.training.optimisers import Adam, Geco, Rewo
+from vaelab.training.optimisers import Adam, Optimiser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +29,16 @@ class Experiment:
     """what is minimised"""
     num_steps: int
     """training steps at most"""
-    optimiser: Adam = Adam()  # noqa: RUF009
+    optimiser: Optimiser = Adam()  # noqa: RUF009
     """of the model's parameters"""
-    dual: Geco | Rewo | None = None
+    dual: Dual | None = None
     """of the constraints' multipliers; None where there are none"""
+    prior_optimiser: Optimiser | None = None
+    """of the prior's parameters; None takes the optimiser of the others"""
+    clip_norm: float | None = None
+    """largest L2 norm of the whole gradient, after its division by max(1, λ); None does not clip"""
+    ema_decay: float | None = None
+    """decay of a moving average of the parameters, in [0, 1), which validation and report use; None uses the parameters themselves"""
     prior_period: int = 1
     """steps per update of the prior; above 1 the double loop of Klushyn et al., 2019"""
     batch_size: int = 100
@@ -57,6 +66,8 @@ class Experiment:
             num_samples=self.num_samples, posterior_samples=self.posterior_samples,
             prior_samples=self.prior_samples,
         )  # fmt: skip
+        check_positive(clip_norm=self.clip_norm)
+        check_fraction(ema_decay=self.ema_decay)
         for name, least in (("num_test", 2), ("patience", 1)):  # one image has no standard error
             value = getattr(self, name)
             if value is not None and value < least:
@@ -64,15 +75,18 @@ class Experiment:
         self.objective.check(self.model, self.num_steps)
         if bool(self.objective.constraints) != (self.dual is not None):
             raise ValueError(
-                "dual must be Geco or Rewo where the objective has constraints, and None elsewhere."
+                "dual must be one, such as Geco or Rewo, where the objective has constraints, and None elsewhere."
             )
-        other = [n for n, c in self.objective.constraints.items() if not c.in_nats]
-        if isinstance(self.dual, Rewo) and other:
-            raise ValueError(
-                f"dual = Rewo needs constraints in nats, and {other[0]} is none: use NLL (with a "
-                "GaussianDecoder for a squared error), or Geco."
-            )
-        self.schedule  # noqa: B018  validates its own fields
+        if self.dual is not None:
+            self.dual.check(self.objective.constraints, self.num_steps)
+        self.timetable  # noqa: B018  validates its own fields
+        for name in ("optimiser", "prior_optimiser"):
+            optimiser = getattr(self, name)
+            if optimiser is not None:
+                try:
+                    optimiser.schedule.check(self.num_steps)
+                except ValueError as error:
+                    raise ValueError(f"{name}.schedule: {error}") from None
 
     @property
     def objective_label(self) -> str:
@@ -80,8 +94,8 @@ class Experiment:
         return self.objective.label if self.dual is None else self.dual.label
 
     @property
-    def initial_multiplier(self) -> float:
-        """λ at the start, before a constraint's own weight; of no account where there are none."""
+    def initial_multiplier(self) -> float | dict[str, float]:
+        """λ at the start, one number or one by constraint; of no account where there are none."""
         return 1.0 if self.dual is None else self.dual.initial_multiplier
 
     @property
@@ -90,8 +104,8 @@ class Experiment:
         return math.inf if self.dual is None else self.dual.multiplier_limit
 
     @property
-    def schedule(self) -> Schedule:
-        return Schedule(
+    def timetable(self) -> Timetable:
+        return Timetable(
             self.num_steps,
             self.log_every,
             self.evaluate_every,
@@ -111,6 +125,8 @@ def to_dict(value: Any) -> Any:
         return [to_dict(item) for item in value]
     if callable(value):
         return value.__name__
+    if isinstance(value, np.generic) or (hasattr(value, "shape") and value.shape == ()):
+        return value.item()  # a number of numpy or JAX, which JSON does not know
     return value
 
 

@@ -63,7 +63,7 @@ def picture(run: Run, images: np.ndarray) -> np.ndarray:
 def _training(run: Run, workdir: epath.Path):
     x = run.splits.train.x
     thresholds = {
-        name: constraint.kappa * constraint.scale(x.shape[1:])
+        name: constraint.kappa * constraint.divisor(x.shape[1:])
         for name, constraint in run.experiment.objective.constraints.items()
         if constraint.in_nats
     }

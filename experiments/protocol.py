@@ -18,14 +18,15 @@ from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
 from vaelab.networks import ConditionalGaussian, GatedMLP
 from vaelab.priors import Prior
+from vaelab.training.duals import Dual
 from vaelab.training.objectives import ELBO, Objective
-from vaelab.training.optimisers import NormalisedAdam, Rewo
+from vaelab.training.optimisers import NormalisedAdam
 
 _STEPS_PER_EPOCH = 500  # 50,000 images
 
 
 def protocol(
-    data: DataSet, prior: Prior, objective: Objective | None = None, dual: Rewo | None = None
+    data: DataSet, prior: Prior, objective: Objective | None = None, dual: Dual | None = None
 ) -> Experiment:
     """The protocol with this prior; without an objective of its own, the ELBO with warm-up."""
     return Experiment(

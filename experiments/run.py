@@ -19,7 +19,7 @@ from experiments.experiment import Experiment
 from experiments.session import session
 from vaelab import data, evaluation
 from vaelab.evaluation import Subject, elbo
-from vaelab.training import optimisers
+from vaelab.training.groups import transformation
 from vaelab.training.loop import fit
 from vaelab.training.metrics import MetricsLog
 from vaelab.training.sharding import make_mesh, replicate
@@ -63,28 +63,27 @@ class Run:
             self.splits.train,
             jax.random.key(experiment.seed),
             initial_multiplier=experiment.initial_multiplier,
+            ema_decay=experiment.ema_decay,
         )
 
-    def scales(self) -> dict[str, float]:
-        """The number of dimensions that each constraint sums over, 1 for those that are means."""
+    def divisors(self) -> dict[str, float]:
+        """Of each constraint the divisor that makes it relative to its threshold."""
         constraints = self.experiment.objective.constraints
         shape = self.splits.train.x.shape[1:]
-        return {name: constraint.scale(shape) for name, constraint in constraints.items()}
+        return {name: constraint.divisor(shape) for name, constraint in constraints.items()}
 
     def transformation(self):
         """The saddle-point transformation of the experiment."""
-        experiment, constraints = self.experiment, self.experiment.objective.constraints
-        relative = experiment.dual is not None and experiment.dual.relative
-        scales = {
-            name: scale
-            * (constraints[name].threshold if relative else constraints[name].step_scale)
-            for name, scale in self.scales().items()
-        }
-        return optimisers.transformation(
+        experiment = self.experiment
+        return transformation(
             experiment.optimiser,
             experiment.dual,
-            scales=scales,
+            parameter_groups=experiment.model.parameter_groups,
+            num_steps=experiment.num_steps,
+            scales=self.divisors(),
+            prior_optimiser=experiment.prior_optimiser,
             prior_period=experiment.prior_period,
+            clip_norm=experiment.clip_norm,
         )
 
     def compile_steps(self, mesh: Mesh):
@@ -123,7 +122,7 @@ class Run:
         return mesh
 
     def train(self, folder: epath.Path, name: str, overrides: Sequence[str]) -> TrainState:
-        """Trains to the end of the schedule, from the newest checkpoint in the workdir where there is one.
+        """Trains to the end, from the newest checkpoint in the workdir where there is one.
 
         The workdir is claimed last: a configuration that cannot run leaves nothing behind.
         """
@@ -144,7 +143,7 @@ class Run:
                 replicate(current.state, mesh),
                 replicate(self.splits.train, mesh),
                 run_steps=run_steps,
-                schedule=experiment.schedule,
+                timetable=experiment.timetable,
                 validate=self.validate,
                 log=log,
                 save=current.save,
@@ -181,7 +180,7 @@ class Run:
         if self.experiment.patience is not None and np.isfinite(state.best.bound):
             best = state.best
             return Chosen(best.step, best.variables, best.average)
-        return Chosen(state.step, state.variables, state.opt_state.average)
+        return Chosen(state.step, state.evaluated, state.opt_state.average)
 
     def key(self, purpose: str) -> jax.Array:
         """A key of its own for each purpose, from the run's seed."""

@@ -27,7 +27,7 @@ from experiments.sweep.measures import Row
 from experiments.sweep.members import member_folder
 from vaelab import plotting
 from vaelab.checks import check_at_least_one
-from vaelab.constraints import NLL, Constraint, LowerBound
+from vaelab.constraints import Constraint
 from vaelab.plotting import Settling
 from vaelab.training.metrics import read_metrics
 
@@ -179,12 +179,7 @@ def rate_at(
     """
     if not len(values) or not values[0] <= value <= values[-1]:
         return None
-    if isinstance(constraint, NLL):  # may be negative
-        places, place = values, value
-    elif isinstance(constraint, LowerBound):  # of 1
-        places, place = -np.log(1 - values), -np.log(1 - value)
-    else:
-        places, place = np.log(values), np.log(value)
+    places, place = constraint.interpolation_axis(values), constraint.interpolation_axis(value)
     return float(PchipInterpolator(places, np.sqrt(rates))(place)) ** 2
 
 

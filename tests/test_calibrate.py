@@ -59,7 +59,7 @@ def test_a_pilots_fraction_becomes_a_number_in_the_configuration(pilot, tmp_path
     ],
 )
 def test_fractions_ask_for_so_much_of_the_shortfall(constraint, value, fraction, kappa):
-    assert constraint.relative(value, fraction) == pytest.approx(kappa)
+    assert constraint.kappa_from_pilot(value, fraction) == pytest.approx(kappa)
 
 
 def test_wrong_arguments_get_one_sentence(refusal, tmp_path):

@@ -20,8 +20,9 @@ from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import HierarchicalPrior
-from vaelab.training import optimisers
+from vaelab.training import duals, optimisers
 from vaelab.training.checkpoint import Checkpoints
+from vaelab.training.groups import transformation
 from vaelab.training.objectives import Lagrangian
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.state import initial_state as create
@@ -45,8 +46,11 @@ MODEL = VAE(
     prior=HierarchicalPrior(2, num_samples=2, hidden=(4,)),
 )
 OBJECTIVE = Lagrangian({"nll": NLL(0.68)})  # met after a few steps: the latch is open
-REWO = optimisers.Rewo(decay=0.5)
-TX = optimisers.transformation(optimisers.Adam(0.02), REWO, scales={"nll": 16.0})
+REWO = duals.Rewo(decay=0.5)
+TX = transformation(
+    optimisers.Adam(0.02), REWO, parameter_groups=MODEL.parameter_groups, num_steps=100,
+    scales={"nll": 16.0},
+)  # fmt: skip
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from conftest import ROOT, SMALL, files
 
 from experiments import command_line, evaluate
 from experiments.experiment import differing_fields, to_dict
+from vaelab.training import Adam, AdamW, Cosine, Steps, WarmUp
 
 NAME = "digits_vhp_rewo"
 
@@ -46,8 +47,10 @@ def leaves(value, path=""):
     """(option, default) of every number, switch, name and tuple below a configuration."""
     for field in dataclasses.fields(value):
         inner, option = getattr(value, field.name), f"{path}{field.name.replace('_', '-')}"
-        if field.name in ("parent", "name") or (option == "dual" and inner is None):
-            continue  # Flax's own, and what an experiment without constraints does not have
+        if field.name in ("parent", "name"):
+            continue  # Flax's own
+        if option in ("dual", "prior-optimiser") and inner is None:
+            continue  # what an experiment does not have, it has no fields of
         if isinstance(inner, dict):
             for name, item in inner.items():
                 yield from leaves(item, f"{option}.{name}.")
@@ -93,6 +96,9 @@ def test_help_of_an_experiment_lists_every_field(name, capsys, monkeypatch):
         ("--dual.step-size", "0.7", lambda e: e.dual.step_size),
         ("--optimiser.learning-rate", "0.01", lambda e: e.optimiser.learning_rate),
         ("--num-steps", "17", lambda e: e.num_steps),
+        ("--ema-decay", "0.9", lambda e: e.ema_decay),
+        ("--clip-norm", "2.5", lambda e: e.clip_norm),
+        ("--dual.initial-multiplier", "500.0", lambda e: e.dual.initial_multiplier),
         ("--data.binarisation", "fixed", lambda e: e.data.binarisation),
         ("--patience", "None", lambda e: e.patience),
         ("--num-test", "9", lambda e: e.num_test),
@@ -105,6 +111,32 @@ def test_overrides_reach_the_experiment(option, value, read):
     assert read(before) != read(after)
     (difference,) = differing_fields(to_dict(after), to_dict(before))
     assert difference.startswith(option.removeprefix("--").replace("-", "_") + " (")
+
+
+@pytest.mark.parametrize(
+    ("name", "starts"), [(NAME, {"nll": 20.0}), ("grey_mnist_mlp_re_cla", {"re": 2.0, "cla": 50.0})]
+)
+def test_each_multiplier_may_start_at_its_own_number(name, starts):
+    words = [str(word) for pair in starts.items() for word in pair]
+    flags = ["--dual.initial-multiplier", *words]
+    assert command_line.override(name, flags).experiment.initial_multiplier == starts
+
+
+def test_fields_of_a_schedule_reach_the_experiment(monkeypatch):
+    """A type may be abstract in the experiment: the options are those of the default's class."""
+    scheduled = dataclasses.replace(
+        command_line.load(NAME),
+        optimiser=AdamW(schedule=WarmUp(100, then=Cosine())),
+        prior_optimiser=Adam(schedule=Steps((50, 90))),
+    )
+    monkeypatch.setattr(command_line, "load", lambda name: scheduled)
+    overrides = [
+        "--optimiser.weight-decay", "0.5", "--optimiser.schedule.steps", "7",
+        "--optimiser.schedule.then.final", "0.25", "--prior-optimiser.schedule.boundaries", "3",
+    ]  # fmt: skip
+    after = command_line.override(NAME, overrides).experiment
+    assert after.optimiser == AdamW(schedule=WarmUp(7, then=Cosine(0.25)), weight_decay=0.5)
+    assert after.prior_optimiser == Adam(schedule=Steps((3,)))
 
 
 def test_overridden_networks_stay_hashable():
@@ -164,11 +196,18 @@ MISTAKES = [
     ),
     (["--objective.constraints.nll.kappa", "nan"], ["kappa", "must be finite, got nan."]),
     (["--optimiser.learning-rate", "-1"], ["learning_rate must be positive, got -1.0."]),
-    (["--dual.step-size", "-1"], ["step_size must be positive, got -1.0."]),
+    (["--dual.step-size", "-1"], ["step_size must be positive and finite, got -1.0."]),
     (["--dual.decay", "1.5"], ["decay must lie in [0, 1), got 1.5."]),
     (
         ["--dual.multiplier-limit", "10"],
         ["multiplier_limit must be above initial_multiplier = 1000.0"],
+    ),
+    (["--optimiser.b1", "1.5"], ["b1 must lie in [0, 1), got 1.5."]),
+    (["--clip-norm", "0"], ["clip_norm must be positive, got 0.0."]),
+    (["--ema-decay", "1"], ["ema_decay must lie in [0, 1), got 1.0."]),
+    (
+        ["--dual.initial-multiplier", "re", "2"],
+        ["initial_multiplier has the names ['re'] and the constraints are ['nll']"],
     ),
     (["--pilot-fraction", "0"], ["pilot_fraction must be positive, got 0.0."]),
     (["--dual.initial-multiplier", "0.5"], ["initial_multiplier must be well above 1"]),

@@ -1,4 +1,4 @@
-"""Constraints against loops in numpy, and what their tolerance and scale mean."""
+"""Constraints against loops in numpy, and what their tolerance and divisor mean."""
 
 from __future__ import annotations
 
@@ -69,18 +69,18 @@ def test_negative_log_likelihood_by_hand():
 
 @pytest.mark.parametrize("side", [8, 28])
 def test_reconstruction_error_is_met_when_the_rms_error_is_kappa(side):
-    """At every resolution, and C / scale is a quantity of one data dimension."""
+    """At every resolution, and C / divisor is the error relative to its threshold."""
     kappa, error = 0.1, 0.15
     x, _ = draw((side, side))
     signs = np.sign(np.random.default_rng(1).normal(size=(K, B, side, side)))
     constraint = constraints.RE(kappa=kappa)
     met = constraint(Examples(x), terms_of(location=x + kappa * signs))
     np.testing.assert_allclose(met, 0.0, atol=1e-10)
-    missed = constraint(Examples(x), terms_of(location=x + error * signs)) / constraint.scale(
-        x.shape[1:]
-    )
-    np.testing.assert_allclose(missed, error**2 - kappa**2, rtol=1e-10)
-    np.testing.assert_allclose(constraint.achieved(float(np.mean(missed))), error, rtol=1e-10)
+    missed = constraint(Examples(x), terms_of(location=x + error * signs))
+    relative = missed / constraint.divisor(x.shape[1:])
+    np.testing.assert_allclose(relative, (error**2 - kappa**2) / kappa**2, rtol=1e-10)
+    achieved = constraint.achieved(float(np.mean(missed)), x.shape[1:])
+    np.testing.assert_allclose(achieved, error, rtol=1e-10)
 
 
 def test_negative_log_likelihood_is_met_at_kappa_nats_per_dimension():
@@ -90,11 +90,9 @@ def test_negative_log_likelihood_is_met_at_kappa_nats_per_dimension():
     np.testing.assert_allclose(
         constraint(Examples(x), terms_of(distortion=distortion)), 0.0, atol=1e-12
     )
-    missed = constraint(Examples(x), terms_of(distortion=2 * distortion)) / constraint.scale(
-        x.shape[1:]
-    )
-    np.testing.assert_allclose(missed, 0.5, rtol=1e-12)
-    assert constraint.achieved(0.5) == 1.0
+    missed = constraint(Examples(x), terms_of(distortion=2 * distortion))
+    np.testing.assert_allclose(missed / constraint.divisor(x.shape[1:]), 0.5, rtol=1e-12)
+    assert constraint.achieved(0.5 * NUM_DIMS, x.shape[1:]) == 1.0
 
 
 def test_reconstruction_error_pulls_the_mean_towards_the_data():
@@ -127,7 +125,7 @@ EVERY = {
 
 @pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 def test_every_constraint_keeps_the_contract(make):
-    """K samples, jit, a traced κ, and units: the quantity that κ bounds comes back from E[C] / scale."""
+    """K samples, jit, a traced κ, and units: the quantity that κ bounds comes back from E[C]."""
     x, location = draw()
     terms = terms_of(np.random.default_rng(2).normal(size=(K, B)), location)
     examples = Examples(x, np.arange(B) % 3)
@@ -138,8 +136,8 @@ def test_every_constraint_keeps_the_contract(make):
         constraint = make(kappa=float(kappa))
         np.testing.assert_allclose(values, constraint(examples, terms), rtol=1e-12, atol=1e-12)
         constraint.check(Examples(np.zeros((3, *SHAPE)), np.arange(3)))
-        scaled = float(jnp.mean(values)) / constraint.scale(SHAPE)
-        met = make(kappa=constraint.achieved(scaled) if scaled else 0.1)
+        mean = float(jnp.mean(values))
+        met = make(kappa=constraint.achieved(mean, SHAPE) if mean else 0.1)
         np.testing.assert_allclose(jnp.mean(met(examples, terms)), 0.0, atol=1e-9)
 
 
@@ -183,20 +181,62 @@ def test_gradients_are_finite_at_constant_and_at_perfect_reconstructions(make, l
     ],
 )
 def test_a_quarter_of_what_a_pilot_left_to_be_desired(make, reached, wanted):
-    assert EVERY[make](kappa=0.5).relative(reached, 0.25) == pytest.approx(wanted)
+    assert EVERY[make](kappa=0.5).kappa_from_pilot(reached, 0.25) == pytest.approx(wanted)
 
 
 def test_a_pilot_of_negative_nll_is_asked_for_more_too():
-    assert constraints.NLL(kappa=0.5).relative(-1.5, 1.0) == -1.5
-    assert constraints.NLL(kappa=0.5).relative(-1.5, 0.5) == -2.25
+    assert constraints.NLL(kappa=0.5).kappa_from_pilot(-1.5, 1.0) == -1.5
+    assert constraints.NLL(kappa=0.5).kappa_from_pilot(-1.5, 0.5) == -2.25
 
 
 def test_an_error_of_twice_kappa_is_three_thresholds_too_much():
     constraint = constraints.RE(kappa=0.1)
     x, _ = draw()
     value = constraint(Examples(x), terms_of(location=np.stack([x + 0.2] * K)))
-    scale = constraint.scale(SHAPE) * constraint.threshold
-    np.testing.assert_allclose(value / scale, 3.0, rtol=1e-10)
+    np.testing.assert_allclose(value / constraint.divisor(SHAPE), 3.0, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("name", "divisor"), [("RE", 2.5), ("FRE", 1.25), ("NLL", 10.0), ("CLA", 1.0), ("pNCC", 1.0)]
+)
+def test_divisors_by_hand(name, divisor):
+    """D κ², D_f κ², D, 1 and 1 for D = 10, half of it as features, κ = 0.5; also of a traced κ."""
+    assert EVERY[name](kappa=0.5).divisor(SHAPE) == divisor
+    swept = jax.vmap(lambda kappa: jnp.asarray(EVERY[name](kappa=kappa).divisor(SHAPE)))
+    np.testing.assert_allclose(swept(np.array([0.5])), [divisor], rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+def test_the_interpolation_axis_increases(make):
+    values = np.linspace(0.05, 0.95, 10)
+    assert (np.diff(make(kappa=0.5).interpolation_axis(values)) > 0).all()
+
+
+@pytest.mark.parametrize("make", [constraints.RE, constraints.NLL], ids=["RE", "NLL"])
+def test_events_may_be_vectors(make):
+    constraint, shape = make(kappa=0.3), (7,)
+    constraint.check(Examples(np.zeros((3, *shape))))
+    x, location = draw(shape)
+    terms = terms_of(np.full((K, B), 5.0), location)
+    value = constraint(Examples(x), terms)
+    assert value.shape == (K, B)
+    mean = float(jnp.mean(value))
+    met = make(kappa=constraint.achieved(mean, shape))
+    np.testing.assert_allclose(jnp.mean(met(Examples(x), terms)), 0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["local", "pNCC"])
+def test_windows_refuse_events_that_are_no_images(name):
+    with pytest.raises(ValueError, match="images") as error:
+        EVERY[name](kappa=0.3).check(Examples(np.zeros((3, 7)), np.zeros(3, int)))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+def test_tolerances_may_be_numbers_of_numpy(make):
+    assert make(kappa=np.float32(0.25)).divisor(SHAPE) == make(kappa=0.25).divisor(SHAPE)
+    with pytest.raises(ValueError, match="kappa of the constraint"):
+        make(kappa=np.float32(np.nan))
 
 
 ROOT_MEAN_SQUARE = r"positive and finite \(it is a root-mean-square error\)"

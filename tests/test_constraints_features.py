@@ -63,7 +63,7 @@ def test_feature_reconstruction_error_by_hand():
     constraint = FRE(0.3, features)
     actual = constraint(Examples(x), terms_of(location=location))
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
-    assert constraint.scale(COLOUR) == 7 * 9
+    assert constraint.divisor(COLOUR) == 7 * 9 * 0.3**2
 
 
 def test_features_that_are_the_image_make_the_reconstruction_error():
@@ -71,8 +71,8 @@ def test_features_that_are_the_image_make_the_reconstruction_error():
     identity, plain = FRE(0.3, lambda x: x), RE(0.3)
     terms = terms_of(location=location)
     np.testing.assert_array_equal(identity(Examples(x), terms), plain(Examples(x), terms))
-    assert identity.scale(COLOUR) == plain.scale(COLOUR)
-    assert identity.achieved(0.2) == plain.achieved(0.2)
+    assert identity.divisor(COLOUR) == plain.divisor(COLOUR)
+    assert identity.achieved(0.2, COLOUR) == plain.achieved(0.2, COLOUR)
 
 
 def test_local_statistics_by_hand():
@@ -117,8 +117,8 @@ def test_a_classifier_that_is_sure_makes_the_accuracy():
     constraint = CLA(0.9, lambda x: x[:, 0, :, 0])
     value = constraint(Examples(location[0], labels), terms_of(location=location))
     np.testing.assert_allclose(value, 0.9 - right, atol=1e-12)
-    scaled = float(jnp.mean(value)) / constraint.scale(location.shape[2:])
-    assert constraint.achieved(scaled) == pytest.approx(right.mean())
+    mean = float(jnp.mean(value))
+    assert constraint.achieved(mean, location.shape[2:]) == pytest.approx(right.mean())
     assert float(constraint.of_images(location[0], labels)) == pytest.approx(right[0].mean())
 
 

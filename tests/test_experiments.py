@@ -18,11 +18,13 @@ from conftest import ROOT, files
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments import command_line, evaluate
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, differing_fields, to_dict
 from experiments.run import Run
 from vaelab.constraints import RE, pNCC
 from vaelab.networks import MLP, ConditionalFlow
-from vaelab.training import optimisers
+from vaelab.training import Adam, Constant, Cosine, WarmUp
+from vaelab.training.duals import Rewo
+from vaelab.training.groups import transformation
 from vaelab.training.objectives import Lagrangian
 from vaelab.training.state import initial_state as create
 from vaelab.types import Examples
@@ -45,7 +47,7 @@ def test_the_report_has_exactly_these_fields(report):
     likelihood = ("num_samples", "effective_sample_size", "num_test", "prior_samples")
     constraint = (
         "value", "kappa", "satisfied", "train_value", "train_satisfied", "best", "multiplier",
-        "infeasible", "outcome", "scale", "violation", "complementarity",
+        "infeasible", "outcome", "divisor", "violation", "complementarity",
     )  # fmt: skip
     assert shape(report) == {
         "experiment": None,
@@ -196,10 +198,11 @@ def test_configurations_are_short_and_build(path):
     assert "Source" in docstring
     value = experiment(path)
     shape = value.model.decoder.shape
-    scales = {name: c.scale(shape) for name, c in value.objective.constraints.items()}
-    tx = optimisers.transformation(
-        value.optimiser, value.dual, scales=scales, prior_period=value.prior_period
-    )
+    scales = {name: c.divisor(shape) for name, c in value.objective.constraints.items()}
+    tx = transformation(
+        value.optimiser, value.dual, parameter_groups=value.model.parameter_groups,
+        num_steps=value.num_steps, scales=scales, prior_period=value.prior_period,
+    )  # fmt: skip
 
     def initial(examples):
         return create(value.model, value.objective, tx, examples, jax.random.key(value.seed))
@@ -212,15 +215,57 @@ def test_configurations_are_short_and_build(path):
     assert set(state.opt_state.average) == set(value.objective.constraints)
     sizes = {"digits": 8, "mnist16": 16, "mnist": 28, "cifar10": 32, "celeba": 64}
     assert shape[0] == next(size for name, size in sizes.items() if name in path.stem)
-    assert value.schedule.num_steps == value.num_steps
+    assert value.timetable.num_steps == value.num_steps
 
 
 @pytest.mark.parametrize("constraint", [RE(0.1), pNCC(0.5)])
-def test_rewo_wants_constraints_in_nats(constraint):
+def test_rewo_requires_constraints_in_nats(constraint):
     experiment = command_line.load("grey_digits_mlp_re")
     objective = Lagrangian({"bound": constraint})
-    with pytest.raises(ValueError, match="dual = Rewo needs constraints in nats, and bound is non"):
-        dataclasses.replace(experiment, objective=objective, dual=optimisers.Rewo())
+    with pytest.raises(
+        ValueError, match="dual = Rewo requires constraints in nats, and bound is not"
+    ):
+        dataclasses.replace(experiment, objective=objective, dual=Rewo())
+
+
+def test_a_record_tells_two_schedules_apart():
+    experiment = command_line.load("grey_digits_mlp_re")
+    with_schedule = lambda schedule: to_dict(  # noqa: E731
+        dataclasses.replace(experiment, optimiser=Adam(schedule=schedule))
+    )
+    constant, cosine, other = map(with_schedule, (Constant(), Cosine(), Cosine(0.1)))
+    assert differing_fields(cosine, constant) == ["optimiser.schedule (Constant, now Cosine)"]
+    assert differing_fields(other, cosine) == ["optimiser.schedule.final (0.0, now 0.1)"]
+    assert differing_fields(cosine, with_schedule(Cosine())) == []
+
+
+@pytest.mark.parametrize("kappa", [np.float32(0.25), np.float64(0.25), jnp.float32(0.25)])
+def test_a_record_holds_numbers_of_numpy_and_jax(kappa):
+    experiment = command_line.load("grey_digits_mlp_re")
+    objective = Lagrangian({"re": RE(kappa)})
+    record = to_dict(dataclasses.replace(experiment, objective=objective))
+    assert json.loads(json.dumps(record))["objective"]["constraints"]["re"]["kappa"] == 0.25
+
+
+@pytest.mark.parametrize("field", ["optimiser", "prior_optimiser", "dual"])
+def test_an_experiment_refuses_a_schedule_longer_than_the_run(field):
+    experiment = command_line.load("grey_digits_mlp_re")
+    value = getattr(experiment, field) or Adam()
+    changed = dataclasses.replace(value, schedule=WarmUp(experiment.num_steps))
+    with pytest.raises(
+        ValueError, match=rf"^{field}\.schedule: steps of the warm-up, \d+, must be"
+    ):
+        dataclasses.replace(experiment, **{field: changed})
+
+
+def test_the_report_speaks_of_the_averaged_parameters():
+    experiment = dataclasses.replace(command_line.load("digits_vae_elbo"), ema_decay=0.5)
+    run = Run.load(experiment, None)
+    state = run.initial_state()
+    average = jax.tree.map(lambda leaf: leaf + 1.0, state.ema.params)
+    state = state._replace(ema=state.ema._replace(params=average))
+    chosen = run.chosen(state).variables.params
+    jax.tree.map(np.testing.assert_array_equal, chosen, average)
 
 
 def test_a_flow_posterior_has_its_marginal_kl_evaluated(tmp_path, monkeypatch, capsys):

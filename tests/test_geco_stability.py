@@ -68,8 +68,9 @@ def main():
     from vaelab.models import VAE
     from vaelab.networks import MLP, ConditionalGaussian
     from vaelab.priors import StandardNormal
+    from vaelab.training.duals import Geco
     from vaelab.training.objectives import Lagrangian
-    from vaelab.training.optimisers import Adam, Geco
+    from vaelab.training.optimisers import Adam
     from vaelab.training.sharding import make_mesh, replicate
     from vaelab.training.step import compile_train_steps
 

@@ -24,7 +24,7 @@ from vaelab.priors.gtm import GTM
 from vaelab.priors.gtm_vamp import GTMVampPrior
 from vaelab.priors.vamp import VampPrior, clip
 from vaelab.training import ELBO, Adam, DoublyReparameterised, initial_state, train_step
-from vaelab.training.optimisers import transformation
+from vaelab.training.groups import transformation
 
 SHAPE = (3, 2, 1)  # of an image
 D, HIDDEN, C = 2, 7, 5  # latent coordinates, width of the encoder, pseudo-inputs
@@ -354,7 +354,9 @@ def test_the_encoder_is_in_a_model_s_parameters_once(make_prior, hand_over):
 )
 def test_components_are_encoded_once_per_step(make_prior, objective):
     model, key, x = make_model(make_prior), jax.random.key(0), jnp.zeros((4, *SHAPE))
-    tx = transformation(Adam(), None, scales={})
+    tx = transformation(
+        Adam(), None, parameter_groups=model.parameter_groups, num_steps=100, scales={}
+    )
     state = jax.eval_shape(lambda: initial_state(model, objective, tx, x, key))
     step = functools.partial(train_step, model=model, objective=objective, tx=tx)
     text = jax.jit(step).lower(state, x, key).compile().as_text()
@@ -401,7 +403,10 @@ def test_pseudo_inputs_stay_where_they_are_unless_they_are_to_start_from_data():
 
 def test_a_run_starts_from_data():
     model = make_model(functools.partial(make_vamp, from_data=True))
-    tx, key = transformation(Adam(), None, scales={}), jax.random.key(0)
+    tx = transformation(
+        Adam(), None, parameter_groups=model.parameter_groups, num_steps=100, scales={}
+    )
+    key = jax.random.key(0)
     state = jax.jit(lambda: initial_state(model, ELBO(), tx, data(), key))()
     pseudo_inputs = np.asarray(state.variables.params["prior"]["pseudo_inputs"])
     assert len(set(rows(pseudo_inputs, data()))) == C

@@ -41,7 +41,8 @@ from vaelab.training import (
     TrainState,
     train_step,
 )
-from vaelab.training.optimisers import Adam, transformation
+from vaelab.training.groups import transformation
+from vaelab.training.optimisers import Adam
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.types import Saddle
 
@@ -112,8 +113,10 @@ def make(case: Case):
         decoder=DECODERS[case.decoder](MLP((4,), activation=jnp.tanh), shape=SHAPE),
         prior=PRIORS[case.prior](case.latent_dim),
     )
-    scales = {name: constraint.scale(SHAPE) for name, constraint in objective.constraints.items()}
-    tx = transformation(Descent(1e-3), dual, scales=scales)
+    scales = {name: constraint.divisor(SHAPE) for name, constraint in objective.constraints.items()}
+    tx = transformation(
+        Descent(1e-3), dual, parameter_groups=model.parameter_groups, num_steps=100, scales=scales
+    )
     key = jax.random.key(0)
     shapes = jax.eval_shape(lambda: model.init(key, batch(0), key))["params"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import pkgutil
 
 import jax
 import jax.numpy as jnp
@@ -60,13 +61,27 @@ def level_for(multiplier):
     return NORMAL @ A + multiplier * (NORMAL @ NORMAL)
 
 
+def falling(step_size):
+    """A schedule from twice this step size to half of it."""
+    return optax.linear_schedule(2 * step_size, step_size / 2, 6_000)
+
+
 # Every dual, and what its multiplier tends to, given λ_KKT (negative where the constraint is slack).
 DUALS = {
     "geco": (lambda: saddle.geco(0.004), lambda kkt: max(1e-6, kkt)),
     "geco_unsafe": (lambda: saddle.geco(0.004, **UNSAFE), lambda kkt: max(1e-6, kkt)),
+    "geco_scheduled": (lambda: saddle.geco(falling(0.004)), lambda kkt: max(1e-6, kkt)),
+    "pi_geco": (lambda: saddle.pi_geco(0.004, proportional=0.1), lambda kkt: max(1e-6, kkt)),
+    "pi_geco_scheduled": (
+        lambda: saddle.pi_geco(falling(0.004), proportional=0.1),
+        lambda kkt: max(1e-6, kkt),
+    ),
     "rewo": (lambda: saddle.rewo(0.004), lambda kkt: max(1.0, kkt)),
+    "rewo_scheduled": (lambda: saddle.rewo(falling(0.004)), lambda kkt: max(1.0, kkt)),
     "projected": (lambda: saddle.projected(0.02), lambda kkt: max(0.0, kkt)),
+    "projected_scheduled": (lambda: saddle.projected(falling(0.02)), lambda kkt: max(0.0, kkt)),
     "nu_pi": (lambda: saddle.nu_pi(0.02), lambda kkt: max(0.0, kkt)),
+    "nu_pi_scheduled": (lambda: saddle.nu_pi(falling(0.02)), lambda kkt: max(0.0, kkt)),
     "nu_pi_smoothed": (lambda: saddle.nu_pi(0.02, nu=0.9), lambda kkt: max(0.0, kkt)),
     "update_every": (
         lambda: saddle.update_every(saddle.geco(0.012), 3),
@@ -83,7 +98,7 @@ KKT_CASES = [
     for kkt in (-0.5, 0.5, 2.5)
     for first in (0.3, 8.0)
     # REWO starts with λ ≫ 1: from below λ_KKT its latch never opens, which has a test of its own.
-    if not (dual == "rewo" and first < kkt)
+    if not (dual.startswith("rewo") and first < kkt)
 ]
 
 
@@ -328,10 +343,10 @@ def skewed(key, shape):
     [
         (saddle.geco(0.003), 1.0),
         (saddle.geco(0.003, **UNSAFE), 1.0),
-        (saddle.geco(0.03, proportional=4.0), 10.0),  # the noise is a tenth of the scale
+        (saddle.pi_geco(0.03, proportional=4.0), 10.0),  # the noise is a tenth of the scale
         (saddle.nu_pi(0.003, nu=0.99), 1.0),
     ],
-    ids=["geco", "geco_unsafe", "geco_proportional", "nu_pi"],
+    ids=["geco", "geco_unsafe", "pi_geco", "nu_pi"],
 )
 def test_duals_meet_the_constraint_on_average_under_batch_noise(dual, scale, noise):
     means = stationary_constraint(dual, noise, scale)
@@ -522,10 +537,10 @@ def test_scales_as_a_number_and_as_a_tree():
             lambda: saddle.saddle_point(optax.sgd(1.0), saddle.geco(), scales={"re": -2.0}),
             r"scales must be positive, got -2\.0\.",
         ),
-        (lambda: saddle.geco(0.0), r"step_size must be positive, got 0\.0\."),
-        (lambda: saddle.rewo(-1.0), r"step_size must be positive, got -1\.0\."),
-        (lambda: saddle.projected(0), r"step_size must be positive, got 0\."),
-        (lambda: saddle.nu_pi(float("nan")), r"step_size must be positive, got nan\."),
+        (lambda: saddle.geco(0.0), r"step_size must be positive and finite, got 0\.0\."),
+        (lambda: saddle.rewo(-1.0), r"step_size must be positive and finite, got -1\.0\."),
+        (lambda: saddle.projected(0), r"step_size must be positive and finite, got 0\."),
+        (lambda: saddle.nu_pi(float("nan")), r"step_size must be positive and finite, got nan\."),
         (
             lambda: saddle.geco(step_range=(1.1, 0.9)),
             r"step_range must be \(low, high\) with 0 <= low < high, got \(1\.1, 0\.9\)\.",
@@ -549,8 +564,20 @@ def test_scales_as_a_number_and_as_a_tree():
         ),
         (
             lambda: saddle.hold_for(optax.sgd(1.0), -1),
-            r"num_steps must not be negative, got -1\.",
+            r"num_steps must be finite and not negative, got -1\.",
         ),
+        (lambda: saddle.geco(math.inf), r"step_size must be positive and finite, got inf\."),
+        (
+            lambda: saddle.geco(np.float32(-1)),
+            r"step_size must be positive and finite, got -1\.0\.",
+        ),
+        (lambda: saddle.pi_geco(-1.0), r"step_size must be positive and finite, got -1\.0\."),
+        (
+            lambda: saddle.pi_geco(proportional=-1.0),
+            r"proportional must be finite and not negative, got -1\.0\.",
+        ),
+        (lambda: saddle.nu_pi(1.0, nu=1.5), r"nu must lie in \(-1, 1\), got 1\.5\."),
+        (lambda: saddle.nu_pi(1.0, integral=math.inf), r"integral must be finite, got inf\."),
     ],
 )
 def test_impossible_settings_are_refused_with_a_sentence(call, message):
@@ -560,6 +587,7 @@ def test_impossible_settings_are_refused_with_a_sentence(call, message):
 
 SWEPT = {
     "geco": saddle.geco,
+    "pi_geco": functools.partial(saddle.pi_geco, proportional=0.1),
     "rewo": saddle.rewo,
     "projected": saddle.projected,
     "nu_pi": functools.partial(saddle.nu_pi, nu=0.5),
@@ -593,7 +621,8 @@ def test_hyperparameters_and_first_multipliers_may_be_swept(dual):
 def test_rewo_steepness_may_be_traced():
     def update(steepness):
         tx = saddle.rewo(steepness=steepness)
-        return tx.update(jnp.array(-0.01), None, jnp.array(2.0), feasible_once=True)[0]
+        multiplier = jnp.array(2.0)
+        return tx.update(jnp.array(-0.01), tx.init(multiplier), multiplier, feasible_once=True)[0]
 
     swept = jax.jit(jax.vmap(update))(np.array([0.5, 3.0]))
     np.testing.assert_allclose(swept, [update(0.5), update(3.0)], rtol=1e-12)
@@ -639,10 +668,10 @@ def test_extra_arguments_reach_primal_and_dual():
         assert bool(extra_args["feasible_once"])
 
 
-def test_gecos_proportional_part_gives_back_what_a_closing_constraint_gathered():
+def test_pi_geco_gives_back_what_a_closing_constraint_gathered():
     """log λ_t = log λ_0 + Σ ν C̄_s + K (c_t − 1), c = C̄ clipped to [−1, 1], unclamped."""
     nu, gain = 0.05, 3.0
-    tx = saddle.geco(nu, proportional=gain, step_range=(0, float("inf")), anti_windup=False)
+    tx = saddle.pi_geco(nu, proportional=gain, step_range=(0, float("inf")), anti_windup=False)
     averages = [5.0, 0.9, 0.4, -0.2, 0.1]
     multiplier = jnp.array(2.0)
     state = tx.init(multiplier)
@@ -654,5 +683,47 @@ def test_gecos_proportional_part_gives_back_what_a_closing_constraint_gathered()
         np.testing.assert_allclose(np.log(multiplier), expected, rtol=1e-5)
 
 
-def test_geco_without_a_proportional_part_has_no_state():
-    assert saddle.geco().init(jnp.array(1.0)) == optax.EmptyState()
+def test_pi_geco_without_a_proportional_part_is_geco():
+    levels = {"c": (NORMAL, level_for(0.5))}
+
+    def path(dual):
+        tx = saddle.saddle_point(optax.sgd(0.1), dual, decay=0.9)
+        start = saddle_at(np.zeros(3), c=8.0)
+        return descend(tx, lambda v: quadratic(v, levels), start, 500)[1][0].multipliers["c"]
+
+    plain, with_gain_zero = path(saddle.geco(0.01)), path(saddle.pi_geco(0.01, proportional=0.0))
+    assert np.array_equal(plain, with_gain_zero)
+
+
+SCHEDULED = {
+    "geco": lambda step_size: saddle.geco(step_size, **UNSAFE),
+    "pi_geco": lambda step_size: saddle.pi_geco(step_size, proportional=0.0, **UNSAFE),
+    "rewo": lambda step_size: saddle.rewo(step_size, step_range=(0.0, math.inf)),
+    "projected": saddle.projected,
+    "nu_pi": functools.partial(saddle.nu_pi, proportional=0.0),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULED)
+def test_a_schedule_gives_the_step_size_of_each_update(name):
+    """Each step is that of a dual with the schedule's number of that step, as in optax from 0 on."""
+    schedule = lambda step: 0.5 / (1 + step)  # noqa: E731
+    extra = dict(constraint=jnp.array(0.3), feasible_once=jnp.array(True))
+    scheduled, multiplier = SCHEDULED[name](schedule), jnp.array(2.0)
+    state = scheduled.init(multiplier)
+    for step in range(6):
+        update, state = scheduled.update(jnp.array(0.3), state, multiplier, **extra)
+        constant = SCHEDULED[name](float(schedule(step)))
+        expected, _ = constant.update(
+            jnp.array(0.3), constant.init(multiplier), multiplier, **extra
+        )
+        np.testing.assert_allclose(update, expected, rtol=1e-12)
+        multiplier = multiplier + update
+    assert int(state.step) == 6
+
+
+def test_no_file_of_the_package_has_the_name_of_a_function():
+    """`saddle.geco` is the function, whatever was imported before."""
+    files = {module.name for module in pkgutil.iter_modules(saddle.__path__)}
+    assert not files & set(saddle.__all__)
+    assert all(callable(getattr(saddle, name)) for name in set(saddle.__all__) - {"StepSize"})

@@ -11,8 +11,10 @@ from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import StandardNormal, VampPrior
 from vaelab.training import sweep
+from vaelab.training.duals import Geco
+from vaelab.training.groups import transformation
 from vaelab.training.objectives import ELBO, Lagrangian
-from vaelab.training.optimisers import Adam, Geco, transformation
+from vaelab.training.optimisers import Adam
 from vaelab.training.sharding import make_mesh
 from vaelab.training.state import initial_state
 from vaelab.training.step import compile_train_steps
@@ -41,7 +43,13 @@ def from_seeds(values):
     encoder = ConditionalGaussian(MLP((3,), event_ndims=3), dim=2)
     prior = VampPrior(2, encoder=encoder, shape=SHAPE, num_components=2, from_data=True)
     model = VAE(encoder=encoder, decoder=BernoulliDecoder(MLP((3,)), shape=SHAPE), prior=prior)
-    return sweep.Setup(model, ELBO(), transformation(Adam(0.01), None, scales={}))
+    return sweep.Setup(
+        model,
+        ELBO(),
+        transformation(
+            Adam(0.01), None, parameter_groups=model.parameter_groups, num_steps=100, scales={}
+        ),
+    )
 
 
 def from_values(values):
@@ -53,9 +61,13 @@ def from_values(values):
     )
     constraint = RE(kappa=values["kappa"])
     tx = transformation(
-        Adam(values["learning_rate"]), Geco(), scales={"re": constraint.scale(SHAPE)}
+        Adam(values["learning_rate"]),
+        Geco(),
+        parameter_groups=model.parameter_groups,
+        num_steps=100,
+        scales={"re": constraint.divisor(SHAPE)},
     )
-    return sweep.Setup(model, Lagrangian({"re": constraint}), tx, values["multiplier"])
+    return sweep.Setup(model, Lagrangian({"re": constraint}), tx, values["multiplier"], 0.5)
 
 
 MEMBERS = [
@@ -74,15 +86,17 @@ def test_each_member_is_the_same_run_alone(members, values):
     assert metrics["loss"].shape == (2, NUM_STEPS)
     assert int(together.step) == NUM_STEPS
     for index, (key, value) in enumerate(zip(keys, values, strict=True)):
-        model, objective, tx, multiplier = members(value)
+        model, objective, tx, multiplier, ema_decay = members(value)
         start = jax.jit(
-            lambda key: initial_state(model, objective, tx, X, key, initial_multiplier=multiplier)  # noqa: B023
-        )
+            lambda key: initial_state(
+                model, objective, tx, X, key, initial_multiplier=multiplier, ema_decay=ema_decay  # noqa: B023
+            )
+        )  # fmt: skip
         run_alone = compile_train_steps(model=model, objective=objective, tx=tx, **SETTINGS)
         alone, alone_metrics = run_alone(start(key), X, num_steps=NUM_STEPS)
         np.testing.assert_allclose(metrics["loss"][index], alone_metrics["loss"], rtol=1e-5)
         jax.tree.map(
             lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5),
-            sweep.member((together.variables, together.opt_state), index),
-            (alone.variables, alone.opt_state),
+            sweep.member((together.variables, together.opt_state, together.ema), index),
+            (alone.variables, alone.opt_state, alone.ema),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -36,3 +37,27 @@ def check_positive(**values: Any) -> None:
     for name, value in values.items():
         if isinstance(value, int | float | np.number) and not value > 0:
             raise ValueError(f"{name} must be positive, got {value}.")
+
+
+def check_not_negative(**values: Any) -> None:
+    """Raises one sentence where a number is below 0 or not finite; None passes, too.
+
+    >>> check_not_negative(weight_decay=-0.1)
+    Traceback (most recent call last):
+    ValueError: weight_decay must be finite and not negative, got -0.1.
+    """
+    for name, value in values.items():
+        if isinstance(value, int | float | np.number) and not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be finite and not negative, got {value}.")
+
+
+def check_fraction(**values: Any) -> None:
+    """Raises one sentence where a number lies outside [0, 1); None passes, too.
+
+    >>> check_fraction(decay=1.5)
+    Traceback (most recent call last):
+    ValueError: decay must lie in [0, 1), got 1.5.
+    """
+    for name, value in values.items():
+        if isinstance(value, int | float | np.number) and not 0 <= value < 1:
+            raise ValueError(f"{name} must lie in [0, 1), got {value}.")

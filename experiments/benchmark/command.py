@@ -46,8 +46,8 @@ from vaelab.priors import (
     StandardNormal,
     VampPrior,
 )
+from vaelab.training.duals import Rewo
 from vaelab.training.objectives import ELBO, Lagrangian
-from vaelab.training.optimisers import Rewo
 
 NUM_COMPONENTS, GRID_SIZE = 500, 22  # of mixtures and VampPriors; 22² = 484
 

@@ -15,8 +15,10 @@ from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import Prior, StandardNormal
+from vaelab.training.duals import Dual
+from vaelab.training.groups import transformation
 from vaelab.training.objectives import Objective
-from vaelab.training.optimisers import Adam, Geco, Rewo, transformation
+from vaelab.training.optimisers import Adam
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import compile_train_steps
@@ -41,12 +43,13 @@ def images(num: int, shape: tuple[int, ...] = SHAPE) -> Array:
     return 0.26 * jax.random.uniform(jax.random.key(0), (num, *shape))
 
 
-def training(
-    model: VAE, objective: Objective, dual: Geco | Rewo | None, x: Array, steps: int
-) -> Rate:
+def training(model: VAE, objective: Objective, dual: Dual | None, x: Array, steps: int) -> Rate:
     """Steps per second, dynamic binarisation included, warm."""
-    scales = {name: c.scale(x.shape[1:]) for name, c in objective.constraints.items()}
-    tx, mesh = transformation(Adam(1e-3), dual, scales=scales), make_mesh()
+    scales = {name: c.divisor(x.shape[1:]) for name, c in objective.constraints.items()}
+    mesh = make_mesh()
+    tx = transformation(
+        Adam(1e-3), dual, parameter_groups=model.parameter_groups, num_steps=steps, scales=scales
+    )
     state = initial_state(model, objective, tx, x, jax.random.key(0), initial_multiplier=1.0)
     run = compile_train_steps(
         batch_size=BATCH_SIZE, model=model, objective=objective, tx=tx,

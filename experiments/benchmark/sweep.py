@@ -10,8 +10,9 @@ from vaelab import data
 from vaelab.models import VAE
 from vaelab.priors import StandardNormal
 from vaelab.training import sweep
+from vaelab.training.groups import transformation
 from vaelab.training.objectives import ELBO
-from vaelab.training.optimisers import Adam, transformation
+from vaelab.training.optimisers import Adam
 from vaelab.training.sharding import make_mesh
 
 NUM_MEMBERS = 16
@@ -45,7 +46,15 @@ def _together(model: VAE, x: jax.Array, steps: int) -> Rate:
 
     def members(values) -> sweep.Setup:
         return sweep.Setup(
-            model, ELBO(), transformation(Adam(values["learning_rate"]), None, scales={})
+            model,
+            ELBO(),
+            transformation(
+                Adam(values["learning_rate"]),
+                None,
+                parameter_groups=model.parameter_groups,
+                num_steps=1,
+                scales={},
+            ),
         )
 
     state = sweep.initial_states(members, values, x, keys)

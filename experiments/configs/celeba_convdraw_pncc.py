@@ -8,4 +8,4 @@ from experiments import taming
 from experiments.configs.celeba_convdraw_elbo import experiment as base
 from vaelab.constraints import pNCC
 
-experiment = taming.geco(base, initial_multiplier=10.0, pncc=pNCC(kappa=0.8))
+experiment = taming.geco(base, initial_multiplier=1000.0, pncc=pNCC(kappa=0.8))

@@ -14,6 +14,7 @@ from vaelab.networks.frozen import FrozenClassifier
 
 experiment = taming.geco(
     base,
+    initial_multiplier=100.0,
     cla=CLA(
         kappa=0.15,
         classifier=FrozenClassifier("runs/frozen_networks/cifar10_jpeg.npz", temperature=2.0),

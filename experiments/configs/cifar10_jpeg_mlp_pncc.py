@@ -10,4 +10,4 @@ from experiments.configs.cifar10_jpeg_mlp_elbo import experiment as base
 from vaelab.constraints import pNCC
 
 # λ starts at 1000: from 100 the posterior collapsed, and λ ran to 2e7 in 2,500 steps.
-experiment = taming.geco(base, initial_multiplier=10.0, pncc=pNCC(kappa=0.5))
+experiment = taming.geco(base, initial_multiplier=1000.0, pncc=pNCC(kappa=0.5))

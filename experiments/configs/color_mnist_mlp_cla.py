@@ -11,5 +11,7 @@ from vaelab.constraints import CLA
 from vaelab.networks.frozen import MNISTClassifier
 
 experiment = taming.geco(
-    base, cla=CLA(kappa=0.5, classifier=MNISTClassifier(channels=3, share=True, temperature=2.0))
+    base,
+    initial_multiplier=100.0,
+    cla=CLA(kappa=0.5, classifier=MNISTClassifier(channels=3, share=True, temperature=2.0)),
 )

@@ -8,6 +8,6 @@ Cost: 1 minute on two CPU cores. Î» ends at 0.55. Expect on the test set: ELBO â
 import dataclasses
 
 from experiments.configs.digits_vhp_rewo import experiment as base
-from vaelab.training.optimisers import Geco
+from vaelab.training.duals import Geco
 
 experiment = dataclasses.replace(base, dual=Geco(), patience=None)

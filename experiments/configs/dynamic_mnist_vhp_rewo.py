@@ -9,8 +9,8 @@ from experiments.protocol import protocol
 from vaelab.constraints import NLL
 from vaelab.data import MNIST
 from vaelab.priors import HierarchicalPrior
+from vaelab.training.duals import Rewo
 from vaelab.training.objectives import Lagrangian
-from vaelab.training.optimisers import Rewo
 
 experiment = protocol(
     MNIST(),

@@ -10,4 +10,8 @@ from experiments.configs.grey_mnist_mlp_elbo import experiment as base
 from vaelab.constraints import CLA
 from vaelab.networks.frozen import MNISTClassifier
 
-experiment = taming.geco(base, cla=CLA(kappa=0.8, classifier=MNISTClassifier(temperature=2.0)))
+experiment = taming.geco(
+    base,
+    initial_multiplier=100.0,
+    cla=CLA(kappa=0.8, classifier=MNISTClassifier(temperature=2.0)),
+)

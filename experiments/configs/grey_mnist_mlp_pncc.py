@@ -9,4 +9,8 @@ from experiments import taming
 from experiments.configs.grey_mnist_mlp_elbo import experiment as base
 from vaelab.constraints import pNCC
 
-experiment = taming.geco(base, pncc=pNCC(kappa=0.8))
+experiment = taming.geco(
+    base,
+    initial_multiplier=100.0,
+    pncc=pNCC(kappa=0.8),
+)

@@ -8,6 +8,6 @@ Cost: 40 epochs, 23 minutes on two busy CPU cores. λ ends at 0.84. Expect on th
 import dataclasses
 
 from experiments.configs.mnist_vhp_rewo import experiment as base
-from vaelab.training.optimisers import Geco
+from vaelab.training.duals import Geco
 
 experiment = dataclasses.replace(base, dual=Geco())

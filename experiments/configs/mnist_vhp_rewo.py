@@ -12,8 +12,9 @@ from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
 from vaelab.networks import ConditionalGaussian, GatedMLP
 from vaelab.priors import HierarchicalPrior
+from vaelab.training.duals import Rewo
 from vaelab.training.objectives import Lagrangian
-from vaelab.training.optimisers import Adam, Rewo
+from vaelab.training.optimisers import Adam
 
 experiment = Experiment(
     data=data.MNIST(),

@@ -21,8 +21,9 @@ from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalFlow
 from vaelab.networks.frozen import MNISTClassifier
 from vaelab.priors import StandardNormal
+from vaelab.training.duals import Geco
 from vaelab.training.objectives import ELBO
-from vaelab.training.optimisers import Adam, Geco
+from vaelab.training.optimisers import Adam
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.types import PRNGKey
 
@@ -64,7 +65,8 @@ def experiments() -> dict[str, Experiment]:
 
 def _for_seven_images(experiment: Experiment) -> Experiment:
     objective = dataclasses.replace(experiment.objective, num_samples=8)  # type: ignore[type-var]
-    dual = Geco(step_size=0.1, relative=True)  # seven images are learned quickly
+    starts = {name: {"re": 1.0, "cla": 100.0}[name] for name in objective.constraints}
+    dual = Geco(step_size=0.1, initial_multiplier=starts)  # seven images are learned quickly
     return dataclasses.replace(experiment, objective=objective, dual=dual)
 
 
@@ -79,7 +81,7 @@ def posteriors(
         steps = run.compile_steps(mesh)
         state, data = replicate((run.initial_state(), run.splits.train), mesh)
         state, metrics = steps(state, data, num_steps=num_steps)
-        bound = experiment.model.at(state.variables.params)
+        bound = experiment.model.at(state.evaluated.params)
         posterior = bound.level_posterior(bound.encode(jnp.asarray(run.splits.train.x)))
         z = posterior.sample(seed=key, sample_shape=(NUM_SAMPLES,))
         samples[name] = np.asarray(z).swapaxes(0, 1)
@@ -89,7 +91,7 @@ def posteriors(
             "rmse": float(np.sqrt(last["mse"])),
             "multipliers": {k: float(v) for k, v in state.variables.multipliers.items()},
             "achieved": {
-                k: c.achieved(float(state.opt_state.average[k]) / run.scales()[k])
+                k: c.achieved(float(state.opt_state.average[k]), run.splits.train.x.shape[1:])
                 for k, c in experiment.objective.constraints.items()
             },
         }

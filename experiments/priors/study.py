@@ -29,9 +29,10 @@ from vaelab.priors import (
     VampPrior,
 )
 from vaelab.training import sweep
+from vaelab.training.groups import transformation
 from vaelab.training.loop import NonFiniteLossError
 from vaelab.training.objectives import ELBO
-from vaelab.training.optimisers import Adam, transformation
+from vaelab.training.optimisers import Adam
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.state import Best, TrainState
 from vaelab.types import Array, PyTree, Splits
@@ -101,7 +102,10 @@ def train(model: VAE, setup: Setup, splits: Splits, *, prior_period: int = 1) ->
     """Trains all seeds in one program; the prior is updated once in `prior_period` steps."""
     mesh, objective = make_mesh(devices=jax.devices()[:1]), ELBO()
     x = replicate(splits.train.x, mesh)
-    tx = transformation(Adam(setup.learning_rate), None, scales={}, prior_period=prior_period)
+    tx = transformation(
+        Adam(setup.learning_rate), None, parameter_groups=model.parameter_groups,
+        num_steps=setup.num_steps, scales={}, prior_period=prior_period,
+    )  # fmt: skip
     keys = jax.vmap(jax.random.key)(jnp.arange(setup.seeds))
     members = lambda _: sweep.Setup(model, objective, tx)  # noqa: E731
     state = replicate(sweep.initial_states(members, {}, x, keys), mesh)

@@ -86,6 +86,6 @@ def trajectory_figure(folder: epath.Path, index: int):
         kappa=constraint.kappa,
         constraint=name,
         num_dims=int(np.prod(shape)),
-        achieved=lambda average: constraint.achieved(average / constraint.scale(shape)),
+        achieved=lambda average: constraint.achieved(average, shape),
         quantity=constraint.quantity,
     )

@@ -48,7 +48,7 @@ def measure(
     train = train.take(np.random.default_rng(0).permutation(len(train.x))[:_NUM_TRAIN])
     rows = []
     for index in display.track("members")(range(len(sweep.members))):
-        params = sweeps.member(state.variables.params, index)
+        params = sweeps.member(state.evaluated.params, index)
         logged = read_metrics(member_folder(folder, index))
         run = sweep.member_run(index)
         estimates = _estimates(run, params, _constraints(sweep.run, also))
@@ -84,7 +84,7 @@ def _estimates(run: Run, params, constraints: Mapping[str, Constraint]) -> dict[
 
 def _achieved(run: Run, constraint: Constraint, estimate: Estimate) -> float:
     """A constraint's value on the test set, in κ's units."""
-    return constraint.achieved(estimate.mean / constraint.scale(run.splits.train.x.shape[1:]))
+    return constraint.achieved(estimate.mean, run.splits.train.x.shape[1:])
 
 
 def _of_likelihood(run: Run, params, train: Examples) -> Row:
@@ -132,12 +132,12 @@ def _of_constraints(run: Run, base: Run, estimates: Mapping[str, Estimate], logg
     result: Row = {}
     for name, constraint in run.experiment.objective.constraints.items():
         own = base.experiment.objective.constraints[name]
-        scale = constraint.scale(run.splits.train.x.shape[1:])
+        shape = run.splits.train.x.shape[1:]
         rows = [r for r in logged if f"average/{name}" in r]
         result |= {
             f"{name}_kappa": constraint.kappa,
             f"{name}_test": _achieved(run, own, estimates[f"constraint/{name}"]),
-            f"{name}_train": constraint.achieved(rows[-1][f"average/{name}"] / scale),
+            f"{name}_train": constraint.achieved(rows[-1][f"average/{name}"], shape),
             f"{name}_multiplier": rows[-1][f"multiplier/{name}"],
             f"{name}_max_multiplier": max(r[f"multiplier/{name}"] for r in rows),
             f"{name}_outcome": outcome(run, name, rows).sentence,

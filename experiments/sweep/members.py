@@ -116,7 +116,7 @@ class Sweep:
                 *sweep.place(current.state, values, mesh),
                 data,
                 run_steps=run_steps,
-                schedule=experiment.schedule,
+                timetable=experiment.timetable,
                 log=log,
                 save=current.save,
             )
@@ -167,6 +167,7 @@ class Sweep:
             experiment.objective,
             run.transformation(),
             experiment.initial_multiplier,
+            experiment.ema_decay,
         )
 
 

@@ -7,25 +7,22 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
+import numpy as np
 
 from vaelab.types import Array, Examples, Terms
 
 
 class Constraint(abc.ABC):
-    """What an objective asks of a constraint; each is a frozen dataclass.
+    """C(x, z), met where E[C] ≤ 0. Each constraint is a frozen dataclass.
 
-    κ may be a tracer, so that a sweep over it is one program: only Python numbers are validated.
+    κ may be a tracer, so that a sweep over it is one program: only numbers are validated.
     """
 
     kappa: float
     """the tolerance"""
     needs_labels: ClassVar[bool] = False
     in_nats: ClassVar[bool] = False
-    """whether C is, so that λ = 1 makes the Lagrangian a negative ELBO up to a constant; REWO wants it"""
-    initial_weight: ClassVar[float] = 1.0
-    """what λ's start, the dual's initial_multiplier, is multiplied by"""
-    step_scale: ClassVar[float] = 1.0
-    """what a dual step that is not relative divides C / scale by, too"""
+    """True if C is measured in nats. Then λ = 1 makes the Lagrangian the negative ELBO plus a constant. REWO requires it."""
     quantity: ClassVar[str]
     """what κ bounds, and its unit"""
 
@@ -38,21 +35,26 @@ class Constraint(abc.ABC):
         """C(x, z), [B, ...] -> [K, B], for K samples of B examples."""
 
     @abc.abstractmethod
-    def scale(self, shape: Sequence[int]) -> float:
-        """The number of dimensions that C sums over, for examples of this shape; 1 where it is a mean."""
+    def divisor(self, shape: Sequence[int]) -> float:
+        """Divisor that makes C relative to its threshold, for examples of this shape; above 0.
+
+        Dual steps see C / divisor, so that one step size serves every resolution and every κ.
+        """
 
     @abc.abstractmethod
-    def achieved(self, scaled: float) -> float:
-        """The quantity that κ bounds, in κ's units, from E[C] / scale."""
+    def achieved(self, mean: float, shape: Sequence[int]) -> float:
+        """The quantity that κ bounds, in κ's units, from E[C] over examples of this shape."""
 
-    @property
-    def threshold(self) -> float:
-        """What a relative dual step divides C / scale by, κ² where a squared error is bounded."""
-        return 1.0
+    def kappa_from_pilot(self, reached: float, fraction: float) -> float:
+        """κ at `fraction` of the error of a pilot model that reached this value; 0.5 halves it."""
+        return reached - (1 - fraction) * abs(reached)
 
-    def relative(self, value: float, fraction: float) -> float:
-        """κ that asks for `fraction` of the error, or shortfall, of a model that reached this value."""
-        return value - (1 - fraction) * abs(value)
+    def interpolation_axis(self, values: Any) -> Any:
+        """Increasing function of the bounded quantity in which rate-distortion curves are smooth.
+
+        Here the logarithm, for a positive error. [P] or a number -> the same.
+        """
+        return np.log(values)
 
     def check(self, train: Examples, num_levels: int | None = None) -> None:
         """Raises where constraint and data, or a likelihood over so many levels, do not fit.
@@ -80,29 +82,26 @@ class ImageFunction(Protocol):
 class LowerBound(Constraint):
     """A constraint κ − v ≤ 0 on a quantity v of at most 1, of which more is better.
 
-    Dual steps divide it by 10: a squared error per dimension is of the order of a tenth to a hundredth,
-    and the step that suits it would take λ to a hundred times its final value here, before the model
-    has learned to reconstruct. (Steps relative to the threshold, which is 1, suit both.)
-
-    For the same reason λ starts at 100. At 1 the best v is worth a nat or two, less than the rate that it
-    costs: the posterior collapses before λ has grown, and comes back only when λ is in the thousands.
+    Start λ at about 100. At 1 the best v is worth a nat or two, less than the rate that it costs: the
+    posterior collapses before λ has grown, and comes back only when λ is in the thousands.
     """
-
-    initial_weight: ClassVar[float] = 100.0
-    step_scale: ClassVar[float] = 10.0
 
     def describe(self) -> str:
         return f"{type(self).__name__} ≥ {self.kappa:g}"
 
-    def scale(self, shape: Sequence[int]) -> float:
+    def divisor(self, shape: Sequence[int]) -> float:
         del shape
         return 1.0
 
-    def achieved(self, scaled: float) -> float:
-        return self.kappa - scaled
+    def achieved(self, mean: float, shape: Sequence[int]) -> float:
+        del shape
+        return self.kappa - mean
 
-    def relative(self, value: float, fraction: float) -> float:
-        return 1 - fraction * (1 - value)  # of the shortfall from 1
+    def kappa_from_pilot(self, reached: float, fraction: float) -> float:
+        return 1 - fraction * (1 - reached)  # of the shortfall from 1
+
+    def interpolation_axis(self, values: Any) -> Any:
+        return -np.log(1 - values)  # of the shortfall from 1
 
 
 def check_kappa(constraint: Constraint, is_valid: Callable[[Any], bool], wanted: str) -> None:

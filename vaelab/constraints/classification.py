@@ -43,7 +43,7 @@ class CLA(LowerBound):
     `classifier` is a frozen network (`vaelab.networks.frozen`), or any function of your own that gives
     probabilities, differentiable in the images.
 
-    >>> CLA(kappa=0.9, classifier=lambda x: jnp.full((len(x), 10), 0.1)).achieved(0.8)  # 10 classes
+    >>> CLA(kappa=0.9, classifier=lambda x: jnp.full((len(x), 10), 0.1)).achieved(0.8, ())  # 10 classes
     0.0999...
     """
 

@@ -93,7 +93,13 @@ class pNCC(LowerBound):  # noqa: N801  as in the literature
 
     def check(self, train: Examples, num_levels: int | None = None) -> None:
         super().check(train, num_levels)
-        height, width = train.x.shape[1:3]
+        shape = train.x.shape[1:]
+        if len(shape) != 3:
+            raise ValueError(
+                f"the constraint pNCC compares patches of images [height, width, channels], and these "
+                f"data have examples of {tuple(shape)}: choose RE or NLL."
+            )
+        height, width = shape[:2]
         if self.patch > min(height, width):
             raise ValueError(
                 f"patch of the constraint pNCC is {self.patch} and the images are {height}x{width}: "

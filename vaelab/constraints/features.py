@@ -21,11 +21,11 @@ class FRE(RE):
     """Feature reconstruction error ‖f(x) − f(g(z))‖² ≤ D_f κ². Rezende & Viola, 2018, table 1.
 
     `features` is a frozen network (`vaelab.networks.frozen`), `LocalStatistics`, or any function of your
-    own, differentiable in the images. D_f is the number of features of one image.
+    own, differentiable in the examples. D_f is the number of features of one example.
 
     >>> half = lambda x: x[:, ::2]
-    >>> FRE(kappa=0.1, features=half).scale((28, 28, 1))
-    392.0
+    >>> FRE(kappa=0.5, features=half).divisor((28, 28, 1))
+    98.0
     """
 
     kappa: float
@@ -46,7 +46,7 @@ class FRE(RE):
         features_of_means = jax.vmap(self.features)(terms.likelihood.mean())
         return reconstruction_error(self.features(examples.x), features_of_means, kappa=self.kappa)
 
-    def scale(self, shape: Sequence[int]) -> float:
+    def num_dims(self, shape: Sequence[int]) -> float:
         return float(math.prod(output_shape("features", self.features, shape)))
 
     def check(self, train: Examples, num_levels: int | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import chex
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def negative_log_likelihood(distortion: Array, *, kappa: float | Array, num_dims
 
 @dataclasses.dataclass(frozen=True)
 class RE(Constraint):
-    """Reconstruction error ‖x − g(z)‖² ≤ D κ²."""
+    """Reconstruction error ‖x − g(z)‖² ≤ D κ². Examples may have any shape."""
 
     kappa: float
     """tolerated root-mean-square error per data dimension, in data units"""
@@ -58,20 +58,25 @@ class RE(Constraint):
     def __call__(self, examples: Examples, terms: Terms) -> Array:
         return reconstruction_error(examples.x, terms.likelihood.mean(), kappa=self.kappa)
 
-    def scale(self, shape: Sequence[int]) -> float:
+    def num_dims(self, shape: Sequence[int]) -> float:
+        """D, the number of squared errors that C sums over, for examples of this shape."""
         return float(math.prod(shape))
 
-    def achieved(self, scaled: float) -> float:
-        return math.sqrt(max(scaled + self.kappa**2, 0.0))
+    def divisor(self, shape: Sequence[int]) -> float:
+        """D κ², so that C / divisor is (error / κ)² − 1.
 
-    @property
-    def threshold(self) -> float:
-        return self.kappa**2
+        >>> RE(kappa=0.5).divisor((28, 28, 1))
+        196.0
+        """
+        return self.num_dims(shape) * self.kappa**2
+
+    def achieved(self, mean: float, shape: Sequence[int]) -> float:
+        return math.sqrt(max(mean / self.num_dims(shape) + self.kappa**2, 0.0))
 
 
 @dataclasses.dataclass(frozen=True)
 class NLL(Constraint):
-    """Negative log-likelihood −log p(x|z) ≤ D κ."""
+    """Negative log-likelihood −log p(x|z) ≤ D κ. Examples may have any shape."""
 
     kappa: float
     """tolerated negative log-likelihood in nats per data dimension"""
@@ -86,11 +91,19 @@ class NLL(Constraint):
         num_dims = math.prod(examples.x.shape[1:])
         return negative_log_likelihood(terms.distortion, kappa=self.kappa, num_dims=num_dims)
 
-    def scale(self, shape: Sequence[int]) -> float:
+    def divisor(self, shape: Sequence[int]) -> float:
+        """D, not D κ, because κ may be 0 or negative: C / divisor is in nats per dimension.
+
+        >>> NLL(kappa=-0.2).divisor((28, 28, 1))
+        784.0
+        """
         return float(math.prod(shape))
 
-    def achieved(self, scaled: float) -> float:
-        return scaled + self.kappa
+    def achieved(self, mean: float, shape: Sequence[int]) -> float:
+        return mean / self.divisor(shape) + self.kappa
+
+    def interpolation_axis(self, values: Any) -> Any:
+        return values  # nats: a logarithm already, and of either sign
 
     def check(self, train: Examples, num_levels: int | None = None) -> None:
         super().check(train, num_levels)
@@ -104,6 +117,6 @@ class NLL(Constraint):
         uniform = math.log(num_levels)
         if self.kappa >= uniform:
             raise ValueError(
-                f"kappa = {self.kappa} constrains nothing: a decoder that knows nothing of the images "
-                f"has log {num_levels} = {uniform:.3f} nats per pixel; choose a kappa below."
+                f"kappa = {self.kappa} constrains nothing: a decoder that knows nothing of the data "
+                f"has log {num_levels} = {uniform:.3f} nats per dimension; choose a kappa below."
             )

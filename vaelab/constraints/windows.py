@@ -17,13 +17,18 @@ def windows(x: Array, *, size: int, stride: int) -> Array:
     constant. Memory and time are about (size / stride)² times those of the image.
 
     Raises:
-      ValueError: the windows are larger than the images.
+      ValueError: x holds no images, or the windows are larger than the images.
 
     >>> windows(jnp.arange(5.0).reshape(1, 5, 1), size=1, stride=1).ravel()
     Array([0., 1., 2., 3., 4.], dtype=float32...)
     >>> windows(jnp.zeros((7, 28, 28, 3)), size=8, stride=4).shape
     (7, 6, 6, 8, 8, 3)
     """
+    if x.ndim < 3:
+        raise ValueError(
+            f"windows are those of images [..., height, width, channels], got an array of {x.shape}: "
+            "choose features that need no images."
+        )
     height, width = x.shape[-3:-1]
     if size > min(height, width):
         raise ValueError(

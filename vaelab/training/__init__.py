@@ -11,7 +11,9 @@
 ...     decoder=likelihoods.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
 ...     prior=priors.StandardNormal(2),
 ... )
->>> tx, x = transformation(Adam(1e-3), None, scales={}), jax.numpy.full((200, 8, 8, 1), 0.3)
+>>> groups = model.parameter_groups
+>>> tx = transformation(Adam(1e-3), None, parameter_groups=groups, num_steps=20, scales={})
+>>> x = jax.numpy.full((200, 8, 8, 1), 0.3)
 >>> state = initial_state(model, ELBO(), tx, x, jax.random.key(0), initial_multiplier=1.0)
 >>> mesh = make_mesh()
 >>> run_steps = compile_train_steps(
@@ -22,7 +24,10 @@
 (20, (20,))
 """
 
-from vaelab.training.loop import NonFiniteLossError, Schedule, fit
+from vaelab.training.averaging import ParameterAverage, start_average, update_average
+from vaelab.training.duals import Dual, Geco, NuPi, PiGeco, Projected, Rewo
+from vaelab.training.groups import transformation
+from vaelab.training.loop import NonFiniteLossError, Timetable, fit
 from vaelab.training.objectives import (
     ELBO,
     AnnealedVariance,
@@ -32,29 +37,44 @@ from vaelab.training.objectives import (
     Objective,
     StickingTheLanding,
 )
-from vaelab.training.optimisers import Adam, Geco, NormalisedAdam, Rewo, transformation
+from vaelab.training.optimisers import Adam, AdamW, NormalisedAdam, Optimiser
+from vaelab.training.schedules import Constant, Cosine, Schedule, Steps, WarmUp
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import compile_train_steps, train_step, train_steps
 
 __all__ = [
     "ELBO",
     "Adam",
+    "AdamW",
     "AnnealedVariance",
+    "Constant",
+    "Cosine",
     "DoublyReparameterised",
+    "Dual",
     "Geco",
     "ImportanceWeighted",
     "Lagrangian",
     "NonFiniteLossError",
     "NormalisedAdam",
+    "NuPi",
     "Objective",
+    "Optimiser",
+    "ParameterAverage",
+    "PiGeco",
+    "Projected",
     "Rewo",
     "Schedule",
+    "Steps",
     "StickingTheLanding",
+    "Timetable",
     "TrainState",
+    "WarmUp",
     "compile_train_steps",
     "fit",
     "initial_state",
+    "start_average",
     "train_step",
     "train_steps",
     "transformation",
+    "update_average",
 ]

@@ -16,7 +16,7 @@ from vaelab.types import Array, Examples, Saddle
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule:
+class Timetable:
     """When a run logs, evaluates and ends, in steps."""
 
     num_steps: int
@@ -68,18 +68,18 @@ def fit(
     data: Examples | Array,
     *,
     run_steps: Callable[..., tuple[TrainState, dict[str, Array]]],
-    schedule: Schedule,
+    timetable: Timetable,
     validate: Callable[[Saddle], dict[str, float]],
     log: Callable[[int, dict[str, float]], None],
     save: Callable[[TrainState], None],
 ) -> TrainState:
-    """Trains from the state's step to the end of the schedule.
+    """Trains from the state's step to the end of the timetable.
 
     Args:
       state: given up (donated) to the first dispatch.
       data: the training set, images [N, ...] or examples, on the device.
       run_steps: `step.compile_train_steps(...)`.
-      schedule: when to log, evaluate and end.
+      timetable: when to log, evaluate and end.
       validate: metrics of the validation set; "validation/bound" is what early stopping maximises.
       log: receives (step, means of the metrics since the last call), and the validation bound.
       save: receives the state after each evaluation; it may be restored and passed in again.
@@ -101,19 +101,19 @@ def fit(
         log(first_step + len(steps["loss"]), last_row)
 
     step = int(state.step)
-    while not schedule.stopped(state):
+    while not timetable.stopped(state):
         # Metrics are fetched one dispatch late, so that the device never waits for the host.
         pending = None
         while True:
-            start, step = step, schedule.next_stop(step)
+            start, step = step, timetable.next_stop(step)
             state, metrics = run_steps(state, data, num_steps=step - start)
             if pending is not None:
                 report(*pending)
             pending = (start, metrics)
-            if schedule.evaluates_at(step):
+            if timetable.evaluates_at(step):
                 break
         report(*pending)
-        validation = validate(state.variables)
+        validation = validate(state.evaluated)
         bound = validation["validation/bound"]
         if not np.isfinite(bound):
             raise NonFiniteLossError(step, last_row)
@@ -129,6 +129,6 @@ def _keep_best(state: TrainState, bound: Array) -> TrainState:
     average = jax.tree.leaves(state.opt_state.average)
     met = jnp.all(jnp.array([c <= 0 for c in average], bool))
     better = met & (bound > state.best.bound)
-    candidate = Best(bound, state.step, state.variables, state.opt_state.average)
+    candidate = Best(bound, state.step, state.evaluated, state.opt_state.average)
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, state.best)
     return state._replace(best=best)

@@ -1,35 +1,72 @@
-"""The optimisers of an experiment, as values that build optax transformations."""
+"""The optimisers of an experiment: values that build optax transformations of the parameters."""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from vaelab import saddle
-from vaelab.checks import check_positive
-from vaelab.types import PyTree
+from vaelab.checks import check_fraction, check_not_negative, check_positive
+from vaelab.training.schedules import Constant, Schedule
 
 
 @dataclasses.dataclass(frozen=True)
-class Adam:
-    """Adam. Kingma & Ba, 2015."""
+class Optimiser(abc.ABC):
+    """Descent on the parameters; each optimiser is a frozen dataclass.
+
+    The learning rate may be a tracer, so that a sweep over it is one program: only numbers are validated.
+    """
 
     learning_rate: float = 5e-4
-    """step size"""
-    b1: float = 0.9
-    """decay of the gradient's moving average"""
-    b2: float = 0.999
-    """decay of the squared gradient's moving average"""
+    """Step size where the schedule's factor is 1."""
+    schedule: Schedule = dataclasses.field(default=Constant(), kw_only=True)
+    """Factor of the step size over the run."""
 
     def __post_init__(self) -> None:
         check_positive(learning_rate=self.learning_rate)
 
+    @abc.abstractmethod
+    def build(self) -> optax.GradientTransformation:
+        """The transformation at the whole step size. `transformation` multiplies by the schedule's factor.
+
+        The factor stays outside because it counts the run's steps. A group of parameters that is held,
+        or updated on some steps only, counts its own updates.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam(Optimiser):
+    """Adam. Kingma & Ba, 2015, algorithm 1."""
+
+    b1: float = 0.9
+    """Decay of the gradient's moving average, in [0, 1)."""
+    b2: float = 0.999
+    """Decay of the squared gradient's moving average, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fraction(b1=self.b1, b2=self.b2)
+
     def build(self) -> optax.GradientTransformation:
         return optax.adam(self.learning_rate, self.b1, self.b2)
+
+
+@dataclasses.dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay: each step subtracts learning rate · w · θ, too. Loshchilov & Hutter, 2019, algorithm 2."""
+
+    weight_decay: float = 1e-4
+    """w, for every parameter, biases included."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_not_negative(weight_decay=self.weight_decay)
+
+    def build(self) -> optax.GradientTransformation:
+        return optax.adamw(self.learning_rate, self.b1, self.b2, weight_decay=self.weight_decay)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,110 +94,3 @@ def normalise_tensors() -> optax.GradientTransformation:
         return gradient / jnp.where(norm > 0, norm, 1.0)
 
     return optax.stateless(lambda updates, _: jax.tree.map(normalise, updates))
-
-
-@dataclasses.dataclass(frozen=True)
-class Geco:
-    """GECO's multipliers, `saddle.geco`. Rezende & Viola, 2018."""
-
-    label: ClassVar[str] = "GECO"
-    step_size: float = 0.1
-    """ν, change of log λ per step and unit of the constraint over its `scales` (see `saddle_point`)"""
-    initial_multiplier: float = 1.0
-    """λ at the start, 100 times this for CLA and pNCC"""
-    decay: float = 0.99
-    """of the constraint's moving average"""
-    hold_steps: int = 0
-    """steps at the start during which λ rests"""
-    proportional: float = 0.0
-    """K of a proportional part, which gives back what λ gathered while the constraint was closing"""
-    relative: bool = False
-    """let the step see each constraint relative to its threshold (a squared error to D κ², say) instead of per dimension: one ν then suits every κ"""
-    freeze_prior: bool = False
-    """hold the prior's parameters until all constraints were met once"""
-    multiplier_limit: float = 1e8
-    """what λ never exceeds; a constraint still violated there is reported as infeasible"""
-
-    def __post_init__(self) -> None:
-        multiplier = self.initial_multiplier
-        check_positive(initial_multiplier=multiplier)
-        _check_limit(self.multiplier_limit, multiplier)
-
-    def build(self) -> optax.GradientTransformation:
-        dual = saddle.geco(
-            self.step_size,
-            proportional=self.proportional,
-            multiplier_range=(1e-6, self.multiplier_limit),
-        )
-        return saddle.hold_for(dual, self.hold_steps) if self.hold_steps else dual
-
-
-@dataclasses.dataclass(frozen=True)
-class Rewo:
-    """REWO's multipliers, `saddle.rewo`. Klushyn et al., 2019."""
-
-    label: ClassVar[str] = "REWO"
-    relative: ClassVar[bool] = False  # its constraints are in nats per dimension
-    step_size: float = 1.0
-    """ν, change of log λ per step and unit of the constraint over its `scales` (see `saddle_point`)"""
-    steepness: float = 3.0
-    """τ, how sharply λ slows down as it nears 1"""
-    initial_multiplier: float = 1000.0
-    """λ at the start, 1/β₀"""
-    decay: float = 0.99
-    """of the constraint's moving average"""
-    freeze_prior: bool = True
-    """hold the prior's parameters until all constraints were met once (the initial phase)"""
-    multiplier_limit: float = 1e8
-    """what λ never exceeds; a constraint still violated there is reported as infeasible"""
-
-    def __post_init__(self) -> None:
-        multiplier = self.initial_multiplier
-        if isinstance(multiplier, int | float) and not multiplier > 1:
-            raise ValueError(
-                f"initial_multiplier must be well above 1 under REWO, got {multiplier}: it is held "
-                "until the constraints are met, which a small one may never bring about."
-            )
-        _check_limit(self.multiplier_limit, multiplier)
-
-    def build(self) -> optax.GradientTransformation:
-        return saddle.rewo(
-            self.step_size,
-            steepness=self.steepness,
-            multiplier_range=(1e-6, self.multiplier_limit),
-        )
-
-
-def _check_limit(limit: float, start: float) -> None:
-    if isinstance(start, int | float) and not limit > start:
-        raise ValueError(
-            f"multiplier_limit must be above initial_multiplier = {start}, got {limit}."
-        )
-
-
-def transformation(
-    optimiser: Adam, dual: Geco | Rewo | None, *, scales: dict[str, float], prior_period: int = 1
-) -> optax.GradientTransformationExtraArgs:
-    """The whole transformation of an experiment: primal with the prior as its own group, and dual.
-
-    The model's gradients are divided by max(1, λ), of which Adam's second moment would keep a long
-    memory; the prior's have no λ in them. `prior_period` > 1 updates the prior once in so many
-    steps, the outer loop of Klushyn et al., 2019. Without constraints `dual` is None and there are
-    no multipliers. Parameter trees are Flax's, with the prior under the key "prior".
-    """
-    model = optimiser.build()
-    prior = optimiser.build()
-    if dual is not None:
-        model = optax.chain(saddle.rescale_by_multipliers(), model)
-    if prior_period > 1:
-        prior = saddle.update_every(prior, prior_period)
-    if dual is not None and dual.freeze_prior:
-        prior = saddle.freeze_until_feasible(prior)
-    primal = optax.partition({"model": model, "prior": prior}, _group)
-    if dual is None:
-        return saddle.saddle_point(primal, optax.identity(), scales=scales)
-    return saddle.saddle_point(primal, dual.build(), decay=dual.decay, scales=scales)
-
-
-def _group(params: PyTree) -> PyTree:
-    return {name: "prior" if name == "prior" else "model" for name in params}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ import optax
 
 from vaelab.models import Model
 from vaelab.saddle import SaddleState
+from vaelab.training.averaging import ParameterAverage, start_average
 from vaelab.training.objectives import Objective
 from vaelab.types import Array, Examples, PRNGKey, PyTree, Saddle, as_examples
 
@@ -34,6 +36,14 @@ class TrainState(NamedTuple):
     variables: Saddle
     opt_state: SaddleState  # of `saddle.saddle_point`, which `tx` must come from
     best: Best
+    ema: ParameterAverage | tuple[()] = ()  # () where nothing is averaged
+
+    @property
+    def evaluated(self) -> Saddle:
+        """The variables that evaluation uses: with the averaged parameters where there is an average."""
+        if not self.ema:
+            return self.variables
+        return self.variables._replace(params=self.ema.params)
 
 
 def initial_state(
@@ -43,11 +53,14 @@ def initial_state(
     data: Examples | Array,
     key: PRNGKey,
     *,
-    initial_multiplier: float | Array = 1.0,
+    initial_multiplier: float | Array | Mapping[str, float | Array] = 1.0,
+    ema_decay: float | Array | None = None,
 ) -> TrainState:
     """The state before the first step; the data, images [N, ...] or examples, initialise it.
 
-    Each λ starts at `initial_multiplier` times its constraint's `initial_weight`.
+    Args:
+      initial_multiplier: λ at the start: one number, or one for each constraint by its name.
+      ema_decay: decay of the moving average of the parameters; None averages nothing.
     """
     init_key, sample_key, data_key = jax.random.split(jax.random.fold_in(key, INIT), 3)
     # A lambda: models may hold tracers.
@@ -56,19 +69,18 @@ def initial_state(
     first = jax.tree.map(jnp.asarray, examples.take(slice(1)))
     params = init(init_key, first.x, sample_key, context=first.context)["params"]
     params = model.start_from(params, examples.x, data_key)
-    multipliers = {
-        name: jnp.full([], initial_multiplier * constraint.initial_weight, jnp.float32)
-        for name, constraint in objective.constraints.items()
-    }
+    starts = (
+        initial_multiplier
+        if isinstance(initial_multiplier, Mapping)
+        else dict.fromkeys(objective.constraints, initial_multiplier)
+    )
+    multipliers = {name: jnp.full([], starts[name], jnp.float32) for name in objective.constraints}
     variables = Saddle(params, multipliers)
     opt_state = tx.init(variables)
     zero = jnp.zeros([], jnp.int32)
     best = Best(jnp.full([], -jnp.inf, jnp.float32), zero, variables, opt_state.average)
-    # A buffer can be donated only once: the best gets copies of its own.
+    # A buffer can be donated only once: the best and the average get copies of their own.
+    best, ema = jax.tree.map(jnp.copy, (best, start_average(params, ema_decay)))
     return TrainState(
-        step=zero,
-        key=key,
-        variables=variables,
-        opt_state=opt_state,
-        best=jax.tree.map(jnp.copy, best),
+        step=zero, key=key, variables=variables, opt_state=opt_state, best=best, ema=ema
     )

@@ -10,6 +10,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vaelab.models import Model
+from vaelab.training.averaging import update_average
 from vaelab.training.objectives import Objective
 from vaelab.training.state import ORDER, TrainState
 from vaelab.types import Array, Examples, Preprocess, PRNGKey, as_examples
@@ -39,7 +40,9 @@ def train_step(
         metrics[f"multiplier/{name}"] = multiplier
     if variables.multipliers:
         metrics["feasible_once"] = opt_state.feasible_once.astype(jnp.float32)
-    state = state._replace(step=state.step + 1, variables=variables, opt_state=opt_state)
+    step = state.step + 1
+    ema = update_average(state.ema, variables.params, step)
+    state = state._replace(step=step, variables=variables, opt_state=opt_state, ema=ema)
     return state, metrics
 
 

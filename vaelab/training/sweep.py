@@ -13,7 +13,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vaelab.models import Model
-from vaelab.training.loop import Schedule
+from vaelab.training.loop import Timetable
 from vaelab.training.objectives import Objective
 from vaelab.training.sharding import replicate
 from vaelab.training.state import TrainState, initial_state
@@ -22,7 +22,7 @@ from vaelab.types import Array, Examples, Preprocess, PRNGKey
 
 # Leaves of the members' state have the member first; only the step is common to all. It must be, or
 # every choice that depends on it, such as whether to shuffle, would be made both ways.
-MEMBERS = TrainState(step=None, key=0, variables=0, opt_state=0, best=0)  # type: ignore[arg-type]
+MEMBERS = TrainState(step=None, key=0, variables=0, opt_state=0, best=0, ema=0)  # type: ignore[arg-type]
 
 Values = Mapping[
     str, Array
@@ -35,7 +35,8 @@ class Setup(NamedTuple):
     model: Model
     objective: Objective
     tx: optax.GradientTransformation
-    initial_multiplier: float | Array = 1.0
+    initial_multiplier: float | Array | Mapping[str, float | Array] = 1.0
+    ema_decay: float | None = None
 
 
 # Called with one member's values, which are tracers then: an experiment is a value.
@@ -50,8 +51,11 @@ def initial_states(
     @jax.jit  # one program, where initial_state alone runs many small ones
     @partial(jax.vmap, in_axes=(0, None, 0), out_axes=MEMBERS)
     def start(values: Values, data: Examples | Array, key: PRNGKey) -> TrainState:
-        model, objective, tx, multiplier = build(values)
-        return initial_state(model, objective, tx, data, key, initial_multiplier=multiplier)
+        setup = build(values)
+        return initial_state(
+            setup.model, setup.objective, setup.tx, data, key,
+            initial_multiplier=setup.initial_multiplier, ema_decay=setup.ema_decay,
+        )  # fmt: skip
 
     return start(dict(values), data, keys)
 
@@ -65,7 +69,7 @@ def compile_sweep_steps(build: Build, *, batch_size: int, preprocess: Preprocess
     @partial(jax.jit, static_argnames="num_steps", donate_argnums=0)
     def run(state: TrainState, values: Values, data: Examples | Array, *, num_steps: int):
         def steps(state: TrainState, values: Values):
-            model, objective, tx, _ = build(values)
+            model, objective, tx, *_ = build(values)
             return train_steps(
                 state, data, num_steps=num_steps, batch_size=batch_size, model=model,
                 objective=objective, tx=tx, preprocess=preprocess, mesh=mesh,
@@ -90,14 +94,14 @@ def fit_members(
     data: Examples | Array,
     *,
     run_steps: Callable,
-    schedule: Schedule,
+    timetable: Timetable,
     log: Callable[[int, dict[str, np.ndarray]], None],
     save: Callable[[TrainState], None],
 ) -> TrainState:
-    """Trains all members from the state's step to the last of the schedule; none stops early.
+    """Trains all members from the state's step to the last of the timetable; none stops early.
 
     A member whose loss becomes NaN leaves the others alone. `log` receives (step, {metric: [M]}),
-    means since the last call; `save` the state at every evaluation of the schedule.
+    means since the last call; `save` the state at every evaluation of the timetable.
     """
     step, pending = int(state.step), None
 
@@ -106,13 +110,13 @@ def fit_members(
         length = rows["loss"].shape[1]
         log(first_step + length, {name: value.mean(axis=1) for name, value in rows.items()})
 
-    while step < schedule.num_steps:
-        start, step = step, schedule.next_stop(step)
+    while step < timetable.num_steps:
+        start, step = step, timetable.next_stop(step)
         state, metrics = run_steps(state, values, data, num_steps=step - start)
         if pending is not None:  # one dispatch late, so that the device never waits for the host
             report(*pending)
         pending = (start, metrics)
-        if schedule.evaluates_at(step):
+        if timetable.evaluates_at(step):
             report(*pending)
             pending = None
             save(state)

@@ -1,0 +1,73 @@
+"""The transformation of an experiment, made of its optimisers, its dual and the model's parameter groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import optax
+
+from vaelab import saddle
+from vaelab.checks import check_positive
+from vaelab.training.duals import Dual
+from vaelab.training.optimisers import Optimiser
+from vaelab.training.schedules import Schedule
+from vaelab.types import PyTree
+
+
+def transformation(
+    optimiser: Optimiser,
+    dual: Dual | None,
+    *,
+    parameter_groups: Callable[[PyTree], PyTree] | PyTree,
+    num_steps: int,
+    scales: dict[str, float],
+    prior_optimiser: Optimiser | None = None,
+    prior_period: int = 1,
+    clip_norm: float | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """The whole transformation of an experiment: primal with the prior as its own group, and dual.
+
+    In this order: the group "model" is divided by max(1, λ), the largest λ, because Adam's second moment
+    would remember λ for long (the prior's gradient has no λ in it); the *whole* gradient is clipped to
+    the norm `clip_norm`; each group goes through its optimiser.
+
+    Args:
+      optimiser: of the group "model", and of "prior" unless that has its own.
+      dual: of the multipliers; None without constraints.
+      parameter_groups: labels "model" and "prior" of the parameters, or the function that makes them:
+        `model.parameter_groups`.
+      num_steps: length of the run, over which schedules reach.
+      scales: by constraint, what the dual's constraint is divided by.
+      prior_optimiser: of the group "prior".
+      prior_period: steps per update of the prior; above 1 the outer loop of Klushyn et al., 2019.
+      clip_norm: largest L2 norm of the gradient of all parameters together; None does not clip.
+
+    Raises:
+      ValueError: `clip_norm` or `prior_period` is not positive.
+    """
+    check_positive(clip_norm=clip_norm)
+    prior_optimiser = prior_optimiser or optimiser
+    prior = prior_optimiser.build()
+    if prior_period != 1:
+        prior = saddle.update_every(prior, prior_period)
+    if dual is not None and dual.freeze_prior:
+        prior = saddle.freeze_until_feasible(prior)
+    groups = {
+        "model": _scheduled(optimiser.build(), optimiser.schedule, num_steps),
+        "prior": _scheduled(prior, prior_optimiser.schedule, num_steps),
+    }
+    primal = optax.partition(groups, parameter_groups)
+    if clip_norm is not None:
+        primal = optax.chain(optax.clip_by_global_norm(clip_norm), primal)
+    if dual is None:
+        return saddle.saddle_point(primal, optax.identity(), scales=scales)
+    rescale = {"model": saddle.rescale_by_multipliers(), "prior": optax.identity()}
+    primal = optax.chain(optax.partition(rescale, parameter_groups), primal)
+    return saddle.saddle_point(primal, dual.build(num_steps), decay=dual.decay, scales=scales)
+
+
+def _scheduled(
+    inner: optax.GradientTransformation, schedule: Schedule, num_steps: int
+) -> optax.GradientTransformation:
+    """Updates times the schedule's factor of the run's step, also where `inner` is held."""
+    return optax.chain(inner, optax.scale_by_schedule(schedule.build(num_steps)))
