@@ -179,6 +179,23 @@ def test_no_digits_are_lost_far_from_the_origin(latent_dim, kind, precision):
         assert error < 1e-3, name
 
 
+@pytest.mark.parametrize("latent_dim", [9, 32, 512])
+def test_isolated_components_far_from_the_origin_are_exact(latent_dim):
+    """At |z_d| = 30 with log σ² = −20 the product is wrong by thousands of nats, and none of it may stay."""
+    rng = np.random.default_rng(latent_dim)
+    mean = 30.0 * rng.choice([-1.0, 1.0], size=(20, latent_dim)) + rng.normal(size=(20, latent_dim))
+    mixture = Mixture(rng.normal(size=20), mean, np.full(mean.shape, -20.0)).rounded()
+    z = mixture.sample(0, 50)
+    log_prob, to_z, to_params = run(mixture, z)
+    assert np.max(np.abs(log_prob - mixture.log_prob(z))) < 1e-3  # log p(z) is 4,400 at D = 512
+    expected_to_z, expected = mixture.gradients(z)
+    error = np.linalg.norm(to_z - expected_to_z, axis=-1) / np.linalg.norm(expected_to_z, axis=-1)
+    assert np.max(error) < 1e-5
+    for name, gradient in to_params.items():
+        error = np.linalg.norm(gradient - expected[name]) / np.linalg.norm(expected[name])
+        assert error < 1e-5, name
+
+
 def test_products_have_full_precision_whatever_the_default_is():
     mixture = Mixture.random(0, 6, 40)
     function = jax.jit(value_and_gradients, static_argnums=0)
