@@ -3,7 +3,8 @@
 The inputs x [N, ...] are the training set as the encoder saw it, every one of them a component, in
 one fixed binarisation: binarise grey images once before, and never afresh per call. Estimates are
 averages over samples z, computed on batches of points against chunks of components; standard errors
-are over the samples, the N inputs being given.
+are over the samples, the N inputs being given. With fewer than 2N samples these errors are too large
+(`averages.stratified_mean_and_error`).
 
 Where the prior is not exact, log p(z) is underestimated (less, with more inner samples): rate,
 cross-entropy, marginal KL, KL(q‖p) and the dimension-wise KL are too high on average, KL(p‖q) is
@@ -22,7 +23,7 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from vaelab.checks import check_at_least_one
-from vaelab.evaluation.averages import Estimate, mean_and_error
+from vaelab.evaluation.averages import Estimate, mean_and_error, stratified_mean_and_error
 from vaelab.evaluation.batches import Progress, even_draws, map_batches
 from vaelab.priors.aggregated import AggregatedPosterior, mean_and_scale
 from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, images_of
@@ -103,9 +104,10 @@ def elbo_surgery(
     index_key, key = jax.random.split(key)
     x = images_of(data)
     posterior, variables = aggregated_posterior(model, params, x)
+    index = even_draws(index_key, num_points, len(x))
     log_prob = map_batches(
         partial(_surgery_densities, model, posterior, params, variables),
-        even_draws(index_key, num_points, len(x)),
+        index,
         key,
         batch_size=batch_size,
         progress=progress,
@@ -121,7 +123,7 @@ def elbo_surgery(
         "total_correlation": joint - product,
         "dimension_wise_kl": product - prior,
     }
-    estimates = {name: mean_and_error(values) for name, values in parts.items()}
+    estimates = {n: stratified_mean_and_error(values, index) for n, values in parts.items()}
     return Surgery(**estimates, num_points=num_points, num_inputs=len(x))
 
 
@@ -150,9 +152,10 @@ def subsampled_marginal_kl(
     order_key, index_key, key = jax.random.split(key, 3)
     order = np.asarray(jax.random.permutation(order_key, len(x)))
     posterior, variables = aggregated_posterior(model, params, np.asarray(x)[order])
+    draws = [even_draws(index_key, num_points, size) for size in sizes]
     points = [
-        np.stack([np.full(num_points, size), even_draws(index_key, num_points, size)], axis=1)
-        for size in sizes
+        np.stack([np.full(num_points, size), index], axis=1)
+        for size, index in zip(sizes, draws, strict=True)
     ]
     values = map_batches(
         partial(_marginal_kl, model, posterior, params, variables),
@@ -162,7 +165,8 @@ def subsampled_marginal_kl(
         progress=progress,
     )
     parts = values.reshape(len(sizes), num_points)
-    return {size: mean_and_error(part) for size, part in zip(sizes, parts, strict=True)}
+    estimates = map(stratified_mean_and_error, parts, draws)
+    return dict(zip(sizes, estimates, strict=True))
 
 
 def holes(

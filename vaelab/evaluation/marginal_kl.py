@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from vaelab.evaluation.averages import Estimate, mean_and_error
+from vaelab.evaluation.averages import Estimate, stratified_mean_and_error
 from vaelab.evaluation.batches import Progress, even_draws, map_batches
 from vaelab.types import Array, Examples, Model, PRNGKey, PyTree, images_of
 
@@ -30,14 +30,15 @@ def marginal_kl(
     q(z) takes all N inputs, encoded once. With fewer inputs than the training set has, q(z) is
     another density, and its KL larger. Rosca et al., 2018; Rezende & Viola, 2018, section 4.1.1.
 
-    The model has one level and methods as `models.VAE`. The standard error is over the points.
+    The model has one level and methods as `models.VAE`. The standard error is over the
+    points, and too large with fewer than 2N of them (`averages.stratified_mean_and_error`).
     """
     if num_points < 2:
         raise ValueError(f"num_points must be at least 2, got {num_points}.")
     draw_key, z_key, prior_key = jax.random.split(key, 3)
     x = images_of(data)
-    chosen = x[even_draws(draw_key, num_points, len(x))]
-    z = map_batches(partial(_draw, model, params), chosen, z_key, batch_size=batch_size)
+    chosen = even_draws(draw_key, num_points, len(x))
+    z = map_batches(partial(_draw, model, params), x[chosen], z_key, batch_size=batch_size)
     z = jnp.asarray(z, jnp.float32)
     log_q = jnp.full(num_points, -jnp.inf)
     for index in progress(range(-(-len(x) // batch_size))):
@@ -47,7 +48,7 @@ def marginal_kl(
         log_q = _add(model, params, filled, batch_size - missing, z, log_q)
     log_q = np.asarray(log_q, np.float64) - np.log(len(x))
     log_p = np.asarray(_log_prior(model, params, z, prior_key), np.float64)
-    return mean_and_error(log_q - log_p)
+    return stratified_mean_and_error(log_q - log_p, chosen)
 
 
 @partial(jax.jit, static_argnums=0)
