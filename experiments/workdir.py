@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 from etils import epath
 
-from experiments.experiment import Experiment, differing_fields, to_dict
+from experiments.experiment import Experiment
+from experiments.record import differing_fields, to_dict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +37,6 @@ def claim(workdir: epath.Path, name: str, overrides: Sequence[str], experiment: 
     if path.exists():
         check(workdir, name, experiment)
         return
-    workdir.mkdir(parents=True, exist_ok=True)
     config = {
         "experiment": name,
         "overrides": list(overrides),
@@ -46,6 +46,7 @@ def claim(workdir: epath.Path, name: str, overrides: Sequence[str], experiment: 
         "hardware": _hardware(),
         "commit": _commit(),
     }
+    workdir.mkdir(parents=True, exist_ok=True)  # after all that may be refused
     write_json(path, config)
 
 

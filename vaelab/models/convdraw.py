@@ -13,6 +13,7 @@ from vaelab.checks import check_at_least_one
 from vaelab.networks import Decoder
 from vaelab.networks.convlstm import ConvLSTM, State
 from vaelab.networks.convolutional import Convolution3x3, depth_to_space, space_to_depth
+from vaelab.networks.separate import separate_modules
 from vaelab.types import Array, PRNGKey, PyTree, Terms
 
 
@@ -86,6 +87,7 @@ class ConvDRAW(nn.Module):
                 f"decoder.trunk = {type(self.decoder.trunk).__name__} does not keep the canvas's "
                 "feature maps: use networks.Identity() or another trunk with output_ndims = 3."
             )
+        separate_modules(self)
         super().__post_init__()
 
     @property

@@ -9,6 +9,7 @@ import jax
 
 from vaelab.checks import check_at_least_one
 from vaelab.losses import scale_gradient
+from vaelab.networks.separate import separate_modules
 from vaelab.priors import Prior
 from vaelab.priors.base import check_dim
 from vaelab.types import Array, PRNGKey, PyTree, Terms
@@ -43,6 +44,7 @@ class VAE(nn.Module):
 
     def __post_init__(self) -> None:
         check_dim("encoder", self.encoder, self.prior.latent_dim, "prior.latent_dim")
+        separate_modules(self)
         super().__post_init__()
 
     @property

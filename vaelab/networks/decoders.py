@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vaelab.distributions import Bernoulli, GreyLevels, Pixels
+from vaelab.networks.separate import separate_modules
 from vaelab.quantised import DiscretisedLogistic, QuantisedNormal
 from vaelab.types import Array
 
@@ -27,6 +28,10 @@ class Decoder(nn.Module):
     """shape of one example, (height, width, channels) for images"""
 
     data_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+
+    def __post_init__(self) -> None:
+        separate_modules(self)
+        super().__post_init__()
 
     @property
     def num_levels(self) -> int | None:
