@@ -33,9 +33,7 @@ class ConfigurationError(ValueError):
 
 def claim(workdir: epath.Path, name: str, overrides: Sequence[str], experiment: Experiment) -> None:
     """Makes the workdir this run's: writes config.json, or checks the one that is there."""
-    path = workdir / "config.json"
-    if path.exists():
-        check(workdir, name, experiment)
+    if check_claim(workdir, name, experiment):
         return
     config = {
         "experiment": name,
@@ -47,7 +45,15 @@ def claim(workdir: epath.Path, name: str, overrides: Sequence[str], experiment: 
         "commit": _commit(),
     }
     workdir.mkdir(parents=True, exist_ok=True)  # after all that may be refused
-    write_json(path, config)
+    write_json(workdir / "config.json", config)
+
+
+def check_claim(workdir: epath.Path, name: str, experiment: Experiment) -> bool:
+    """Whether the workdir is this run's already; another run's is refused, and none is made."""
+    if not (workdir / "config.json").exists():
+        return False
+    check(workdir, name, experiment)
+    return True
 
 
 def _hardware() -> str:
