@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
-
-import numpy as np
 
 from vaelab.checks import check_at_least_one, check_fraction, check_positive
 from vaelab.data import DataSet
@@ -112,45 +109,3 @@ class Experiment:
             self.patience,
             self.objective.settling_steps,
         )
-
-
-def to_dict(value: Any) -> Any:
-    """A configuration as plain JSON values; every dataclass names its type."""
-    if dataclasses.is_dataclass(value):
-        fields = [f.name for f in dataclasses.fields(value) if f.name not in ("parent", "name")]
-        return {"type": type(value).__name__} | {f: to_dict(getattr(value, f)) for f in fields}
-    if isinstance(value, dict):
-        return {name: to_dict(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_dict(item) for item in value]
-    if callable(value):
-        return value.__name__
-    if isinstance(value, np.generic) or (hasattr(value, "shape") and value.shape == ()):
-        return value.item()  # a number of numpy or JAX, which JSON does not know
-    return value
-
-
-def differing_fields(ours: Any, theirs: Any, path: str = "") -> list[str]:
-    """Dotted paths at which two configurations made by `to_dict` differ.
-
-    >>> differing_fields({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
-    ['b.c (3, now 2)']
-    >>> differing_fields({"type": "VAE", "dim": 2}, {"type": "VAE"})
-    ['dim (absent, now 2)']
-    """
-    if (
-        isinstance(ours, dict)
-        and isinstance(theirs, dict)
-        and ours.get("type") == theirs.get("type")
-    ):
-        return [
-            difference
-            for name in ours | theirs
-            for difference in differing_fields(
-                ours.get(name, "absent"), theirs.get(name, "absent"), f"{path}{name}."
-            )
-        ]
-    if ours == theirs:
-        return []
-    before, now = (v.get("type", v) if isinstance(v, dict) else v for v in (theirs, ours))
-    return [f"{path[:-1]} ({before}, now {now})"]

@@ -1,97 +1,68 @@
-"""Whether a mixture's components fit into the device's memory, before any is allocated."""
+"""Whether a training step fits into the device's memory, before anything is allocated."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-
-from vaelab.models import VAE
-from vaelab.priors import GTM, GaussianMixture, GTMVampPrior, Prior, VampPrior
-
-if TYPE_CHECKING:
-    from experiments.run import Run
+from jax.sharding import Sharding
 
 
-def check_components(run: Run) -> None:
-    """Raises one sentence, with the number that would fit, where the prior's components do not."""
-    model = run.experiment.model
-    if not isinstance(model, VAE):
-        return
-    path, prior = _mixture("model.prior", model.prior)
-    if isinstance(prior, GTM | GTMVampPrior):
-        field, power = "grid_size", prior.grid_dim
-    elif prior is not None:
-        field, power = "num_components", 1
-    else:
-        return
-    size = getattr(prior, field)
-    # What is needed is linear in the number of components, which is size ** power. (Below four a
-    # mixture's density has steps that others have not.)
-    at_few, at_more = (np.array(_needed(run, field, size, size**power)) for size in (4, 5))
-    each = (at_more - at_few) / (5**power - 4**power)
-    fixed = at_few - each * 4**power
-    limit, needed = _device_memory(), np.max(fixed + each * size**power)
-    # Where a few are too many, components are not the matter.
-    if needed <= limit or np.max(at_few) >= limit:
-        return
-    fitting = int(np.min((limit - fixed) / each) ** (1 / power))
-    what = "components" if power == 1 else f"points along each of the grid's {power} axes"
-    raise ValueError(
-        f"{path}.{field} = {size} needs about {needed / 2**30:.3g} GiB of the device's "
-        f"{limit / 2**30:.3g}: at most about {fitting} {what} would fit."
+def placed(tree: Any, sharding: Sharding) -> Any:
+    """The shapes of a tree of arrays or shapes, as they lie on the devices."""
+    shapes = jax.eval_shape(lambda tree: tree, tree)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=sharding, weak_type=leaf.weak_type
+        ),
+        shapes,
     )
 
 
-def _mixture(path: str, prior: Prior) -> tuple[str, Any]:
-    """The mixture that a prior is or has in it, and where; None without one."""
-    if isinstance(prior, GaussianMixture | VampPrior | GTM | GTMVampPrior):
-        return path, prior
-    for field in ("top", "proposal"):
-        if isinstance(inner := getattr(prior, field, None), Prior):
-            return _mixture(f"{path}.{field}", inner)
-    return path, None
+def check_fits(run_steps: Any, *arguments: Any, num_steps: int) -> None:
+    """Raises one sentence where `run_steps(*arguments, num_steps=num_steps)` does not fit.
 
-
-def _with_size(prior: Prior, field: str, size: int) -> Prior:
-    """The prior, its mixture with another number of components."""
-    if _mixture("", prior)[0] == "":
-        return prior.clone(**{field: size})
-    name = "top" if isinstance(getattr(prior, "top", None), Prior) else "proposal"
-    return prior.clone(**{name: _with_size(getattr(prior, name), field, size)})
-
-
-def _needed(run: Run, field: str, size: int, num_components: int) -> tuple[float, float]:
-    """Bytes of a training step, and of log p(x) afterwards.
-
-    A step: the state, gradients, and what the forward pass keeps for the backward. log p(x), which by
-    default takes 20 images with 50 samples at a time: the state, and three arrays of densities.
+    The arguments are trees of shapes, made by `placed`. The answer is the compiler's: the program is
+    compiled here, and JAX keeps it for the first call with such arguments.
     """
-    experiment = run.experiment
-    model = experiment.model.clone(prior=_with_size(experiment.model.prior, field, size))
-    other = dataclasses.replace(run, experiment=dataclasses.replace(experiment, model=model))
-    state = jax.eval_shape(other.initial_state)
-    x = jax.ShapeDtypeStruct((experiment.batch_size, *run.splits.train.x.shape[1:]), jnp.float32)
+    limit = _device_memory()
+    needed = sum(map(_bytes, jax.tree.leaves(arguments)))
+    if needed <= limit:  # or it would be pointless, and might take very long, to compile
+        try:
+            compiled = run_steps.lower(*arguments, num_steps=num_steps).compile()
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            needed = math.inf  # some compilers refuse by themselves
+        else:
+            needed = _needed(compiled.memory_analysis())
+    if needed > limit:
+        size = f"about {needed / 2**30:.3g}" if math.isfinite(needed) else "more"
+        raise ValueError(
+            f"a training step needs {size} GiB of memory, and the device has {limit / 2**30:.3g}: "
+            "choose a smaller model (for a mixture prior fewer components), a smaller batch_size, "
+            "fewer samples, or in a sweep fewer members."
+        )
 
-    def pullback(params, x, key):
-        def log_weights(params):
-            num_samples = experiment.objective.num_samples
-            return model.apply({"params": params}, x, key, num_samples).log_weights
 
-        return jax.vjp(log_weights, params)[1]
+def _needed(analysis: Any) -> float:
+    """Bytes of one device while the program runs; 0 where the compiler does not know."""
+    if analysis is None:
+        return 0.0
+    return (
+        analysis.argument_size_in_bytes
+        + analysis.output_size_in_bytes
+        - analysis.alias_size_in_bytes  # outputs that lie where arguments were
+        + analysis.temp_size_in_bytes
+    )
 
-    kept = jax.eval_shape(pullback, state.variables.params, x, state.key)
-    step = _bytes(state) + _bytes(state.variables) + _bytes(kept)
-    return step, _bytes(state) + 3 * 4 * 20 * 50 * num_components
 
-
-def _bytes(tree: Any) -> float:
-    return sum(4.0 * math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+def _bytes(leaf: jax.ShapeDtypeStruct) -> float:
+    """Bytes of an array's part on one device."""
+    assert leaf.sharding is not None
+    return math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
 
 
 def _device_memory() -> float:

@@ -22,7 +22,7 @@ from vaelab.evaluation import Subject, elbo
 from vaelab.training.groups import transformation
 from vaelab.training.loop import fit
 from vaelab.training.metrics import MetricsLog
-from vaelab.training.sharding import make_mesh, replicate
+from vaelab.training.sharding import make_mesh, replicate, replicated
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import compile_train_steps
 from vaelab.types import Array, Examples, PyTree, Saddle, Splits
@@ -50,9 +50,7 @@ class Run:
         low, high = experiment.model.decoder.data_range
         data.validate(splits, low=low, high=high)
         _check(experiment, splits)
-        run = cls(experiment, splits)
-        memory.check_components(run)
-        return run
+        return cls(experiment, splits)
 
     def initial_state(self) -> TrainState:
         experiment = self.experiment
@@ -126,9 +124,17 @@ class Run:
 
         The workdir is claimed last: a configuration that cannot run leaves nothing behind.
         """
-        experiment, mesh, state = self.experiment, self.mesh(), self.initial_state()
+        experiment, mesh = self.experiment, self.mesh()
+        workdir.check_claim(folder, name, experiment)  # before the compiler's time is spent
         run_steps = self.compile_steps(mesh)
-        run_steps.eval_shape(state, self.splits.train, num_steps=1)  # some mistakes show in tracing
+        on_all = replicated(mesh)
+        memory.check_fits(  # traced and compiled here: some mistakes show in it
+            run_steps,
+            memory.placed(jax.eval_shape(self.initial_state), on_all),
+            memory.placed(self.splits.train, on_all),
+            num_steps=experiment.timetable.next_stop(0),
+        )
+        state = self.initial_state()
         workdir.claim(folder, name, overrides, experiment)
         with (
             session(folder, name, state, experiment.num_steps) as current,

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 from etils import epath
 
-from experiments.experiment import Experiment, differing_fields, to_dict
+from experiments.experiment import Experiment
+from experiments.record import differing_fields, to_dict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,11 +33,8 @@ class ConfigurationError(ValueError):
 
 def claim(workdir: epath.Path, name: str, overrides: Sequence[str], experiment: Experiment) -> None:
     """Makes the workdir this run's: writes config.json, or checks the one that is there."""
-    path = workdir / "config.json"
-    if path.exists():
-        check(workdir, name, experiment)
+    if check_claim(workdir, name, experiment):
         return
-    workdir.mkdir(parents=True, exist_ok=True)
     config = {
         "experiment": name,
         "overrides": list(overrides),
@@ -46,7 +44,16 @@ def claim(workdir: epath.Path, name: str, overrides: Sequence[str], experiment: 
         "hardware": _hardware(),
         "commit": _commit(),
     }
-    write_json(path, config)
+    workdir.mkdir(parents=True, exist_ok=True)  # after all that may be refused
+    write_json(workdir / "config.json", config)
+
+
+def check_claim(workdir: epath.Path, name: str, experiment: Experiment) -> bool:
+    """Whether the workdir is this run's already; another run's is refused, and none is made."""
+    if not (workdir / "config.json").exists():
+        return False
+    check(workdir, name, experiment)
+    return True
 
 
 def _hardware() -> str:

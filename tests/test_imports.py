@@ -18,6 +18,7 @@ LAYERS = [
     {"losses", "constraints"},
     {"saddle"},
     {"natural"},
+    {"separate"},
     {"likelihoods", "networks"},
     {"priors"},
     {"models"},
@@ -29,7 +30,7 @@ LAYERS = [
 RANK = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
 
 # Where a third-party package may be imported, at whatever depth of a file.
-MODULES = {"likelihoods", "networks", "priors", "models"}
+MODULES = {"separate", "likelihoods", "networks", "priors", "models"}
 CONFINED = {
     "flax": MODULES,
     "distrax": MODULES,

@@ -1,11 +1,13 @@
 """Residuals of the KKT conditions on a problem solved by hand."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import random
 
 from vaelab import evaluation
+from vaelab.evaluation import kkt
 from vaelab.types import Terms
 
 KEY = random.key(0)
@@ -85,6 +87,16 @@ def test_the_noise_of_sampling_is_no_gradient():
     active = at([13.0, 5.0], 10.0)  # held by three, whose bound we pretend is there
     assert None not in active
     assert np.median(active) < 0.2
+
+
+def test_inner_products_have_full_precision_whatever_the_default_is():
+    """Gradients cancel at a KKT point, and a CPU computes in float32 whatever it is told."""
+    gradients = {"kernel": jnp.ones((3, 4, 5)), "bias": jnp.ones((3, 5))}
+    with jax.default_matmul_precision("bfloat16"):
+        lowered = kkt._inner_products.lower([gradients, gradients]).as_text()
+    products = [line for line in lowered.splitlines() if "dot_general" in line]
+    assert len(products) == 2
+    assert all("precision = [HIGHEST, HIGHEST]" in product for product in products)
 
 
 def test_too_few_examples_are_refused():

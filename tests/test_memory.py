@@ -1,100 +1,105 @@
-"""How many components fit: the estimate against compiled programs, and the sentence."""
+"""What does not fit into the device's memory is refused before it is allocated, by the compiler's account."""
 
 import dataclasses
 from functools import partial
 
 import jax
-import numpy as np
 import pytest
+from etils import epath
 
-from experiments import command_line, memory
+from experiments import command_line, memory, workdir
 from experiments.run import Run
-from vaelab.networks import MLP, ConditionalGaussian, ConvNet
-from vaelab.priors import (
-    GTM,
-    GaussianMixture,
-    GTMVampPrior,
-    HierarchicalPrior,
-    ResampledPrior,
-    VampPrior,
-)
-from vaelab.training import train_step
+from experiments.sweep.members import Sweep
+from vaelab.priors import GTM, GaussianMixture, GTMVampPrior, HierarchicalPrior, ResampledPrior
+from vaelab.priors.gtm import check_grid
+from vaelab.training.sharding import replicated
+
+SCHEDULE = {"num_steps": 4, "log_every": 2, "evaluate_every": 4}
 
 
-def with_prior(prior) -> Run:
+def with_prior(prior, **settings) -> Run:
     experiment = command_line.load("digits_vae_elbo")
     model = experiment.model.clone(prior=prior)
-    return Run.load(dataclasses.replace(experiment, model=model), None)
+    experiment = dataclasses.replace(experiment, model=model, **SCHEDULE, **settings)
+    return Run.load(experiment, None)
 
 
-def digits(num_components: int) -> Run:
-    return with_prior(GaussianMixture(2, num_components))
+def train(run: Run, folder, *, sweep: bool):
+    if sweep:
+        return Sweep(run, [{"seed": 0}, {"seed": 1}]).train(folder, "mine", [])
+    return run.train(folder, "mine", [])
 
 
-def test_components_that_do_not_fit_are_refused_with_the_number_that_would(monkeypatch):
-    monkeypatch.setattr(memory, "_device_memory", lambda: 1e9)
-    with pytest.raises(ValueError, match=r"at most about (\d+) components would fit") as error:
-        digits(100_000_000)
-    fitting = int(str(error.value).split("about ")[-1].split()[0])
-    digits(fitting)
-    with pytest.raises(ValueError, match="at most"):
-        digits(int(1.01 * fitting))
+@pytest.fixture
+def compilations():
+    """How often each function has been compiled."""
+    counts: dict[str, int] = {}
+
+    def listen(event, duration, fun_name="", **_):
+        del duration
+        if event.endswith("backend_compile_duration"):
+            counts[fun_name] = counts.get(fun_name, 0) + 1
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield counts
+    jax.monitoring.unregister_event_duration_listener(listen)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3])
-@pytest.mark.parametrize("make", [GTM, partial(GTMVampPrior, shape=(8, 8, 1))])
-def test_a_grid_that_does_not_fit_is_refused_with_the_size_that_would(monkeypatch, make, dim):
-    monkeypatch.setattr(memory, "_device_memory", lambda: 1e9)
-    load = lambda size: with_prior(make(latent_dim=2, grid_size=size, grid_dim=dim))  # noqa: E731
-    with pytest.raises(ValueError, match=r"model.prior.grid_size = 10000000 needs about") as error:
-        load(10_000_000)
-    fitting = int(str(error.value).split("at most about ")[1].split()[0])
-    assert 4 <= fitting < 1e6
-    load(fitting)
-    with pytest.raises(ValueError, match="would fit"):
-        load(fitting + 1)
-
-
+@pytest.mark.parametrize("sweep", [False, True])
 @pytest.mark.parametrize(
-    ("prior", "place"),
+    "prior",
     [
-        (HierarchicalPrior(2, top=GaussianMixture(2, 10**9)), "top"),
-        (ResampledPrior(2, proposal=GaussianMixture(2, 10**9)), "proposal"),
+        GaussianMixture(2, 10**9),
+        HierarchicalPrior(2, top=GaussianMixture(2, 10**9)),
+        ResampledPrior(2, proposal=GaussianMixture(2, 10**9)),
+        GTM(
+            2, grid_size=40_000
+        ),  # has hardly any parameters: what it needs is seen by the compiler
+        GTMVampPrior(2, (8, 8, 1), grid_size=40_000),
     ],
+    ids=["mixture", "on top", "as proposal", "grid", "grid of pseudo-inputs"],
 )
-def test_a_mixture_within_a_prior_is_refused_too(prior, place):
-    with pytest.raises(ValueError, match=f"model.prior.{place}.num_components = 1000000000 needs"):
-        with_prior(prior)
+def test_what_does_not_fit_is_refused_and_leaves_nothing(prior, sweep, tmp_path):
+    folder = epath.Path(tmp_path / "run")
+    with pytest.raises(ValueError, match=r"^a training step needs about \S+ GiB of memory, and"):
+        train(with_prior(prior), folder, sweep=sweep)
+    assert not folder.exists()
 
 
-DENSE = ConditionalGaussian(MLP((32,), event_ndims=3), dim=10)
-CONVOLUTIONAL = ConditionalGaussian(ConvNet(channels=(8, 16)), dim=10)
+def test_the_limit_is_what_states_and_densities_take(monkeypatch):
+    num_components, batch_size = 20_000, 100
+    run = with_prior(GaussianMixture(2, num_components))
+    state = 4 * 4 * (2 + 2 + 1) * num_components  # parameters, Adam's two moments, the best so far
+    densities = 4 * batch_size * num_components
+    mesh = run.mesh()
+    shapes = memory.placed(jax.eval_shape(run.initial_state), replicated(mesh))
+    data = memory.placed(run.splits.train, replicated(mesh))
+    check = partial(memory.check_fits, run.compile_steps(mesh), shapes, data, num_steps=2)
+    monkeypatch.setattr(memory, "_device_memory", lambda: state + densities)
+    with pytest.raises(ValueError, match=r"of memory, and the device has 0\.0089"):
+        check()
+    monkeypatch.setattr(memory, "_device_memory", lambda: state + 10 * densities)
+    check()
 
 
-@pytest.mark.parametrize(
-    ("encoder", "prior", "field", "sizes", "within"),
-    [
-        (DENSE, GaussianMixture(10), "num_components", (1000, 2000), 1.5),
-        (DENSE, VampPrior(10, (8, 8, 1)), "num_components", (1000, 2000), 1.5),
-        # Convolutions have scratch memory of their own.
-        (CONVOLUTIONAL, VampPrior(10, (8, 8, 1)), "num_components", (1000, 2000), 3.0),
-        (DENSE, GTM(10), "grid_size", (30, 40), 1.5),
-    ],
-)
-def test_the_estimate_is_near_what_the_compiled_step_takes(encoder, prior, field, sizes, within):
-    experiment = command_line.load("digits_vae_elbo")
-    splits = experiment.data.load(None)
-    estimated, compiled = [], []
-    for size in sizes:
-        model = experiment.model.clone(encoder=encoder, prior=prior.clone(**{field: size}))
-        run = Run(dataclasses.replace(experiment, model=model), splits)
-        estimated.append(memory._needed(run, field, size, size)[0])
-        state = jax.eval_shape(run.initial_state)
-        step = partial(
-            train_step, model=model, objective=experiment.objective, tx=run.transformation()
-        )
-        x = jax.ShapeDtypeStruct((experiment.batch_size, 8, 8, 1), "float32")
-        analysis = jax.jit(step).lower(state, x, state.key).compile().memory_analysis()
-        compiled.append(analysis.temp_size_in_bytes + analysis.argument_size_in_bytes)
-    ratio = np.diff(compiled)[0] / np.diff(estimated)[0]
-    assert 1 / within < ratio < within
+@pytest.mark.parametrize(("sweep", "name"), [(False, "jit(train_steps)"), (True, "jit(run)")])
+def test_the_program_is_compiled_once(sweep, name, tmp_path, compilations):
+    state = train(with_prior(GaussianMixture(2, 5)), epath.Path(tmp_path / "run"), sweep=sweep)
+    assert int(state.step) == SCHEDULE["num_steps"]
+    assert compilations[name] == 1
+
+
+def test_another_run_s_workdir_is_refused_before_anything_is_compiled(tmp_path, compilations):
+    run = with_prior(GaussianMixture(2, 5))
+    folder = epath.Path(tmp_path / "run")
+    workdir.claim(folder, "mine", [], dataclasses.replace(run.experiment, seed=1))
+    for sweep in (False, True):
+        with pytest.raises(workdir.ConfigurationError, match="differs in seed"):
+            train(run, folder, sweep=sweep)
+    assert not {"jit(train_steps)", "jit(run)"} & compilations.keys()
+
+
+def test_a_grid_of_more_points_than_can_be_numbered_is_refused():
+    check_grid(46_340, 2)
+    with pytest.raises(ValueError, match="grid_size = 46341 is too large: there would be"):
+        check_grid(46_341, 2)

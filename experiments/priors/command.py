@@ -20,10 +20,10 @@ from etils import epath
 from rich.console import Console
 
 from experiments import command_line, workdir
-from experiments.experiment import to_dict
 from experiments.priors import findings, measures, study
 from experiments.priors.findings import NAMES, Arrays, Report, summary
 from experiments.priors.study import PRIORS, Setup
+from experiments.record import to_dict
 
 # Priors that are also trained with updates of the prior once in so many steps, the model's between.
 ALTERNATING, PERIOD = ("mixture", "vamp"), 5

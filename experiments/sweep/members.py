@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,15 +16,15 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import workdir
+from experiments import memory, workdir
 from experiments.experiment import Experiment
 from experiments.run import Run
 from experiments.session import session
 from vaelab.training import sweep
 from vaelab.training.metrics import MetricsLog
-from vaelab.training.sharding import make_mesh, replicate
+from vaelab.training.sharding import make_mesh, replicate, replicated
 from vaelab.training.state import TrainState
-from vaelab.types import Examples
+from vaelab.types import Array
 
 Member = dict[str, float]  # any of kappa, beta, learning_rate, and seed
 
@@ -92,9 +93,21 @@ class Sweep:
         The workdir is claimed last: what cannot run leaves nothing behind.
         """
         experiment = self.run.experiment
-        mesh, data, state, values = self._start()
+        mesh, keys, values = self._start()
+        workdir.check_claim(folder, name, experiment)  # before the compiler's time is spent
         run_steps = self._compile(mesh)
-        run_steps.eval_shape(state, values, data, num_steps=1)  # some mistakes show in tracing
+        start = partial(sweep.initial_states, self._setup)
+        shapes = jax.eval_shape(start, values, self.run.splits.train, keys)
+        state = memory.placed(shapes._replace(step=None), sweep.split(mesh))
+        memory.check_fits(  # traced and compiled here: some mistakes show in it
+            run_steps,
+            state._replace(step=memory.placed(shapes.step, replicated(mesh))),
+            memory.placed(values, sweep.split(mesh)),
+            memory.placed(self.run.splits.train, replicated(mesh)),
+            num_steps=experiment.timetable.next_stop(0),
+        )
+        data = replicate(self.run.splits.train, mesh)
+        state = start(values, data, keys)
         self.claim(folder, name, overrides)
         what = f"{len(self.members)} members of {name}"
         with session(folder, what, state, experiment.num_steps) as current:
@@ -133,8 +146,8 @@ class Sweep:
                 f"workdir {folder} holds a sweep of other members; choose another --workdir."
             )
 
-    def _start(self) -> tuple[Mesh, Examples, TrainState, sweep.Values]:
-        """The mesh, the data on it, and all members at step 0 with their values."""
+    def _start(self) -> tuple[Mesh, Array, sweep.Values]:
+        """The mesh, and the keys and values of all members."""
         experiment = self.run.experiment
         seeds = [int(member.get("seed", experiment.seed)) for member in self.members]
         keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
@@ -147,8 +160,7 @@ class Sweep:
                 f"batch_size = {experiment.batch_size} must be a multiple of the {mesh.shape['data']} "
                 "devices that share a batch."
             )
-        data = replicate(self.run.splits.train, mesh)
-        return mesh, data, sweep.initial_states(self._setup, values, data, keys), values
+        return mesh, keys, values
 
     def _compile(self, mesh: Mesh):
         experiment = self.run.experiment

@@ -77,6 +77,38 @@ def mean_and_error(values: np.ndarray) -> Estimate:
     return Estimate(float(np.mean(values)), float(error))
 
 
+def stratified_mean_and_error(values: np.ndarray, inputs: np.ndarray) -> Estimate:
+    """Mean of draws from N given inputs, each r or r + 1 times as `even_draws` deals them. [M], [M] -> Estimate.
+
+      Var = 1/M [v + m/M (1 − m/N) s²],   M = rN + m,
+
+    v the mean variance within an input, s² the variance of the inputs' means: only the incomplete
+    round of m inputs, drawn without replacement, lets the means count. Both are estimated from sums
+    of squares, without bias. Cochran, 1977, theorems 2.2 and 5.3.
+
+    With an input that has one draw alone, v is unknown. Then the error is `mean_and_error`'s, which
+    counts all of s² and so is conservative: at most √(1 + s²/v) times too large.
+
+    >>> stratified_mean_and_error(np.array([1.0, 3.0, 11.0, 13.0]), np.array([0, 0, 1, 1]))
+    Estimate(mean=7.0, standard_error=0.7071067811865476)
+    """
+    _, rows, counts = np.unique(inputs, return_inverse=True, return_counts=True)
+    rounds, num_draws, num_inputs = int(np.min(counts)), len(values), len(counts)
+    if rounds < 2:
+        return mean_and_error(values)
+    of_inputs = np.bincount(rows, weights=values) / counts
+    within = np.sum((values - of_inputs[rows]) ** 2) / (num_draws - num_inputs)
+    incomplete = num_draws - rounds * num_inputs
+    shared = incomplete / num_draws * (1 - incomplete / num_inputs)
+    between = 0.0
+    if incomplete:
+        # E var(values) = (v (1 − 1/M) + s² (1 − 1/N − shared / M)) M / (M − 1)
+        excess = (np.var(values, ddof=1) - within) * (1 - 1 / num_draws)
+        between = max(excess / (1 - 1 / num_inputs - shared / num_draws), 0.0)
+    error = np.sqrt((within + shared * between) / num_draws)
+    return Estimate(float(np.mean(values)), float(error))
+
+
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _batch_means(model, functions, num_samples, params, examples, key) -> dict[str, Array]:
     terms = model.at(params)(examples.x, key, num_samples, context=examples.context)

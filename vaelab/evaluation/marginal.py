@@ -10,7 +10,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 
 from vaelab.checks import UndefinedError
-from vaelab.evaluation.averages import Estimate, mean_and_error
+from vaelab.evaluation.averages import Estimate, stratified_mean_and_error
 from vaelab.evaluation.batches import Progress, even_draws, map_batches
 from vaelab.evaluation.subject import Subject
 from vaelab.models.base import Latents
@@ -34,7 +34,8 @@ def marginal_kl(
     inputs than the training set has, q(z) is another density, and its KL larger. Rosca et al., 2018;
     Rezende & Viola, 2018, section 4.1.1.
 
-    The standard error is over the points.
+    The standard error is over the points, and too large with fewer than 2N of them
+    (`averages.stratified_mean_and_error`).
 
     Raises:
       ValueError: there are fewer than two points.
@@ -49,9 +50,9 @@ def marginal_kl(
         )
     draw_key, z_key, prior_key = jax.random.split(key, 3)
     x = np.asarray(subject.examples.x)
-    chosen = x[even_draws(draw_key, num_points, len(x))]
+    chosen = even_draws(draw_key, num_points, len(x))
     draw = partial(_draw, subject.model, level, subject.params)
-    drawn = map_batches(draw, chosen, z_key, batch_size=batch_size)
+    drawn = map_batches(draw, x[chosen], z_key, batch_size=batch_size)
     z = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), drawn)
     log_q = jnp.full(num_points, -jnp.inf)
     for index in progress(range(-(-len(x) // batch_size))):
@@ -61,7 +62,7 @@ def marginal_kl(
         log_q = _add(subject.model, level, subject.params, filled, len(batch), z, log_q)
     log_p = _log_prior(subject.model, level, subject.params, z, prior_key)
     of_q, of_p = (np.asarray(value, np.float64) for value in (log_q, log_p))
-    return mean_and_error(of_q - np.log(len(x)) - of_p)
+    return stratified_mean_and_error(of_q - np.log(len(x)) - of_p, chosen)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -1,7 +1,8 @@
 """The rate in its parts (ELBO surgery), and the bias of a marginal KL over few inputs.
 
 Estimates are averages over samples z, computed on batches of points against chunks of components;
-the N inputs are given. Where the prior is not exact, log p(z) is underestimated (less, with more
+the N inputs are given. With fewer than 2N samples the standard errors are too large
+(`averages.stratified_mean_and_error`). Where the prior is not exact, log p(z) is underestimated (less, with more
 inner samples): rate, cross-entropy, marginal KL and the dimension-wise KL are too high on average.
 """
 
@@ -18,7 +19,7 @@ from jax.scipy.stats import norm
 
 from vaelab.checks import check_at_least_one
 from vaelab.evaluation.aggregated import Aggregated
-from vaelab.evaluation.averages import Estimate, mean_and_error
+from vaelab.evaluation.averages import Estimate, stratified_mean_and_error
 from vaelab.evaluation.batches import Progress, even_draws, map_batches
 from vaelab.types import Array, PRNGKey
 
@@ -60,11 +61,12 @@ def elbo_surgery(
     check_at_least_one(num_points=num_points)
     index_key, key = jax.random.split(key)
     num_inputs = aggregated.num_inputs
+    index = even_draws(index_key, num_points, num_inputs)
     log_prob = map_batches(
         partial(
             _surgery_densities, *aggregated.static, aggregated.subject.params, aggregated.variables
         ),
-        even_draws(index_key, num_points, num_inputs),
+        index,
         key,
         batch_size=batch_size,
         progress=progress,
@@ -80,7 +82,7 @@ def elbo_surgery(
         "total_correlation": joint - product,
         "dimension_wise_kl": product - prior,
     }
-    estimates = {name: mean_and_error(values) for name, values in parts.items()}
+    estimates = {n: stratified_mean_and_error(values, index) for n, values in parts.items()}
     return Surgery(**estimates, num_points=num_points, num_inputs=num_inputs)
 
 
@@ -107,9 +109,10 @@ def subsampled_marginal_kl(
     order_key, index_key, key = jax.random.split(key, 3)
     order = jax.random.permutation(order_key, num_inputs)
     variables = jax.tree.map(lambda leaf: leaf[order], aggregated.variables)
+    draws = [even_draws(index_key, num_points, size) for size in sizes]
     points = [
-        np.stack([np.full(num_points, size), even_draws(index_key, num_points, size)], axis=1)
-        for size in sizes
+        np.stack([np.full(num_points, size), index], axis=1)
+        for size, index in zip(sizes, draws, strict=True)
     ]
     values = map_batches(
         partial(_marginal_kl, *aggregated.static, aggregated.subject.params, variables),
@@ -119,7 +122,8 @@ def subsampled_marginal_kl(
         progress=progress,
     )
     parts = values.reshape(len(sizes), num_points)
-    return {size: mean_and_error(part) for size, part in zip(sizes, parts, strict=True)}
+    estimates = map(stratified_mean_and_error, parts, draws)
+    return dict(zip(sizes, estimates, strict=True))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

@@ -11,6 +11,7 @@ import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vaelab.separate import separate_modules
 from vaelab.types import Array, PRNGKey, PyTree
 
 
@@ -38,6 +39,10 @@ class Decoder(nn.Module, abc.ABC):
 
     data_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """lowest and highest value that x can have"""
+
+    def __post_init__(self) -> None:
+        separate_modules(self)
+        super().__post_init__()
 
     @property
     @abc.abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import flax.linen as nn
 import jax
 
 from vaelab.checks import UndefinedError
+from vaelab.separate import separate_modules
 from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms
 
 Latents = tuple[Array, ...]  # one array [..., D_l] for each level
@@ -17,7 +19,7 @@ Latents = tuple[Array, ...]  # one array [..., D_l] for each level
 MODEL, PRIOR = "model", "prior"
 
 
-class Model(nn.Module):
+class Model(nn.Module, abc.ABC):
     """A model p(x, z_1..z_L | context) with an amortised posterior q(z_1..z_L | x, context).
 
     A model is a Linen module. Its latents are a tuple with one array for each level, also where there
@@ -37,12 +39,16 @@ class Model(nn.Module):
     prior_parameters: ClassVar[tuple[str, ...]] = ("prior",)
     """top-level names of the parameters that the distortion does not depend on"""
 
+    def __post_init__(self) -> None:
+        separate_modules(self)
+        super().__post_init__()
+
     # Static facts.
 
     @property
+    @abc.abstractmethod
     def latent_dims(self) -> tuple[int, ...]:
         """Number of latent coordinates D_l of each level."""
-        raise NotImplementedError
 
     @property
     def conditional(self) -> bool:
@@ -120,10 +126,11 @@ class Model(nn.Module):
 
     # The posterior.
 
+    @abc.abstractmethod
     def encode(self, x: Array, context: Array | None = None) -> Any:
         """All that `terms` needs of x [B, *event] and the context: any pytree."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def terms(
         self,
         encoding: Any,
@@ -138,7 +145,6 @@ class Model(nn.Module):
         reparameterised gradient of an importance-weighted bound (see `losses`); weights of one
         select sticking the landing. They change no value.
         """
-        raise NotImplementedError
 
     def __call__(
         self,
@@ -151,15 +157,15 @@ class Model(nn.Module):
         """`terms` of a fresh encoding. x [B, *event] -> Terms."""
         return self.terms(self.encode(x, context), x, key, num_samples, weights)
 
+    @abc.abstractmethod
     def log_posterior(self, encoding: Any, latents: Latents) -> Array:
         """log q(z_1..z_L | x, context), nats. L arrays [..., B, D_l] -> [..., B]."""
-        raise NotImplementedError
 
     # The generative model.
 
+    @abc.abstractmethod
     def decode(self, latents: Latents, context: Array | None = None) -> Any:
         """p(x|z). L arrays [..., B, D_l], context [B or 1, *event] -> batch shape [..., B]."""
-        raise NotImplementedError
 
     def sample_latents(
         self, key: PRNGKey, num_samples: int, context: Array | None = None
@@ -167,45 +173,45 @@ class Model(nn.Module):
         """z ~ p(z|context), L arrays [num_samples, D_l]; context: `num_samples` of them, or one."""
         return self.sample_joint(key, num_samples, context)[0]
 
+    @abc.abstractmethod
     def sample_joint(
         self, key: PRNGKey, num_samples: int, context: Array | None = None
     ) -> tuple[Latents, PyTree]:
         """(z, u) ~ p(z, u|context), u the prior's auxiliary variables; () where it has none."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def log_prior(
         self, latents: Latents, key: PRNGKey | None = None, context: Array | None = None
     ) -> Array:
         """log p(z|context), exact, or estimated with `key`, nats. L arrays [..., B, D_l] -> [..., B]."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def log_joint_prior(
         self, latents: Latents, auxiliary: PyTree, context: Array | None = None
     ) -> Array:
         """log p(z, u|context), exact, nats. [..., B]."""
-        raise NotImplementedError
 
     # One level alone.
 
+    @abc.abstractmethod
     def level_posterior(self, encoding: Any, level: int = 0) -> Any:
         """q(z_level | x), a distribution of batch shape [B].
 
         Raises:
           UndefinedError: the level's posterior depends on the samples of other levels.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
         """log p(z_level), exact, or estimated with `key`, nats. [..., D_level] -> [...].
 
         Raises:
           UndefinedError: the level's prior depends on other levels or on a context.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def level_factorises(self, level: int = 0) -> bool:
         """Whether p(z_level) = Π_d p(z_level,d)."""
-        raise NotImplementedError
 
 
 def check_latents(model: Model, latents: Latents) -> None:

@@ -6,6 +6,7 @@ import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vaelab.separate import separate_modules
 from vaelab.types import Array
 
 
@@ -30,6 +31,10 @@ class ConditionalGaussian(nn.Module):
     """number of coordinates"""
     log_variance_range: tuple[float, float] | None = None
     """log σ² is clipped to this range, (-6, 2) in the VampPrior line; None leaves it free"""
+
+    def __post_init__(self) -> None:
+        separate_modules(self)
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Array) -> distrax.Independent:

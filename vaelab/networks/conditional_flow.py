@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from vaelab.checks import check_at_least_one
 from vaelab.networks.coupling import RealNVP
+from vaelab.separate import separate_modules
 from vaelab.types import Array, PRNGKey, PyTree
 
 
@@ -89,6 +90,7 @@ class ConditionalFlow(nn.Module):
 
     def __post_init__(self) -> None:
         check_at_least_one(num_layers=self.num_layers)
+        separate_modules(self)
         super().__post_init__()
 
     @nn.compact

@@ -1,4 +1,8 @@
-"""Learned priors p(z), one contract (`vaelab.priors.base`)."""
+"""Learned priors p(z), one contract (`vaelab.priors.base`).
+
+Each place in a prior has a network of its own: one that is given for two places is copied (see
+`vaelab.models`). Only a VampPrior or GTMVampPrior whose `encoder` is None uses the model's encoder.
+"""
 
 from vaelab.priors.aggregated import AggregatedPosterior
 from vaelab.priors.autoregressive import AutoregressivePrior

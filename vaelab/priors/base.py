@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 
 from vaelab.checks import check_at_least_one
+from vaelab.separate import separate_modules
 from vaelab.types import Array, PRNGKey, PyTree
 
 
@@ -40,6 +41,7 @@ class Prior(nn.Module):
 
     def __post_init__(self) -> None:
         check_at_least_one(latent_dim=self.latent_dim)
+        separate_modules(self)
         super().__post_init__()
 
     def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:

@@ -37,11 +37,8 @@ def component_log_probs(z: Array, components: Components) -> Array:
     _, index = jax.lax.top_k(posterior, min(4, num_components))
     squares = ((z[..., None, :] - mean[index]) * inverse_scale[index]) ** 2
     exact = -0.5 * jnp.sum(squares, axis=-1) - normaliser[index]
-    correction = exact - jnp.take_along_axis(log_probs, index, axis=-1)
-    correction = jnp.put_along_axis(
-        jnp.zeros_like(log_probs), index, correction, axis=-1, inplace=False
-    )
-    return log_probs + correction
+    # Adding the difference to the product would keep the product's rounding.
+    return jnp.put_along_axis(log_probs, index, exact, axis=-1, inplace=False)
 
 
 def _sum_of_squares(z: Array, mean: Array, inverse_scale: Array) -> Array:

@@ -69,8 +69,9 @@ def grid(size: int, dim: int) -> Array:
     >>> grid(3, 1).T
     Array([[-1.,  0.,  1.]], dtype=float32...)
     """
-    axes = np.meshgrid(*[np.linspace(-1.0, 1.0, size)] * dim, indexing="ij")
-    return jnp.asarray(np.stack(axes, axis=-1).reshape(-1, dim))
+    # Only the axis is a constant of a compiled program: a grid may be too large for any.
+    axis = jnp.asarray(np.linspace(-1.0, 1.0, size))
+    return jnp.stack(jnp.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
 
 
 def check_grid(size: int, dim: int) -> None:
@@ -81,4 +82,9 @@ def check_grid(size: int, dim: int) -> None:
         raise ValueError(
             f"grid_dim must be at most 4, got {dim}: there would be grid_size ** grid_dim = "
             f"{size} ** {dim} = {size**dim} components."
+        )
+    if isinstance(size, int) and size**dim >= 2**31:
+        raise ValueError(
+            f"grid_size = {size} is too large: there would be grid_size ** grid_dim = {size**dim} "
+            "components, and at most 2**31 - 1 can be numbered."
         )

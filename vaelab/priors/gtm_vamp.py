@@ -20,7 +20,7 @@ class GTMVampPrior(MixturePrior):
     """p(z) = Σ_k w_k q_φ(z|u(g_k)), g_k the points of a regular grid in a cube.
 
     The network u maps the fixed grid into the data's range, by a sigmoid; the encoder is that of the
-    model, as for a VampPrior. Tomczak, 2022, Deep Generative Modeling, chapter 4.
+    model, or one of its own, as for a VampPrior. Tomczak, 2022, Deep Generative Modeling, chapter 4.
 
     Raises:
       ValueError: a grid without points or of more than 4 dimensions; an empty or infinite
@@ -51,7 +51,7 @@ class GTMVampPrior(MixturePrior):
     trunk: nn.Module = None  # filled in below
     """network before the head for the pseudo-inputs, [C, grid_dim] -> [C, H]; default: tanh layers"""
     encoder: nn.Module | None = None
-    """q(z|x), a diagonal Gaussian; None takes the encoder of the module that the prior is a field of"""
+    """q(z|x), a diagonal Gaussian, the prior's own; None takes the encoder of the module that the prior is a field of"""
 
     def __post_init__(self) -> None:
         check_grid(self.grid_size, self.grid_dim)

@@ -21,7 +21,8 @@ from vaelab.types import Array, PRNGKey, PyTree
 class VampPrior(MixturePrior):
     """p(z) = Σ_k w_k q_φ(z|u_k), pseudo-inputs u_k learned, in the range of the data.
 
-    The encoder is that of the model whose prior it is, so that there is one; or the one given here.
+    The encoder is that of the model whose prior it is, so that there is one. An encoder given here is
+    the prior's own, even if the model is given the same object: pass None to use the model's.
     Weights are equal, or learned (Alemi et al., 2018). Tomczak & Welling, 2018, section 3.
 
     Raises:
@@ -47,7 +48,7 @@ class VampPrior(MixturePrior):
     data_range: tuple[float, float] = (0.0, 1.0)
     """pseudo-inputs are clipped to this range"""
     encoder: nn.Module | None = None
-    """q(z|x), a diagonal Gaussian; None takes the encoder of the module that the prior is a field of"""
+    """q(z|x), a diagonal Gaussian, the prior's own; None takes the encoder of the module that the prior is a field of"""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_components=self.num_components)
@@ -116,8 +117,7 @@ clip.defvjp(_clip_forward, _clip_backward)
 
 def encode(prior: Any, pseudo_inputs: Array) -> tuple[Array, Array]:
     """Means and standard deviations of q(z|u_k), for a prior with an `encoder`. [C, *shape] -> [C, D] each."""
-    # The parent's is bound under the parent: its parameters exist once. Held as fields of both, two
-    # equal modules would become two encoders as soon as a configuration is copied field by field.
+    # The parent's is bound under the parent: its parameters exist once.
     encoder = prior.encoder or getattr(prior.parent, "encoder", None)
     if encoder is None:
         raise ValueError(

@@ -26,6 +26,11 @@ def make_mesh(*, sweep: int = 1, devices: Sequence[jax.Device] | None = None) ->
     return jax.make_mesh(shape, ("sweep", "data"), types, devices=devices)
 
 
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The whole of an array on every device of the mesh."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
     """A copy of every array on every device of the mesh."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return jax.device_put(tree, replicated(mesh))

@@ -81,10 +81,14 @@ def compile_sweep_steps(build: Build, *, batch_size: int, preprocess: Preprocess
     return run
 
 
+def split(mesh: Mesh) -> NamedSharding:
+    """The first axis, of members, split over the mesh's axis `sweep`."""
+    return NamedSharding(mesh, PartitionSpec("sweep"))
+
+
 def place(state: TrainState, values: Values, mesh: Mesh) -> tuple[TrainState, Values]:
     """The members split over the mesh's axis `sweep`, whose size must divide their number."""
-    split = NamedSharding(mesh, PartitionSpec("sweep"))
-    members = jax.device_put((state._replace(step=None), dict(values)), split)  # type: ignore[arg-type]
+    members = jax.device_put((state._replace(step=None), dict(values)), split(mesh))  # type: ignore[arg-type]
     return members[0]._replace(step=replicate(state.step, mesh)), members[1]
 
 

@@ -1,0 +1,175 @@
+"""The record of a configuration: two that differ have different records, and JSON takes them all."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import subprocess
+import sys
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import ROOT
+
+from experiments import command_line, workdir
+from experiments.record import differing_fields, to_dict
+from vaelab.networks import MLP
+
+SLOPE = 0.1
+
+
+def helper(x):
+    return SLOPE * x
+
+
+def calls_helper(x):
+    return helper(x)
+
+
+def scaled(factor):
+    return lambda x: factor * x
+
+
+def countdown(n):
+    def inner(x, left=n):
+        return x if left == 0 else inner(x, left - 1)
+
+    return inner
+
+
+class Classifier:
+    """A user's object with fields and a method."""
+
+    def __init__(self, weights, name="c"):
+        self.weights, self.name = weights, name
+
+    def __call__(self, x):
+        return x @ self.weights
+
+    def log(self, x):
+        return jnp.log(self(x))
+
+
+class Slotted:
+    __slots__ = ("a",)
+
+
+DIFFERENT = {
+    "lambdas": (lambda x: nn.relu(x), lambda x: -jnp.abs(x)),
+    "constants": (lambda x: x + 1, lambda x: x + 2),
+    "types of constants": (lambda x: x + 1, lambda x: x + 1.0),
+    "attributes": (lambda x: jnp.sin(x), lambda x: jnp.cos(x)),
+    "inner functions": (lambda x: (lambda y: y + 1)(x), lambda x: (lambda y: y + 2)(x)),
+    "defaults": (lambda x, a=1: a * x, lambda x, a=2: a * x),
+    "keyword defaults": (lambda x, *, a=1: a * x, lambda x, *, a=2: a * x),
+    "closures": (scaled(1.0), scaled(2.0)),
+    "arrays in closures": (scaled(np.array([1.0, 2.0])), scaled(np.array([1.0, 3.0]))),
+    "schedules": (optax.linear_schedule(0.0, 1.0, 10), optax.linear_schedule(0.0, 1.0, 20)),
+    "library functions": (nn.relu, nn.silu),
+    "of one name in two packages": (jnp.tanh, np.tanh),
+    "partials": (
+        functools.partial(nn.leaky_relu, negative_slope=0.2),
+        functools.partial(nn.leaky_relu, negative_slope=0.3),
+    ),
+    "positional partials": (functools.partial(scaled, 1.0), functools.partial(scaled, 2.0)),
+    "jitted lambdas": (jax.jit(lambda x: x + 1), jax.jit(lambda x: x + 2)),
+    "objects": (Classifier(np.eye(2)), Classifier(2 * np.eye(2))),
+    "methods": (Classifier(np.eye(2)).log, Classifier(2 * np.eye(2)).log),
+    "methods of one object": (Classifier(np.eye(2)).log, Classifier(np.eye(2)).__call__),
+    "numbers": (np.float32(0.25), np.float32(0.5)),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT.values(), ids=DIFFERENT)
+def test_different_values_have_different_records(one, other):
+    for value in (one, other):
+        record = to_dict(value)
+        assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert differing_fields(to_dict(one), to_dict(other))
+
+
+def test_the_same_code_written_again_is_the_same_record():
+    one, other = scaled(2.0), scaled(2.0)
+    assert one is not other
+    assert to_dict(one) == to_dict(other)
+
+
+def test_a_function_of_a_package_is_its_name():
+    assert to_dict(MLP((3,)))["activation"].endswith(".relu")
+    assert to_dict(jnp.tanh) == "jax.numpy.tanh"
+    assert to_dict(math.sin) == "math.sin"
+
+
+def test_a_function_counts_what_it_refers_to(monkeypatch):
+    """Of a user's own module-level functions the name says nothing about yesterday's code."""
+    before = to_dict(calls_helper)
+    assert to_dict(calls_helper) == before
+    monkeypatch.setitem(globals(), "SLOPE", 0.2)
+    (difference,) = differing_fields(to_dict(calls_helper), before)
+    assert difference == "captured.helper.captured.SLOPE (0.1, now 0.2)"
+    monkeypatch.setitem(globals(), "helper", lambda x: x)
+    assert differing_fields(to_dict(calls_helper), before)
+
+
+def test_functions_that_call_themselves_are_recorded():
+    assert to_dict(countdown(3)) == to_dict(countdown(3))
+    assert to_dict(countdown(3)) != to_dict(countdown(4))
+
+
+def test_numbers_of_numpy_become_python_s():
+    values = {"a": np.float32(0.5), "b": np.int64(3), "c": np.bool_(True), "d": jnp.array(2.0)}
+    record = to_dict(values)
+    assert record == {"a": 0.5, "b": 3, "c": True, "d": 2.0}
+    assert [type(item) for item in record.values()] == [float, int, bool, float]
+    assert to_dict([math.inf, np.float64("nan")]) == ["inf", "nan"]
+
+
+def test_what_cannot_be_told_apart_is_refused_with_its_place():
+    with pytest.raises(ValueError, match=r"^model\.1\.a = <.*Slotted.* cannot be recorded"):
+        to_dict({"model": [0, {"a": Slotted()}]})
+    with pytest.raises(ValueError, match=r"^trunk\.activation\.captured\.factor = \{1\} cannot"):
+        to_dict({"trunk": MLP((2,), activation=scaled({1}))})
+
+
+def test_code_has_one_digest_in_every_process():
+    """Sets of strings have another order in each."""
+    source = (
+        "from experiments.functions import code_digest;"
+        "print(code_digest((lambda x: x in {'a', 'b', 'c', 'd', 'e'}).__code__))"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", source], env={"PYTHONHASHSEED": seed}, cwd=ROOT,
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(digests) == 1
+
+
+def test_a_workdir_refuses_another_lambda_and_a_refusal_leaves_nothing(tmp_path):
+    experiment = command_line.load("digits_vae_elbo")
+
+    def with_activation(activation):
+        trunk = MLP((16,), event_ndims=3, activation=activation)
+        encoder = experiment.model.encoder.clone(trunk=trunk)
+        return dataclasses.replace(experiment, model=experiment.model.clone(encoder=encoder))
+
+    folder = workdir.epath.Path(tmp_path / "run")
+    first, second = (with_activation(pair) for pair in DIFFERENT["lambdas"])
+    workdir.claim(folder, "mine", [], first)
+    workdir.claim(folder, "mine", [], first)
+    with pytest.raises(
+        workdir.ConfigurationError, match=r"model\.encoder\.trunk\.activation\.code"
+    ):
+        workdir.claim(folder, "mine", [], second)
+    other = workdir.epath.Path(tmp_path / "other")
+    with pytest.raises(ValueError, match="cannot be recorded"):
+        workdir.claim(other, "mine", [], with_activation(scaled({1})))
+    assert not other.exists()

@@ -1,0 +1,52 @@
+"""A module in each place of a model is that place's own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+
+
+def separate_modules(module: nn.Module) -> None:
+    """Copies the modules that occur again in the fields of `module`, which is being constructed.
+
+    A model is a value: one network in two places means two networks, each with parameters of its own.
+    Flax would tie them, until the model is built again from its record or by a command line. To share
+    parameters, call one network twice within a module.
+
+    Modules that belong to a parent already are left alone, since their parameters are there. Called
+    from `__post_init__`, before Flax's own.
+    """
+    seen: set[Any] = set()
+    for field in _fields(module):
+        value = getattr(module, field)
+        separate = _separate(value, seen)
+        if separate is not value:
+            setattr(module, field, separate)
+
+
+def _separate(value: Any, seen: set[Any]) -> Any:
+    """The value itself; or a copy, in which modules seen before are copies."""
+    if isinstance(value, nn.Module):
+        if value.parent is not None:
+            return value
+        before = {field: getattr(value, field) for field in _fields(value)}
+        after = {field: _separate(part, seen) for field, part in before.items()}
+        changed = {field: part for field, part in after.items() if part is not before[field]}
+        again = value._id in seen  # by which Flax ties them; `copy.deepcopy` keeps it
+        seen.add(value._id)
+        return value.clone(parent=None, **changed) if again or changed else value
+    if isinstance(value, Mapping):
+        parts = {name: _separate(part, seen) for name, part in value.items()}
+        return parts if any(parts[name] is not value[name] for name in value) else value
+    if isinstance(value, list | tuple):
+        items = [_separate(item, seen) for item in value]
+        changed_items = any(a is not b for a, b in zip(items, value, strict=True))
+        return tuple(items) if changed_items else value
+    return value
+
+
+def _fields(module: nn.Module) -> list[str]:
+    return [f.name for f in dataclasses.fields(module) if f.name not in ("parent", "name")]
