@@ -12,6 +12,7 @@ from vaelab.models import VAE, ConvDRAW
 from vaelab.training.loop import Schedule
 from vaelab.training.objectives import AnnealedVariance, Objective
 from vaelab.training.optimisers import Adam, Geco, Rewo
+from vaelab.training.samplers import Sampler, Uniform
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Experiment:
     """steps per update of the prior; above 1 the double loop of Klushyn et al., 2019"""
     batch_size: int = 100
     """examples per step"""
+    sampler: Sampler = Uniform()  # noqa: RUF009
+    """how the examples of a step are drawn"""
     log_every: int = 100
     """steps per dispatch and row of metrics.jsonl"""
     evaluate_every: int = 1000

@@ -23,6 +23,7 @@ from vaelab.training import optimisers
 from vaelab.training.loop import fit
 from vaelab.training.metrics import MetricsLog
 from vaelab.training.sharding import make_mesh, replicate
+from vaelab.training.sources import InMemory, in_memory
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import compile_train_steps
 from vaelab.types import Array, Examples, Model, PyTree, Saddle, Splits
@@ -87,11 +88,17 @@ class Run:
             prior_period=experiment.prior_period,
         )
 
+    def source(self) -> InMemory:
+        """The training set, and how batches are drawn from it."""
+        experiment = self.experiment
+        return in_memory(
+            self.splits.train, batch_size=experiment.batch_size, sampler=experiment.sampler
+        )
+
     def compile_steps(self, mesh: Mesh):
         """The run's training steps, `compile_train_steps` of its experiment."""
         experiment = self.experiment
         return compile_train_steps(
-            batch_size=experiment.batch_size,
             model=experiment.model,
             objective=experiment.objective,
             tx=self.transformation(),
@@ -129,8 +136,8 @@ class Run:
         The workdir is claimed last: a configuration that cannot run leaves nothing behind.
         """
         experiment, mesh, state = self.experiment, self.mesh(), self.initial_state()
-        run_steps = self.compile_steps(mesh)
-        run_steps.eval_shape(state, self.splits.train, num_steps=1)  # some mistakes show in tracing
+        run_steps, source = self.compile_steps(mesh), self.source()
+        run_steps.eval_shape(state, source, num_steps=1)  # some mistakes show in tracing
         workdir.claim(folder, name, overrides, experiment)
         with (
             session(folder, name, state, experiment.num_steps) as current,
@@ -143,7 +150,7 @@ class Run:
 
             return fit(
                 replicate(current.state, mesh),
-                replicate(self.splits.train, mesh),
+                replicate(source, mesh),
                 run_steps=run_steps,
                 schedule=experiment.schedule,
                 validate=self.validate,
@@ -190,12 +197,7 @@ class Run:
 
 def _check(experiment: Experiment, splits: Splits) -> None:
     """Raises one sentence where the configuration does not fit the data."""
-    num_train = len(splits.train.x)
-    if experiment.batch_size > num_train:
-        raise ValueError(
-            f"batch_size = {experiment.batch_size} is larger than the training set: choose at most "
-            f"{num_train}."
-        )
+    experiment.sampler.plan(splits.train, experiment.batch_size)
     if experiment.num_test is not None and experiment.num_test > len(splits.test.x):
         raise ValueError(
             f"num_test = {experiment.num_test} is more than the {len(splits.test.x)} test images: choose "

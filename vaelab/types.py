@@ -85,9 +85,12 @@ class Examples(NamedTuple):
     `len` of it is the number of its fields, as of any tuple: `len(examples.x)` counts examples.
     """
 
-    x: Any  # [N, height, width, channels] float32, in [0, 1] for images
-    labels: Any = None  # [N] int32, where there are any
-    context: Any = None  # [N, height, width, channels] float32, what a conditional model is given
+    x: Any  # [N, *event] float32: images [N, height, width, channels] in [0, 1], vectors, sequences
+    labels: Any = None  # classes [N] int32, or real-valued targets, float32 [N] or [N, T]
+    context: Any = (
+        None  # [N, *event] float32, of any event shape: what a conditional model is given
+    )
+    groups: Any = None  # [N] int32: what belongs together, such as the frames of one clip
 
     def take(self, rows: Any) -> Examples:
         """The examples of these rows: an index array, or a slice."""
@@ -95,12 +98,12 @@ class Examples(NamedTuple):
 
 
 def as_examples(data: Any) -> Examples:
-    """Images alone, [N, ...], as examples without labels or context; examples as they are."""
+    """x alone, [N, ...], as examples without labels, context or groups; examples as they are."""
     return data if isinstance(data, Examples) else Examples(data)
 
 
 def images_of(data: Any) -> Any:
-    """The images of data [N, ...] or examples, for what asks no more of them: that of unconditional models.
+    """x of data [N, ...] or of examples, for functions of unconditional models.
 
     Raises:
       ValueError: the examples have a context.

@@ -76,8 +76,8 @@ def posteriors(
         run = Run.load(experiment, data_dir)
         mesh = make_mesh(devices=jax.devices()[:1])
         steps = run.compile_steps(mesh)
-        state, data = replicate((run.initial_state(), run.splits.train), mesh)
-        state, metrics = steps(state, data, num_steps=num_steps)
+        state, source = replicate((run.initial_state(), run.source()), mesh)
+        state, metrics = steps(state, source, num_steps=num_steps)
         posterior = experiment.model.apply(
             {"params": state.variables.params}, jnp.asarray(run.splits.train.x), method="encode"
         )

@@ -23,8 +23,8 @@ from vaelab.training import sweep
 from vaelab.training.metrics import MetricsLog
 from vaelab.training.objectives import ELBO
 from vaelab.training.sharding import make_mesh, replicate
+from vaelab.training.sources import InMemory
 from vaelab.training.state import TrainState
-from vaelab.types import Examples
 
 Member = dict[str, float]  # any of kappa, beta, learning_rate, and seed
 
@@ -98,9 +98,9 @@ class Sweep:
         The workdir is claimed last: what cannot run leaves nothing behind.
         """
         experiment = self.run.experiment
-        mesh, data, state, values = self._start()
+        mesh, source, state, values = self._start()
         run_steps = self._compile(mesh)
-        run_steps.eval_shape(state, values, data, num_steps=1)  # some mistakes show in tracing
+        run_steps.eval_shape(state, values, source, num_steps=1)  # some mistakes show in tracing
         self.claim(folder, name, overrides)
         what = f"{len(self.members)} members of {name}"
         with session(folder, what, state, experiment.num_steps) as current:
@@ -120,7 +120,7 @@ class Sweep:
 
             return sweep.fit_members(
                 *sweep.place(current.state, values, mesh),
-                data,
+                source,
                 run_steps=run_steps,
                 schedule=experiment.schedule,
                 log=log,
@@ -139,8 +139,8 @@ class Sweep:
                 f"workdir {folder} holds a sweep of other members; choose another --workdir."
             )
 
-    def _start(self) -> tuple[Mesh, Examples, TrainState, sweep.Values]:
-        """The mesh, the data on it, and all members at step 0 with their values."""
+    def _start(self) -> tuple[Mesh, InMemory, TrainState, sweep.Values]:
+        """The mesh, the training set on it, and all members at step 0 with their values."""
         experiment = self.run.experiment
         seeds = [int(member.get("seed", experiment.seed)) for member in self.members]
         keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
@@ -153,16 +153,13 @@ class Sweep:
                 f"batch_size = {experiment.batch_size} must be a multiple of the {mesh.shape['data']} "
                 "devices that share a batch."
             )
-        data = replicate(self.run.splits.train, mesh)
-        return mesh, data, sweep.initial_states(self._setup, values, data, keys), values
+        source = replicate(self.run.source(), mesh)
+        state = sweep.initial_states(self._setup, values, source.examples, keys)
+        return mesh, source, state, values
 
     def _compile(self, mesh: Mesh):
-        experiment = self.run.experiment
         return sweep.compile_sweep_steps(
-            self._setup,
-            batch_size=experiment.batch_size,
-            preprocess=experiment.data.preprocess,
-            mesh=mesh,
+            self._setup, preprocess=self.run.experiment.data.preprocess, mesh=mesh
         )
 
     def _setup(self, values: Mapping[str, Any]) -> sweep.Setup:

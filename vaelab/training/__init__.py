@@ -15,9 +15,10 @@
 >>> state = initial_state(model, ELBO(), tx, x, jax.random.key(0), initial_multiplier=1.0)
 >>> mesh = make_mesh()
 >>> run_steps = compile_train_steps(
-...     batch_size=50, model=model, objective=ELBO(), tx=tx, preprocess=bernoulli, mesh=mesh
+...     model=model, objective=ELBO(), tx=tx, preprocess=bernoulli, mesh=mesh
 ... )
->>> state, metrics = run_steps(replicate(state, mesh), replicate(x, mesh), num_steps=20)
+>>> state, source = replicate((state, in_memory(x, batch_size=50)), mesh)
+>>> state, metrics = run_steps(state, source, num_steps=20)
 >>> int(state.step), metrics["elbo"].shape  # of each step, nats
 (20, (20,))
 """
@@ -33,6 +34,8 @@ from vaelab.training.objectives import (
     StickingTheLanding,
 )
 from vaelab.training.optimisers import Adam, Geco, NormalisedAdam, Rewo, transformation
+from vaelab.training.samplers import Balanced, Sampler, Uniform
+from vaelab.training.sources import InMemory, Source, in_memory
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import compile_train_steps, train_step, train_steps
 
@@ -40,19 +43,25 @@ __all__ = [
     "ELBO",
     "Adam",
     "AnnealedVariance",
+    "Balanced",
     "DoublyReparameterised",
     "Geco",
     "ImportanceWeighted",
+    "InMemory",
     "Lagrangian",
     "NonFiniteLossError",
     "NormalisedAdam",
     "Objective",
     "Rewo",
+    "Sampler",
     "Schedule",
+    "Source",
     "StickingTheLanding",
     "TrainState",
+    "Uniform",
     "compile_train_steps",
     "fit",
+    "in_memory",
     "initial_state",
     "train_step",
     "train_steps",
