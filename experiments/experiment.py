@@ -6,13 +6,17 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
+
 from vaelab.checks import check_at_least_one
 from vaelab.data import DataSet
+from vaelab.data.arrays import digest
 from vaelab.models import VAE, ConvDRAW
 from vaelab.training.loop import Schedule
 from vaelab.training.objectives import AnnealedVariance, Objective
 from vaelab.training.optimisers import Adam, Geco, Rewo
 from vaelab.training.samplers import Sampler, Uniform
+from vaelab.types import Examples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +119,10 @@ def to_dict(value: Any) -> Any:
         return {"type": type(value).__name__} | {f: to_dict(getattr(value, f)) for f in fields}
     if isinstance(value, dict):
         return {name: to_dict(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return to_dict(digest(value))
+    if isinstance(value, Examples):
+        return to_dict(value._asdict())
     if isinstance(value, list | tuple):
         return [to_dict(item) for item in value]
     if callable(value):

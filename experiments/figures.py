@@ -19,17 +19,18 @@ from vaelab.types import Array, Examples, Model, PRNGKey, PyTree
 
 
 def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
-    """Writes training.png, reconstructions.png, samples.png and, for a flat model, latent_space.png."""
+    """Writes training.png and, for a flat model, latent_space.png; of data that can be looked at,
+    reconstructions.png and samples.png."""
     params = run.chosen(state).variables.params
     model, test = run.experiment.model, run.splits.test
     shown = test.take(slice(20))
     means = np.asarray(reconstructions(model, params, shown, run.key("reconstructions")))
     made = np.asarray(samples(model, params, test.take(slice(64)), run.key("samples")))
-    figures = {
-        "training": _training(run, workdir),
-        "reconstructions": plotting.reconstructions(picture(run, shown.x), picture(run, means)),
-        "samples": plotting.samples(picture(run, made)),
-    }
+    figures = {"training": _training(run, workdir)}
+    inputs, outputs, sampled = (run.show(x) for x in (shown.x, means, made))
+    if inputs is not None and outputs is not None and sampled is not None:
+        figures["reconstructions"] = plotting.reconstructions(inputs, outputs)
+        figures["samples"] = plotting.samples(sampled)
     if isinstance(model, VAE) and model.prior.latent_dim > 1:
         figures["latent_space"] = _latent_space(run, params)
     for name, figure in figures.items():
@@ -38,7 +39,7 @@ def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
 
 @partial(jax.jit, static_argnums=0)
 def reconstructions(model: Model, params: PyTree, examples: Examples, key: PRNGKey) -> Array:
-    """The likelihood's mean at one posterior sample of each example, [N, height, width, channels]."""
+    """The likelihood's mean at one posterior sample of each example, [N, *event]."""
     variables = {"params": params}
     terms = model.apply(variables, examples.x, key, context=examples.context)
     return terms.likelihood.mean()[0]
@@ -50,13 +51,6 @@ def samples(model: Model, params: PyTree, like: Examples, key: PRNGKey) -> Array
     variables, context = {"params": params}, like.context
     z = model.apply(variables, key, len(like.x), context, method="sample_latents")
     return model.apply(variables, z, context, method="decode").mean()
-
-
-def picture(run: Run, images: np.ndarray) -> np.ndarray:
-    """Images as they can be shown: channels that are pictures of their own stand side by side."""
-    if run.experiment.data.channels_are_images:
-        return np.concatenate(np.split(images, images.shape[-1], axis=-1), axis=-2)
-    return images
 
 
 def _training(run: Run, workdir: epath.Path):
@@ -75,7 +69,7 @@ def _latent_space(run: Run, params: PyTree):
     test = run.splits.test
     x = jnp.asarray(test.x[:2000])
     z = np.asarray(jax.jit(lambda v: model.apply(v, x, sample_key).latents[0][0])(variables))
-    labels = None if test.labels is None else test.labels[: len(x)]
+    labels = None if test.labels is None or test.labels.ndim > 1 else test.labels[: len(x)]
 
     samples = np.asarray(
         jax.jit(lambda v: model.apply(v, prior_key, 2000, method="sample_latents"))(variables)

@@ -158,6 +158,10 @@ class Run:
                 save=current.save,
             )
 
+    def show(self, x: Array | np.ndarray) -> np.ndarray | None:
+        """Data, or what the model made of them, as a person looks at them: `DataSet.show`."""
+        return self.experiment.data.show(self.splits.in_data_units(np.asarray(x)))
+
     @property
     def precise_model(self) -> Model:
         """The model, its prior estimated with `prior_samples` inner samples."""

@@ -78,6 +78,7 @@ def both():
     from experiments import command_line
     from experiments.run import Run
     from vaelab.training.sharding import make_mesh, replicate
+    from vaelab.training.sources import in_memory
     from vaelab.training.step import compile_train_steps
     from vaelab.types import Examples
 
@@ -104,7 +105,7 @@ def both():
             mesh=mesh,
         )
         start = replicate(jax.tree.map(jnp.copy, state), mesh)
-        source = replicate(run.source(), mesh)
+        source = replicate(in_memory(run.splits.train.x, batch_size=BATCH_SIZE), mesh)
         end, values = steps(start, source, num_steps=NUM_STEPS)
         metrics.append({name: np.asarray(value).tolist() for name, value in values.items()})
     replicated = all(leaf.is_fully_replicated for leaf in jax.tree.leaves(end))

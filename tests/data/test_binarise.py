@@ -135,4 +135,4 @@ def test_one_stream_of_seed_777_draws_validation_test_train(grey):
         np.testing.assert_array_equal(splits.test.labels, grey.test.labels)
     np.testing.assert_array_equal(dynamic.train.x, grey.train.x)
     np.testing.assert_array_equal(fixed.train.x.reshape(7, 30), train)
-    assert {split.x.dtype for split in fixed} == {np.dtype(np.float32)}
+    assert {split.x.dtype for split in fixed.parts.values()} == {np.dtype(np.float32)}

@@ -48,8 +48,10 @@ def test_validation_is_the_end_of_the_training_set(data_set):
     name = {MNIST: "mnist", FashionMNIST: "fashion_mnist"}[data_set]
     images, labels, test_images, test_labels = (read_idx(DATA / name / file) for file in FILES)
     grey = data_set(binarisation="none").load(str(DATA))
-    assert [split.x.shape for split in grey] == [(n, 28, 28, 1) for n in (50_000, 10_000, 10_000)]
-    assert {split.x.dtype for split in grey} == {np.dtype(np.float32)}
+    assert [split.x.shape for split in grey.parts.values()] == [
+        (n, 28, 28, 1) for n in (50_000, 10_000, 10_000)
+    ]
+    assert {split.x.dtype for split in grey.parts.values()} == {np.dtype(np.float32)}
     for split, original, original_labels in (
         (grey.train, images[:50_000], labels[:50_000]),
         (grey.validation, images[50_000:], labels[50_000:]),
@@ -206,6 +208,6 @@ def test_what_prepare_writes_equals_the_idx_files(tmp_path):
     from_tfds, from_files = (
         MNIST(binarisation="none").load(str(place)) for place in (tmp_path, DATA)
     )
-    for one, other in zip(from_tfds, from_files, strict=True):
+    for one, other in zip(from_tfds.parts.values(), from_files.parts.values(), strict=True):
         np.testing.assert_array_equal(one.x, other.x)
         np.testing.assert_array_equal(one.labels, other.labels)

@@ -4,7 +4,7 @@ from vaelab.data.binarise import bernoulli
 from vaelab.data.checks import validate
 from vaelab.data.colour import CIFAR10, CIFAR10JPEG, SVHN, CelebA
 from vaelab.data.colour_mnist import ColorMNIST, color_mnist, tinted_mnist
-from vaelab.data.dataset import DataSet, GreyImages
+from vaelab.data.dataset import DataSet, GreyImages, Treatment
 from vaelab.data.images import CaltechSilhouettes, Digits, FreyFaces, Omniglot, StaticMNIST
 from vaelab.data.micro_mnist import MicroMNIST, micro_mnist
 from vaelab.data.mnist import MNIST, FashionMNIST
@@ -45,6 +45,7 @@ __all__ = [
     "ReducedBitDepth",
     "Resized",
     "StaticMNIST",
+    "Treatment",
     "bernoulli",
     "color_mnist",
     "dequantise",

@@ -52,4 +52,5 @@ def binarise_splits(splits: Splits, *, train: bool = False) -> Splits:
         return split._replace(x=generator.binomial(1, split.x).astype(np.float32))
 
     validation, test = draw(splits.validation), draw(splits.test)
-    return Splits(draw(splits.train) if train else splits.train, validation, test)
+    splits = splits._replace(validation=validation, test=test)
+    return splits._replace(train=draw(splits.train)) if train else splits
