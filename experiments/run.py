@@ -202,6 +202,10 @@ class Run:
 def _check(experiment: Experiment, splits: Splits) -> None:
     """Raises one sentence where the configuration does not fit the data."""
     experiment.sampler.plan(splits.train, experiment.batch_size)
+    if len(splits.test.x) < 2:
+        raise ValueError(
+            "the test split holds one example, which has no standard error: give it at least two."
+        )
     if experiment.num_test is not None and experiment.num_test > len(splits.test.x):
         raise ValueError(
             f"num_test = {experiment.num_test} is more than the {len(splits.test.x)} test images: choose "

@@ -161,7 +161,8 @@ class Splits(NamedTuple):
 
     def map(self, function: Callable[[Examples], Examples]) -> Splits:
         """The splits with `function` applied to each of the three parts."""
-        return self._replace(**{name: function(part) for name, part in self.parts.items()})
+        train, validation, test = map(function, self.parts.values())
+        return Splits(train, validation, test, self.scaling)
 
     def in_data_units(self, x: Any) -> Any:
         """x, or what a model made, in the units of the data that were read. [..., *event]."""

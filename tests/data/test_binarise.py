@@ -85,6 +85,13 @@ def test_keeps_shape_and_dtype(dtype):
     assert draws.dtype == dtype
 
 
+@pytest.mark.parametrize("values", [np.uint8([[0, 255]]), np.float32([[0, 1.5]]), np.float32([[-1, 1]]), np.float32([[0, np.nan]])])  # fmt: skip
+def test_what_is_no_probability_is_refused(values):
+    with pytest.raises(ValueError, match=r"^probs holds (255|1\.5|-1|nan) in example 0"):
+        bernoulli(KEY, values)
+    draw(KEY, jnp.asarray(values, jnp.float32))  # traced values pass
+
+
 SHARDED = """
 import jax
 jax.config.update("jax_num_cpu_devices", 4)

@@ -154,11 +154,11 @@ def test_a_data_set_prepared_as_tfrecord_is_passed_over(prepared, tmp_path, monk
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "elsewhere"))
     records = folder / "mnist-train.array_record-00000-of-00001"
     records.rename(folder / "mnist-train.tfrecord-00000-of-00001")
-    assert find_prepared("mnist", str(tmp_path)) is None
-    sentence = (
-        f"{folder} was prepared in a file format that needs TensorFlow to be read: delete that folder "
-        "and prepare the data set again."
-    )
+    rest = "prepared in a file format that needs TensorFlow to be read; delete that folder and prepare the data set again."  # fmt: skip
+    warning = f"{folder} is passed over: it was {rest}"
+    with pytest.warns(UserWarning, match=f"^{re.escape(warning)}$"):
+        assert find_prepared("mnist", str(tmp_path)) is None
+    sentence = f"{folder} was {rest}"
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         prepare("mnist", str(tmp_path))
 
@@ -182,9 +182,7 @@ def test_prepare_names_the_data_sets_it_knows(monkeypatch, capsys):
     with pytest.raises(SystemExit, match=r"^2$"):
         main()
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.endswith(
-        "error: unknown data set 'minst': choose one of mnist, fashion_mnist, cifar10, svhn_cropped, celeb_a."
-    )
+    assert last.endswith("error: TFDS has no data set 'minst'; the nearest name is 'mnist'.")
 
 
 @pytest.mark.skipif(

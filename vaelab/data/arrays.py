@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from typing import Any
 
@@ -92,14 +93,15 @@ class Arrays(DataSet):
         return show.images(x)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Arrays) and self._identity() == other._identity()
+        return isinstance(other, Arrays) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash(self._identity())
+        return hash(self._identity)
 
     def __repr__(self) -> str:
         return f"Arrays({self.x.dtype} {self.x.shape}, sha256 {digest(self.x)['sha256'][:8]})"
 
+    @functools.cached_property
     def _identity(self) -> tuple:
         parts = [getattr(self, name) for name in ("x", "labels", "context", "groups")]
         for part in (self.validation, self.test):
@@ -119,7 +121,7 @@ def digest(array: np.ndarray) -> dict[str, Any]:
         "type": "array",
         "shape": array.shape,
         "dtype": str(array.dtype),
-        "sha256": hashlib.sha256(content.view(np.uint8) if content.ndim else content).hexdigest(),
+        "sha256": hashlib.sha256(content.data.cast("B")).hexdigest(),
     }
 
 

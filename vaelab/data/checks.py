@@ -36,7 +36,7 @@ def validate(splits: Splits, *, low: float = 0.0, high: float = 1.0) -> None:
 
 
 def check_values(name: str, x: Any, low: float, high: float) -> None:
-    """Raises unless all of x [N, *event] is finite and in [low, high]; traced arrays pass.
+    """Raises unless all of x [N, *event] is finite and in [low, high]; traced arrays, and those of several hosts, pass.
 
     The range is a likelihood's `data_range`.
 
@@ -47,8 +47,8 @@ def check_values(name: str, x: Any, low: float, high: float) -> None:
     Traceback (most recent call last):
     ValueError: x holds 255 in example 0, outside [0, 1]: rescale the data to that range, or choose ...
     """
-    if isinstance(x, jax.core.Tracer):
-        return
+    if isinstance(x, jax.core.Tracer) or not getattr(x, "is_fully_addressable", True):
+        return  # its values are not known here
     x = np.asarray(x)
     if not x.size:
         return

@@ -52,7 +52,7 @@ def cut(examples: Examples, shares: dict[str, float], seed: int) -> dict[str, Ex
     for name, part in rows.items():
         if not len(part):
             raise ValueError(
-                f"fractions leave {name} empty: {shares[name]:g} of {num_examples} examples is less than "
-                "one; give more examples, or a larger fraction."
+                f"fractions leave {name} empty, with {shares[name]:g} of {num_examples} examples: give "
+                "more examples, or a larger fraction."
             )
     return {name: examples.take(part) for name, part in rows.items()}

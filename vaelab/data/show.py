@@ -28,5 +28,5 @@ def side_by_side(x: npt.ArrayLike) -> np.ndarray:
     >>> side_by_side(np.zeros((5, 8, 8, 3))).shape
     (5, 8, 24, 1)
     """
-    x = np.clip(np.asarray(x), 0, 1)
-    return np.concatenate(np.split(x, x.shape[-1], axis=-1), axis=-2)
+    channels = np.moveaxis(np.clip(np.asarray(x), 0, 1), -1, 0)
+    return np.concatenate(list(channels), axis=-1)[..., None]

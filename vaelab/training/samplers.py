@@ -95,7 +95,7 @@ class Groups(NamedTuple):
 
     order: np.ndarray  # [N] int32, rows sorted by group
     start: np.ndarray  # [G] int32, where each group starts in `order`
-    count: np.ndarray  # [G] int32
+    size: np.ndarray  # [G] int32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,10 +116,10 @@ class Balanced(Sampler):
                 raise ValueError(
                     f"sampler Balanced needs groups or classes: {error} Or choose sampler Uniform."
                 ) from None
-        _, count = np.unique(groups, return_counts=True)
+        _, size = np.unique(groups, return_counts=True)
         order = np.argsort(groups, kind="stable")
-        start = np.cumsum(count) - count
-        return Groups(*(part.astype(np.int32) for part in (order, start, count)))
+        start = np.cumsum(size) - size
+        return Groups(*(part.astype(np.int32) for part in (order, start, size)))
 
     def rows(
         self,
@@ -132,10 +132,10 @@ class Balanced(Sampler):
         batch_size: int,
     ) -> tuple[Array, PyTree]:
         del num_examples
-        num_groups = plan.count.shape[0]
+        num_groups = plan.size.shape[0]
         group_key, place_key = jax.random.split(jax.random.fold_in(key, step))
         everyone = jnp.repeat(jnp.arange(num_groups), batch_size // num_groups)
         more = jax.random.permutation(group_key, num_groups)[: batch_size % num_groups]
         groups = jnp.concatenate([everyone, more])
-        place = jax.random.randint(place_key, groups.shape, 0, jnp.asarray(plan.count)[groups])
+        place = jax.random.randint(place_key, groups.shape, 0, jnp.asarray(plan.size)[groups])
         return jnp.asarray(plan.order)[jnp.asarray(plan.start)[groups] + place], carry
