@@ -14,7 +14,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tyro
 from etils import epath
 
@@ -98,14 +97,14 @@ def _block(name: str, flags: list[str], folder: epath.Path, arguments: Arguments
     state = run.train(folder, name, flags)
     params, model = run.chosen(state).variables.params, experiment.model
     shown = run.splits.test.take(slice(arguments.num_images))
-    means = np.asarray(figures.reconstructions(model, params, shown, run.key("reconstructions")))
-    made = np.asarray(figures.samples(model, params, shown, run.key("samples")))
-    return Block(
-        _title(run, state, read_metrics(folder)),
-        figures.picture(run, shown.x),
-        figures.picture(run, np.clip(means, 0, 1)),
-        figures.picture(run, np.clip(made, 0, 1)),
-    )
+    means = figures.reconstructions(model, params, shown, run.key("reconstructions"))
+    made = figures.samples(model, params, shown, run.key("samples"))
+    pictures = [run.show(x) for x in (shown.x, means, made)]
+    if any(picture is None for picture in pictures):
+        raise ValueError(
+            f"the data of {name} cannot be looked at: choose a family of experiments on images."
+        )
+    return Block(_title(run, state, read_metrics(folder)), *pictures)  # type: ignore[arg-type]
 
 
 def _title(run: Run, state: TrainState, rows: Sequence[Mapping[str, Any]]) -> str:

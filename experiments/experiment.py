@@ -12,6 +12,7 @@ from vaelab.training.duals import Dual
 from vaelab.training.loop import Timetable
 from vaelab.training.objectives import Objective
 from vaelab.training.optimisers import Adam, Optimiser
+from vaelab.training.samplers import Sampler, Uniform
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Experiment:
     """steps per update of the prior; above 1 the double loop of Klushyn et al., 2019"""
     batch_size: int = 100
     """examples per step"""
+    sampler: Sampler = Uniform()  # noqa: RUF009
+    """how the examples of a step are drawn"""
     log_every: int = 100
     """steps per dispatch and row of metrics.jsonl"""
     evaluate_every: int = 1000

@@ -20,17 +20,18 @@ from vaelab.types import Array, Examples, PRNGKey, PyTree
 
 
 def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
-    """Writes training.png, reconstructions.png, samples.png, and a plot of each level's latent space."""
+    """Writes training.png and a plot of each level's latent space; of data that can be looked at,
+    reconstructions.png and samples.png."""
     params = run.chosen(state).variables.params
     model, test = run.experiment.model, run.splits.test
     shown = test.take(slice(20))
     means = np.asarray(reconstructions(model, params, shown, run.key("reconstructions")))
     made = np.asarray(samples(model, params, test.take(slice(64)), run.key("samples")))
-    figures = {
-        "training": _training(run, workdir),
-        "reconstructions": plotting.reconstructions(picture(run, shown.x), picture(run, means)),
-        "samples": plotting.samples(picture(run, made)),
-    }
+    figures = {"training": _training(run, workdir)}
+    inputs, outputs, sampled = (run.show(x) for x in (shown.x, means, made))
+    if inputs is not None and outputs is not None and sampled is not None:
+        figures["reconstructions"] = plotting.reconstructions(inputs, outputs)
+        figures["samples"] = plotting.samples(sampled)
     for level, dim in enumerate(model.latent_dims):
         if dim > 1:
             name = "latent_space" + (f"_{level}" if len(model.latent_dims) > 1 else "")
@@ -41,7 +42,7 @@ def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
 
 @partial(jax.jit, static_argnums=0)
 def reconstructions(model: Model, params: PyTree, examples: Examples, key: PRNGKey) -> Array:
-    """The likelihood's mean at one posterior sample of each example, [N, height, width, channels]."""
+    """The likelihood's mean at one posterior sample of each example, [N, *event]."""
     terms = model.at(params)(examples.x, key, context=examples.context)
     return terms.likelihood.mean()[0]
 
@@ -51,13 +52,6 @@ def samples(model: Model, params: PyTree, like: Examples, key: PRNGKey) -> Array
     """The likelihood's mean at as many samples of the prior, given their contexts where there are any."""
     latents = model.at(params).sample_latents(key, len(like.x), like.context)
     return model.at(params).decode(latents, like.context).mean()
-
-
-def picture(run: Run, images: np.ndarray) -> np.ndarray:
-    """Images as they can be shown: channels that are pictures of their own stand side by side."""
-    if run.experiment.data.channels_are_images:
-        return np.concatenate(np.split(images, images.shape[-1], axis=-1), axis=-2)
-    return images
 
 
 def _training(run: Run, workdir: epath.Path):
@@ -77,8 +71,9 @@ def _latent_space(run: Run, params: PyTree, level: int):
     test = run.splits.test.take(slice(2000))
     z = np.asarray(_posterior_samples(model, params, test, sample_key)[level])
     samples = np.asarray(_prior_samples(model, params, test, prior_key)[level])
+    labels = None if test.labels is None or test.labels.ndim > 1 else test.labels
     if model.latent_dims[level] > 2:
-        return plotting.latent_space(z, test.labels, prior_samples=samples)
+        return plotting.latent_space(z, labels, prior_samples=samples)
     shown = np.concatenate([z, samples])
     low, high = shown.min(axis=0), shown.max(axis=0)
     low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
@@ -87,9 +82,9 @@ def _latent_space(run: Run, params: PyTree, level: int):
     try:
         log_density = np.asarray(_log_density(precise, level, params, grid, density_key))
     except UndefinedError:
-        return plotting.latent_space(z, test.labels, prior_samples=samples)
+        return plotting.latent_space(z, labels, prior_samples=samples)
     extent = (low[0], high[0], low[1], high[1])
-    return plotting.latent_space(z, test.labels, log_density=log_density, extent=extent)
+    return plotting.latent_space(z, labels, log_density=log_density, extent=extent)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -9,8 +9,7 @@ from experiments import display
 from experiments.constraints_report import constraints_report
 from experiments.experiment import Experiment
 from experiments.run import Run
-from vaelab import data, evaluation
-from vaelab.data import binarise
+from vaelab import evaluation
 from vaelab.evaluation import Estimate, distortion, elbo, rate
 from vaelab.evaluation.averages import mean_and_error
 from vaelab.training.state import TrainState
@@ -159,23 +158,17 @@ def _bound_sentence(experiment: Experiment, multipliers: dict[str, float], step:
             "lowers it further"
         )
     return (
-        f"The ELBO is a lower bound on log p(x) of the test images ({_describe(experiment.data)})"
+        f"The ELBO is a lower bound on log p(x) of the test images ({experiment.data.describe()})"
         f" under the {experiment.model.decoder.label} likelihood{prior}. At this step training was minimising "
         f"{experiment.objective.describe(multipliers, step)}."
     )
 
 
-def _describe(dataset: data.DataSet) -> str:
-    name = type(dataset).__name__
-    binarised = getattr(dataset, "binarisation", "none") != "none"
-    return f"{name}, binarised once with numpy seed {binarise.SEED}" if binarised else name
-
-
 def _marginal_sentence(experiment: Experiment, num_inputs: int) -> str:
-    dataset = type(experiment.data).__name__
-    sentence = f"q(z) is over all {num_inputs} training images of {dataset}"
-    if getattr(experiment.data, "binarisation", "none") == "dynamic":
-        sentence += ", binarised once, with JAX key 0"
+    dataset = experiment.data
+    sentence = f"q(z) is over all {num_inputs} training images of {dataset.title}"
+    if dataset.preprocessing:
+        sentence += f", {dataset.preprocessing} once, with JAX key 0"
     if experiment.model.exact:
         return f"{sentence}."
     return (

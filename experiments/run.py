@@ -23,6 +23,7 @@ from vaelab.training.groups import transformation
 from vaelab.training.loop import fit
 from vaelab.training.metrics import MetricsLog
 from vaelab.training.sharding import make_mesh, replicate, replicated
+from vaelab.training.sources import InMemory, in_memory
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import compile_train_steps
 from vaelab.types import Array, Examples, PyTree, Saddle, Splits
@@ -84,11 +85,17 @@ class Run:
             clip_norm=experiment.clip_norm,
         )
 
+    def source(self) -> InMemory:
+        """The training set, and how batches are drawn from it."""
+        experiment = self.experiment
+        return in_memory(
+            self.splits.train, batch_size=experiment.batch_size, sampler=experiment.sampler
+        )
+
     def compile_steps(self, mesh: Mesh):
         """The run's training steps, `compile_train_steps` of its experiment."""
         experiment = self.experiment
         return compile_train_steps(
-            batch_size=experiment.batch_size,
             model=experiment.model,
             objective=experiment.objective,
             tx=self.transformation(),
@@ -126,12 +133,12 @@ class Run:
         """
         experiment, mesh = self.experiment, self.mesh()
         workdir.check_claim(folder, name, experiment)  # before the compiler's time is spent
-        run_steps = self.compile_steps(mesh)
+        run_steps, source = self.compile_steps(mesh), self.source()
         on_all = replicated(mesh)
         memory.check_fits(  # traced and compiled here: some mistakes show in it
             run_steps,
             memory.placed(jax.eval_shape(self.initial_state), on_all),
-            memory.placed(self.splits.train, on_all),
+            memory.placed(source, on_all),
             num_steps=experiment.timetable.next_stop(0),
         )
         state = self.initial_state()
@@ -147,7 +154,7 @@ class Run:
 
             return fit(
                 replicate(current.state, mesh),
-                replicate(self.splits.train, mesh),
+                replicate(source, mesh),
                 run_steps=run_steps,
                 timetable=experiment.timetable,
                 validate=self.validate,
@@ -162,6 +169,10 @@ class Run:
     def precise_subject(self, params: PyTree, data: Examples) -> Subject:
         """The same, its prior estimated with `prior_samples` inner samples."""
         return self.subject(params, data).with_prior_samples(self.experiment.prior_samples)
+
+    def show(self, x: Array | np.ndarray) -> np.ndarray | None:
+        """Data, or what the model made of them, as a person looks at them: `DataSet.show`."""
+        return self.experiment.data.show(self.splits.in_data_units(np.asarray(x)))
 
     def fixed_training_set(self, num_examples: int | None = None) -> Examples:
         """The first training examples, prepared once as a step prepares its batch each time."""
@@ -197,11 +208,10 @@ class Run:
 
 def _check(experiment: Experiment, splits: Splits) -> None:
     """Raises one sentence where the configuration does not fit the data."""
-    num_train = len(splits.train.x)
-    if experiment.batch_size > num_train:
+    experiment.sampler.plan(splits.train, experiment.batch_size)
+    if len(splits.test.x) < 2:
         raise ValueError(
-            f"batch_size = {experiment.batch_size} is larger than the training set: choose at most "
-            f"{num_train}."
+            "the test split holds one example, which has no standard error: give it at least two."
         )
     if experiment.num_test is not None and experiment.num_test > len(splits.test.x):
         raise ValueError(

@@ -44,8 +44,8 @@ def train(
     report = {"experiment": name} | likelihood_report(
         run, state, arguments.experiment.num_samples, read_metrics(folder)
     )
-    figures.save(run, state, folder)
-    workdir.write_json(report_path, report)  # last: it says that the run is finished
+    workdir.write_json(report_path, report)  # it says that the run is finished
+    figures.save(run, state, folder)  # last: no picture may cost the numbers
     display.print_report(report)
     print(f"everything is in {folder}")
 

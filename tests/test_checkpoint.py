@@ -25,6 +25,7 @@ from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.groups import transformation
 from vaelab.training.objectives import Lagrangian
 from vaelab.training.sharding import make_mesh, replicate
+from vaelab.training.sources import in_memory
 from vaelab.training.state import initial_state as create
 from vaelab.training.step import compile_train_steps
 
@@ -40,6 +41,7 @@ def _collect():
 
 
 X = jnp.asarray(np.random.default_rng(0).integers(0, 2, (1, 4, 4, 1)).repeat(24, 0), jnp.float32)
+SOURCE = in_memory(X, batch_size=8)
 MODEL = VAE(
     encoder=ConditionalGaussian(MLP((6,), event_ndims=3), dim=2),
     decoder=BernoulliDecoder(MLP((6,)), shape=(4, 4, 1)),
@@ -61,7 +63,6 @@ def initial():
 @functools.cache
 def run_steps():
     return compile_train_steps(
-        batch_size=8,
         model=MODEL,
         objective=OBJECTIVE,
         tx=TX,
@@ -76,7 +77,7 @@ def trained(num_dispatches):
     if num_dispatches == 0:
         return initial()
     state = jax.tree.map(jnp.copy, trained(num_dispatches - 1))
-    return run_steps()(state, X, num_steps=10)[0]
+    return run_steps()(state, SOURCE, num_steps=10)[0]
 
 
 def bits(state):
@@ -138,7 +139,7 @@ def test_training_goes_on_bit_for_bit(two):
     restored = checkpoints.restore(initial())
     checkpoints.close()
     mesh = make_mesh(devices=jax.devices()[:1])
-    assert bits(run_steps()(replicate(restored, mesh), X, num_steps=10)[0]) == bits(trained(3))
+    assert bits(run_steps()(replicate(restored, mesh), SOURCE, num_steps=10)[0]) == bits(trained(3))
 
 
 def test_a_donated_state_is_saved_as_it_was(tmp_path):
@@ -148,7 +149,7 @@ def test_a_donated_state_is_saved_as_it_was(tmp_path):
     expected = bits(state)
     checkpoints.save(state)
     for _ in range(5):
-        state, _ = run_steps()(state, X, num_steps=10)
+        state, _ = run_steps()(state, SOURCE, num_steps=10)
     checkpoints.wait()
     assert bits(checkpoints.restore(initial())) == expected
     checkpoints.close()

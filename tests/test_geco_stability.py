@@ -94,11 +94,11 @@ def main():
         )  # fmt: skip
         mesh = make_mesh(devices=jax.devices()[:devices])
         steps = compile_train_steps(
-            batch_size=batch_size, model=model, objective=run.experiment.objective,
+            model=model, objective=run.experiment.objective,
             tx=run.transformation(), preprocess=run.experiment.data.preprocess, mesh=mesh,
         )  # fmt: skip
-        state, x = replicate((run.initial_state(), run.splits.train), mesh)
-        _, metrics = steps(state, x, num_steps=NUM_STEPS)
+        state, source = replicate((run.initial_state(), run.source()), mesh)
+        _, metrics = steps(state, source, num_steps=NUM_STEPS)
         results.append({
             "case": [size, batch_size, devices],
             "multiplier": np.asarray(metrics["multiplier/re"]).tolist(),

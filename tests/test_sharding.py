@@ -78,6 +78,7 @@ def both():
     from experiments import command_line
     from experiments.run import Run
     from vaelab.training.sharding import make_mesh, replicate
+    from vaelab.training.sources import in_memory
     from vaelab.training.step import compile_train_steps
     from vaelab.types import Examples
 
@@ -97,7 +98,6 @@ def both():
         mesh = make_mesh(devices=devices)
         shards.clear()
         steps = compile_train_steps(
-            batch_size=BATCH_SIZE,
             model=experiment.model,
             objective=experiment.objective,
             tx=run.transformation(),
@@ -105,8 +105,8 @@ def both():
             mesh=mesh,
         )
         start = replicate(jax.tree.map(jnp.copy, state), mesh)
-        data = replicate(run.splits.train.x, mesh)
-        end, values = steps(start, data, num_steps=NUM_STEPS)
+        source = replicate(in_memory(run.splits.train.x, batch_size=BATCH_SIZE), mesh)
+        end, values = steps(start, source, num_steps=NUM_STEPS)
         metrics.append({name: np.asarray(value).tolist() for name, value in values.items()})
     replicated = all(leaf.is_fully_replicated for leaf in jax.tree.leaves(end))
 

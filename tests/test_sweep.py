@@ -16,6 +16,7 @@ from vaelab.training.groups import transformation
 from vaelab.training.objectives import ELBO, Lagrangian
 from vaelab.training.optimisers import Adam
 from vaelab.training.sharding import make_mesh
+from vaelab.training.sources import in_memory
 from vaelab.training.state import initial_state
 from vaelab.training.step import compile_train_steps
 
@@ -30,8 +31,8 @@ def hastily():
 
 SHAPE, NUM_STEPS = (2, 2, 1), 5
 X = jax.random.uniform(jax.random.key(5), (7, *SHAPE))
+SOURCE = in_memory(X, batch_size=3)  # the third and the fifth step start an epoch
 SETTINGS = {
-    "batch_size": 3,  # the third and the fifth step start an epoch
     "preprocess": lambda key, x: jax.random.bernoulli(key, x).astype(jnp.float32),
     "mesh": make_mesh(devices=jax.devices()[:1]),
 }
@@ -82,7 +83,7 @@ def test_each_member_is_the_same_run_alone(members, values):
     keys = jax.random.split(jax.random.key(0), 2)
     together = sweep.initial_states(members, sweep.values_of(values), X, keys)
     run = sweep.compile_sweep_steps(members, **SETTINGS)
-    together, metrics = run(together, sweep.values_of(values), X, num_steps=NUM_STEPS)
+    together, metrics = run(together, sweep.values_of(values), SOURCE, num_steps=NUM_STEPS)
     assert metrics["loss"].shape == (2, NUM_STEPS)
     assert int(together.step) == NUM_STEPS
     for index, (key, value) in enumerate(zip(keys, values, strict=True)):
@@ -93,7 +94,7 @@ def test_each_member_is_the_same_run_alone(members, values):
             )
         )  # fmt: skip
         run_alone = compile_train_steps(model=model, objective=objective, tx=tx, **SETTINGS)
-        alone, alone_metrics = run_alone(start(key), X, num_steps=NUM_STEPS)
+        alone, alone_metrics = run_alone(start(key), SOURCE, num_steps=NUM_STEPS)
         np.testing.assert_allclose(metrics["loss"][index], alone_metrics["loss"], rtol=1e-5)
         jax.tree.map(
             lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5),

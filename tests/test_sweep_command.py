@@ -83,15 +83,14 @@ def test_each_member_is_the_same_run_alone():
     keys = jax.vmap(jax.random.key)(jnp.array([3, 0]))
     values = sweeps.values_of([{k: v for k, v in m.items() if k != "seed"} for m in members])
     settings = {
-        "batch_size": experiment.batch_size,
         "preprocess": experiment.data.preprocess,
         "mesh": make_mesh(devices=jax.devices()[:1]),
     }
-    data = replicate(base.splits.train, settings["mesh"])
-    state = sweeps.initial_states(both._setup, values, data, keys)
+    source = replicate(base.source(), settings["mesh"])
+    state = sweeps.initial_states(both._setup, values, source.examples, keys)
     start = jax.device_get(state.variables)
     together, _ = sweeps.compile_sweep_steps(both._setup, **settings)(
-        state, values, data, num_steps=50
+        state, values, source, num_steps=50
     )
     for index, member in enumerate(members):
         run = Run(at(experiment, member, None), base.splits)
@@ -99,7 +98,7 @@ def test_each_member_is_the_same_run_alone():
         jax.tree.map(np.testing.assert_array_equal, sweeps.member(start, index), alone.variables)
         alone, _ = jax.jit(
             lambda state, run=run: train_steps(
-                state, data, num_steps=50, model=run.experiment.model,
+                state, source, num_steps=50, model=run.experiment.model,
                 objective=run.experiment.objective, tx=run.transformation(), **settings,
             )
         )(alone)  # fmt: skip

@@ -23,6 +23,7 @@ from vaelab.training.groups import transformation
 from vaelab.training.loop import NonFiniteLossError, Timetable, fit
 from vaelab.training.objectives import ELBO, Lagrangian
 from vaelab.training.sharding import make_mesh, replicate
+from vaelab.training.sources import in_memory
 from vaelab.training.state import initial_state as create
 from vaelab.training.step import compile_train_steps, train_steps
 
@@ -37,6 +38,7 @@ DATA = np.random.default_rng(0).choice([0.05, 0.95], size=(1, 4, 4, 1)) + np.zer
     (NUM_ROWS, 1, 1, 1)
 )
 DATA = jnp.asarray(DATA + np.random.default_rng(1).uniform(-0.05, 0.05, DATA.shape), jnp.float32)
+SOURCE = in_memory(DATA, batch_size=BATCH_SIZE)
 
 
 def hierarchical_model():
@@ -91,7 +93,7 @@ def test_each_multiplier_starts_at_its_own_number():
 
 @functools.cache
 def compiled():
-    return compile_train_steps(**settings(), batch_size=BATCH_SIZE, preprocess=bernoulli, mesh=MESH)
+    return compile_train_steps(**settings(), preprocess=bernoulli, mesh=MESH)
 
 
 def fresh():
@@ -107,7 +109,7 @@ def start():
 @functools.cache
 def one_run():
     """(state, metrics) after NUM_STEPS steps in one dispatch."""
-    return compiled()(fresh(), DATA, num_steps=NUM_STEPS)
+    return compiled()(fresh(), SOURCE, num_steps=NUM_STEPS)
 
 
 def leaves(tree):
@@ -231,12 +233,12 @@ def test_metrics_are_pinned(name):
 
 
 def test_grouping_steps_into_dispatches_changes_nothing():
-    fixed = settings() | {"batch_size": BATCH_SIZE, "preprocess": bernoulli, "mesh": MESH}
+    fixed = settings() | {"preprocess": bernoulli, "mesh": MESH}
     run = optimised_jit(functools.partial(train_steps, **fixed), static_argnames="num_steps")
-    whole, whole_metrics = run(fresh(), DATA, num_steps=NUM_STEPS)
+    whole, whole_metrics = run(fresh(), SOURCE, num_steps=NUM_STEPS)
     state, parts = fresh(), []
     for num_steps in (1, 4, 1, NUM_STEPS - 6):
-        state, metrics = run(state, DATA, num_steps=num_steps)
+        state, metrics = run(state, SOURCE, num_steps=num_steps)
         parts.append(jax.device_get(metrics))
     for name, values in whole_metrics.items():
         grouped = np.concatenate([part[name] for part in parts])
@@ -273,9 +275,8 @@ PLAIN = transformation(
 
 
 @functools.cache
-def recorder(batch_size=BATCH_SIZE):
+def recorder():
     return compile_train_steps(
-        batch_size=batch_size,
         model=FLAT,
         objective=Recording(),
         tx=PLAIN,
@@ -284,10 +285,12 @@ def recorder(batch_size=BATCH_SIZE):
     )
 
 
-def record(num_steps, *, seed=0, step=0):
+def record(num_steps, *, seed=0, step=0, source=None):
     state = jax.jit(lambda: create(FLAT, Recording(), PLAIN, RECORDED[:1], jax.random.key(seed)))()
     state = replicate(state._replace(step=jnp.asarray(step)), MESH)
-    _, metrics = recorder()(state, RECORDED, num_steps=num_steps)
+    _, metrics = recorder()(
+        state, source or in_memory(RECORDED, batch_size=BATCH_SIZE), num_steps=num_steps
+    )
     return np.asarray(metrics["rows"], int), np.asarray(metrics["noise"])
 
 
@@ -319,18 +322,18 @@ def test_order_and_noise_depend_on_seed_and_step_alone():
 def test_the_state_is_donated():
     state = fresh()
     buffers = jax.tree.leaves((state.variables, state.opt_state))
-    compiled()(state, DATA, num_steps=NUM_STEPS)
+    compiled()(state, SOURCE, num_steps=NUM_STEPS)
     assert all(buffer.is_deleted() for buffer in buffers)
     assert not DATA.is_deleted()
 
 
 def test_repeated_dispatches_compile_once(caplog):
-    state, _ = compiled()(fresh(), DATA, num_steps=4)
+    state, _ = compiled()(fresh(), SOURCE, num_steps=4)
     with jax.log_compiles(), caplog.at_level(logging.DEBUG, logger="jax"):
         for _ in range(3):
-            state, _ = compiled()(state, DATA, num_steps=4)
+            state, _ = compiled()(state, SOURCE, num_steps=4)
         assert not [r for r in caplog.records if "ompil" in r.getMessage()]
-        compiled()(state, DATA, num_steps=2)  # another length: the log does work
+        compiled()(state, SOURCE, num_steps=2)  # another length: the log does work
         assert [r for r in caplog.records if "ompil" in r.getMessage()]
 
 
@@ -345,9 +348,8 @@ def test_a_sweep_is_vmap_over_seeds_and_numbers():
         )
         _, metrics = train_steps(
             initial_state(seed, **changes),
-            DATA,
+            SOURCE,
             num_steps=NUM_STEPS,
-            batch_size=BATCH_SIZE,
             preprocess=bernoulli,
             mesh=MESH,
             **settings(**changes),
@@ -505,9 +507,8 @@ def test_a_bad_image_stops_the_run_at_the_step_that_draws_it():
     with pytest.raises(NonFiniteLossError) as error:
         fit(
             replicate(state, MESH),
-            data,
+            in_memory(data, batch_size=BATCH_SIZE),
             run_steps=compile_train_steps(
-                batch_size=BATCH_SIZE,
                 model=FLAT,
                 objective=ELBO(),
                 tx=PLAIN,

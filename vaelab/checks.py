@@ -1,4 +1,4 @@
-"""Checks of settings where an object is made: one sentence for a wrong number; traced values pass."""
+"""Checks of settings and of data at the public door: one sentence; traced values pass."""
 
 from __future__ import annotations
 
@@ -61,3 +61,23 @@ def check_fraction(**values: Any) -> None:
     for name, value in values.items():
         if isinstance(value, int | float | np.number) and not 0 <= value < 1:
             raise ValueError(f"{name} must lie in [0, 1), got {value}.")
+
+
+def classes_of(labels: Any) -> Any:
+    """Labels that are classes: integers [N]. For whatever has no use for other targets.
+
+    Raises:
+      ValueError: there are no labels, or they are no classes.
+
+    >>> classes_of(np.array([0.5, 1.5]))
+    Traceback (most recent call last):
+    ValueError: labels must be classes, integers [N], got float64 of the shape (2,): choose data with classes.
+    """
+    if labels is None:
+        raise ValueError("the data have no labels: choose data with classes.")
+    if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
+        raise ValueError(
+            f"labels must be classes, integers [N], got {labels.dtype} of the shape "
+            f"{tuple(labels.shape)}: choose data with classes."
+        )
+    return labels

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 Array = jax.Array
 PRNGKey = jax.Array  # a typed key, `jax.random.key(seed)`
@@ -50,9 +51,12 @@ class Examples(NamedTuple):
     `len` of it is the number of its fields, as of any tuple: `len(examples.x)` counts examples.
     """
 
-    x: Any  # [N, height, width, channels] float32, in [0, 1] for images
-    labels: Any = None  # [N] int32, where there are any
-    context: Any = None  # [N, height, width, channels] float32, what a conditional model is given
+    x: Any  # [N, *event] float32: images [N, height, width, channels] in [0, 1], vectors, sequences
+    labels: Any = None  # classes [N] int32, or real-valued targets, float32 [N] or [N, T]
+    context: Any = (
+        None  # [N, *event] float32, of any event shape: what a conditional model is given
+    )
+    groups: Any = None  # [N] int32: what belongs together, such as the frames of one clip
 
     def take(self, rows: Any) -> Examples:
         """The examples of these rows: an index array, or a slice."""
@@ -60,8 +64,39 @@ class Examples(NamedTuple):
 
 
 def as_examples(data: Any) -> Examples:
-    """Images alone, [N, ...], as examples without labels or context; examples as they are."""
+    """x alone, [N, ...], as examples without labels, context or groups; examples as they are."""
     return data if isinstance(data, Examples) else Examples(data)
+
+
+class Scaling(NamedTuple):
+    """The affine map y = (x − mean) / scale of each coordinate; it broadcasts over examples.
+
+    >>> scaling = Scaling(np.float32([1, 0]), np.float32([2, 1]))
+    >>> scaling.apply(np.ones((1, 2))), scaling.invert(np.zeros((1, 2)))
+    (array([[0., 1.]]), array([[1., 0.]]))
+    """
+
+    mean: Any  # of the shape of an event, or broadcast to it
+    scale: Any  # > 0
+
+    def apply(self, x: Any) -> Any:
+        """y of x. [..., *event] -> the same shape."""
+        return (x - self.mean) / self.scale
+
+    def invert(self, y: Any) -> Any:
+        """x of y. [..., *event] -> the same shape."""
+        return self.mean + self.scale * y
+
+    def log_determinant(self, event_shape: tuple[int, ...]) -> float:
+        """log |dy/dx| = −Σ log scale over the coordinates of an event, in nats.
+
+        A log density of y plus this is the log density of x, in the units of the data.
+
+        >>> Scaling(np.float32(0), np.float32(2)).log_determinant((3,))
+        -2.0794...
+        """
+        scale = np.broadcast_to(np.asarray(self.scale, np.float64), event_shape)
+        return float(-np.log(scale).sum())
 
 
 class Splits(NamedTuple):
@@ -70,7 +105,22 @@ class Splits(NamedTuple):
     train: Examples
     validation: Examples
     test: Examples
+    scaling: Scaling | None = None  # what x went through after it was read; None: nothing
+
+    @property
+    def parts(self) -> dict[str, Examples]:
+        """The three parts by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def map(self, function: Callable[[Examples], Examples]) -> Splits:
+        """The splits with `function` applied to each of the three parts."""
+        train, validation, test = map(function, self.parts.values())
+        return Splits(train, validation, test, self.scaling)
+
+    def in_data_units(self, x: Any) -> Any:
+        """x, or what a model made, in the units of the data that were read. [..., *event]."""
+        return x if self.scaling is None else self.scaling.invert(x)
 
 
-# What a training step does to the images it has drawn: (key, x) -> x, for example binarisation.
+# What a training step does to the x it has drawn: (key, x) -> x, for example binarisation.
 Preprocess = Callable[[PRNGKey, Array], Array]

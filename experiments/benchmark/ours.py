@@ -20,6 +20,7 @@ from vaelab.training.groups import transformation
 from vaelab.training.objectives import Objective
 from vaelab.training.optimisers import Adam
 from vaelab.training.sharding import make_mesh, replicate
+from vaelab.training.sources import in_memory
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import compile_train_steps
 from vaelab.types import Array, Examples
@@ -52,11 +53,11 @@ def training(model: VAE, objective: Objective, dual: Dual | None, x: Array, step
     )
     state = initial_state(model, objective, tx, x, jax.random.key(0), initial_multiplier=1.0)
     run = compile_train_steps(
-        batch_size=BATCH_SIZE, model=model, objective=objective, tx=tx,
+        model=model, objective=objective, tx=tx,
         preprocess=data.bernoulli, mesh=mesh,
     )  # fmt: skip
-    x = replicate(x, mesh)
-    return timed(lambda state: run(state, x, num_steps=steps), replicate(state, mesh), steps)
+    source = replicate(in_memory(x, batch_size=BATCH_SIZE), mesh)
+    return timed(lambda state: run(state, source, num_steps=steps), replicate(state, mesh), steps)
 
 
 def timed(run: Callable[[TrainState], tuple[TrainState, Any]], state: TrainState, num: int) -> Rate:

@@ -14,6 +14,7 @@ from vaelab.training.groups import transformation
 from vaelab.training.objectives import ELBO
 from vaelab.training.optimisers import Adam
 from vaelab.training.sharding import make_mesh
+from vaelab.training.sources import in_memory
 
 NUM_MEMBERS = 16
 # A network whose steps are mostly overhead, and one whose products fill the cores by themselves.
@@ -58,8 +59,9 @@ def _together(model: VAE, x: jax.Array, steps: int) -> Rate:
         )
 
     state = sweep.initial_states(members, values, x, keys)
-    run = sweep.compile_sweep_steps(
-        members, batch_size=BATCH_SIZE, preprocess=data.bernoulli, mesh=mesh
-    )
+    run = sweep.compile_sweep_steps(members, preprocess=data.bernoulli, mesh=mesh)
     state, values = sweep.place(state, values, mesh)
-    return timed(lambda state: run(state, values, x, num_steps=steps), state, steps * NUM_MEMBERS)
+    source = in_memory(x, batch_size=BATCH_SIZE)
+    return timed(
+        lambda state: run(state, values, source, num_steps=steps), state, steps * NUM_MEMBERS
+    )

@@ -34,6 +34,7 @@ from vaelab.training.loop import NonFiniteLossError
 from vaelab.training.objectives import ELBO
 from vaelab.training.optimisers import Adam
 from vaelab.training.sharding import make_mesh, replicate
+from vaelab.training.sources import in_memory
 from vaelab.training.state import Best, TrainState
 from vaelab.types import Array, PyTree, Splits
 
@@ -101,17 +102,16 @@ def build_model(name: str, hidden: int) -> VAE:
 def train(model: VAE, setup: Setup, splits: Splits, *, prior_period: int = 1) -> Trained:
     """Trains all seeds in one program; the prior is updated once in `prior_period` steps."""
     mesh, objective = make_mesh(devices=jax.devices()[:1]), ELBO()
-    x = replicate(splits.train.x, mesh)
+    source = replicate(in_memory(splits.train.x, batch_size=setup.batch_size), mesh)
     tx = transformation(
         Adam(setup.learning_rate), None, parameter_groups=model.parameter_groups,
         num_steps=setup.num_steps, scales={}, prior_period=prior_period,
     )  # fmt: skip
     keys = jax.vmap(jax.random.key)(jnp.arange(setup.seeds))
     members = lambda _: sweep.Setup(model, objective, tx)  # noqa: E731
-    state = replicate(sweep.initial_states(members, {}, x, keys), mesh)
+    state = replicate(sweep.initial_states(members, {}, source.examples, keys), mesh)
     run_steps = sweep.compile_sweep_steps(
         members,
-        batch_size=setup.batch_size,
         preprocess=data.Digits(binarisation="none").preprocess,
         mesh=mesh,
     )
@@ -120,7 +120,7 @@ def train(model: VAE, setup: Setup, splits: Splits, *, prior_period: int = 1) ->
     with display.TrainingProgress(setup.num_steps, 0) as progress:
         while step < min(setup.num_steps, last_better + setup.patience * setup.evaluate_every):
             size = min(setup.evaluate_every, setup.num_steps - step)
-            state, metrics = run_steps(state, {}, x, num_steps=size)
+            state, metrics = run_steps(state, {}, source, num_steps=size)
             state = _keep_best(state, _validate(model, state.variables.params, validation, key))
             step += size
             row = {name: float(np.mean(values)) for name, values in metrics.items()}

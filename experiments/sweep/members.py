@@ -95,7 +95,7 @@ class Sweep:
         experiment = self.run.experiment
         mesh, keys, values = self._start()
         workdir.check_claim(folder, name, experiment)  # before the compiler's time is spent
-        run_steps = self._compile(mesh)
+        run_steps, source = self._compile(mesh), self.run.source()
         start = partial(sweep.initial_states, self._setup)
         shapes = jax.eval_shape(start, values, self.run.splits.train, keys)
         state = memory.placed(shapes._replace(step=None), sweep.split(mesh))
@@ -103,11 +103,11 @@ class Sweep:
             run_steps,
             state._replace(step=memory.placed(shapes.step, replicated(mesh))),
             memory.placed(values, sweep.split(mesh)),
-            memory.placed(self.run.splits.train, replicated(mesh)),
+            memory.placed(source, replicated(mesh)),
             num_steps=experiment.timetable.next_stop(0),
         )
-        data = replicate(self.run.splits.train, mesh)
-        state = start(values, data, keys)
+        source = replicate(source, mesh)
+        state = start(values, source.examples, keys)
         self.claim(folder, name, overrides)
         what = f"{len(self.members)} members of {name}"
         with session(folder, what, state, experiment.num_steps) as current:
@@ -127,7 +127,7 @@ class Sweep:
 
             return sweep.fit_members(
                 *sweep.place(current.state, values, mesh),
-                data,
+                source,
                 run_steps=run_steps,
                 timetable=experiment.timetable,
                 log=log,
@@ -163,12 +163,8 @@ class Sweep:
         return mesh, keys, values
 
     def _compile(self, mesh: Mesh):
-        experiment = self.run.experiment
         return sweep.compile_sweep_steps(
-            self._setup,
-            batch_size=experiment.batch_size,
-            preprocess=experiment.data.preprocess,
-            mesh=mesh,
+            self._setup, preprocess=self.run.experiment.data.preprocess, mesh=mesh
         )
 
     def _setup(self, values: Mapping[str, Any]) -> sweep.Setup:

@@ -85,6 +85,13 @@ def test_keeps_shape_and_dtype(dtype):
     assert draws.dtype == dtype
 
 
+@pytest.mark.parametrize("values", [np.uint8([[0, 255]]), np.float32([[0, 1.5]]), np.float32([[-1, 1]]), np.float32([[0, np.nan]])])  # fmt: skip
+def test_what_is_no_probability_is_refused(values):
+    with pytest.raises(ValueError, match=r"^probs holds (255|1\.5|-1|nan) in example 0"):
+        bernoulli(KEY, values)
+    draw(KEY, jnp.asarray(values, jnp.float32))  # traced values pass
+
+
 SHARDED = """
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
@@ -135,4 +142,4 @@ def test_one_stream_of_seed_777_draws_validation_test_train(grey):
         np.testing.assert_array_equal(splits.test.labels, grey.test.labels)
     np.testing.assert_array_equal(dynamic.train.x, grey.train.x)
     np.testing.assert_array_equal(fixed.train.x.reshape(7, 30), train)
-    assert {split.x.dtype for split in fixed} == {np.dtype(np.float32)}
+    assert {split.x.dtype for split in fixed.parts.values()} == {np.dtype(np.float32)}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+import jax
 import numpy as np
 import pytest
 
 from vaelab.data import validate
+from vaelab.data.checks import check_values
 from vaelab.types import Examples, Splits
 
 
@@ -49,17 +51,17 @@ def test_accepts_any_finite_value_without_bounds():
             "choose a likelihood for data without bounds.",
         ),
         (
-            splits_with("train", images()[..., 0]),
-            "train.x must have the shape [N, height, width, channels], got (3, 4, 4): reshape it, "
-            "with one channel for grey images.",
+            splits_with("train", images()[:, 0, 0, 0]),
+            "train.x must have the shape [N, *event], got (3,): reshape it, to [N, 1] for single "
+            "numbers.",
         ),
         (
             splits_with("validation", images()[:0]),
-            "validation.x is empty, with the shape (0, 4, 4, 1): give every split at least one image.",
+            "validation.x is empty, with the shape (0, 4, 4, 1): give every split at least one example.",
         ),
         (
             splits_with("test", images(shape=(3, 5, 4, 1))),
-            "test.x holds images of the shape (5, 4, 1) and train.x of (4, 4, 1): resize one of them.",
+            "test.x holds images of the shape (5, 4, 1) and train.x of (4, 4, 1): give all splits one shape.",
         ),
         (
             splits_with("train", images().astype(np.uint8)),
@@ -68,13 +70,23 @@ def test_accepts_any_finite_value_without_bounds():
         ),
         (
             splits_with("train", images(), np.zeros(2, np.int32)),
-            "train.labels must be int32 of the shape (3,), one for each image, got int32 of the shape "
-            "(2,): give one label for each image, or None.",
+            "train.labels must be classes, int32 of the shape (3,), or targets, float32 [3] or [3, T], "
+            "got int32 of the shape (2,): give one label for each image, or None.",
         ),
         (
-            splits_with("train", images(), np.zeros(3, np.float32)),
-            "train.labels must be int32 of the shape (3,), one for each image, got float32 of the "
-            "shape (3,): give one label for each image, or None.",
+            splits_with("train", images(), np.zeros(3, np.float64)),
+            "train.labels must be classes, int32 of the shape (3,), or targets, float32 [3] or [3, T], "
+            "got float64 of the shape (3,): give one label for each image, or None.",
+        ),
+        (
+            splits_with("train", images(), np.array([[0.0], [np.inf], [1.0]], np.float32)),
+            "train.labels holds inf in example 1: repair or remove that example, the data must be "
+            "finite.",
+        ),
+        (
+            splits_with("test", np.array([[0.5], [2.0]], np.float32)[[0, 0, 1]]),
+            "test.x holds examples of the shape (1,) and train.x of (4, 4, 1): give all splits one "
+            "shape.",
         ),
     ],
 )  # fmt: skip
@@ -86,3 +98,26 @@ def test_says_what_is_wrong_and_what_to_do(splits, sentence):
 def test_infinity_is_refused_without_bounds_too():
     with pytest.raises(ValueError, match=r"^train\.x holds inf in image 1"):
         validate(splits_with("train", images(np.inf)), low=-np.inf, high=np.inf)
+
+
+@pytest.mark.parametrize("shape", [(3, 7), (3, 20, 7), (3, 4, 4, 2), (3, 5, 4, 4, 3)])
+@pytest.mark.parametrize("labels", [None, np.int32([0, 2, 1]), np.float32([-1.5, 0, 2]), np.ones((3, 2), np.float32)])  # fmt: skip
+def test_accepts_any_event_shape_with_classes_or_targets(shape, labels):
+    part = Examples(
+        np.zeros(shape, np.float32), labels, np.ones((3, 2), np.float32), np.zeros(3, np.int32)
+    )
+    validate(Splits(part, part, part))
+
+
+def test_groups_are_checked():
+    part = Examples(np.zeros((3, 2), np.float32), groups=np.zeros(2, np.int32))
+    sentence = (
+        "train.groups must be int32 of the shape (3,), got int32 of the shape (2,): give one group for "
+        "each example, or None."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        validate(Splits(part, part, part))
+
+
+def test_traced_values_pass():
+    jax.jit(lambda x: check_values("x", x, 0.0, 1.0))(np.full(3, 9.0))

@@ -120,7 +120,7 @@ def test_celeba_comes_cropped_in_the_order_of_its_files(tmp_path):
         write(folder, split, keys, np.ascontiguousarray(images), lambda i: others, shards)
     for limit in (None, 5):
         splits = CelebA(limit).load(str(tmp_path))
-        for split, shards in zip(splits, lengths.values(), strict=True):
+        for split, shards in zip(splits.parts.values(), lengths.values(), strict=True):
             num_images = min(limit or 9, sum(shards))
             assert split.x.shape == (num_images, 64, 64, 3)
             levels = 20 * np.arange(1, num_images + 1) / 255
@@ -212,7 +212,7 @@ def write_jpegs(root: pathlib.Path) -> dict[tuple[str, int], int]:
 def test_jpegs_are_split_by_number_and_labelled_alphabetically(tmp_path):
     greys = write_jpegs(tmp_path)
     numbers = (range(16), range(16, 18), range(18, 20))
-    for split, part in zip(CIFAR10JPEG().load(str(tmp_path)), numbers, strict=True):
+    for split, part in zip(CIFAR10JPEG().load(str(tmp_path)).parts.values(), numbers, strict=True):
         expected = [greys[name, n] for n in part for name in ("airplane", "truck")]
         np.testing.assert_allclose(255 * split.x.mean(axis=(1, 2, 3)), expected, atol=1)
         np.testing.assert_array_equal(split.labels, [0, 1] * len(part))
@@ -222,7 +222,7 @@ def test_jpegs_are_split_by_number_and_labelled_alphabetically(tmp_path):
 @pytest.mark.skipif(not (DATA / "cifar10_jpeg").is_dir(), reason=f"the JPEGs are not in {DATA}")
 def test_the_jpegs_of_cifar10_hold_all_classes_alike():
     splits = CIFAR10JPEG().load(str(DATA))
-    for split, size in zip(splits, (8_000, 1_000, 1_000), strict=True):
+    for split, size in zip(splits.parts.values(), (8_000, 1_000, 1_000), strict=True):
         assert split.x.shape == (size, 32, 32, 3)
         np.testing.assert_array_equal(np.bincount(split.labels), [size // 10] * 10)
     assert 0.4 < splits.train.x.mean() < 0.55  # CIFAR-10's mean is 0.473

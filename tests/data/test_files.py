@@ -44,10 +44,12 @@ def test_a_missing_file_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_reads_big_endian_row_major_bytes(tmp_path, suffix):
+@pytest.mark.parametrize("packed", [False, True])
+def test_reads_big_endian_row_major_bytes(tmp_path, suffix, packed):
+    """Whatever the file is called: its first bytes tell whether it is packed."""
     path = tmp_path / f"images{suffix}"
     content = HEADER + VALUES
-    path.write_bytes(gzip.compress(content, mtime=0) if suffix else content)
+    path.write_bytes(gzip.compress(content, mtime=0) if packed else content)
     expected = [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
     np.testing.assert_array_equal(read_idx(path), np.array(expected, np.uint8))
 
@@ -60,8 +62,8 @@ def test_reads_big_endian_row_major_bytes(tmp_path, suffix):
         ("a", HEADER[:-1], "begins with the bytes 00 00 08 03, which is no idx file of unsigned bytes: fetch the file again."),
         ("a", b"\x00\x00\x0d\x01", "begins with the bytes 00 00 0d 01, which is no idx file of unsigned bytes: fetch the file again."),
         ("a", b"", "begins with the bytes (none), which is no idx file of unsigned bytes: fetch the file again."),
-        ("a.gz", b"<html>", "is damaged (Not a gzipped file (b'<h')): fetch the file again."),
-        ("a.gz", gzip.compress(HEADER + VALUES, mtime=0)[:-9], "is damaged (Compressed file ended before the end-of-stream marker was reached): fetch the file again."),
+        ("a.gz", b"<html>", "begins with the bytes 3c 68 74 6d, which is no idx file of unsigned bytes: fetch the file again."),
+        ("a.gz", gzip.compress(HEADER + VALUES, mtime=0)[:-9], "cannot be read (Compressed file ended before the end-of-stream marker was reached): fetch the file again."),
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_one_sentence(tmp_path, name, content, sentence):

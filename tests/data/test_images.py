@@ -51,7 +51,7 @@ def is_binary(x: np.ndarray) -> bool:
 
 
 def joined(splits: Splits) -> np.ndarray:
-    return np.concatenate([split.x for split in splits])
+    return np.concatenate([split.x for split in splits.parts.values()])
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def joined(splits: Splits) -> np.ndarray:
 )
 def test_sizes_types_and_labels(data_set, image_shape, sizes, num_classes):
     splits = load(data_set)
-    assert tuple(len(split.x) for split in splits) == sizes
-    for split in splits:
+    assert tuple(len(split.x) for split in splits.parts.values()) == sizes
+    for split in splits.parts.values():
         assert split.x.shape[1:] == image_shape
         assert split.x.dtype == np.float32
         assert 0 <= split.x.min() < split.x.max() <= 1
@@ -81,7 +81,7 @@ def test_sizes_types_and_labels(data_set, image_shape, sizes, num_classes):
 @pytest.mark.parametrize("data_set", [Digits(), Omniglot()])
 def test_dynamic_binarisation_leaves_training_images_grey(data_set):
     splits = load(data_set)
-    assert [is_binary(split.x) for split in splits] == [False, True, True]
+    assert [is_binary(split.x) for split in splits.parts.values()] == [False, True, True]
     batch = splits.train.x[:50]
     first, second = (
         np.asarray(data_set.preprocess(jax.random.key(seed), batch)) for seed in (0, 1)
@@ -96,7 +96,7 @@ def test_dynamic_binarisation_leaves_training_images_grey(data_set):
 def test_other_binarisations_happen_once_or_not_at_all(binarisation):
     data_set = Digits(binarisation=binarisation)
     splits = data_set.load()
-    assert [is_binary(split.x) for split in splits] == [binarisation == "fixed"] * 3
+    assert [is_binary(split.x) for split in splits.parts.values()] == [binarisation == "fixed"] * 3
     batch = splits.train.x[:10]
     assert data_set.preprocess(jax.random.key(0), batch) is batch
 
@@ -117,7 +117,7 @@ def test_digits_are_all_there_once_and_stratified():
     splits = Digits(binarisation="none").load()
     images, labels = load_digits(return_X_y=True)
     np.testing.assert_array_equal(rows(joined(splits)) * 16, rows(images.astype(np.float32)))
-    for split in splits:
+    for split in splits.parts.values():
         expected = np.bincount(labels) * len(split.x) / len(labels)
         assert np.abs(np.bincount(split.labels, minlength=10) - expected).max() <= 1
     # Images and labels went through the same shuffle: the nearest class mean is mostly the label.
@@ -128,9 +128,9 @@ def test_digits_are_all_there_once_and_stratified():
 
 def test_static_mnist_is_larochelles():
     splits = load(StaticMNIST())
-    means = [round(float(split.x.mean(dtype=np.float64)), 4) for split in splits]
+    means = [round(float(split.x.mean(dtype=np.float64)), 4) for split in splits.parts.values()]
     assert means == [0.1306, 0.1311, 0.1325]
-    assert all(is_binary(split.x) for split in splits)
+    assert all(is_binary(split.x) for split in splits.parts.values())
 
 
 def test_static_mnist_is_upright():

@@ -198,7 +198,7 @@ def test_a_split_is_made_of_that_split_of_the_source(data_set):
         sources = Splits(sources.train, sources.train, sources.train)
     # Interpolated images are rounded to 8 bits, and those of this source are not.
     within = 1e-6 + (0.5 / 255 if isinstance(data_set, data.MNISTRotate) else 0.0)
-    for made, source in zip(splits, sources, strict=True):
+    for made, source in zip(splits.parts.values(), sources.parts.values(), strict=True):
         assert made.x.shape == (20, 4, 4, channels)
         assert made.x.dtype == np.float32
         assert made.labels.dtype == np.int32
@@ -213,7 +213,7 @@ def test_a_split_is_made_of_that_split_of_the_source(data_set):
 def test_sizes_may_differ_and_embedded_digits_will_do():
     sizes = {"num_train": 50, "num_validation": 12, "num_test": 7}
     splits = data.ColorMNIST(data.Digits(), **sizes, tinted=True).load()
-    assert [split.x.shape for split in splits] == [(n, 8, 8, 3) for n in (50, 12, 7)]
+    assert [split.x.shape for split in splits.parts.values()] == [(n, 8, 8, 3) for n in (50, 12, 7)]
 
 
 def test_loading_twice_gives_the_same_data_and_the_splits_differ():
@@ -273,8 +273,13 @@ def given(*shape: int, labels=None, value: float = 0.5) -> Given:
         ),
         (
             lambda: data.MicroMNIST(given(20, 2, 2, 1)).load(),
-            "MicroMNIST needs the labels 0 to 9 and two images or more of each, and the source has "
-            "10 labels, the rarest with 0 images: take a source of digits, such as MNIST.",
+            "MicroMNIST is made of digits, and the data have no labels: choose data with classes. "
+            "Take a source of digits, such as MNIST.",
+        ),
+        (
+            lambda: data.MNISTSum(given(20, 2, 2, 1, labels=np.zeros(20, np.float32))).load(),
+            "MNISTSum: train is made of digits, and labels must be classes, integers [N], got float32 "
+            "of the shape (20,): choose data with classes. Take a source of digits, such as MNIST.",
         ),
         (lambda: data.Resized(SOURCE, 0), "size must be at least 1, got 0."),
         (
@@ -304,7 +309,9 @@ def test_resizing_is_that_of_pillow(size):
 def test_resizing_takes_the_context_along_and_can_come_first():
     made_then_resized = data.Resized(data.MNISTSum(SOURCE, **SIZES), 7).load()
     resized_then_made = data.MNISTSum(data.Resized(SOURCE, 7), **SIZES).load()
-    for one, other in zip(made_then_resized, resized_then_made, strict=True):
+    for one, other in zip(
+        made_then_resized.parts.values(), resized_then_made.parts.values(), strict=True
+    ):
         np.testing.assert_array_equal(one.labels, other.labels)
         np.testing.assert_allclose(one.x, other.x, atol=1e-6)
         np.testing.assert_allclose(one.context, other.context, atol=1e-6)
@@ -347,7 +354,7 @@ def test_noise_comes_after_what_the_source_does():
 def test_levels_are_the_highest_bits(bits):
     splits = data.ReducedBitDepth(eight_bits(), bits).load()
     expected = [int(f"{level:08b}"[:bits], 2) / (2**bits - 1) for level in range(256)]
-    for split in splits:
+    for split in splits.parts.values():
         np.testing.assert_allclose(split.x.reshape(16, 256), [expected] * 16, rtol=1e-6)
     assert split.x.dtype == np.float32
     assert len(np.unique(split.x)) == 2**bits
@@ -362,11 +369,11 @@ GIVE_ONE = "give one context for each image, or None."
     ("field", "value", "sentence"),
     [
         ("context", None, "test.context is None and train.context is not: give every split a context, or none."),
-        ("context", CONTEXT[:2], f"test.context must be float32 of the shape [N, height, width, channels], N being the 3 images of test.x, got float32 of the shape (2, 5, 5, 2): {GIVE_ONE}"),
-        ("context", CONTEXT[..., 0], f"test.context must be float32 of the shape [N, height, width, channels], N being the 3 images of test.x, got float32 of the shape (3, 5, 5): {GIVE_ONE}"),
-        ("context", CONTEXT.astype(int), f"test.context must be float32 of the shape [N, height, width, channels], N being the 3 images of test.x, got int64 of the shape (3, 5, 5, 2): {GIVE_ONE}"),
-        ("context", CONTEXT[:, :4], "test.context holds images of the shape (4, 5, 2) and train.context of (5, 5, 2): resize one of them."),
-        ("context", NOT_FINITE, "test.context holds a value that is not finite: repair or remove its image."),
+        ("context", CONTEXT[:2], f"test.context must be float32 of the shape [N, *event], N being the 3 images of test.x, got float32 of the shape (2, 5, 5, 2): {GIVE_ONE}"),
+        ("context", CONTEXT[:, 0, 0, 0], f"test.context must be float32 of the shape [N, *event], N being the 3 images of test.x, got float32 of the shape (3,): {GIVE_ONE}"),
+        ("context", CONTEXT.astype(int), f"test.context must be float32 of the shape [N, *event], N being the 3 images of test.x, got int64 of the shape (3, 5, 5, 2): {GIVE_ONE}"),
+        ("context", CONTEXT[:, :4], "test.context holds images of the shape (4, 5, 2) and train.context of (5, 5, 2): give all splits one shape."),
+        ("context", NOT_FINITE, "test.context holds nan in image 0: repair or remove that image, the data must be finite."),
         ("labels", np.array([0, -1, 1], np.int32), "test.labels holds -1 at image 1: number the classes from 0."),
     ],
 )  # fmt: skip

@@ -10,6 +10,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from vaelab.checks import classes_of
 from vaelab.constraints.base import ImageFunction, LowerBound, check_kappa
 from vaelab.constraints.features import output_shape
 from vaelab.types import Array, Examples, Terms
@@ -73,8 +74,7 @@ class CLA(LowerBound):
 
     def check(self, train: Examples, num_levels: int | None = None) -> None:
         super().check(train, num_levels)
-        shape, labels = train.x.shape[1:], train.labels
-        assert labels is not None
+        shape, labels = train.x.shape[1:], classes_of(train.labels)
         output = output_shape("classifier", self.classifier, shape)
         if len(output) != 1:
             raise ValueError(

@@ -1,14 +1,18 @@
 """Data sets: each loads its train, validation and test splits, and prepares every batch."""
 
+from vaelab.data.arrays import Arrays
 from vaelab.data.binarise import bernoulli
-from vaelab.data.checks import validate
+from vaelab.data.checks import check_values, validate
 from vaelab.data.colour import CIFAR10, CIFAR10JPEG, SVHN, CelebA
 from vaelab.data.colour_mnist import ColorMNIST, color_mnist, tinted_mnist
-from vaelab.data.dataset import DataSet, GreyImages
+from vaelab.data.dataset import DataSet, GreyImages, Treatment
 from vaelab.data.images import CaltechSilhouettes, Digits, FreyFaces, Omniglot, StaticMNIST
 from vaelab.data.micro_mnist import MicroMNIST, micro_mnist
 from vaelab.data.mnist import MNIST, FashionMNIST
+from vaelab.data.own_files import Files
 from vaelab.data.resized import Resized
+from vaelab.data.standardised import Standardised, scaling_of
+from vaelab.data.tfds_images import TFDS
 from vaelab.data.treatments import Dequantised, ReducedBitDepth, dequantise, reduce_bit_depth
 from vaelab.data.triplets import (
     MNISTRotate,
@@ -27,6 +31,8 @@ __all__ = [
     "CIFAR10JPEG",
     "MNIST",
     "SVHN",
+    "TFDS",
+    "Arrays",
     "CaltechSilhouettes",
     "CelebA",
     "ColorMNIST",
@@ -34,6 +40,7 @@ __all__ = [
     "Dequantised",
     "Digits",
     "FashionMNIST",
+    "Files",
     "FreyFaces",
     "GreyImages",
     "MNISTRotate",
@@ -44,8 +51,11 @@ __all__ = [
     "Omniglot",
     "ReducedBitDepth",
     "Resized",
+    "Standardised",
     "StaticMNIST",
+    "Treatment",
     "bernoulli",
+    "check_values",
     "color_mnist",
     "dequantise",
     "micro_mnist",
@@ -55,6 +65,7 @@ __all__ = [
     "mnist_triplets",
     "reduce_bit_depth",
     "rotate",
+    "scaling_of",
     "tinted_mnist",
     "validate",
 ]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import threefry_2x32
 
+from vaelab.data.checks import check_values
 from vaelab.types import Array, Examples, PRNGKey, Splits
 
 SEED = 777  # of the VampPrior line's code (Tomczak & Welling, 2018), so that numbers compare
@@ -22,9 +23,13 @@ def bernoulli(key: PRNGKey, probs: Array) -> Array:
     half of each block away.) The probability drawn from is within 2⁻¹⁷ of p, and exact at p = 0,
     p = 1 and every other multiple of 2⁻¹⁶. How the batch is sharded changes nothing.
 
+    Raises:
+      ValueError: values outside [0, 1], such as bytes; traced arrays pass.
+
     >>> bernoulli(jax.random.key(0), jnp.array([[0.0, 1.0, 1.0]]))
     Array([[0., 1., 1.]], dtype=float32...)
     """
+    check_values("probs", probs, 0.0, 1.0)
     batch_size, num_dims = probs.shape[0], math.prod(probs.shape[1:])
     num_blocks = (batch_size, -(-num_dims // 4))
     counts = jnp.arange(2 * math.prod(num_blocks), dtype=jnp.uint32)
@@ -52,4 +57,5 @@ def binarise_splits(splits: Splits, *, train: bool = False) -> Splits:
         return split._replace(x=generator.binomial(1, split.x).astype(np.float32))
 
     validation, test = draw(splits.validation), draw(splits.test)
-    return Splits(draw(splits.train) if train else splits.train, validation, test)
+    splits = splits._replace(validation=validation, test=test)
+    return splits._replace(train=draw(splits.train)) if train else splits

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
 import numpy as np
 
 from vaelab.types import Examples, Splits
 
 
 def validate(splits: Splits, *, low: float = 0.0, high: float = 1.0) -> None:
-    """Raises unless every split holds finite float32 images [N, height, width, channels] in [low, high].
+    """Raises unless every split holds finite float32 examples [N, *event] in [low, high].
 
     The default range is that of a Bernoulli likelihood; data without bounds have low = −inf and
-    high = inf. Labels, where there are any, are int32 [N], from 0; a context, where there is one, is
-    finite float32 [N, height, width, channels], in every split alike.
+    high = inf. Labels, where there are any, are classes, int32 [N] from 0, or finite real-valued targets,
+    float32 [N] or [N, T]; groups are int32 [N]. A context, where there is one, is finite float32
+    [N, *event], of an event shape of its own, in every split alike.
 
     Raises:
-      ValueError: the first fault, with its split, the image's index, the value and what to do.
+      ValueError: the first fault, with its split, the example's index, the value and what to do.
 
     >>> images = Examples(np.full((2, 8, 8, 1), 1.5, np.float32), None)
     >>> validate(Splits(images, images, images))
@@ -23,28 +27,68 @@ def validate(splits: Splits, *, low: float = 0.0, high: float = 1.0) -> None:
     ...
     ValueError: train.x holds 1.5 in image 0, outside [0, 1]: rescale the data to that range, ...
     """
-    for name, split in zip(Splits._fields, splits, strict=True):
-        _check_shape(name, split, splits.train.x.shape)
-        _check_values(name, split.x, low, high)
-        _check_labels(name, split)
-        _check_context(name, split, splits.train.context)
+    for name, part in splits.parts.items():
+        _check_shape(name, part, splits.train.x.shape)
+        check_values(f"{name}.x", part.x, low, high)
+        _check_labels(name, part)
+        _check_groups(name, part)
+        _check_context(name, part, splits.train.context)
 
 
-def _check_shape(name: str, split: Examples, train_shape: tuple[int, ...]) -> None:
-    x = split.x
-    if x.ndim != 4:
+def check_values(name: str, x: Any, low: float, high: float) -> None:
+    """Raises unless all of x [N, *event] is finite and in [low, high]; traced arrays, and those of several hosts, pass.
+
+    The range is a likelihood's `data_range`.
+
+    Raises:
+      ValueError: one sentence with the first example that is not, the value and what to do.
+
+    >>> check_values("x", np.array([[0.0, 255.0]]), 0.0, 1.0)
+    Traceback (most recent call last):
+    ValueError: x holds 255 in example 0, outside [0, 1]: rescale the data to that range, or choose ...
+    """
+    if isinstance(x, jax.core.Tracer) or not getattr(x, "is_fully_addressable", True):
+        return  # its values are not known here
+    x = np.asarray(x)
+    if not x.size:
+        return
+    smallest, largest = x.min(), x.max()  # NaN if one coordinate is NaN
+    if low <= smallest and largest <= high and np.isfinite([smallest, largest]).all():
+        return
+    bad = ~(np.isfinite(x) & (x >= low) & (x <= high))
+    index = int(np.argmax(bad.reshape(len(x), -1).any(axis=1)))
+    value, noun = x[index][bad[index]].ravel()[0], noun_of(x)
+    if not np.isfinite(value):
         raise ValueError(
-            f"{name}.x must have the shape [N, height, width, channels], got {x.shape}: reshape it, "
-            "with one channel for grey images."
+            f"{name} holds {value} in {noun} {index}: repair or remove that {noun}, the data must "
+            "be finite."
+        )
+    raise ValueError(
+        f"{name} holds {value:g} in {noun} {index}, outside [{low:g}, {high:g}]: rescale the data "
+        "to that range, or choose a likelihood for data without bounds."
+    )
+
+
+def noun_of(x: np.ndarray) -> str:
+    """What one of x [N, *event] is called in sentences."""
+    return "image" if x.ndim == 4 else "example"
+
+
+def _check_shape(name: str, part: Examples, train_shape: tuple[int, ...]) -> None:
+    x = part.x
+    if x.ndim < 2:
+        raise ValueError(
+            f"{name}.x must have the shape [N, *event], got {x.shape}: reshape it, to [N, 1] for "
+            "single numbers."
         )
     if x.size == 0:
         raise ValueError(
-            f"{name}.x is empty, with the shape {x.shape}: give every split at least one image."
+            f"{name}.x is empty, with the shape {x.shape}: give every split at least one example."
         )
     if x.shape[1:] != train_shape[1:]:
         raise ValueError(
-            f"{name}.x holds images of the shape {x.shape[1:]} and train.x of {train_shape[1:]}: "
-            "resize one of them."
+            f"{name}.x holds {noun_of(x)}s of the shape {x.shape[1:]} and train.x of "
+            f"{train_shape[1:]}: give all splits one shape."
         )
     if x.dtype != np.float32:
         raise ValueError(
@@ -53,42 +97,38 @@ def _check_shape(name: str, split: Examples, train_shape: tuple[int, ...]) -> No
         )
 
 
-def _check_values(name: str, x: np.ndarray, low: float, high: float) -> None:
-    smallest, largest = x.min(), x.max()  # NaN if one pixel is NaN
-    if low <= smallest and largest <= high and np.isfinite([smallest, largest]).all():
-        return
-    bad = ~(np.isfinite(x) & (x >= low) & (x <= high))
-    index = int(np.argmax(bad.any(axis=(1, 2, 3))))
-    value = x[index][bad[index]][0]
-    if not np.isfinite(value):
-        raise ValueError(
-            f"{name}.x holds {value} in image {index}: repair or remove that image, the data must "
-            "be finite."
-        )
-    raise ValueError(
-        f"{name}.x holds {value:g} in image {index}, outside [{low:g}, {high:g}]: rescale the data "
-        "to that range, or choose a likelihood for data without bounds."
-    )
-
-
-def _check_labels(name: str, split: Examples) -> None:
-    labels = split.labels
+def _check_labels(name: str, part: Examples) -> None:
+    labels, num_examples = part.labels, len(part.x)
     if labels is None:
         return
-    if labels.shape != split.x.shape[:1] or labels.dtype != np.int32:
+    classes = labels.dtype == np.int32 and labels.shape == (num_examples,)
+    targets = labels.dtype == np.float32 and labels.ndim in (1, 2) and len(labels) == num_examples
+    if not classes and not targets:
         raise ValueError(
-            f"{name}.labels must be int32 of the shape {split.x.shape[:1]}, one for each image, got "
-            f"{labels.dtype} of the shape {labels.shape}: give one label for each image, or None."
+            f"{name}.labels must be classes, int32 of the shape ({num_examples},), or targets, float32 "
+            f"[{num_examples}] or [{num_examples}, T], got {labels.dtype} of the shape {labels.shape}: "
+            f"give one label for each {noun_of(part.x)}, or None."
         )
-    if labels.min() < 0:
+    if classes and labels.min() < 0:
         raise ValueError(
-            f"{name}.labels holds {labels.min()} at image {int(labels.argmin())}: number the classes "
-            "from 0."
+            f"{name}.labels holds {labels.min()} at {noun_of(part.x)} {int(labels.argmin())}: number "
+            "the classes from 0."
+        )
+    if targets:
+        check_values(f"{name}.labels", labels, -np.inf, np.inf)
+
+
+def _check_groups(name: str, part: Examples) -> None:
+    groups = part.groups
+    if groups is not None and (groups.dtype != np.int32 or groups.shape != part.x.shape[:1]):
+        raise ValueError(
+            f"{name}.groups must be int32 of the shape {part.x.shape[:1]}, got {groups.dtype} of the "
+            f"shape {groups.shape}: give one group for each {noun_of(part.x)}, or None."
         )
 
 
-def _check_context(name: str, split: Examples, train_context: np.ndarray | None) -> None:
-    context = split.context
+def _check_context(name: str, part: Examples, train_context: np.ndarray | None) -> None:
+    context = part.context
     if context is None and train_context is None:
         return
     if context is None or train_context is None:
@@ -97,18 +137,15 @@ def _check_context(name: str, split: Examples, train_context: np.ndarray | None)
             f"{missing}.context is None and {there}.context is not: give every split a context, or "
             "none."
         )
-    if context.ndim != 4 or len(context) != len(split.x) or context.dtype != np.float32:
+    if context.ndim < 2 or len(context) != len(part.x) or context.dtype != np.float32:
         raise ValueError(
-            f"{name}.context must be float32 of the shape [N, height, width, channels], N being the "
-            f"{len(split.x)} images of {name}.x, got {context.dtype} of the shape {context.shape}: "
-            "give one context for each image, or None."
+            f"{name}.context must be float32 of the shape [N, *event], N being the {len(part.x)} "
+            f"{noun_of(part.x)}s of {name}.x, got {context.dtype} of the shape {context.shape}: "
+            f"give one context for each {noun_of(part.x)}, or None."
         )
     if context.shape[1:] != train_context.shape[1:]:
         raise ValueError(
-            f"{name}.context holds images of the shape {context.shape[1:]} and train.context of "
-            f"{train_context.shape[1:]}: resize one of them."
+            f"{name}.context holds {noun_of(context)}s of the shape {context.shape[1:]} and "
+            f"train.context of {train_context.shape[1:]}: give all splits one shape."
         )
-    if not np.isfinite([context.min(), context.max()]).all():
-        raise ValueError(
-            f"{name}.context holds a value that is not finite: repair or remove its image."
-        )
+    check_values(f"{name}.context", context, -np.inf, np.inf)

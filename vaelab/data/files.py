@@ -1,17 +1,21 @@
-"""Where data files are, and how idx files are read."""
+"""Where data files are, and how they are read: whatever is wrong with one is a sentence that names it."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import os
 import struct
-import zlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from etils import epath
 
 _UINT8 = b"\x00\x00\x08"  # how an idx file of unsigned bytes begins
+_GZIP = b"\x1f\x8b"
+
+FETCH_AGAIN = "fetch the file again"
 
 
 def data_directory(data_dir: str | None = None) -> epath.Path:
@@ -25,23 +29,110 @@ def data_directory(data_dir: str | None = None) -> epath.Path:
 
 
 def find_file(name: str, data_dir: str | None = None, *, remedy: str) -> epath.Path:
-    """The file `name` in the data directory; one that ends in .gz may also lie there unpacked.
+    """The file `name` in the data directory, or the same file under a name that unpacking gives it.
+
+    `a-idx3-ubyte.gz` may also be `a-idx3-ubyte` or `a.idx3-ubyte`, each with or without .gz.
 
     Raises:
       FileNotFoundError: one sentence: the file, where it was looked for, and `remedy`, how to get it.
+      ValueError: a folder is in its place.
     """
     directory = data_directory(data_dir)
-    for candidate in (name, name.removesuffix(".gz")):
-        if (path := directory / candidate).exists():
+    plain = name.removesuffix(".gz")
+    candidates = [name, plain, plain.replace("-idx", ".idx"), f"{plain.replace('-idx', '.idx')}.gz"]
+    folders = []
+    for path in (directory / candidate for candidate in dict.fromkeys(candidates)):
+        if path.is_dir():
+            folders.append(path)
+        elif path.exists():
             return path
+    if folders:
+        raise ValueError(
+            f"{folders[0]} is a folder, where a file should be: move it, and {remedy}."
+        )
     raise FileNotFoundError(
         f"{name} was not found in {directory}: {remedy}, or name another folder with --data-dir or "
         "$VAELAB_DATA."
     )
 
 
+@contextlib.contextmanager
+def reading(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> Iterator[None]:
+    """Whatever goes wrong inside, where a file is read, becomes one sentence with its name.
+
+    Raises:
+      ValueError: the file cannot be read, or does not hold what it should.
+    """
+    try:
+        yield
+    except DamagedFileError:
+        raise
+    except Exception as error:  # the libraries that read files raise whatever comes to hand
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = " ".join(reason.split()).rstrip(".") or type(error).__name__
+        raise DamagedFileError(f"{path} cannot be read ({reason}): {remedy}.") from error
+
+
+class DamagedFileError(ValueError):
+    """A file that cannot be read; the message is one sentence with its name."""
+
+
+def read_npz(
+    path: epath.PathLike, names: Sequence[str], remedy: str = FETCH_AGAIN
+) -> dict[str, np.ndarray]:
+    """The arrays of these names in an npz file. Pickled objects are refused, never unpickled.
+
+    Raises:
+      ValueError: the file is no npz, is damaged, or lacks one of the arrays.
+    """
+    path = epath.Path(path)
+    with reading(path, remedy), path.open("rb") as file:
+        _check_begins(file, path, b"PK", "npz", remedy)
+        with np.load(file, allow_pickle=False) as arrays:
+            if missing := [name for name in names if name not in arrays]:
+                raise DamagedFileError(
+                    f"{path} has no array {missing[0]}, only {', '.join(arrays) or 'none at all'}: {remedy}."
+                )
+            return {name: _loaded(path, name, arrays, remedy) for name in names}
+
+
+def names_in_npz(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> list[str]:
+    """The names of an npz file's arrays."""
+    path = epath.Path(path)
+    with reading(path, remedy), path.open("rb") as file:
+        _check_begins(file, path, b"PK", "npz", remedy)
+        with np.load(file, allow_pickle=False) as arrays:
+            return list(arrays)
+
+
+def read_npy(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> np.ndarray:
+    """The array of an npy file. Pickled objects are refused, never unpickled."""
+    path = epath.Path(path)
+    with reading(path, remedy), path.open("rb") as file:
+        _check_begins(file, path, b"\x93NUMPY", "npy", remedy)
+        return np.load(file, allow_pickle=False)
+
+
+def read_mat(
+    path: epath.PathLike, names: Sequence[str], remedy: str = FETCH_AGAIN
+) -> dict[str, np.ndarray]:
+    """The arrays of these names in a MATLAB file of version 4 to 7.
+
+    Raises:
+      ValueError: the file is damaged, or lacks one of the arrays.
+    """
+    from scipy.io import loadmat
+
+    path = epath.Path(path)
+    with reading(path, remedy), path.open("rb") as file:
+        arrays = loadmat(file)
+    if missing := [name for name in names if name not in arrays]:
+        raise DamagedFileError(f"{path} has no array {missing[0]}: {remedy}.")
+    return {name: arrays[name] for name in names}
+
+
 def read_idx(path: epath.PathLike) -> np.ndarray:
-    """The uint8 array of an idx file, compressed or not: LeCun's format for MNIST.
+    """The uint8 array of an idx file, compressed or not, whatever its name: LeCun's format for MNIST.
 
     Bytes 00 00 08, the number of axes, each axis as a big-endian 32-bit integer, then the values in
     row-major order.
@@ -50,23 +141,60 @@ def read_idx(path: epath.PathLike) -> np.ndarray:
       ValueError: the file is not idx, not uint8, or not as long as its header says.
     """
     path = epath.Path(path)
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
+    with reading(path):
+        content = path.read_bytes()
+        if content[:2] == _GZIP:
             content = gzip.decompress(content)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{path} is damaged ({error}): fetch the file again.") from error
     num_axes = content[3] if len(content) > 3 else 0
     start = 4 + 4 * num_axes
     if content[:3] != _UINT8 or len(content) < start:
-        raise ValueError(
+        raise DamagedFileError(
             f"{path} begins with the bytes {content[:4].hex(' ') or '(none)'}, which is no idx file of "
-            "unsigned bytes: fetch the file again."
+            f"unsigned bytes: {FETCH_AGAIN}."
         )
     shape = struct.unpack(f">{num_axes}I", content[4:start])
     if len(content) - start != math.prod(shape):
-        raise ValueError(
-            f"{path} holds {len(content) - start} values where its header says {shape}: fetch the "
-            "file again."
+        raise DamagedFileError(
+            f"{path} holds {len(content) - start} values where its header says {shape}: {FETCH_AGAIN}."
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def check_shape(
+    path: epath.PathLike, name: str, array: np.ndarray, shape: tuple[int | None, ...], remedy: str
+) -> None:
+    """Raises unless the array of a file is uint8 of this shape; None is any length.
+
+    Raises:
+      ValueError: one sentence with the file and the array's name.
+    """
+    fits = array.ndim == len(shape) and all(
+        want in (None, have) for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype != np.uint8:
+        wanted = ", ".join("N" if length is None else str(length) for length in shape)
+        raise DamagedFileError(
+            f"{path}: {name} must be uint8 [{wanted}], got {array.dtype} of the shape {array.shape}: "
+            f"{remedy}."
+        )
+
+
+def _loaded(path: epath.Path, name: str, arrays, remedy: str) -> np.ndarray:
+    try:
+        return arrays[name]
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            raise DamagedFileError(
+                f"{path}: {name} holds pickled objects, which are never read, as they can run any code: "
+                "save it as a plain array."
+            ) from None
+        raise
+
+
+def _check_begins(file, path: epath.Path, magic: bytes, kind: str, remedy: str) -> None:
+    """numpy takes a file that begins otherwise for a pickle."""
+    begins = file.read(len(magic))
+    file.seek(0)
+    if begins != magic:
+        first = repr(begins)[1:] if begins else "nothing, it is empty"
+        raise DamagedFileError(f"{path} is no {kind} file, it begins with {first}: {remedy}.")

@@ -8,7 +8,7 @@ import numpy as np
 
 from vaelab.data.checks import validate
 from vaelab.data.dataset import DataSet, GreyImages
-from vaelab.data.files import find_file
+from vaelab.data.files import check_shape, find_file, read_mat, read_npz
 from vaelab.types import Examples, Splits
 
 _SPLIT_SEED = 0  # of the shuffles where a data set comes without a split of its own
@@ -40,17 +40,18 @@ class Omniglot(GreyImages):
     """
 
     def grey(self, data_dir: str | None = None) -> Splits:
-        path = find_file(
-            "omniglot/omniglot_28_rebuilt.npz",
-            data_dir,
-            remedy="make it from the drawings of github.com/brendenlake/omniglot, reduced to 28x28 "
-            "with ink 255, as uint8 arrays train, test, train_char_id and test_char_id",
+        remedy = (
+            "make it from the drawings of github.com/brendenlake/omniglot, reduced to 28x28 with ink "
+            "255, as uint8 arrays train and test, and integers train_char_id and test_char_id"
         )
-        with path.open("rb") as file, np.load(file) as arrays:
-            (train, train_labels), (test, test_labels) = (
-                (arrays[part][..., None].astype(np.float32) / 255, arrays[f"{part}_char_id"] - 1)
-                for part in ("train", "test")
-            )
+        path = find_file("omniglot/omniglot_28_rebuilt.npz", data_dir, remedy=remedy)
+        arrays = read_npz(path, ("train", "test", "train_char_id", "test_char_id"), remedy)
+        for part in ("train", "test"):
+            check_shape(path, part, arrays[part], (None, 28, 28), remedy)
+        (train, train_labels), (test, test_labels) = (
+            (arrays[part][..., None].astype(np.float32) / 255, arrays[f"{part}_char_id"] - 1)
+            for part in ("train", "test")
+        )
         order = np.random.RandomState(_SPLIT_SEED).permutation(len(train))
         splits = _cut(train, train_labels, order, num_validation=1_345, num_test=0)
         return splits._replace(test=Examples(test, test_labels.astype(np.int32)))
@@ -64,18 +65,20 @@ class StaticMNIST(DataSet):
     """
 
     def load(self, data_dir: str | None = None) -> Splits:
-        path = find_file(
-            "binarized_mnist/binarized_mnist_packed.npz",
-            data_dir,
-            remedy="make it from the rows of binarized_mnist_{train,valid,test}.amat of "
+        remedy = (
+            "make it from the rows of binarized_mnist_{train,valid,test}.amat of "
             "www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist, as arrays train, valid "
-            "and test of np.packbits(rows, axis=1)",
+            "and test of np.packbits(rows, axis=1)"
         )
-        with path.open("rb") as file, np.load(file) as arrays:
-            parts = [np.unpackbits(arrays[part], axis=1) for part in ("train", "valid", "test")]
-        splits = Splits(
-            *(Examples(x[:, :784].reshape(-1, 28, 28, 1).astype(np.float32), None) for x in parts)
+        path = find_file("binarized_mnist/binarized_mnist_packed.npz", data_dir, remedy=remedy)
+        arrays = read_npz(path, ("train", "valid", "test"), remedy)
+        for part, rows in arrays.items():
+            check_shape(path, part, rows, (None, 98), remedy)  # 784 bits
+        parts = [np.unpackbits(rows, axis=1) for rows in arrays.values()]
+        train, validation, test = (
+            Examples(x[:, :784].reshape(-1, 28, 28, 1).astype(np.float32)) for x in parts
         )
+        splits = Splits(train, validation, test)
         validate(splits)
         return splits
 
@@ -88,14 +91,16 @@ class CaltechSilhouettes(DataSet):
     """
 
     def load(self, data_dir: str | None = None) -> Splits:
+        remedy = "download it from people.cs.umass.edu/~marlin/data"
         path = find_file(
-            "caltech101_silhouettes/caltech101_silhouettes_28_split1.mat",
-            data_dir,
-            remedy="download it from people.cs.umass.edu/~marlin/data",
+            "caltech101_silhouettes/caltech101_silhouettes_28_split1.mat", data_dir, remedy=remedy
         )
-        arrays = _load_mat(path)
+        parts = ("train", "val", "test")
+        names = [f"{part}_{kind}" for part in parts for kind in ("data", "labels")]
+        arrays = read_mat(path, names, remedy)
 
         def read(part: str) -> Examples:
+            check_shape(path, f"{part}_data", arrays[f"{part}_data"], (None, 784), remedy)
             columns = arrays[f"{part}_data"].reshape(-1, 28, 28, 1)  # [N, column, row, 1]
             x = 1 - columns.transpose(0, 2, 1, 3).astype(np.float32)
             return Examples(x, arrays[f"{part}_labels"].ravel().astype(np.int32) - 1)
@@ -113,23 +118,15 @@ class FreyFaces(DataSet):
     """
 
     def load(self, data_dir: str | None = None) -> Splits:
-        path = find_file(
-            "freyfaces/frey_rawface.mat",
-            data_dir,
-            remedy="download it from cs.nyu.edu/~roweis/data",
-        )
-        x = _load_mat(path)["ff"].T.reshape(-1, 28, 20, 1).astype(np.float32) / 255
+        remedy = "download it from cs.nyu.edu/~roweis/data"
+        path = find_file("freyfaces/frey_rawface.mat", data_dir, remedy=remedy)
+        faces = read_mat(path, ("ff",), remedy)["ff"]
+        check_shape(path, "ff", faces, (560, None), remedy)
+        x = faces.T.reshape(-1, 28, 20, 1).astype(np.float32) / 255
         order = np.random.RandomState(_SPLIT_SEED).permutation(len(x))
         splits = _cut(x, None, order, num_validation=200, num_test=200)
         validate(splits)
         return splits
-
-
-def _load_mat(path) -> dict[str, np.ndarray]:
-    from scipy.io import loadmat
-
-    with path.open("rb") as file:
-        return loadmat(file)
 
 
 def _cut(
@@ -143,9 +140,10 @@ def _cut(
     """Cuts x[order] into train, validation and test, in this order."""
     sizes = (len(x) - num_validation - num_test, num_validation, num_test)
     parts = np.split(order, np.cumsum(sizes)[:-1])
-    return Splits(
-        *(Examples(x[i], None if labels is None else labels[i].astype(np.int32)) for i in parts)
+    train, validation, test = (
+        Examples(x[i], None if labels is None else labels[i].astype(np.int32)) for i in parts
     )
+    return Splits(train, validation, test)
 
 
 def _stratified_order(labels: np.ndarray) -> np.ndarray:

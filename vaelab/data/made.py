@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import check_at_least_one, classes_of
 from vaelab.data.dataset import Binarisation, GreyImages
 from vaelab.data.mnist import MNIST
 from vaelab.types import Array, Examples, PRNGKey, Splits
@@ -54,7 +54,7 @@ class MadeOfDigits(GreyImages):
 
     def grey(self, data_dir: str | None = None) -> Splits:
         parts = []
-        for index, (name, split) in enumerate(self.source.grey(data_dir)._asdict().items()):
+        for index, (name, split) in enumerate(self.source.untreated(data_dir).parts.items()):
             check_digits(f"{type(self).__name__}: {name}", split)
             images, labels = jnp.asarray(split.x), jnp.asarray(split.labels)
             key = jax.random.fold_in(jax.random.key(SEED), index)
@@ -77,7 +77,12 @@ def check_digits(name: str, digits: Examples) -> None:
             f"{name} is made of grey images, and the source's have {digits.x.shape[-1]} channels: "
             "take a source of one channel, such as MNIST."
         )
-    labels = np.zeros(0, np.int32) if digits.labels is None else digits.labels
+    try:
+        labels = classes_of(digits.labels)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} is made of digits, and {error} Take a source of digits, such as MNIST."
+        ) from None
     counts = np.bincount(labels, minlength=NUM_DIGITS)
     if len(counts) != NUM_DIGITS or counts.min() < 2:
         raise ValueError(

@@ -42,7 +42,7 @@ class MicroMNIST(GreyImages):
         check_at_least_one(num_examples=self.num_examples)
 
     def grey(self, data_dir: str | None = None) -> Splits:
-        train = self.source.grey(data_dir).train
+        train = self.source.untreated(data_dir).train
         check_digits("MicroMNIST", train)
         if self.num_examples > len(train.x):
             raise ValueError(

@@ -6,11 +6,12 @@ Both sources give the same arrays in the same order, so a number does not depend
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import numpy as np
 
 from vaelab.data.dataset import GreyImages
-from vaelab.data.files import find_file, read_idx
+from vaelab.data.files import FETCH_AGAIN, DamagedFileError, check_shape, find_file, read_idx
 from vaelab.data.prepared import find_prepared, read_prepared
 from vaelab.types import Examples, Splits
 
@@ -39,18 +40,33 @@ def read_mnist(name: str, data_dir: str | None = None) -> Splits:
     Raises:
       FileNotFoundError: the data set is neither prepared nor there as idx files.
     """
-    prepared = find_prepared(name, data_dir)
-    (x, labels), test = (
-        _floats(
-            *(read_prepared(prepared, split) if prepared else _read_files(name, split, data_dir))
-        )
-        for split in ("train", "test")
-    )
+    (x, labels), test = (_floats(*part) for part in _read(name, data_dir))
     return Splits(
         train=Examples(x[:-_NUM_VALIDATION], labels[:-_NUM_VALIDATION]),
         validation=Examples(x[-_NUM_VALIDATION:], labels[-_NUM_VALIDATION:]),
         test=Examples(*test),
     )
+
+
+def _read(name: str, data_dir: str | None) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Train and test, from the prepared data set; from the idx files where it is damaged."""
+    parts, damage = ("train", "test"), None
+    if prepared := find_prepared(name, data_dir):
+        try:
+            return [read_prepared(prepared, part) for part in parts]
+        except DamagedFileError as error:
+            damage = error
+    try:
+        files: list[tuple[np.ndarray, np.ndarray | None]] = [
+            _read_files(name, part, data_dir) for part in parts
+        ]
+    except FileNotFoundError:
+        if damage is None:
+            raise
+        raise damage from None
+    if damage is not None:
+        warnings.warn(f"{damage} The idx files are read instead.", stacklevel=2)
+    return files
 
 
 def _read_files(name: str, split: str, data_dir: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -59,10 +75,13 @@ def _read_files(name: str, split: str, data_dir: str | None) -> tuple[np.ndarray
         f"put {name} there as its four original idx files, or install the extra [tfds] (see README.md) "
         f"and run python -m vaelab.data.prepare {name}"
     )
-    images, labels = (
-        read_idx(find_file(f"{name}/{prefix}-{kind}-ubyte.gz", data_dir, remedy=remedy))
+    paths = [
+        find_file(f"{name}/{prefix}-{kind}-ubyte.gz", data_dir, remedy=remedy)
         for kind in ("images-idx3", "labels-idx1")
-    )
+    ]
+    images, labels = map(read_idx, paths)
+    check_shape(paths[0], "images", images, (None, 28, 28), FETCH_AGAIN)
+    check_shape(paths[1], "labels", labels, (len(images),), FETCH_AGAIN)
     return images[..., None], labels
 
 

@@ -11,22 +11,29 @@ This is the one place that needs TensorFlow: python -m pip install -e ".[tfds]".
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib.util
 import os
 
 from etils import epath
 
 from vaelab.data.files import data_directory
-from vaelab.data.prepared import is_readable
+from vaelab.data.prepared import OTHER_FORMAT, is_readable
 
-DATA_SETS = ("mnist", "fashion_mnist", "cifar10", "svhn_cropped", "celeb_a")
+DATA_SETS = (
+    "mnist",
+    "fashion_mnist",
+    "cifar10",
+    "svhn_cropped",
+    "celeb_a",
+)  # with a class of their own
 
 
 def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = None) -> epath.Path:
     """Downloads `name` and writes it as array_record below the data directory's tensorflow_datasets.
 
     Args:
-      name: one of `DATA_SETS`.
+      name: one of `DATA_SETS`, or any other image data set of TFDS, which `data.TFDS(name)` reads.
       data_dir: the data directory; without it $VAELAB_DATA, else ~/.cache/vaelab.
       manual_dir: a folder with the original files, taken from there instead of downloaded.
 
@@ -41,10 +48,11 @@ def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = Non
     >>> prepare("minst")
     Traceback (most recent call last):
     ...
-    ValueError: unknown data set 'minst': choose one of mnist, fashion_mnist, cifar10, svhn_cropped, celeb_a.
+    ValueError: TFDS has no data set 'minst'; the nearest name is 'mnist'.
     """
-    if name not in DATA_SETS:
-        raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(DATA_SETS)}.")
+    if name not in DATA_SETS and name not in (known := _known()):
+        nearest = difflib.get_close_matches(name, known, 1, cutoff=0.0)[0]
+        raise ValueError(f"TFDS has no data set {name!r}; the nearest name is {nearest!r}.")
     if manual_dir is not None and not epath.Path(manual_dir).is_dir():
         raise FileNotFoundError(
             f"manual_dir {manual_dir} is not a folder: name the one that holds the original files of "
@@ -53,10 +61,7 @@ def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = Non
     root = data_directory(data_dir) / "tensorflow_datasets"
     for folder in (root / name).glob("*.*.*"):
         if not is_readable(folder):
-            raise ValueError(
-                f"{folder} was prepared in a file format that needs TensorFlow to be read: delete "
-                "that folder and prepare the data set again."
-            )
+            raise ValueError(f"{folder} {OTHER_FORMAT}.")
     if importlib.util.find_spec("tensorflow") is None:
         raise ImportError(
             f"preparing {name} needs TensorFlow, which is not installed: run "
@@ -71,12 +76,19 @@ def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = Non
     return epath.Path(builder.data_dir)
 
 
+def _known() -> list[str]:
+    """The names of all data sets in TFDS."""
+    import tensorflow_datasets as tfds
+
+    return tfds.list_builders(with_community_datasets=False)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m vaelab.data.prepare",
         description="Prepare a TFDS data set once; vaelab then reads it without TensorFlow.",
     )
-    parser.add_argument("name", help=f"the data set: {', '.join(DATA_SETS)}")
+    parser.add_argument("name", help=f"the data set: {', '.join(DATA_SETS)}, or any of TFDS")
     parser.add_argument("--data-dir", help="default: $VAELAB_DATA, else ~/.cache/vaelab")
     parser.add_argument("--manual-dir", help="take the original files from here: no download")
     arguments = parser.parse_args()

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 from etils import epath
 
-from vaelab.data.files import data_directory
+from vaelab.data.files import DamagedFileError, data_directory, reading
+
+PREPARE_AGAIN = "delete that folder and prepare the data set again"
+OTHER_FORMAT = f"was prepared in a file format that needs TensorFlow to be read; {PREPARE_AGAIN}"
 
 
-def find_prepared(name: str, data_dir: str | None = None, *, version: int = 3) -> epath.Path | None:
-    """The folder of a prepared data set of this major version that is readable without TensorFlow.
+def find_prepared(
+    name: str, data_dir: str | None = None, *, version: int | None = 3
+) -> epath.Path | None:
+    """The folder of a prepared data set of this major version, or any, readable without TensorFlow.
 
     Looked for in the data directory's tensorflow_datasets, then in TFDS's own default place; None
-    where it is in neither.
+    where it is in neither. One in another file format is passed over, with a warning.
     """
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     roots = (data_directory(data_dir) / "tensorflow_datasets", epath.Path(default).expanduser())
     for root in roots:
-        for folder in sorted((root / name).glob(f"{version}.*.*"), reverse=True):
+        pattern = "*.*.*" if version is None else f"{version}.*.*"
+        for folder in sorted((root / name).glob(pattern), reverse=True):
             if is_readable(folder):
                 return folder
+            warnings.warn(f"{folder} is passed over: it {OTHER_FORMAT}.", stacklevel=2)
     return None
 
 
-def require_prepared(name: str, data_dir: str | None = None, *, version: int = 3) -> epath.Path:
+def require_prepared(
+    name: str, data_dir: str | None = None, *, version: int | None = 3
+) -> epath.Path:
     """`find_prepared`, of a data set that is read from nowhere else.
 
     Raises:
@@ -44,6 +54,14 @@ def require_prepared(name: str, data_dir: str | None = None, *, version: int = 3
     return folder
 
 
+def prepared_splits(folder: epath.PathLike) -> list[str]:
+    """The names of a prepared data set's splits."""
+    import tensorflow_datasets as tfds
+
+    with reading(folder, PREPARE_AGAIN):
+        return list(tfds.builder_from_directory(os.fspath(folder)).info.splits)
+
+
 def is_readable(folder: epath.Path) -> bool:
     """Whether a prepared data set is in the one file format that is read without TensorFlow."""
     return any(folder.glob("*-train.array_record*"))
@@ -53,7 +71,7 @@ def read_prepared(
     folder: epath.PathLike,
     split: str,
     *,
-    key: Callable[[int], str] = str,
+    key: Callable[[int], str] | None = str,
     crop: Callable[[np.ndarray], np.ndarray] = np.asarray,
     limit: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -61,14 +79,30 @@ def read_prepared(
 
     TFDS stores examples in the order of md5(split + key), `key(i)` being what the data set calls the
     i-th example of the original files. Undoing that order makes "the last 5,000" mean the same
-    images as everywhere else. Each image goes through `crop` as it is read; with `limit`, only the
-    first so many of the original order are.
+    images as everywhere else; without a `key` the order is the stored one. Each image goes through `crop` as it is read; with `limit`, only the
+    first so many of the original order are. Labels that are no integers are left out.
+
+    Raises:
+      ValueError: the folder is damaged, or holds no images, or images of several sizes.
     """
+    with reading(folder, PREPARE_AGAIN):
+        return _read(folder, split, key, crop, limit)
+
+
+def _read(
+    folder: epath.PathLike,
+    split: str,
+    key: Callable[[int], str] | None,
+    crop: Callable[[np.ndarray], np.ndarray],
+    limit: int | None,
+) -> tuple[np.ndarray, np.ndarray | None]:
     import tensorflow_datasets as tfds
 
     source = tfds.builder_from_directory(os.fspath(folder)).as_data_source(split=split)
-    hashes = [hashlib.md5(f"{split}{key(i)}".encode()).digest() for i in range(len(source))]
-    original = sorted(range(len(source)), key=hashes.__getitem__)
+    original = list(range(len(source)))
+    if key is not None:
+        hashes = [hashlib.md5(f"{split}{key(i)}".encode()).digest() for i in original]
+        original.sort(key=hashes.__getitem__)
     num_examples = len(source) if limit is None else min(limit, len(source))
     images: np.ndarray | None = None
     labels = np.empty(num_examples, np.int32)
@@ -77,11 +111,21 @@ def read_prepared(
         if index >= num_examples:
             continue
         example = source[stored]
+        if "image" not in example:
+            raise DamagedFileError(
+                f"{folder} has no feature image, only {', '.join(example)}: choose a data set of images."
+            )
         image = crop(example["image"])
         if images is None:  # at once, not as a list: the whole set may fill half the memory
             images = np.empty((num_examples, *image.shape), np.uint8)
+        if image.shape != images.shape[1:]:
+            raise DamagedFileError(
+                f"{folder}: image {index} of {split} is of the shape {image.shape}, and others of "
+                f"{images.shape[1:]}: choose a data set of images of one size."
+            )
         images[index] = image
-        if labelled := "label" in example:
+        if labelled := np.issubdtype(np.asarray(example.get("label", 0.0)).dtype, np.integer):
             labels[index] = example["label"]
-    assert images is not None
+    if images is None:
+        raise DamagedFileError(f"{folder}: {split} holds no images: {PREPARE_AGAIN}.")
     return images, labels if labelled else None

@@ -8,10 +8,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from vaelab.checks import check_at_least_one
 from vaelab.data.dataset import Binarisation, DataSet, GreyImages
-from vaelab.data.treatments import Dequantised, ReducedBitDepth, to_8_bits
+from vaelab.data.treatments import to_8_bits
 from vaelab.types import Array, Examples, Splits
 
 
@@ -34,17 +35,13 @@ class Resized(GreyImages):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least_one(size=self.size)
-        if isinstance(self.source, Dequantised | ReducedBitDepth):
-            name = type(self.source).__name__
-            raise ValueError(
-                f"source must not be {name}, which would treat images of the old size: write "
-                f"{name}(Resized(...))."
-            )
+        self.source.check_resizable()
 
     def grey(self, data_dir: str | None = None) -> Splits:
-        source = self.source
-        grey = source.grey if isinstance(source, GreyImages) else source.load
-        return Splits(*(self._resize(split) for split in grey(data_dir)))
+        return self.source.untreated(data_dir).map(self._resize)
+
+    def show(self, x: npt.ArrayLike) -> np.ndarray | None:
+        return self.source.show(x)
 
     def _resize(self, split: Examples) -> Examples:
         context = split.context

@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.data.dataset import DataSet
+from vaelab.data.dataset import Treatment
 from vaelab.types import Array, PRNGKey, Splits
 
 _SEED = 0  # of the noise on validation and test
 
 
 @dataclasses.dataclass(frozen=True)
-class Dequantised(DataSet):
+class Dequantised(Treatment):
     """Another data set's 8-bit images with uniform noise: x' = (255 x + u) / 256, u ~ U[0, 1).
 
     The noise is drawn afresh for each training batch, and once for validation and test; the context
@@ -27,20 +27,27 @@ class Dequantised(DataSet):
     probability of the pixel's level. Theis et al., 2016, section 3.1.
     """
 
-    source: DataSet
-
     @property
     def num_levels(self) -> None:
         return None
 
+    @property
+    def treatment(self) -> str:
+        return f"with uniform noise drawn once with JAX key {_SEED}"
+
+    @property
+    def preprocessing(self) -> str:
+        before = self.source.preprocessing
+        return f"{before} and dequantised" if before else "dequantised"
+
     def load(self, data_dir: str | None = None) -> Splits:
-        splits = self.source.load(data_dir)
+        splits = _in_levels(self.source.load(data_dir), self)
         keys = jax.random.split(jax.random.key(_SEED))
         validation, test = (
             split._replace(x=jax.device_get(dequantise(key, jnp.asarray(split.x))))
             for key, split in zip(keys, (splits.validation, splits.test), strict=True)
         )
-        return Splits(splits.train, validation, test)
+        return splits._replace(validation=validation, test=test)
 
     def preprocess(self, key: PRNGKey, x: Array) -> Array:
         source_key, noise_key = jax.random.split(key)
@@ -67,7 +74,7 @@ def to_8_bits(x: Array) -> Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class ReducedBitDepth(DataSet):
+class ReducedBitDepth(Treatment):
     """Another data set's 8-bit images with 2^bits levels, in every split: see `reduce_bit_depth`.
 
     The context stays as it is. Kingma & Dhariwal, 2018, reduce to 5 bits.
@@ -76,7 +83,6 @@ class ReducedBitDepth(DataSet):
       ValueError: bits outside 1 to 8.
     """
 
-    source: DataSet
     bits: int = 5
 
     def __post_init__(self) -> None:
@@ -87,16 +93,24 @@ class ReducedBitDepth(DataSet):
     def num_levels(self) -> int:
         return 2**self.bits
 
-    def load(self, data_dir: str | None = None) -> Splits:
-        return Splits(
-            *(
-                split._replace(x=reduce_bit_depth(split.x, bits=self.bits))
-                for split in self.source.load(data_dir)
-            )
-        )
+    @property
+    def treatment(self) -> str:
+        return f"reduced to {self.num_levels} levels"
 
-    def preprocess(self, key: PRNGKey, x: Array) -> Array:
-        return self.source.preprocess(key, x)
+    def load(self, data_dir: str | None = None) -> Splits:
+        splits = _in_levels(self.source.load(data_dir), self)
+        return splits.map(lambda part: part._replace(x=reduce_bit_depth(part.x, bits=self.bits)))
+
+
+def _in_levels(splits: Splits, treatment: Treatment) -> Splits:
+    """The splits; refuses those that are no longer values from 0 to 1."""
+    if splits.scaling is not None:
+        name = type(treatment).__name__
+        raise ValueError(
+            f"source of {name} must hold values from 0 to 1, and {treatment.source.title} is "
+            f"standardised: write Standardised({name}(...))."
+        )
+    return splits
 
 
 def reduce_bit_depth(x: np.ndarray, *, bits: int) -> np.ndarray:

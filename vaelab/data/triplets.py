@@ -13,8 +13,11 @@ from functools import partial
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
 from jax.scipy.ndimage import map_coordinates
 
+from vaelab.data import show
 from vaelab.data.made import NUM_DIGITS, MadeOfDigits, assert_digits
 from vaelab.data.treatments import to_8_bits
 from vaelab.types import Array, Examples, PRNGKey
@@ -156,10 +159,12 @@ def _channels(images: Array, *rows: Array) -> Array:
 class MNISTTriplets(MadeOfDigits):
     """MNIST-triplets, 28x28 with three channels: see `mnist_triplets`. 50,000 / 10,000 / 10,000."""
 
-    channels_are_images = True
-
     def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
         return mnist_triplets(images, labels, key, num_examples=num_examples)
+
+    def show(self, x: npt.ArrayLike) -> np.ndarray:
+        """The three digits side by side: the channels are no colours."""
+        return show.side_by_side(x)
 
 
 class MNISTSum(MadeOfDigits):
@@ -171,8 +176,6 @@ class MNISTSum(MadeOfDigits):
 
 class MNISTSumHard(MadeOfDigits):
     """MNIST-sum-hard, 28x28 with two channels, given one digit: see `mnist_sum_hard`. 50,000 / 10,000 / 10,000."""
-
-    channels_are_images = True
 
     def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
         return mnist_sum_hard(images, labels, key, num_examples=num_examples)

@@ -37,8 +37,8 @@ def latent_space(
 
     Args:
       latents: [N, D], D ≥ 2, for example the encoder's means.
-      labels: [N], or None. Up to ten distinct labels get a colour each; more are taken for values
-        on a scale.
+      labels: [N], or None. Up to ten classes get a colour each; more, and real-valued labels, are
+        values on a scale.
       log_density: [G, G'], the prior's log density on a grid, for D = 2: rows along z_2 from
         bottom to top, columns along z_1 from left to right. It need not be normalised.
       extent: (left, right, bottom, top), the coordinates of the grid's outermost points.
@@ -152,7 +152,7 @@ def _coloured_scatter(axes: Axes, z: np.ndarray, labels: np.ndarray | None) -> l
     # In random order, or the last class would cover the others.
     order = np.random.default_rng(0).permutation(len(z))
     x, y = z[order].T
-    if len(values) <= len(PALETTE):
+    if len(values) <= len(PALETTE) and labels.dtype.kind != "f":
         axes.scatter(x, y, c=np.array(PALETTE)[indices[order]].tolist(), **style)
         return [marker_handle(PALETTE[i], str(value)) for i, value in enumerate(values)]
     if not np.issubdtype(labels.dtype, np.number):

@@ -17,9 +17,10 @@
 >>> state = initial_state(model, ELBO(), tx, x, jax.random.key(0), initial_multiplier=1.0)
 >>> mesh = make_mesh()
 >>> run_steps = compile_train_steps(
-...     batch_size=50, model=model, objective=ELBO(), tx=tx, preprocess=bernoulli, mesh=mesh
+...     model=model, objective=ELBO(), tx=tx, preprocess=bernoulli, mesh=mesh
 ... )
->>> state, metrics = run_steps(replicate(state, mesh), replicate(x, mesh), num_steps=20)
+>>> state, source = replicate((state, in_memory(x, batch_size=50)), mesh)
+>>> state, metrics = run_steps(state, source, num_steps=20)
 >>> int(state.step), metrics["elbo"].shape  # of each step, nats
 (20, (20,))
 """
@@ -38,7 +39,9 @@ from vaelab.training.objectives import (
     StickingTheLanding,
 )
 from vaelab.training.optimisers import Adam, AdamW, NormalisedAdam, Optimiser
+from vaelab.training.samplers import Balanced, Sampler, Uniform
 from vaelab.training.schedules import Constant, Cosine, Schedule, Steps, WarmUp
+from vaelab.training.sources import InMemory, Source, in_memory
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import compile_train_steps, train_step, train_steps
 
@@ -47,12 +50,14 @@ __all__ = [
     "Adam",
     "AdamW",
     "AnnealedVariance",
+    "Balanced",
     "Constant",
     "Cosine",
     "DoublyReparameterised",
     "Dual",
     "Geco",
     "ImportanceWeighted",
+    "InMemory",
     "Lagrangian",
     "NonFiniteLossError",
     "NormalisedAdam",
@@ -63,14 +68,18 @@ __all__ = [
     "PiGeco",
     "Projected",
     "Rewo",
+    "Sampler",
     "Schedule",
+    "Source",
     "Steps",
     "StickingTheLanding",
     "Timetable",
     "TrainState",
+    "Uniform",
     "WarmUp",
     "compile_train_steps",
     "fit",
+    "in_memory",
     "initial_state",
     "start_average",
     "train_step",

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import check_at_least_one
+from vaelab.training.sources import Source
 from vaelab.training.state import Best, TrainState
-from vaelab.types import Array, Examples, Saddle
+from vaelab.types import Array, Saddle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +66,7 @@ class NonFiniteLossError(RuntimeError):
 
 def fit(
     state: TrainState,
-    data: Examples | Array,
+    source: Source,
     *,
     run_steps: Callable[..., tuple[TrainState, dict[str, Array]]],
     timetable: Timetable,
@@ -77,7 +78,7 @@ def fit(
 
     Args:
       state: given up (donated) to the first dispatch.
-      data: the training set, images [N, ...] or examples, on the device.
+      source: of the training batches, on the device: `sources.in_memory(...)`.
       run_steps: `step.compile_train_steps(...)`.
       timetable: when to log, evaluate and end.
       validate: metrics of the validation set; "validation/bound" is what early stopping maximises.
@@ -106,7 +107,7 @@ def fit(
         pending = None
         while True:
             start, step = step, timetable.next_stop(step)
-            state, metrics = run_steps(state, data, num_steps=step - start)
+            state, metrics = run_steps(state, source, num_steps=step - start)
             if pending is not None:
                 report(*pending)
             pending = (start, metrics)

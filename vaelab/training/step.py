@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from vaelab.models import Model
 from vaelab.training.averaging import update_average
 from vaelab.training.objectives import Objective
+from vaelab.training.sources import Source
 from vaelab.training.state import ORDER, TrainState
 from vaelab.types import Array, Examples, Preprocess, PRNGKey, as_examples
 
@@ -48,51 +49,40 @@ def train_step(
 
 def train_steps(
     state: TrainState,
-    data: Examples | Array,
+    source: Source,
     *,
     num_steps: int,
-    batch_size: int,
     model: Model,
     objective: Objective,
     tx: optax.GradientTransformation,
     preprocess: Preprocess,
     mesh: Mesh,
 ) -> tuple[TrainState, dict[str, Array]]:
-    """`num_steps` training steps as one scan, with the whole training set on the device.
+    """`num_steps` training steps as one scan over batches of the source.
 
-    The data, images [N, ...] or examples -> the state and, per step, its metrics [num_steps]. Each
-    epoch draws its batches without replacement (the rest of N modulo the batch size is left out,
-    another rest each time).
-    Order and noise depend on (state.key, step) alone, so it makes no difference where a run was
-    interrupted, or how steps are grouped into dispatches. The batch is split over the mesh's axis
-    `data`; means over it are global ones.
+    Returns the state and, per step, its metrics [num_steps]. Order and noise depend on
+    (state.key, step) alone, so it makes no difference where a run was interrupted, or how steps are
+    grouped into dispatches. The batch is split over the mesh's axis `data`; means over it are global
+    ones.
     """
-    data = as_examples(data)
-    num_examples = len(data.x)
-    steps_per_epoch = num_examples // batch_size
     batch_sharding = NamedSharding(mesh, PartitionSpec("data"))
-
-    def permutation(step: Array) -> Array:
-        key = jax.random.fold_in(jax.random.fold_in(state.key, ORDER), step // steps_per_epoch)
-        return jax.random.permutation(key, num_examples)
+    order_key = jax.random.fold_in(state.key, ORDER)
 
     def body(carry, _):
-        state, order = carry
-        position = state.step % steps_per_epoch
-        order = jax.lax.cond(position == 0, permutation, lambda _: order, state.step)
-        batch = jax.lax.dynamic_slice_in_dim(order, position * batch_size, batch_size)
-        examples = jax.lax.with_sharding_constraint(data.take(batch), batch_sharding)
+        state, position = carry
+        examples, position = source.next(position, order_key, state.step)
+        examples = jax.lax.with_sharding_constraint(examples, batch_sharding)
         preprocess_key, key = jax.random.split(jax.random.fold_in(state.key, state.step))
         examples = examples._replace(x=preprocess(preprocess_key, examples.x))
         state, metrics = train_step(state, examples, key, model=model, objective=objective, tx=tx)
-        return (state, order), metrics
+        return (state, position), metrics
 
-    carry = (state, permutation(state.step))
+    carry = (state, source.start(order_key, state.step))
     (state, _), metrics = jax.lax.scan(body, carry, None, length=num_steps)
     return state, metrics
 
 
 def compile_train_steps(**settings):
-    """`train_steps` jitted, its state donated: (state, data, *, num_steps) -> (state, metrics)."""
+    """`train_steps` jitted, its state donated: (state, source, *, num_steps) -> (state, metrics)."""
     run = partial(train_steps, **settings)
     return jax.jit(run, static_argnames="num_steps", donate_argnums=0)

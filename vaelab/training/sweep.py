@@ -16,6 +16,7 @@ from vaelab.models import Model
 from vaelab.training.loop import Timetable
 from vaelab.training.objectives import Objective
 from vaelab.training.sharding import replicate
+from vaelab.training.sources import Source
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import train_steps
 from vaelab.types import Array, Examples, Preprocess, PRNGKey
@@ -60,18 +61,18 @@ def initial_states(
     return start(dict(values), data, keys)
 
 
-def compile_sweep_steps(build: Build, *, batch_size: int, preprocess: Preprocess, mesh: Mesh):
-    """As `compile_train_steps`: (state, values, data, *, num_steps) -> (state, metrics [M, num_steps]).
+def compile_sweep_steps(build: Build, *, preprocess: Preprocess, mesh: Mesh):
+    """As `compile_train_steps`: (state, values, source, *, num_steps) -> (state, metrics [M, num_steps]).
 
     The members are split over the mesh's axis `sweep`.
     """
 
     @partial(jax.jit, static_argnames="num_steps", donate_argnums=0)
-    def run(state: TrainState, values: Values, data: Examples | Array, *, num_steps: int):
+    def run(state: TrainState, values: Values, source: Source, *, num_steps: int):
         def steps(state: TrainState, values: Values):
             model, objective, tx, *_ = build(values)
             return train_steps(
-                state, data, num_steps=num_steps, batch_size=batch_size, model=model,
+                state, source, num_steps=num_steps, model=model,
                 objective=objective, tx=tx, preprocess=preprocess, mesh=mesh,
             )  # fmt: skip
 
@@ -95,7 +96,7 @@ def place(state: TrainState, values: Values, mesh: Mesh) -> tuple[TrainState, Va
 def fit_members(
     state: TrainState,
     values: Values,
-    data: Examples | Array,
+    source: Source,
     *,
     run_steps: Callable,
     timetable: Timetable,
@@ -116,7 +117,7 @@ def fit_members(
 
     while step < timetable.num_steps:
         start, step = step, timetable.next_stop(step)
-        state, metrics = run_steps(state, values, data, num_steps=step - start)
+        state, metrics = run_steps(state, values, source, num_steps=step - start)
         if pending is not None:  # one dispatch late, so that the device never waits for the host
             report(*pending)
         pending = (start, metrics)

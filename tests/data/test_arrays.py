@@ -1,0 +1,126 @@
+"""Arrays as a data set: how they are cut, what they become, and what tells two of them apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+
+from experiments.experiment import to_dict
+from vaelab import data
+from vaelab.types import Examples
+
+X = np.arange(60, dtype=np.float64).reshape(20, 3)
+LABELS = np.arange(20)
+
+
+def rows(part: Examples) -> list[int]:
+    return [int(value) for value in part.x[:, 0] / 3]
+
+
+def test_the_parts_share_all_rows_and_none_twice():
+    arrays = data.Arrays(X, LABELS, groups=LABELS // 4, context=X[:, None] / 7)
+    splits = arrays.load()
+    assert sorted(row for part in splits.parts.values() for row in rows(part)) == list(range(20))
+    for part, size in zip(splits.parts.values(), (16, 2, 2), strict=True):
+        assert len(part.x) == size
+        np.testing.assert_array_equal(part.labels, rows(part))
+        np.testing.assert_array_equal(part.groups, np.array(rows(part)) // 4)
+        np.testing.assert_allclose(part.context[:, 0] * 7, part.x, rtol=1e-6)
+    again, other = arrays.load(), data.Arrays(X, LABELS, seed=1).load()
+    assert rows(again.train) == rows(splits.train) != rows(other.train)
+
+
+def test_parts_of_their_own_stay_as_they_are_and_the_rest_is_cut():
+    test = Examples(X[:5] + 1, LABELS[:5])
+    splits = data.Arrays(X, LABELS, test=test, fractions=(0.6, 0.2, 0.2)).load()
+    np.testing.assert_array_equal(splits.test.x, test.x)
+    assert (len(splits.train.x), len(splits.validation.x)) == (15, 5)
+    splits = data.Arrays(X, validation=X[:2], test=X[:3]).load()
+    assert rows(splits.train) == list(range(20))
+    assert (len(splits.validation.x), len(splits.test.x)) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("x", "expected", "num_levels"),
+    [
+        (np.arange(256, dtype=np.uint8)[:, None], np.arange(256)[:, None] / 255, 256),
+        (np.eye(10, dtype=bool), np.eye(10), 2),
+        (np.linspace(-3, 3, 30).reshape(10, 3), np.linspace(-3, 3, 30).reshape(10, 3), None),
+        (np.linspace(0, 1, 30).reshape(10, 3), np.linspace(0, 1, 30).reshape(10, 3), None),
+    ],
+)
+def test_bytes_are_divided_by_255_and_floats_kept(x, expected, num_levels):
+    arrays = data.Arrays(x, validation=x, test=x)
+    np.testing.assert_allclose(arrays.load().train.x, expected, rtol=1e-6)
+    assert arrays.load().train.x.dtype == np.float32
+    assert arrays.num_levels == num_levels
+
+
+def test_real_valued_labels_are_targets():
+    arrays = data.Arrays(X, np.linspace(0, 1, 20))
+    assert arrays.load().train.labels.dtype == np.float32
+    assert data.Arrays(X, np.ones((20, 2))).load().test.labels.shape == (2, 2)
+
+
+def test_equal_arrays_are_equal_data_sets():
+    one, same = data.Arrays(X, LABELS), data.Arrays(X.copy(), LABELS.copy())
+    assert one == same
+    assert hash(one) == hash(same)
+    for other in (
+        data.Arrays(X + 1e-3, LABELS), data.Arrays(X, LABELS[::-1]), data.Arrays(X),
+        data.Arrays(X, LABELS, seed=1), data.Arrays(X, LABELS, test=X), data.Arrays(X.reshape(20, 3, 1), LABELS),
+    ):  # fmt: skip
+        assert one != other
+    assert dataclasses.replace(one, seed=1) == data.Arrays(X, LABELS, seed=1)
+
+
+def test_changing_an_array_afterwards_changes_nothing():
+    x = X.astype(np.float32)
+    arrays = data.Arrays(x)
+    x[:] = 0
+    np.testing.assert_array_equal(arrays.x, X)
+    with pytest.raises(ValueError, match="read-only"):
+        arrays.x[0] = 0
+
+
+def test_a_configuration_holds_digests():
+    record = json.loads(json.dumps(to_dict(data.Arrays(X, test=Examples(X, LABELS)))))
+    sha256 = hashlib.sha256(X.astype(np.float32).tobytes()).hexdigest()
+    x = {"type": "array", "shape": [20, 3], "dtype": "float32", "sha256": sha256}
+    assert record["type"] == "Arrays"
+    assert record["x"] == record["test"]["x"] == x
+    assert record["labels"] is None
+    assert record["test"]["labels"]["dtype"] == "int32"
+
+
+BAD = X.copy()
+BAD[3, 1] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("attempt", "sentence"),
+    [
+        (lambda: data.Arrays(BAD), "holds nan in example"),
+        (lambda: data.Arrays(X, test=BAD), "test.x holds nan in example 3: repair or remove that example, the data must be finite."),
+        (lambda: data.Arrays(X.astype(int)), "x must be bytes (uint8), booleans or floats [N, ...], got int64 of the shape (20, 3): convert it with astype(np.float32)."),
+        (lambda: data.Arrays(X[:, 0]), "train.x must have the shape [N, *event], got (16,): reshape it, to [N, 1] for single numbers."),
+        (lambda: data.Arrays(X, LABELS[:3]), "labels must have one entry for each of the 20 examples of x, got the shape (3,)."),
+        (lambda: data.Arrays(X, LABELS - 5), "holds -"),
+        (lambda: data.Arrays(X, groups=X[:, 0] + 0.5), "groups must be integers that fit 32 bits, got float64."),
+        (lambda: data.Arrays(X, test=X[:, :2]), "test.x holds examples of the shape (2,) and train.x of (3,): give all splits one shape."),
+        (lambda: data.Arrays(X, test=Examples(X, LABELS[:2])), "test.labels must have one entry for each of the 20 examples of test.x, got the shape (2,)."),
+        (lambda: data.Arrays(X, fractions=(0.8, 0.1, 0.2)), "fractions must be three positive shares of train, validation and test that sum to 1, got (0.8, 0.1, 0.2)."),
+        (lambda: data.Arrays(X, fractions=(0.9, 0.1, 0.0)), "fractions must be three positive shares"),
+        (lambda: data.Arrays(X, fractions=(0.97, 0.02, 0.01)), "fractions leave test empty, with 0.01 of 20 examples: give more examples, or a larger fraction."),
+        (lambda: data.Arrays(X[:0]), "fractions leave train empty"),
+    ],
+)  # fmt: skip
+def test_says_what_is_wrong_and_what_to_do(attempt, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)) as error:
+        attempt()
+    assert str(error.value).endswith(".")

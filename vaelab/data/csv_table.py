@@ -1,0 +1,69 @@
+"""Tables of numbers in csv files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+import numpy as np
+from etils import epath
+
+from vaelab.data.files import reading
+
+
+def read_csv(
+    path: epath.PathLike, *, label_column: str | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """x [N, D] float32, and the label column [N]: integers if all of it are, else floats; else None.
+
+    A first line that holds anything but numbers is one of names.
+
+    Raises:
+      ValueError: text, a hole or a row of another length, with its line and column; no such label column.
+    """
+    path = epath.Path(path)
+    with reading(path):
+        lines = list(csv.reader(io.StringIO(path.read_text())))
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line]
+    names = None
+    if numbered and any(_number(cell) is None and cell.strip() for cell in numbered[0][1]):
+        names = [cell.strip() for cell in numbered.pop(0)[1]]
+    if not numbered:
+        raise ValueError(f"{path} holds no row of numbers: give it one row for each example.")
+    width = len(names or numbered[0][1])
+    names = names or [str(column + 1) for column in range(width)]
+    table = np.empty((len(numbered), width))
+    for row, (number, line) in zip(table, numbered, strict=True):
+        if len(line) != width:
+            raise ValueError(
+                f"{path}, line {number} has {len(line)} values, and the first line has {width}: give every "
+                "row one value for each column."
+            )
+        for column, cell in enumerate(line):
+            value = _number(cell)
+            if value is None or not math.isfinite(value):
+                what = f"holds {cell.strip()!r}" if cell.strip() else "is empty"
+                raise ValueError(
+                    f"{path}, line {number}, column {names[column]} {what}: put a finite number there, or "
+                    "remove the line."
+                )
+            row[column] = value
+    if label_column is None:
+        return table.astype(np.float32), None
+    if label_column not in names:
+        raise ValueError(
+            f"{path} has no column {label_column!r}: label_column must be one of {', '.join(names)}."
+        )
+    index = names.index(label_column)
+    labels = table[:, index]
+    whole = np.array_equal(labels, np.rint(labels))
+    kept = np.delete(table, index, axis=1).astype(np.float32)
+    return kept, labels.astype(np.int64 if whole else np.float32)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None

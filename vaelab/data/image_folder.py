@@ -1,0 +1,95 @@
+"""Folders of PNG and JPEG images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from etils import epath
+
+from vaelab.data.files import reading
+from vaelab.types import Examples
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+_GREY, _COLOUR = ("1", "L", "LA"), ("P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "PA")
+
+
+def is_image_folder(folder: epath.Path) -> bool:
+    """Whether this is a folder with images in it, or in its sub-folders."""
+    return folder.is_dir() and any(True for _ in _images_in(folder))
+
+
+def read_image_folder(
+    folders: Sequence[epath.PathLike], *, size: int | None = None
+) -> list[Examples]:
+    """For each folder x [N, height, width, 1 or 3] uint8, and labels if the images lie in sub-folders.
+
+    The names of the sub-folders of all folders, sorted, are the classes 0, 1, ... Transparency is
+    dropped, and grey images become colour ones if one image has colours. With `size`, images are resized
+    to size x size, whatever their proportions: bilinear, antialiased.
+
+    Raises:
+      ValueError: no images; images of several sizes; one that cannot be read, by name.
+    """
+    roots = [epath.Path(folder) for folder in folders]
+    paths = [sorted(_images_in(root)) for root in roots]
+    for root, found in zip(roots, paths, strict=True):
+        if not found:
+            raise ValueError(f"{root} holds no PNG or JPEG files: name a folder with images.")
+    images = [[_read(path, size) for path in found] for found in paths]
+    flat = [image for part in images for image in part]
+    flat_paths = [path for found in paths for path in found]
+    for path, image in zip(flat_paths, flat, strict=True):
+        if image.shape[:2] != flat[0].shape[:2]:
+            raise ValueError(
+                f"{path} is of the size {_size(image)}, and {flat_paths[0]} of {_size(flat[0])}: set size "
+                "to resize all images to one."
+            )
+    channels = max(image.shape[-1] for image in flat)
+    classes = _classes(roots, paths)
+    parts = []
+    for root, found, part in zip(roots, paths, images, strict=True):
+        x = np.stack([np.broadcast_to(image, (*image.shape[:2], channels)) for image in part])
+        labels = (
+            [classes.index(path.relative_to(root).parts[0]) for path in found] if classes else None
+        )
+        parts.append(Examples(x, None if labels is None else np.array(labels, np.int32)))
+    return parts
+
+
+def _images_in(folder: epath.Path):
+    found = (path for pattern in ("*", "*/*") for path in folder.glob(pattern))
+    return (path for path in found if path.suffix.lower() in _SUFFIXES)
+
+
+def _classes(roots: Sequence[epath.Path], paths: Sequence[Sequence[epath.Path]]) -> list[str]:
+    """The names of sub-folders with images, sorted; none where the images lie in no sub-folder."""
+    places = [path.relative_to(root).parts for root, found in zip(roots, paths, strict=True) for path in found]  # fmt: skip
+    inside = [len(place) > 1 for place in places]
+    if any(inside) and not all(inside):
+        alone = places[inside.index(False)][-1]
+        raise ValueError(
+            f"{roots[0]} holds images both in sub-folders, which are classes, and beside them, such as "
+            f"{alone}: move it into one of them."
+        )
+    return sorted({place[0] for place in places}) if all(inside) else []
+
+
+def _read(path: epath.Path, size: int | None) -> np.ndarray:
+    """One image, [height, width, 1 or 3] uint8."""
+    from PIL import Image, ImageOps
+
+    with reading(path, "repair or remove it"), path.open("rb") as file:
+        image = ImageOps.exif_transpose(Image.open(file))  # decodes all of it
+        if image.mode not in _GREY + _COLOUR:
+            raise ValueError(f"its pixels are of the kind {image.mode}, not 8-bit")
+        image = image.convert("L" if image.mode in _GREY else "RGB")
+        if size is not None:
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+        array = np.asarray(image)
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _size(image: np.ndarray) -> str:
+    height, width = image.shape[:2]
+    return f"{width}x{height}"

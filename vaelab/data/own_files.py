@@ -1,0 +1,128 @@
+"""Files of your own as a data set: npy, npz, csv, or a folder of PNG or JPEG images."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from etils import epath
+
+from vaelab.checks import check_at_least_one
+from vaelab.data.arrays import Arrays
+from vaelab.data.csv_table import read_csv
+from vaelab.data.dataset import DataSet
+from vaelab.data.files import data_directory, names_in_npz, read_npy, read_npz
+from vaelab.data.image_folder import is_image_folder, read_image_folder
+from vaelab.data.parts import Fractions, check_fractions
+from vaelab.types import Examples, Splits
+
+_PARTS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Files(DataSet):
+    """Examples read from `path`, whose ending says how.
+
+    - `.npy`: x [N, *event].
+    - `.npz`: x, and labels, context and groups where there are any. Parts of their own are
+      `validation_x`, `validation_labels`, ..., `test_x`, ...
+    - `.csv`: a row for each example, a column for each coordinate, with or without a line of names.
+    - a folder: its PNG and JPEG files. The names of sub-folders are the classes, in alphabetical order;
+      `train`, `validation` and `test` are parts with sub-folders of their own.
+
+    What becomes of the arrays, and how parts that the file does not name are cut, says `Arrays`. A relative
+    path starts at the current folder if it is there, else at the data directory.
+
+    Raises:
+      FileNotFoundError: there is nothing at `path`.
+      ValueError: a file that cannot be read, or does not fit; the sentence names it.
+    """
+
+    path: str
+    """file or folder"""
+    size: int | None = None
+    """side to which images of a folder are resized, square; None keeps their size, which must be one"""
+    label_column: str | None = None
+    """column of a csv file with the labels: its name, or its number from 1"""
+    fractions: Fractions = (0.8, 0.1, 0.1)
+    """shares of train, validation and test, of parts that the file does not name"""
+    seed: int = 0
+    """of the cut"""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(size=self.size)
+        check_fractions(self.fractions)
+
+    @property
+    def title(self) -> str:
+        return f"Files({self.path})"
+
+    def load(self, data_dir: str | None = None) -> Splits:
+        path = self._find(data_dir)
+        parts = self._read(path)
+        train = parts.pop("train")
+        try:
+            return Arrays(
+                *train[:2], context=train.context, groups=train.groups, **parts,
+                fractions=self.fractions, seed=self.seed,
+            ).load()  # fmt: skip
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def _find(self, data_dir: str | None) -> epath.Path:
+        given = epath.Path(self.path).expanduser()
+        for path in (given, data_directory(data_dir) / given):
+            if path.exists():
+                return path
+        raise FileNotFoundError(
+            f"{self.path} was not found, neither from the current folder nor in "
+            f"{data_directory(data_dir)}: correct the path, or name another folder with --data-dir or "
+            "$VAELAB_DATA."
+        )
+
+    def _read(self, path: epath.Path) -> dict[str, Examples]:
+        if path.is_dir():
+            return self._read_folder(path)
+        readers = {".npy": self._read_npy, ".npz": self._read_npz, ".csv": self._read_csv}
+        if path.suffix not in readers:
+            raise ValueError(
+                f"{path} ends in {path.suffix or 'nothing'}, which is not known: give npy, npz, csv, or a "
+                "folder of images."
+            )
+        return readers[path.suffix](path)
+
+    def _read_npy(self, path: epath.Path) -> dict[str, Examples]:
+        return {"train": Examples(read_npy(path))}
+
+    def _read_npz(self, path: epath.Path) -> dict[str, Examples]:
+        expected = {
+            f"{prefix}{field}": (part, field)
+            for part, prefix in zip(_PARTS, ("", "validation_", "test_"), strict=True)
+            for field in Examples._fields
+        }
+        names = names_in_npz(path)
+        if unknown := [name for name in names if name not in expected]:
+            raise ValueError(
+                f"{path} has an array {unknown[0]}, which is not known: name the arrays "
+                f"{', '.join(expected)}."
+            )
+        arrays = read_npz(path, names)
+        parts: dict[str, dict[str, np.ndarray]] = {"train": {}}
+        for name, array in arrays.items():
+            part, field = expected[name]
+            parts.setdefault(part, {})[field] = array
+        for part, fields in parts.items():
+            if "x" not in fields:
+                name = "x" if part == "train" else f"{part}_x"
+                raise ValueError(f"{path} has no array {name}: name the examples so.")
+        return {part: Examples(**fields) for part, fields in parts.items()}
+
+    def _read_csv(self, path: epath.Path) -> dict[str, Examples]:
+        return {"train": Examples(*read_csv(path, label_column=self.label_column))}
+
+    def _read_folder(self, path: epath.Path) -> dict[str, Examples]:
+        folders = {name: path / name for name in _PARTS if is_image_folder(path / name)}
+        if "train" not in folders:
+            folders = {"train": path}
+        read = read_image_folder(list(folders.values()), size=self.size)
+        return dict(zip(folders, read, strict=True))

@@ -1,0 +1,69 @@
+"""Where training takes its batches from: the whole training set on the device."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from functools import partial
+
+import jax
+
+from vaelab.training.samplers import Sampler, Uniform
+from vaelab.types import Array, Examples, PRNGKey, PyTree, as_examples
+
+
+class Source(abc.ABC):
+    """Batches of training examples; a pytree, so that it can be placed on devices and jitted.
+
+    The batch of a step depends on (key, step) alone.
+    """
+
+    @abc.abstractmethod
+    def start(self, key: PRNGKey, step: Array) -> PyTree:
+        """What `next` carries, for a run that starts at this step."""
+
+    @abc.abstractmethod
+    def next(self, carry: PyTree, key: PRNGKey, step: Array) -> tuple[Examples, PyTree]:
+        """The batch of this step, [B, ...], and what the next step carries."""
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["examples", "plan"],
+    meta_fields=["sampler", "batch_size"],
+)
+@dataclasses.dataclass(frozen=True)
+class InMemory(Source):
+    """The whole training set on the device: made by `in_memory`."""
+
+    examples: Examples  # [N, ...]
+    plan: PyTree  # of the sampler
+    sampler: Sampler
+    batch_size: int
+
+    def start(self, key: PRNGKey, step: Array) -> PyTree:
+        return self.sampler.start(self.plan, key, step, **self._sizes)
+
+    def next(self, carry: PyTree, key: PRNGKey, step: Array) -> tuple[Examples, PyTree]:
+        rows, carry = self.sampler.rows(self.plan, carry, key, step, **self._sizes)
+        return self.examples.take(rows), carry
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        return {"num_examples": len(self.examples.x), "batch_size": self.batch_size}
+
+
+def in_memory(
+    data: Examples | Array, *, batch_size: int, sampler: Sampler | None = None
+) -> InMemory:
+    """The data, x [N, ...] or examples, as a source of batches; by default the sampler is `Uniform()`.
+
+    Raises:
+      ValueError: the sampler cannot draw such batches of these data.
+
+    >>> in_memory(jax.numpy.zeros((10, 2)), batch_size=20)
+    Traceback (most recent call last):
+    ValueError: batch_size = 20 is larger than the training set: choose at most 10.
+    """
+    examples, sampler = as_examples(data), sampler or Uniform()
+    return InMemory(examples, sampler.plan(examples, batch_size), sampler, batch_size)
