@@ -1,0 +1,150 @@
+"""What is measured level by level, on ConvDRAW: brute force over inputs, and the reasons why not."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+from scipy.stats import norm
+
+from vaelab import evaluation
+from vaelab.checks import UndefinedError
+from vaelab.evaluation import Subject
+from vaelab.likelihoods import BernoulliDecoder
+from vaelab.models import ConvDRAW
+from vaelab.networks import Identity
+from vaelab.types import Examples
+
+SHAPE, N, KEY = (2, 2, 1), 5, jax.random.key(0)
+X = np.random.default_rng(0).integers(0, 2, (N, *SHAPE)).astype(np.float32)
+
+
+def convdraw(**fields):
+    return ConvDRAW(
+        BernoulliDecoder(Identity(), SHAPE), num_steps=2, hidden=3, latent_channels=2,
+        canvas_channels=2, downsample=2, **fields,
+    )  # fmt: skip
+
+
+MODEL = convdraw()  # two levels of two coordinates
+
+
+@functools.cache
+def make_params(model):
+    context = X if model.conditional else None
+    shapes = jax.eval_shape(lambda: model.init(KEY, X, KEY, context=context))["params"]
+    rng = np.random.default_rng(1)
+    draw = lambda leaf: jnp.asarray(0.7 * rng.normal(size=leaf.shape), leaf.dtype)  # noqa: E731
+    return jax.tree.map(draw, shapes)
+
+
+def subject(x=X):
+    return Subject(MODEL, make_params(MODEL), x)
+
+
+def first_level():
+    """Mean and scale of q(z_1|x_n) [N, 2] in float64, and of p(z_1) [2]."""
+    bound = MODEL.at(make_params(MODEL))
+    posterior = bound.level_posterior(bound.encode(X))
+    grid = np.linspace(-60, 60, 24_001)
+    points = np.zeros((2, len(grid), 2), np.float32)
+    points[[0, 1], :, [0, 1]] = grid
+    log_p = np.asarray(bound.level_log_prior(points), np.float64)
+    weight = np.exp(log_p - logsumexp(log_p, axis=1, keepdims=True))
+    mean = weight @ grid
+    scale = np.sqrt(weight @ grid**2 - mean**2)
+    return *(np.asarray(v, np.float64) for v in (posterior.mean(), posterior.stddev())), mean, scale
+
+
+def test_surgery_of_the_first_level_equals_a_grid():
+    mean, scale, prior_mean, prior_scale = first_level()
+    aggregated = evaluation.aggregated_posterior(subject())
+    np.testing.assert_allclose(aggregated.variables["params"]["mean"], mean, rtol=1e-5, atol=1e-6)
+    result = evaluation.elbo_surgery(aggregated, KEY, num_points=20_000, batch_size=5000)
+    kl = np.log(prior_scale / scale) - 0.5
+    kl += (scale**2 + (mean - prior_mean) ** 2) / (2 * prior_scale**2)
+    assert abs(result.rate.mean - np.mean(np.sum(kl, axis=1))) < 4 * result.rate.standard_error
+    axes = [
+        np.linspace(np.min(m - 7 * s), np.max(m + 7 * s), 500)
+        for m, s in zip(mean.T, scale.T, strict=True)
+    ]
+    z = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    log_q = logsumexp(norm.logpdf(z[..., None, :], mean, scale).sum(-1), axis=-1) - np.log(N)
+    log_p = norm.logpdf(z, prior_mean, prior_scale).sum(-1)
+    area = np.prod([axis[1] - axis[0] for axis in axes])
+    exact = np.sum(np.exp(log_q) * (log_q - log_p)) * area
+    marginal = result.marginal_kl
+    assert abs(marginal.mean - exact) < 4 * marginal.standard_error
+    by_samples = evaluation.marginal_kl(subject(), KEY, num_points=5000, batch_size=3)
+    assert abs(by_samples.mean - exact) < 4 * by_samples.standard_error
+    holes = evaluation.holes(aggregated, KEY, num_samples=4000, batch_size=2000)
+    difference = abs(holes.aggregated_to_prior.mean - exact)
+    assert difference < 4 * holes.aggregated_to_prior.standard_error
+
+
+def test_marginal_kl_of_all_levels_jointly_equals_brute_force():
+    result = evaluation.marginal_kl(subject(), KEY, level=None, num_points=400, batch_size=3)
+    bound = MODEL.at(make_params(MODEL))
+    encoding = bound.encode(X)
+    latents = tuple(z.reshape(-1, z.shape[-1]) for z in bound.terms(encoding, X, KEY, 400).latents)
+
+    @jax.jit
+    def log_q(latents):
+        points = tuple(z[:, None] for z in latents)
+        points = tuple(jnp.broadcast_to(z, (len(z), N, z.shape[-1])) for z in points)
+        return bound.log_posterior(encoding, points)
+
+    log_mean = logsumexp(np.asarray(log_q(latents), np.float64), axis=1) - np.log(N)
+    values = log_mean - np.asarray(bound.log_prior(latents), np.float64)
+    error = np.hypot(result.standard_error, np.std(values) / np.sqrt(len(values)))
+    assert abs(result.mean - np.mean(values)) < 4 * error
+    first = evaluation.marginal_kl(subject(), KEY, num_points=400)
+    assert result.mean > first.mean - 4 * error  # a joint KL is at least a marginal one
+
+
+def test_annealing_over_all_levels_agrees_with_importance_sampling():
+    plain = evaluation.log_likelihood(
+        subject(), KEY, num_samples=20_000, batch_size=5, chunk_size=500
+    )
+    annealed = evaluation.annealed_importance_sampling(
+        subject(), KEY, num_chains=200, num_temperatures=60, num_leapfrogs=4, batch_size=5
+    )
+    np.testing.assert_allclose(annealed.log_prob, plain.log_prob, atol=0.1)
+
+
+def test_annealing_gives_each_example_its_context():
+    model = convdraw(context_channels=1)
+    context = np.random.default_rng(3).uniform(size=X.shape).astype(np.float32)
+    conditional = Subject(model, make_params(model), Examples(X, context=context))
+    plain = evaluation.log_likelihood(
+        conditional, KEY, num_samples=20_000, batch_size=5, chunk_size=500
+    )
+    annealed = evaluation.annealed_importance_sampling(
+        conditional, KEY, num_chains=200, num_temperatures=60, num_leapfrogs=4, batch_size=5
+    )
+    np.testing.assert_allclose(annealed.log_prob, plain.log_prob, atol=0.1)
+
+
+def test_what_has_no_meaning_says_why():
+    with pytest.raises(UndefinedError, match="level 1 of ConvDRAW has no density of its own: each"):
+        evaluation.aggregated_posterior(subject(), 1)
+    with pytest.raises(UndefinedError, match="level 1 of ConvDRAW has no density of its own: each"):
+        evaluation.marginal_kl(subject(), KEY, level=1)
+    with pytest.raises(ValueError, match="level must lie in 0 to 1, got 2"):
+        evaluation.aggregated_posterior(subject(), 2)
+    model = convdraw(context_channels=1)
+    conditional = Subject(model, make_params(model), Examples(X, context=X))
+    with pytest.raises(UndefinedError, match="its prior depends on the context"):
+        evaluation.aggregated_posterior(conditional)
+    with pytest.raises(UndefinedError, match="a conditional model has a prior for each context"):
+        evaluation.marginal_kl(conditional, KEY)
+
+
+def test_active_units_are_counted_in_each_level():
+    counts = evaluation.active_units(subject(), KEY, num_samples=256)
+    assert len(counts) == 2
+    assert all(0 <= count <= 2 for count in counts)

@@ -1,0 +1,192 @@
+"""Objectives use the model with its parameters: weights per level, InfoVAE, symmetric learning."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import within_confidence
+
+from vaelab import losses
+from vaelab.checks import UndefinedError
+from vaelab.constraints import NLL
+from vaelab.likelihoods import BernoulliDecoder
+from vaelab.models import VAE, ConvDRAW
+from vaelab.networks import MLP, ConditionalGaussian, Identity
+from vaelab.priors import FlowPrior, StandardNormal
+from vaelab.training.objectives import (
+    ELBO,
+    AnnealedVariance,
+    ImportanceWeighted,
+    InfoVAE,
+    Lagrangian,
+    metrics,
+)
+from vaelab.types import Examples
+
+SHAPE, B, KEY = (4, 4, 1), 6, jax.random.key(0)
+X = np.random.default_rng(0).integers(0, 2, (B, *SHAPE)).astype(np.float32)
+DRAW = ConvDRAW(
+    BernoulliDecoder(Identity(), SHAPE), num_steps=2, hidden=3, latent_channels=2,
+    canvas_channels=2, downsample=2,
+)  # fmt: skip
+
+
+def vae(prior):
+    encoder = ConditionalGaussian(MLP((5,), event_ndims=3), prior.latent_dim)
+    return VAE(encoder, BernoulliDecoder(MLP((5,)), SHAPE), prior)
+
+
+@functools.cache
+def initial(model):
+    params = jax.jit(model.init)(KEY, X, KEY)["params"]
+    rng = np.random.default_rng(1)
+    return jax.tree.map(lambda leaf: leaf + 0.3 * rng.normal(size=leaf.shape), params)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def loss_and_gradient(objective, model, params, step=0, key=KEY):
+    def loss(params):
+        return objective(model.at(params), {}, Examples(X), key, jnp.asarray(step))
+
+    return jax.value_and_grad(loss, has_aux=True)(params)
+
+
+def loss(objective, model, step=0, key=KEY):
+    return float(loss_and_gradient(objective, model, initial(model), step, key)[0][0])
+
+
+@functools.cache
+def terms():
+    return jax.jit(lambda params: DRAW.at(params)(X, KEY)._replace(likelihood=None))(initial(DRAW))
+
+
+@pytest.mark.parametrize("closed_form", [True, False])
+def test_each_level_has_a_weight_and_a_warm_up_of_its_own(closed_form):
+    objective = ELBO(beta=(2.0, 0.5), warmup_steps=(0, 10), closed_form=closed_form)
+    rates = [jnp.mean(rate) for rate in terms().rate]
+    if closed_form:
+        rates = [jnp.mean(jnp.sum(kl, axis=-1)) for kl in terms().kl]
+    expected = jnp.mean(terms().distortion) + 2.0 * rates[0] + 0.5 * 0.4 * rates[1]
+    np.testing.assert_allclose(loss(objective, DRAW, step=4), expected, rtol=1e-5)
+    assert objective.settling_steps == 10
+    validation = objective.validation(Examples(X), terms())
+    by_level = terms().distortion + 2.0 * terms().rate[0] + 0.5 * terms().rate[1]
+    np.testing.assert_allclose(validation, -by_level, rtol=1e-6)
+    assert "(2, 0.2) · rate" in objective.describe({}, 4)
+
+
+def test_equal_weights_for_all_levels_are_one_weight():
+    for each, one in (
+        (ELBO(beta=(3.0, 3.0)), ELBO(beta=3.0)),
+        (ELBO(free_nats=(0.1, 0.1), beta=2.0), ELBO(free_nats=0.1, beta=2.0)),
+        (ELBO(warmup_steps=(8, 8)), ELBO(warmup_steps=8)),
+    ):
+        np.testing.assert_allclose(loss(each, DRAW, 3), loss(one, DRAW, 3), rtol=1e-6)
+
+
+def test_free_nats_per_level():
+    objective = ELBO(free_nats=(0.0, 0.3))
+    means = [np.mean(kl, axis=0) for kl in terms().kl]
+    rate = np.sum(np.maximum(means[0], 0.0)) + np.sum(np.maximum(means[1], 0.3))
+    expected = np.mean(terms().distortion) + rate
+    np.testing.assert_allclose(loss(objective, DRAW), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("field", ["beta", "warmup_steps", "free_nats"])
+def test_settings_of_another_number_of_levels_are_refused(field):
+    objective = ELBO(**{field: (1, 2, 3)})
+    with pytest.raises(
+        ValueError, match=rf"objective\.{field} = \(1, 2, 3\) has 3 numbers, and the"
+    ):
+        objective.check(DRAW, 10)
+    ELBO(**{field: (1, 2)}).check(DRAW, 10)
+    with pytest.raises(ValueError, match=f"{field} must not be negative"):
+        ELBO(**{field: (1, -1)})
+
+
+def test_the_weight_of_the_distortion_and_of_the_rate():
+    assert ELBO(beta=4.0).distortion_weight(0) == 0.25
+    assert ELBO(beta=(1.0, 2.0)).distortion_weight(0) is None
+    assert AnnealedVariance(10).distortion_weight(10) == 1.0
+    assert ImportanceWeighted().distortion_weight(0) is None
+    assert ELBO().with_beta(3.0) == ELBO(beta=3.0)
+    with pytest.raises(
+        UndefinedError, match="betas need the objective ELBO, and this experiment's"
+    ):
+        Lagrangian({"nll": NLL(0.1)}).with_beta(1.0)
+
+
+def pairwise(a, b):
+    constant = 2.0 * a.shape[-1]
+    return constant / (constant + np.sum((a[:, None] - b[None]) ** 2, axis=-1))
+
+
+def test_mmd_equals_its_sums_and_is_unbiased():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(5, 3)), 0.5 + rng.normal(size=(4, 3))
+    off = lambda m: (np.sum(m) - np.trace(m)) / (len(m) * (len(m) - 1))  # noqa: E731
+    expected = off(pairwise(a, a)) + off(pairwise(b, b)) - 2 * np.mean(pairwise(a, b))
+    np.testing.assert_allclose(
+        losses.squared_mmd(jnp.asarray(a), jnp.asarray(b)), expected, rtol=1e-5
+    )
+    # Of two samples of one density it is zero on average.
+    same = jax.random.normal(KEY, (20_000, 2, 4, 2))
+    assert within_confidence(jax.vmap(lambda s: losses.squared_mmd(*s))(same), 0.0)
+    with pytest.raises(ValueError, match="at least two points in each sample"):
+        losses.squared_mmd(jnp.zeros((1, 2)), jnp.zeros((3, 2)))
+
+
+def test_info_vae_is_its_formula_and_reaches_a_learned_prior():
+    model = vae(FlowPrior(2, num_layers=2, hidden=(4,)))
+    objective = InfoVAE(beta=0.5, gamma=30.0)
+    (value, report), gradient = loss_and_gradient(objective, model, initial(model))
+    terms_key, prior_key = jax.random.split(KEY)
+    bound = model.at(initial(model))
+    drawn = jax.jit(lambda key: model.at(initial(model))(X, key)._replace(likelihood=None))(
+        terms_key
+    )
+    (samples,) = bound.sample_latents(prior_key, B)
+    mmd = losses.squared_mmd(drawn.latents[0][0], samples)
+    expected = jnp.mean(drawn.distortion) + 0.5 * jnp.mean(drawn.total_rate) + 30.0 * mmd
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(report["mmd"], mmd, rtol=1e-5, atol=1e-6)
+    without_rate = loss_and_gradient(InfoVAE(beta=0.0), model, initial(model))[1]
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(without_rate["prior"]))
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
+
+
+def test_info_vae_of_several_levels_compares_their_joint_latents():
+    assert np.isfinite(loss(InfoVAE(), DRAW))
+
+
+@dataclasses.dataclass(frozen=True)
+class Symmetric(ELBO):
+    """Two players: max_θ E_π(x) E_q log p(x|z), max_φ E_p(z) E_p(x|z) log q(z|x). Flach et al., 2023."""
+
+    def __call__(self, model, multipliers, examples, key, step):
+        del multipliers, step
+        wake_key, z_key, x_key = jax.random.split(key, 3)
+        terms = model(examples.x, wake_key)
+        latents = jax.lax.stop_gradient(terms.latents)
+        distortion = -jnp.mean(model.decode(latents).log_prob(examples.x))
+        dreamt = jax.lax.stop_gradient(model.sample_latents(z_key, len(examples.x)))
+        x = jax.lax.stop_gradient(model.decode(dreamt).sample(seed=x_key))
+        log_q = jnp.mean(model.log_posterior(model.encode(x), dreamt))
+        return distortion - log_q, metrics(distortion - log_q, terms, examples)
+
+
+@pytest.mark.parametrize("model", [vae(StandardNormal(2)), DRAW], ids=["vae", "convdraw"])
+def test_symmetric_learning_samples_from_the_model(model):
+    """It trains both players, without a path through a sample."""
+    (value, _), gradient = loss_and_gradient(Symmetric(), model, initial(model))
+    assert np.isfinite(value)
+    moved = {name: any(np.any(leaf) for leaf in jax.tree.leaves(g)) for name, g in gradient.items()}
+    trained = (
+        {"encoder", "decoder"} if isinstance(model, VAE) else {"posterior", "write", "decoder"}
+    )
+    assert all(moved[name] for name in trained & gradient.keys())
