@@ -99,7 +99,9 @@ class Gaussian:
         difference = jnp.where(same, 0.0, difference)
         mean = jax.nn.sigmoid(difference) * self.mean + jax.nn.sigmoid(-difference) * other.mean
         smaller = jnp.minimum(self.log_variance, other.log_variance)
-        return Gaussian(mean, smaller - jnp.log1p(jnp.exp(-jnp.abs(difference))))
+        # −|Δ| as a minimum, whose gradient is 0 at 0; that of abs is not.
+        distance = jnp.minimum(difference, -difference)
+        return Gaussian(mean, smaller - jnp.log1p(jnp.exp(distance)))
 
     def kl(self, other: Gaussian) -> Array:
         """½ ((μ − m)²/s² + σ²/s² − 1 − log (σ²/s²)) for other = N(m, s²)."""

@@ -16,7 +16,7 @@ from vaelab.types import Array, PRNGKey
 class GreyLevels(distrax.Distribution):
     """Categorical over the V equidistant grey levels 0, 1/(V − 1), ..., 1; logits [..., V] -> [...].
 
-    A value is read as its nearest level.
+    A value is read as its nearest level. One logit may be +∞, a certain level.
 
     >>> GreyLevels(logits=jnp.zeros((5, 17))).log_prob(jnp.full(5, 0.25)).shape
     (5,)
@@ -24,7 +24,7 @@ class GreyLevels(distrax.Distribution):
 
     def __init__(self, logits: Array):
         super().__init__()
-        self.logits = logits
+        self.logits = jnp.minimum(logits, jnp.finfo(logits.dtype).max)  # ∞ − ∞ would be NaN
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -39,7 +39,9 @@ class GreyLevels(distrax.Distribution):
         chosen = level[..., None] == jnp.arange(self._num_levels)
         # A masked sum, whose gradient is a product; that of an indexed lookup would be a scatter.
         logit = jnp.sum(jnp.where(chosen, self.logits, 0.0), axis=-1)
-        return logit - jax.nn.logsumexp(self.logits, axis=-1)
+        total, largest = jax.nn.logsumexp(self.logits, axis=-1), jnp.finfo(self.logits.dtype).max
+        impossible = (total == largest) & (logit < largest)
+        return jnp.where(impossible, -jnp.inf, logit - total)
 
     def mean(self) -> Array:
         return jnp.sum(jax.nn.softmax(self.logits) * self._levels, axis=-1)

@@ -19,7 +19,7 @@ class Poisson(distrax.Distribution):
     """log p(x) = x·η − exp(η) − log x! for the log-rate η; counts are floats.
 
     >>> Poisson(jnp.array(0.0)).log_prob(jnp.array(2.0))  # −1 − log 2
-    Array(-1.6931472, dtype=float32...)
+    Array(-1.69314..., dtype=float32...)
     """
 
     def __init__(self, log_rate: Array):

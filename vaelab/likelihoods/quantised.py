@@ -12,6 +12,8 @@ from vaelab.likelihoods.base import check_levels
 from vaelab.likelihoods.scaled import ScaledDecoder
 from vaelab.types import Array, PRNGKey
 
+_FAR = 1e20  # locations beyond it are as good as infinite
+
 
 class Quantised(distrax.Distribution, abc.ABC):
     """P(v) = F((v + h/2 − μ)/s) − F((v − h/2 − μ)/s) over the V levels v = 0, h, ..., 1, h = 1/(V − 1).
@@ -40,14 +42,17 @@ class Quantised(distrax.Distribution, abc.ABC):
         return jnp.broadcast_shapes(self.loc.shape, self.scale.shape)
 
     def log_prob(self, value: Array) -> Array:
-        width = 1 / (self.levels - 1)
-        level = jnp.round(jnp.clip(value, 0.0, 1.0) * (self.levels - 1))
-        centre = (level * width - self.loc) / self.scale
+        width, last = 1 / (self.levels - 1), self.levels - 1
+        level = jnp.round(jnp.clip(value, 0.0, 1.0) * last)
+        # Farther away, or at ∞, the gradient in the scale would be NaN.
+        centre = (level * width - jnp.clip(self.loc, -_FAR, _FAR)) / self.scale
         half = 0.5 * width / self.scale
         log_prob = self._log_bin(centre, half)
         # The open bins: all below the first level's upper border, all above the last one's lower.
         log_prob = jnp.where(level == 0, self._log_cdf(centre + half), log_prob)
-        return jnp.where(level == self.levels - 1, self._log_cdf(half - centre), log_prob)
+        log_prob = jnp.where(level == last, self._log_cdf(half - centre), log_prob)
+        limit = jnp.where(level == jnp.where(self.loc > 0, last, 0), 0.0, -jnp.inf)
+        return jnp.where(jnp.isinf(self.loc), limit, log_prob)
 
     @abc.abstractmethod
     def _log_cdf(self, u: Array) -> Array:

@@ -13,6 +13,7 @@ from vaelab.likelihoods.quantised import Quantised, QuantisedDecoder
 from vaelab.types import Array, PRNGKey
 
 _NARROW = 0.1  # bin widths, in standard deviations, below which a series is used
+_OVERFLOW = 1e20  # standard deviations, whose square overflows: log P = −∞
 
 
 class QuantisedNormal(Quantised):
@@ -31,12 +32,14 @@ class QuantisedNormal(Quantised):
 
     def _log_bin(self, centre: Array, half: Array) -> Array:
         # By symmetry; both borders are then in the upper tail, or around 0.
-        centre = jnp.abs(centre)
+        centre = jnp.minimum(jnp.abs(centre), _OVERFLOW)
         narrow = 2 * half < _NARROW
         # Each branch is computed at values that suit it: the gradient of the other would be NaN.
         upper = _log_ndtr(half - centre)
         lower = _log_ndtr(-jnp.where(narrow, half + 1.0, half) - centre)
-        wide = upper + jnp.log(-jnp.expm1(lower - upper))
+        # Far out the difference of both is lost; the lower border no longer counts there.
+        gap = jnp.where(centre > 1e3, -100.0, lower - upper)
+        wide = upper + jnp.log(-jnp.expm1(gap))
         # φ(c) ∫ exp(−ct − t²/2) dt over ±half, with 1 − t²/2 for the second exponential.
         small = jnp.where(narrow, half, 0.5 * _NARROW)
         series = (
