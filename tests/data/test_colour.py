@@ -153,10 +153,12 @@ def test_mocked_data_of_tfds_are_read(data_set, name, size, tmp_path):
     with tfds.testing.mock_data(num_examples=20, policy=policy, data_dir=str(folder)):
         loaded = data_set.load(str(tmp_path))
     expected = [20, 20, 20] if name == "celeb_a" else [15, 5, 20]
-    assert [split.x.shape for split in loaded] == [(n, size, size, 3) for n in expected]
-    assert all(split.x.std() > 0 for split in loaded)
+    assert [split.x.shape for split in loaded.parts.values()] == [
+        (n, size, size, 3) for n in expected
+    ]
+    assert all(split.x.std() > 0 for split in loaded.parts.values())
     if name != "celeb_a":
-        assert all(set(split.labels) <= set(range(10)) for split in loaded)
+        assert all(set(split.labels) <= set(range(10)) for split in loaded.parts.values())
 
 
 @pytest.mark.parametrize(
@@ -181,8 +183,13 @@ def test_a_colour_data_set_prepared_as_tfrecord_is_refused(tmp_path):
         ValueError, match=f"^{re.escape(str(folder))} was prepared in a file format"
     ):
         prepare("cifar10", str(tmp_path))
-    with pytest.raises(
-        FileNotFoundError, match=r"^cifar10, prepared as array_record, was not found"
+    with (
+        pytest.warns(
+            UserWarning, match=f"^{re.escape(str(folder))} is passed over, as it was prepared"
+        ),
+        pytest.raises(
+            FileNotFoundError, match=r"^cifar10, prepared as array_record, was not found"
+        ),
     ):
         CIFAR10().load(str(tmp_path))
 

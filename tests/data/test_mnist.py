@@ -154,11 +154,16 @@ def test_a_data_set_prepared_as_tfrecord_is_passed_over(prepared, tmp_path, monk
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "elsewhere"))
     records = folder / "mnist-train.array_record-00000-of-00001"
     records.rename(folder / "mnist-train.tfrecord-00000-of-00001")
-    rest = "prepared in a file format that needs TensorFlow to be read; delete that folder and prepare the data set again."  # fmt: skip
-    warning = f"{folder} is passed over: it was {rest}"
+    warning = (
+        f"{folder} is passed over, as it was prepared in a file format that needs TensorFlow to be read: "
+        "run python -m vaelab.data.prepare mnist, which writes one that does not."
+    )
     with pytest.warns(UserWarning, match=f"^{re.escape(warning)}$"):
         assert find_prepared("mnist", str(tmp_path)) is None
-    sentence = f"{folder} was {rest}"
+    sentence = (
+        f"{folder} was prepared in a file format that needs TensorFlow to be read: delete that folder and "
+        "prepare the data set again."
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         prepare("mnist", str(tmp_path))
 

@@ -194,6 +194,15 @@ def test_a_missing_label_column_is_named(tmp_path):
         data.Files(str(tmp_path / "x.csv"), label_column="c").load()
 
 
+@pytest.mark.parametrize("field", ["size", "label_column"])
+def test_a_field_without_use_is_refused(field, tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    with pytest.raises(ValueError, match=rf"^{field} is for a .*x\.npy is none: leave it out\.$"):
+        data.Files(
+            str(tmp_path / "x.npy"), **{field: {"size": 4, "label_column": "a"}[field]}
+        ).load()
+
+
 def test_a_missing_path_is_one_sentence(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"^none was not found, neither from the current folder"

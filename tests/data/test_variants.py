@@ -360,6 +360,15 @@ def test_levels_are_the_highest_bits(bits):
     assert len(np.unique(split.x)) == 2**bits
 
 
+@pytest.mark.parametrize("treated", [data.Dequantised, data.ReducedBitDepth])
+def test_values_outside_the_unit_range_have_no_levels(treated):
+    arrays = data.Arrays(np.linspace(-1, 1, 160).reshape(10, 4, 4, 1))
+    with pytest.raises(
+        ValueError, match=rf"^{treated.__name__}: train\.x holds -0\.\d+ in image \d"
+    ):
+        treated(arrays).load()
+
+
 CONTEXT = np.zeros((3, 5, 5, 2), np.float32)
 NOT_FINITE = np.where(np.arange(2) == 1, np.nan, CONTEXT).astype(np.float32)
 GIVE_ONE = "give one context for each image, or None."

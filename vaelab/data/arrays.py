@@ -23,7 +23,8 @@ class Arrays(DataSet):
 
     Bytes, uint8, are divided by 255; booleans become 0 and 1; floats keep their values as float32.
     Validation and test are arrays or `Examples` of their own; one that is not given is cut from x at
-    random, so that the parts cut from x have the sizes of their `fractions`. Two of them are equal if all
+    random, so that the parts cut from x have the sizes of their `fractions`. Examples are drawn one by
+    one: give parts of their own where a group must not be split. Two of them are equal if all
     their arrays are: config.json holds shape, type and SHA-256 of each. The arrays are copied.
 
     Raises:

@@ -17,6 +17,7 @@ from vaelab.data.parts import Fractions, check_fractions
 from vaelab.types import Examples, Splits
 
 _PARTS = ("train", "validation", "test")
+_READ_BY_SUFFIX = (".npy", ".npz", ".csv")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Files(DataSet):
     size: int | None = None
     """side to which images of a folder are resized, square; None keeps their size, which must be one"""
     label_column: str | None = None
-    """column of a csv file with the labels: its name, or its number from 1"""
+    """column of a csv file with the labels: its name, or its number from 1 where it has no line of names"""
     fractions: Fractions = (0.8, 0.1, 0.1)
     """shares of train, validation and test, of parts that the file does not name"""
     seed: int = 0
@@ -56,6 +57,11 @@ class Files(DataSet):
     @property
     def title(self) -> str:
         return f"Files({self.path})"
+
+    @property
+    def num_levels(self) -> int | None:
+        """256 for a folder of images; arrays may hold any value."""
+        return None if epath.Path(self.path).suffix in _READ_BY_SUFFIX else 256
 
     def load(self, data_dir: str | None = None) -> Splits:
         path = self._find(data_dir)
@@ -81,44 +87,20 @@ class Files(DataSet):
         )
 
     def _read(self, path: epath.Path) -> dict[str, Examples]:
+        for field, fits in (("size", path.is_dir()), ("label_column", path.suffix == ".csv")):
+            if getattr(self, field) is not None and not fits:
+                what = "a folder of images" if field == "size" else "a csv file"
+                raise ValueError(f"{field} is for {what}, and {path} is none: leave it out.")
         if path.is_dir():
             return self._read_folder(path)
-        readers = {".npy": self._read_npy, ".npz": self._read_npz, ".csv": self._read_csv}
-        if path.suffix not in readers:
+        if path.suffix not in _READ_BY_SUFFIX:
             raise ValueError(
                 f"{path} ends in {path.suffix or 'nothing'}, which is not known: give npy, npz, csv, or a "
                 "folder of images."
             )
-        return readers[path.suffix](path)
-
-    def _read_npy(self, path: epath.Path) -> dict[str, Examples]:
-        return {"train": Examples(read_npy(path))}
-
-    def _read_npz(self, path: epath.Path) -> dict[str, Examples]:
-        expected = {
-            f"{prefix}{field}": (part, field)
-            for part, prefix in zip(_PARTS, ("", "validation_", "test_"), strict=True)
-            for field in Examples._fields
-        }
-        names = names_in_npz(path)
-        if unknown := [name for name in names if name not in expected]:
-            raise ValueError(
-                f"{path} has an array {unknown[0]}, which is not known: name the arrays "
-                f"{', '.join(expected)}."
-            )
-        arrays = read_npz(path, names)
-        parts: dict[str, dict[str, np.ndarray]] = {"train": {}}
-        for name, array in arrays.items():
-            part, field = expected[name]
-            parts.setdefault(part, {})[field] = array
-        for part, fields in parts.items():
-            if "x" not in fields:
-                name = "x" if part == "train" else f"{part}_x"
-                raise ValueError(f"{path} has no array {name}: name the examples so.")
-        return {part: Examples(**fields) for part, fields in parts.items()}
-
-    def _read_csv(self, path: epath.Path) -> dict[str, Examples]:
-        return {"train": Examples(*read_csv(path, label_column=self.label_column))}
+        if path.suffix == ".csv":
+            return {"train": Examples(*read_csv(path, label_column=self.label_column))}
+        return {"train": Examples(read_npy(path))} if path.suffix == ".npy" else _read_npz(path)
 
     def _read_folder(self, path: epath.Path) -> dict[str, Examples]:
         folders = {name: path / name for name in _PARTS if is_image_folder(path / name)}
@@ -126,3 +108,27 @@ class Files(DataSet):
             folders = {"train": path}
         read = read_image_folder(list(folders.values()), size=self.size)
         return dict(zip(folders, read, strict=True))
+
+
+def _read_npz(path: epath.Path) -> dict[str, Examples]:
+    expected = {
+        f"{prefix}{field}": (part, field)
+        for part, prefix in zip(_PARTS, ("", "validation_", "test_"), strict=True)
+        for field in Examples._fields
+    }
+    names = names_in_npz(path)
+    if unknown := [name for name in names if name not in expected]:
+        raise ValueError(
+            f"{path} has an array {unknown[0]}, which is not known: name the arrays "
+            f"{', '.join(expected)}."
+        )
+    arrays = read_npz(path, names)
+    parts: dict[str, dict[str, np.ndarray]] = {"train": {}}
+    for name, array in arrays.items():
+        part, field = expected[name]
+        parts.setdefault(part, {})[field] = array
+    for part, fields in parts.items():
+        if "x" not in fields:
+            name = "x" if part == "train" else f"{part}_x"
+            raise ValueError(f"{path} has no array {name}: name the examples so.")
+    return {part: Examples(**fields) for part, fields in parts.items()}

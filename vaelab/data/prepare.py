@@ -18,7 +18,7 @@ import os
 from etils import epath
 
 from vaelab.data.files import data_directory
-from vaelab.data.prepared import OTHER_FORMAT, is_readable
+from vaelab.data.prepared import OTHER_FORMAT, PREPARE_AGAIN, is_readable, versions
 
 DATA_SETS = (
     "mnist",
@@ -59,9 +59,9 @@ def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = Non
             f"{name}, or leave it out to download them."
         )
     root = data_directory(data_dir) / "tensorflow_datasets"
-    for folder in (root / name).glob("*.*.*"):
+    for folder in versions(root / name):
         if not is_readable(folder):
-            raise ValueError(f"{folder} {OTHER_FORMAT}.")
+            raise ValueError(f"{folder} {OTHER_FORMAT}: {PREPARE_AGAIN}.")
     if importlib.util.find_spec("tensorflow") is None:
         raise ImportError(
             f"preparing {name} needs TensorFlow, which is not installed: run "

@@ -13,7 +13,7 @@ from etils import epath
 from vaelab.data.files import DamagedFileError, data_directory, reading
 
 PREPARE_AGAIN = "delete that folder and prepare the data set again"
-OTHER_FORMAT = f"was prepared in a file format that needs TensorFlow to be read; {PREPARE_AGAIN}"
+OTHER_FORMAT = "was prepared in a file format that needs TensorFlow to be read"
 
 
 def find_prepared(
@@ -27,12 +27,24 @@ def find_prepared(
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     roots = (data_directory(data_dir) / "tensorflow_datasets", epath.Path(default).expanduser())
     for root in roots:
-        pattern = "*.*.*" if version is None else f"{version}.*.*"
-        for folder in sorted((root / name).glob(pattern), reverse=True):
+        for folder in versions(root / name):
+            if version is not None and not folder.name.startswith(f"{version}."):
+                continue
             if is_readable(folder):
                 return folder
-            warnings.warn(f"{folder} is passed over: it {OTHER_FORMAT}.", stacklevel=2)
+            warnings.warn(
+                f"{folder} is passed over, as it {OTHER_FORMAT}: run python -m vaelab.data.prepare {name}, "
+                "which writes one that does not.",
+                stacklevel=2,
+            )
     return None
+
+
+def versions(folder: epath.Path) -> list[epath.Path]:
+    """The versions of a data set in TFDS's folder for it, the newest first; unfinished ones are left out."""
+    numbers = {path: path.name.split(".") for path in folder.glob("*.*.*")}
+    whole = [path for path, parts in numbers.items() if len(parts) == 3 and all(map(str.isdigit, parts))]  # fmt: skip
+    return sorted(whole, key=lambda path: [int(part) for part in numbers[path]], reverse=True)
 
 
 def require_prepared(

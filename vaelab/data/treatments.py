@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.data.checks import check_values
 from vaelab.data.dataset import Treatment
 from vaelab.types import Array, PRNGKey, Splits
 
@@ -103,13 +104,15 @@ class ReducedBitDepth(Treatment):
 
 
 def _in_levels(splits: Splits, treatment: Treatment) -> Splits:
-    """The splits; refuses those that are no longer values from 0 to 1."""
+    """The splits; refuses those that hold anything but values from 0 to 1."""
     if splits.scaling is not None:
         name = type(treatment).__name__
         raise ValueError(
             f"source of {name} must hold values from 0 to 1, and {treatment.source.title} is "
             f"standardised: write Standardised({name}(...))."
         )
+    for name, part in splits.parts.items():
+        check_values(f"{type(treatment).__name__}: {name}.x", part.x, 0.0, 1.0)
     return splits
 
 

@@ -1,0 +1,88 @@
+"""Data of other shapes than images, and images of two channels, through a whole run and its pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments import figures, workdir
+from experiments.experiment import Experiment, to_dict
+from experiments.report import likelihood_report
+from experiments.run import Run
+from vaelab import data
+from vaelab.models import VAE
+from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
+from vaelab.priors import StandardNormal
+from vaelab.training.metrics import read_metrics
+from vaelab.training.objectives import ELBO
+from vaelab.training.samplers import Balanced
+
+X = np.random.default_rng(0).random((60, 4, 5, 2)).astype(np.float32)
+
+
+def experiment_on(data_set, shape) -> Experiment:
+    model = VAE(
+        encoder=ConditionalGaussian(MLP((4,), event_ndims=len(shape)), 2),
+        decoder=GaussianDecoder(MLP((4,)), shape),
+        prior=StandardNormal(2),
+    )
+    return Experiment(
+        data=data_set, model=model, objective=ELBO(), num_steps=4, log_every=2, evaluate_every=4,
+        batch_size=6, num_samples=2, posterior_samples=1,
+    )  # fmt: skip
+
+
+def finish(run: Run, folder) -> set[str]:
+    """Trains, evaluates and draws; the names of the pictures."""
+    state = run.train(folder, "mine", [])
+    report = likelihood_report(run, state, 2, read_metrics(folder))
+    workdir.write_json(folder / "report.json", report)
+    assert run.experiment.data.describe() in report["bound"]
+    figures.save(run, state, folder)
+    return {path.stem for path in folder.glob("*.png")}
+
+
+BYTES = np.rint(255 * X).astype(np.uint8)
+PICTURES = {"training", "reconstructions", "samples", "latent_space"}
+
+
+@pytest.mark.parametrize(
+    "data_set", [data.Dequantised(data.Arrays(BYTES)), data.Standardised(data.Arrays(X))]
+)
+def test_images_of_two_channels_have_a_report_and_pictures(data_set, tmp_path):
+    from etils import epath
+
+    run = Run.load(experiment_on(data_set, (4, 5, 2)), None)
+    assert finish(run, epath.Path(tmp_path)) == PICTURES
+    assert run.show(run.splits.test.x).shape == (6, 4, 10, 1)
+
+
+@pytest.mark.parametrize("shape", [(40,), (8, 5)])
+def test_vectors_and_sequences_have_a_report_and_no_pictures_of_themselves(shape, tmp_path):
+    from etils import epath
+
+    targets = np.linspace(0, 1, 60)
+    arrays = data.Arrays(10 * X.reshape(60, *shape), targets, groups=np.arange(60) % 7)
+    experiment = experiment_on(data.Standardised(arrays), shape)
+    run = Run.load(dataclasses.replace(experiment, sampler=Balanced()), None)
+    assert finish(run, epath.Path(tmp_path)) == PICTURES - {"reconstructions", "samples"}
+    record = json.loads((tmp_path / "config.json").read_text())["configuration"]
+    assert record == json.loads(json.dumps(to_dict(run.experiment)))
+    assert record["sampler"] == {"type": "Balanced"}
+    assert record["data"]["source"]["x"]["shape"] == [60, *shape]
+
+
+def test_a_test_split_of_one_is_refused_before_training():
+    with pytest.raises(
+        ValueError, match=r"^the test split holds one example, which has no standard"
+    ):
+        Run.load(experiment_on(data.Arrays(X, test=X[:1]), (4, 5, 2)), None)
+
+
+def test_balanced_without_groups_is_refused_before_training():
+    experiment = experiment_on(data.Arrays(X), (4, 5, 2))
+    with pytest.raises(ValueError, match=r"^sampler Balanced needs groups or classes: "):
+        Run.load(dataclasses.replace(experiment, sampler=Balanced()), None)
