@@ -79,12 +79,11 @@ def _parts(value: Any, path: str) -> tuple[str | None, Any]:
             "defaults": [*(value.__defaults__ or ()), value.__kwdefaults__ or {}],
             "captured": {**inspect.getclosurevars(value).nonlocals, **globals_of(value)},
         }
-    if (attributes := getattr(value, "__dict__", None)) is not None:
-        name = f"{type(value).__module__}.{type(value).__qualname__}"
-        if "__wrapped__" in attributes:  # `jax.jit` and the like
-            return name, {"function": value.__wrapped__}
-        if attributes or callable(value):
-            return name, attributes
+    contents: dict[str, Any] | None = getattr(value, "__dict__", None)
+    if contents is not None and (contents or callable(value)):
+        if "__wrapped__" in contents:  # `jax.jit` and the like
+            contents = {"function": value.__wrapped__}
+        return name_of(type(value)), contents
     raise ValueError(
         f"{path or 'the value'} = {value!r} cannot be recorded, so that another run could not be told "
         "from this one: use a number, a function, a dataclass or an object with fields."
