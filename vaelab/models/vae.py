@@ -9,7 +9,7 @@ import jax
 
 from vaelab.checks import check_at_least_one
 from vaelab.losses import scale_gradient
-from vaelab.priors import Prior
+from vaelab.priors import Given, Prior
 from vaelab.priors.base import check_dim
 from vaelab.types import Array, PRNGKey, PyTree, Terms
 
@@ -111,7 +111,8 @@ class VAE(nn.Module):
         if weights is not None:
             z = scale_gradient(z, weights)
             density = jax.lax.stop_gradient(posterior)
-        rate = density.log_prob(z) - self.prior.log_prob(z, prior_key, weights)
+        given = Given(prior_key, weights, self.encoder)
+        rate = density.log_prob(z) - self.prior.log_prob(z, given)
         likelihood = self.decoder(z)
         return Terms(
             distortion=-likelihood.log_prob(x),
@@ -130,15 +131,15 @@ class VAE(nn.Module):
         """z ~ p(z), [num_samples, D]; `decode` makes likelihoods, and images, of them."""
         _refuse(context)
         check_at_least_one(num_samples=num_samples)
-        return self.prior.sample(key, num_samples)
+        return self.prior.sample(key, num_samples, Given(encode=self.encoder))
 
     def sample_joint_latents(self, key: PRNGKey, num_samples: int) -> tuple[Array, PyTree]:
         """(z, u) ~ p(z, u), u the prior's auxiliary variables; see `priors.base`."""
-        return self.prior.sample_joint(key, num_samples)
+        return self.prior.sample_joint(key, num_samples, Given(encode=self.encoder))
 
     def joint_prior_log_prob(self, z: Array, auxiliary: PyTree) -> Array:
         """log p(z, u), exact. [..., D] -> [...]."""
-        return self.prior.joint_log_prob(z, auxiliary)
+        return self.prior.joint_log_prob(z, auxiliary, Given(encode=self.encoder))
 
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
         """Fresh parameters, the prior's moved to the data x [N, ...] where it wants that."""
@@ -148,7 +149,7 @@ class VAE(nn.Module):
 
     def prior_log_prob(self, z: Array, key: PRNGKey | None = None) -> Array:
         """log p(z), exact or estimated with `key`. [..., D] -> [...]."""
-        return self.prior.log_prob(z, key)
+        return self.prior.log_prob(z, Given(key, encode=self.encoder))
 
 
 def _refuse(context: Any) -> None:

@@ -2,8 +2,9 @@
 
 from vaelab.priors.aggregated import AggregatedPosterior
 from vaelab.priors.autoregressive import AutoregressivePrior
-from vaelab.priors.base import Prior
+from vaelab.priors.base import Given, Prior
 from vaelab.priors.flow import FlowPrior
+from vaelab.priors.functional import functional
 from vaelab.priors.gtm import GTM
 from vaelab.priors.gtm_vamp import GTMVampPrior
 from vaelab.priors.hierarchical import HierarchicalPrior
@@ -19,9 +20,11 @@ __all__ = [
     "FlowPrior",
     "GTMVampPrior",
     "GaussianMixture",
+    "Given",
     "HierarchicalPrior",
     "Prior",
     "ResampledPrior",
     "StandardNormal",
     "VampPrior",
+    "functional",
 ]
