@@ -56,7 +56,7 @@ def likelihood_report(
             "num_samples": likelihood.num_samples,
             "effective_sample_size": likelihood.effective_sample_size,
             "num_test": len(likelihood.log_prob),
-            "prior_samples": getattr(prior, "num_samples", None),
+            "prior_samples": None if prior is None else prior.num_samples,
         },
         **{name: estimates[name]._asdict() for name in ("elbo", "rate", "distortion")},
         "active_units": evaluation.active_units(
@@ -72,6 +72,7 @@ def likelihood_report(
 def marginal_report(run: Run, state: TrainState, num_points: int) -> dict[str, Any]:
     """The prior against the aggregated posterior of the training set: for evaluation.json."""
     experiment, model = run.experiment, run.precise_model
+    prior = getattr(model, "prior", None)
     x = run.fixed_training_set().x
     settings = (model, run.chosen(state).variables.params, x)
     surgery = evaluation.elbo_surgery(
@@ -92,7 +93,7 @@ def marginal_report(run: Run, state: TrainState, num_points: int) -> dict[str, A
     )
     return {
         "prior_samples": None if model.exact else experiment.prior_samples,
-        "factorises": getattr(getattr(model, "prior", None), "factorises", False),
+        "factorises": prior is not None and prior.factorises,
         "surgery": _plain(surgery),
         "subsampled_marginal_kl": {str(n): value._asdict() for n, value in subsampled.items()},
         "holes": _plain(holes),

@@ -20,7 +20,7 @@ from oracles import critical_value, within_confidence, z_scores
 from vaelab import losses
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
-from vaelab.priors import HierarchicalPrior, StandardNormal
+from vaelab.priors import Given, HierarchicalPrior, StandardNormal, VampPrior
 from vaelab.types import Array, PyTree
 
 
@@ -112,7 +112,7 @@ def make_prior(encoder=FullGaussian(2), **fields):  # noqa: B008
 @functools.partial(jax.jit, static_argnums=0)
 @functools.partial(jax.vmap, in_axes=(None, None, None, 0))
 def log_prob(prior, params, z, key):
-    return prior.apply({"params": params}, z, key, method="log_prob")
+    return prior.apply({"params": params}, z, Given(key))
 
 
 def replicates(prior, params, z, num_replicates):
@@ -519,11 +519,11 @@ def test_parameters_can_be_made_with_weights_too():
 def test_the_two_passes_over_the_inner_samples_share_their_computation():
     prior = HierarchicalPrior(4, num_samples=8, hidden=(64, 64))
     z, key = jnp.ones((10, 5, 4)), jax.random.key(0)
-    variables = prior.init(key, z, key, method="log_prob")
+    variables = prior.init(key, z)
 
     def flops(weights):
         def total(variables, z):
-            return jnp.sum(prior.apply(variables, z, key, weights, method="log_prob"))
+            return jnp.sum(prior.apply(variables, z, Given(key, weights)))
 
         lowered = jax.jit(jax.grad(total, argnums=(0, 1))).lower(variables, z)
         return lowered.compile().cost_analysis()["flops"]

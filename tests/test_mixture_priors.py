@@ -241,7 +241,7 @@ def test_a_large_vamp_prior_never_holds_every_sample_s_distance_to_every_compone
     encoder = make_encoder(latent_dim)
     prior = VampPrior(latent_dim, SHAPE, num_components=num_components, encoder=encoder)
     z = jnp.zeros((*samples, latent_dim))
-    variables = jax.eval_shape(lambda: prior.init(jax.random.key(0), z, method="log_prob"))
+    variables = jax.eval_shape(lambda: prior.init(jax.random.key(0), z))
     forbidden = np.prod(samples) * num_components * latent_dim
 
     def log_prob(variables, z):
@@ -269,7 +269,7 @@ def encode(params, images):
 
 
 def random_variables(prior, scale: float = 1.0):
-    shapes = jax.eval_shape(lambda: prior.init(jax.random.key(0), jnp.zeros(D), method="log_prob"))
+    shapes = jax.eval_shape(lambda: prior.init(jax.random.key(0), jnp.zeros(D)))
     rng = np.random.default_rng(1)
     return jax.tree.map(lambda leaf: np.float32(scale * rng.normal(size=leaf.shape)), shapes)
 
@@ -409,7 +409,7 @@ def test_a_run_starts_from_data():
 def test_the_random_start_lies_in_the_range_and_every_pixel_can_move():
     prior = make_vamp(make_encoder(), data_range=(-2.0, -1.0), num_components=40)
     z = jnp.asarray(np.random.default_rng(0).normal(size=(50, D)), jnp.float32)
-    variables = jax.jit(lambda: prior.init(jax.random.key(0), z, method="log_prob"))()
+    variables = jax.jit(lambda: prior.init(jax.random.key(0), z))()
     pseudo_inputs = variables["params"]["pseudo_inputs"]
     assert np.all((pseudo_inputs > -2.0) & (pseudo_inputs < -1.0))
     _, _, gradients = quick_value_and_gradients(prior, variables, z)
@@ -445,7 +445,7 @@ class LogisticEncoder(nn.Module):
 
 
 def evaluate(prior):
-    return jax.eval_shape(lambda: prior.init(jax.random.key(0), jnp.zeros(D), method="log_prob"))
+    return jax.eval_shape(lambda: prior.init(jax.random.key(0), jnp.zeros(D)))
 
 
 ERRORS = {
@@ -475,7 +475,7 @@ ERRORS = {
     ),
     "no encoder": (
         lambda: evaluate(make_vamp(None)),
-        "VampPrior has no encoder: pass one, or make it the prior of a model that has one.",
+        "VampPrior has no encoder: pass one as its field encoder, or hand one over as given.encode.",
     ),
     "a model's encoder of another size": (
         lambda: jax.eval_shape(
@@ -503,13 +503,13 @@ ERRORS = {
     ),
     "no Gaussian": (
         lambda: evaluate(make_vamp(LogisticEncoder())),
-        "encoder must return diagonal Gaussians, distrax.Independent(distrax.Normal(mean, scale), 1), "
-        "of which the mixture is made, not Independent(Logistic).",
+        "encoder must return diagonal Gaussians, distrax.Independent(distrax.Normal(mean, scale), 1) "
+        "or a pair (mean, scale), of which the mixture is made, not Independent(Logistic).",
     ),
     "no distribution": (
         lambda: evaluate(GTM(D, network=MLP((D,)))),
-        "network must return diagonal Gaussians, distrax.Independent(distrax.Normal(mean, scale), 1), "
-        "of which the mixture is made, not DynamicJaxprTracer.",
+        "network must return diagonal Gaussians, distrax.Independent(distrax.Normal(mean, scale), 1) "
+        "or a pair (mean, scale), of which the mixture is made, not DynamicJaxprTracer.",
     ),
     "pixels taken for examples": (
         lambda: evaluate(make_vamp(make_encoder(event_ndims=1))),
