@@ -13,7 +13,9 @@ from vaelab import data, evaluation
 from vaelab.data import binarise
 from vaelab.evaluation import Estimate, distortion, elbo, rate
 from vaelab.evaluation.averages import mean_and_error
+from vaelab.priors import Prior
 from vaelab.training.state import TrainState
+from vaelab.types import PyTree
 
 _SUBSAMPLES = (1000, 10_000)  # inputs on which the marginal KL's bias is shown
 
@@ -63,6 +65,7 @@ def likelihood_report(
             experiment.model, variables.params, test, run.key("units")
         ),
         "latent_dims": list(experiment.model.latent_dims),
+        "prior_summary": _prior_summary(prior, variables.params),
         **constraints_report(run, chosen, estimates, rows),
         "multipliers": multipliers,
         "bound": _bound_sentence(experiment, multipliers, int(chosen.step)),
@@ -140,6 +143,12 @@ def annealed_report(
         },
         "difference": difference._asdict(),
     }
+
+
+def _prior_summary(prior: Prior | None, params: PyTree) -> dict[str, float]:
+    """What the prior has learned, in numbers; nothing of a model without one."""
+    summary = prior.summary(params.get("prior", {})) if prior is not None else {}
+    return {name: float(value) for name, value in summary.items()}
 
 
 def _bound_sentence(experiment: Experiment, multipliers: dict[str, float], step: int) -> str:

@@ -398,11 +398,11 @@ def test_an_exact_prior_ignores_key_and_weights_and_every_prior_an_encoder_it_do
         for given in (Given(), Given(jax.random.key(7), jnp.ones(3), refuse))
     ]
     jax.tree.map(np.testing.assert_array_equal, *drawn)
-    densities = [
+    log_joints = [
         case.prior.apply(case.variables, *joint, given, method="joint_log_prob")
         for joint, given in zip(drawn, (Given(), Given(None, None, refuse)), strict=True)
     ]
-    np.testing.assert_array_equal(*densities)
+    np.testing.assert_array_equal(*log_joints)
 
 
 def test_functions_of_the_parameters_equal_the_methods(name):

@@ -70,6 +70,48 @@ def test_the_density_is_estimated_without_bias(max_tries):
         assert not np.all(within_confidence(estimates, other[points]))
 
 
+def gaussian_encoder(u):
+    """q(z|u) = N(2u − 1, (0.4 + u)²), in plain JAX."""
+    return 2 * u - 1, 0.4 + u
+
+
+@pytest.mark.parametrize("max_tries", [2, 6])
+def test_a_vamp_prior_as_the_proposal_takes_the_encoder_that_is_given(max_tries):
+    proposal = VampPrior(1, (1,), num_components=3)
+    given = Given(encode=gaussian_encoder)
+    prior = ResampledPrior(1, proposal, hidden=(3,), max_tries=max_tries, num_samples=2)
+    shapes = jax.eval_shape(
+        lambda: prior.init(jax.random.key(0), jnp.zeros(1), given)["params"]["proposal"]
+    )
+    assert jax.tree.map(jnp.shape, shapes) == {"pseudo_inputs": (3, 1)}
+    pseudo_inputs = np.array([[0.1], [0.5], [0.95]])
+    variables = make()[1]
+    variables["params"]["proposal"] = {"pseudo_inputs": pseudo_inputs}
+    mean, scale = gaussian_encoder(pseudo_inputs)
+
+    def pdf(z):
+        return np.mean(scipy.stats.norm.pdf(z, mean, scale), axis=0)
+
+    points = slice(240, 481, 40)
+    z, p = GRID[points, None], density(variables, max_tries, pdf)
+
+    def estimate(key):
+        return prior.apply(variables, z, given._replace(key=key))
+
+    estimates = jax.jit(jax.vmap(estimate))(jax.random.split(jax.random.key(3), 20_000))
+    assert np.all(within_confidence(np.exp(estimates), p[points]))
+    draw = lambda key: prior.apply(variables, key, 20_000, given, method="sample_joint")  # noqa: E731
+    drawn, others = jax.jit(draw)(jax.random.key(1))
+    cumulative = scipy.integrate.cumulative_trapezoid(p, GRID, initial=0.0)
+    cdf = lambda v: np.interp(v, GRID, cumulative)  # noqa: E731
+    assert scipy.stats.kstest(np.asarray(drawn)[:, 0], cdf).pvalue > 1e-3
+    # E[h(z) h(u_1) … / p(z, u)] = 1 for a density h.
+    log_joint = prior.apply(variables, drawn, others, given, method="joint_log_prob")
+    values = np.concatenate([drawn[:, None], others], axis=1)[..., 0]
+    log_h = scipy.stats.norm.logpdf(values, 0.0, 0.5).sum(axis=1)
+    assert within_confidence(np.exp(log_h - log_joint), 1.0)
+
+
 def test_one_try_is_the_proposal():
     prior, variables = make(max_tries=1)
     z = GRID[:, None]
