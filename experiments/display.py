@@ -102,6 +102,8 @@ def print_report(report: Mapping[str, Any]) -> None:
         f"{n} of {d}" for n, d in zip(report["active_units"], report["latent_dims"], strict=True)
     )
     table.add_row("active units", units, "", "")
+    for name, number in report["learned"].items():
+        table.add_row(name.replace("_", " "), f"{number:.4g}", "", "learned")
     for name, constraint in report["constraints"].items():
         table.add_row(
             f"constraint {name}", f"{constraint['value']:.4f}", "",

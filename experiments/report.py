@@ -57,6 +57,7 @@ def likelihood_report(
             run.subject(variables.params, test), run.key("units")
         ),
         "latent_dims": list(experiment.model.latent_dims),
+        "learned": experiment.model.learned(variables.params),
         **constraints_report(run, chosen, estimates, rows),
         "multipliers": multipliers,
         "bound": _bound_sentence(experiment, multipliers, int(chosen.step)),

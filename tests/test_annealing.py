@@ -18,7 +18,7 @@ from vaelab.evaluation.annealing import schedule
 from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
-from vaelab.priors import HierarchicalPrior, ResampledPrior, StandardNormal
+from vaelab.priors import Given, HierarchicalPrior, ResampledPrior, StandardNormal
 
 N, D = 4, 2
 ORACLE = LinearGaussian.random(0, num_dims=N, latent_dim=D, sigma=0.5)
@@ -228,7 +228,7 @@ def test_temperatures_rise_from_0_to_1_and_are_closest_at_the_ends():
 
 
 class DiscretePrior(StandardNormal):
-    def sample_joint(self, key, num_samples):
+    def sample_joint(self, key, num_samples, given=Given()):
         return self.sample(key, num_samples), jnp.zeros(num_samples, jnp.int32)
 
 

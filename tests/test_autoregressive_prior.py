@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +13,7 @@ from vaelab.priors.autoregressive import AutoregressivePrior
 
 
 def random_variables(prior, scale=0.5, dtype=np.float64):
-    init = functools.partial(prior.init, method="log_prob")
-    shapes = jax.eval_shape(init, jax.random.key(0), jnp.zeros(prior.latent_dim))
+    shapes = jax.eval_shape(prior.init, jax.random.key(0), jnp.zeros(prior.latent_dim))
     rng = np.random.default_rng(1)
     draw = lambda leaf: jnp.asarray(scale * rng.normal(size=leaf.shape), dtype)  # noqa: E731
     return jax.tree.map(draw, shapes)
@@ -69,7 +66,7 @@ def test_log_variances_are_clipped():
 def test_components_start_apart():
     """Components that start equal get equal gradients, and stay one."""
     prior, z = AutoregressivePrior(2, num_components=3, hidden=(4,)), jnp.array([[0.3, -1.0]])
-    variables = jax.jit(functools.partial(prior.init, method="log_prob"))(jax.random.key(0), z)
+    variables = jax.jit(prior.init)(jax.random.key(0), z)
     total = lambda variables: jnp.sum(prior.apply(variables, z, method="log_prob"))  # noqa: E731
     gradient = jax.jit(jax.grad(total))(variables)["params"]["network"]["output_bias"]
     means = np.asarray(gradient).reshape(2, 3, 3)[:, 1]
@@ -95,7 +92,7 @@ def test_any_number_of_coordinates():
 
         def use(key, prior=prior):
             z = jnp.zeros((2, 3, prior.latent_dim))
-            log_p, variables = prior.init_with_output(key, z, method="log_prob")
+            log_p, variables = prior.init_with_output(key, z)
             return log_p, prior.apply(variables, key, 7, method="sample")
 
         log_p, z = jax.eval_shape(use, jax.random.key(0))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +12,7 @@ from vaelab.priors.flow import FlowPrior
 
 
 def random_variables(prior, scale=0.5, dtype=np.float64):
-    init = functools.partial(prior.init, method="log_prob")
-    shapes = jax.eval_shape(init, jax.random.key(0), jnp.zeros(prior.latent_dim))
+    shapes = jax.eval_shape(prior.init, jax.random.key(0), jnp.zeros(prior.latent_dim))
     rng = np.random.default_rng(1)
     draw = lambda leaf: jnp.asarray(scale * rng.normal(size=leaf.shape), dtype)  # noqa: E731
     return jax.tree.map(draw, shapes)
@@ -77,8 +74,7 @@ def test_it_starts_as_the_standard_normal_with_any_number_of_coordinates():
     for latent_dim in (1, 2, 511, 512):
         prior = FlowPrior(latent_dim, num_layers=2, hidden=(3,))
         z = np.random.default_rng(0).normal(size=(2, latent_dim)).astype(np.float32)
-        init = functools.partial(prior.init_with_output, method="log_prob")
-        log_p, variables = jax.jit(init)(jax.random.key(0), z)
+        log_p, variables = jax.jit(prior.init_with_output)(jax.random.key(0), z)
         np.testing.assert_allclose(log_p, scipy.stats.norm.logpdf(z).sum(-1), rtol=1e-5)
         sample = jax.eval_shape(lambda p=prior, v=variables: p.apply(
             v, jax.random.key(1), 3, method="sample"))  # fmt: skip

@@ -21,7 +21,7 @@ from vaelab import losses
 from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
-from vaelab.priors import HierarchicalPrior, StandardNormal
+from vaelab.priors import Given, HierarchicalPrior, StandardNormal, VampPrior
 from vaelab.types import Array, PyTree
 
 
@@ -113,7 +113,7 @@ def make_prior(encoder=FullGaussian(2), **fields):  # noqa: B008
 @functools.partial(jax.jit, static_argnums=0)
 @functools.partial(jax.vmap, in_axes=(None, None, None, 0))
 def log_prob(prior, params, z, key):
-    return prior.apply({"params": params}, z, key, method="log_prob")
+    return prior.apply({"params": params}, z, Given(key))
 
 
 def replicates(prior, params, z, num_replicates):
@@ -162,6 +162,55 @@ def test_a_hierarchical_prior_on_top_of_another():
     estimates = replicates(prior, params(1.8), Z, 20_000)
     assert np.all(within_confidence(np.exp(estimates - log_p), 1.0))
     assert np.all(z_scores(estimates, log_p) < -critical_value(4))
+
+
+def test_a_vamp_prior_on_top_is_a_mixture_of_the_hierarchical_prior_s_own_posteriors():
+    """q_Φ(ζ|u) = N(Au + a, diag σ²), u in the space of z: log p(z) is that of a mixture of Gaussians."""
+    top = VampPrior(2, (3,), num_components=4, learned_weights=True, data_range=(-2.0, 2.0))
+    encoder = ConditionalGaussian(MLP(()), 2, log_variance_range=None)
+    prior = make_prior(encoder, top=top, num_samples=16)
+    rng = np.random.default_rng(3)
+    pseudo_inputs, logits = rng.uniform(-2, 2, (4, 3)), rng.normal(size=4)
+    variance = np.array([0.9, 0.6])
+    head = affine(np.concatenate([A, np.zeros((2, 3))]), np.concatenate([OFFSET, np.log(variance)]))
+    params = {
+        "encoder": {"Dense_0": head},
+        "decoder": DECODER,
+        "top": {"pseudo_inputs": pseudo_inputs, "logits": logits},
+    }
+    shapes = jax.eval_shape(prior.init, jax.random.key(0), jnp.zeros(3))["params"]
+    assert jax.tree.map(np.shape, params) == jax.tree.map(jnp.shape, shapes)
+    covariance = W @ np.diag(variance) @ W.T + S**2 * np.eye(3)
+    components = [
+        scipy.stats.multivariate_normal(W @ (A @ u + OFFSET) + BIAS, covariance)
+        for u in pseudo_inputs
+    ]
+    log_weights = scipy.special.log_softmax(logits)
+    log_joint = log_weights + np.stack([c.logpdf(Z) for c in components], axis=1)
+    log_p = scipy.special.logsumexp(log_joint, axis=1)
+    assert np.all(within_confidence(np.exp(replicates(prior, params, Z, 20_000) - log_p), 1.0))
+    z = prior.apply({"params": params}, jax.random.key(0), 20_000, method="sample")
+    weights = np.exp(log_weights)
+    mean = weights @ np.stack([c.mean for c in components])
+    second = covariance + np.einsum("k,ki,kj->ij", weights, *[[c.mean for c in components]] * 2)
+    assert np.all(within_confidence(z, mean))
+    assert np.all(within_confidence(z[:, :, None] * z[:, None, :], second))
+    summary = prior.summary(params)
+    assert summary.keys() == {"top effective_components"}
+    entropy = -np.sum(weights * log_weights)
+    np.testing.assert_allclose(summary["top effective_components"], np.exp(entropy))
+
+
+def test_its_gradient_is_unbiased_with_a_vamp_prior_on_top():
+    """Φ is the sampler of ζ and makes the components of p(ζ), which get the plain gradient."""
+    top = VampPrior(2, (2,), num_components=3, data_range=(-2.0, 2.0))
+    naive, dreg, _ = replicate(naive_and_dreg(make_model(one_layer, top=top), num_outer=4), 5_000)
+    for phi in (lambda g: g["encoder"], lambda g: g["prior"]["encoder"]):
+        assert largest_z_score(phi(dreg), phi(naive.gradient)) < 1
+        assert np.min(np.std(flat(phi(dreg)) - flat(phi(naive.gradient)), axis=0)) > 1e-3
+    theta = lambda g: flat(g["prior"]["top"])  # noqa: E731
+    np.testing.assert_allclose(theta(dreg), theta(naive.gradient), rtol=1e-9, atol=1e-12)
+    assert np.min(np.std(theta(dreg), axis=0)) > 1e-3
 
 
 @pytest.mark.parametrize("encoder", [FullGaussian(2), LogisticEncoder(2), FlowEncoder()])
@@ -259,8 +308,8 @@ def random_params(model):
     params = jax.eval_shape(lambda: model.init(key, x, key))["params"]
     rng = np.random.default_rng(1)
     params = jax.tree.map(lambda leaf: jnp.asarray(0.4 * rng.normal(size=leaf.shape)), params)
-    for tree in (params, params["prior"], params["prior"].get("top")):
-        if tree is not None:
+    for tree in (params, params["prior"], params["prior"].get("top", {})):
+        if "encoder" in tree:
             tree["encoder"]["Dense_0"]["bias"] += jnp.array([0.0, 0.0, 0.3, 0.3])
     return params
 
@@ -520,11 +569,11 @@ def test_parameters_can_be_made_with_weights_too():
 def test_the_two_passes_over_the_inner_samples_share_their_computation():
     prior = HierarchicalPrior(4, num_samples=8, hidden=(64, 64))
     z, key = jnp.ones((10, 5, 4)), jax.random.key(0)
-    variables = prior.init(key, z, key, method="log_prob")
+    variables = prior.init(key, z)
 
     def flops(weights):
         def total(variables, z):
-            return jnp.sum(prior.apply(variables, z, key, weights, method="log_prob"))
+            return jnp.sum(prior.apply(variables, z, Given(key, weights)))
 
         lowered = jax.jit(jax.grad(total, argnums=(0, 1))).lower(variables, z)
         return lowered.compile().cost_analysis()["flops"]

@@ -19,7 +19,8 @@ from scipy.special import expit, log_softmax, logsumexp
 from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
-from vaelab.priors import GaussianMixture
+from vaelab.priors import GaussianMixture, Given
+from vaelab.priors.components import diagonal_gaussian
 from vaelab.priors.gtm import GTM
 from vaelab.priors.gtm_vamp import GTMVampPrior
 from vaelab.priors.vamp import VampPrior, clip
@@ -258,7 +259,7 @@ def test_a_large_vamp_prior_never_holds_every_sample_s_distance_to_every_compone
     encoder = make_encoder(latent_dim)
     prior = VampPrior(latent_dim, SHAPE, num_components=num_components, encoder=encoder)
     z = jnp.zeros((*samples, latent_dim))
-    variables = jax.eval_shape(lambda: prior.init(jax.random.key(0), z, method="log_prob"))
+    variables = jax.eval_shape(lambda: prior.init(jax.random.key(0), z))
     forbidden = np.prod(samples) * num_components * latent_dim
 
     def log_prob(variables, z):
@@ -286,7 +287,7 @@ def encode(params, images):
 
 
 def random_variables(prior, scale: float = 1.0):
-    shapes = jax.eval_shape(lambda: prior.init(jax.random.key(0), jnp.zeros(D), method="log_prob"))
+    shapes = jax.eval_shape(lambda: prior.init(jax.random.key(0), jnp.zeros(D)))
     rng = np.random.default_rng(1)
     return jax.tree.map(lambda leaf: np.float32(scale * rng.normal(size=leaf.shape)), shapes)
 
@@ -336,6 +337,52 @@ def test_components_of_a_gtm_vamp_prior_are_posteriors_at_the_image_of_a_grid(le
     h = dense(params["head"], np.tanh(dense(params["trunk"]["Dense_0"], grid)))
     expected = encode(params["encoder"], low + (high - low) * expit(h))
     check_components(prior, variables, *expected)
+
+
+@pytest.mark.parametrize("make_prior", [make_vamp, make_gtm_vamp])
+def test_components_are_those_of_the_encoder_that_is_given(make_prior):
+    """A function of plain JAX that returns a pair; the prior's own encoder wins where there is one."""
+    encoder, key, z = make_encoder(), jax.random.key(0), jnp.ones((3, D))
+    own = make_prior(encoder)
+    variables = random_variables(own)
+    encoder_variables = {"params": variables["params"]["encoder"]}
+    others = {k: v for k, v in variables["params"].items() if k != "encoder"}
+
+    def pair(x):
+        posterior = encoder.apply(encoder_variables, x).distribution
+        return posterior.loc, posterior.scale
+
+    prior, given = make_prior(None), Given(encode=pair)
+    made = jax.eval_shape(lambda: prior.init(key, z, given))["params"]
+    assert jax.tree.map(jnp.shape, made) == jax.tree.map(jnp.shape, others)
+    log_prob = jax.jit(lambda: prior.apply({"params": others}, z, given))()
+    np.testing.assert_allclose(log_prob, jax.jit(own.apply)(variables, z), rtol=1e-6)
+    np.testing.assert_allclose(own.apply(variables, z, Given(encode=None)), log_prob, rtol=1e-6)
+    wrong = Given(encode=lambda x: pytest.fail("the prior has an encoder"))
+    np.testing.assert_allclose(own.apply(variables, z, wrong), log_prob, rtol=1e-6)
+
+
+@pytest.mark.parametrize("make_posterior", [
+    lambda mean, scale: (mean, scale),
+    lambda mean, scale: distrax.Independent(distrax.Normal(mean, scale), 1),
+    distrax.MultivariateNormalDiag,
+])  # fmt: skip
+def test_diagonal_gaussians_are_read_in_three_forms(make_posterior):
+    mean, scale = jnp.array([[1.0, 2.0]]), jnp.array([[0.3, 0.5]])
+    parts = diagonal_gaussian(make_posterior(mean, scale))
+    np.testing.assert_array_equal(parts, (mean, scale))
+    for none in (distrax.Normal(mean, scale), distrax.Independent(distrax.Normal(mean, scale), 2)):
+        assert diagonal_gaussian(none) is None
+
+
+def test_the_effective_number_of_components_is_the_exponential_of_the_weights_entropy():
+    logits = np.array([0.3, -1.0, 2.0, -np.inf])
+    entropy = scipy.stats.entropy(np.exp(log_softmax(logits)))
+    summary = GaussianMixture(D, num_components=4).summary({"logits": logits})
+    np.testing.assert_allclose(summary["effective_components"], np.exp(entropy), rtol=1e-6)
+    equal = make_vamp(make_encoder(), learned_weights=True).summary({"logits": np.zeros(C)})
+    np.testing.assert_allclose(equal["effective_components"], C, rtol=1e-6)
+    assert make_vamp(make_encoder()).summary({"pseudo_inputs": np.zeros((C, *SHAPE))}) == {}
 
 
 def test_a_gtm_has_size_to_the_power_of_dim_components():
@@ -430,7 +477,7 @@ def test_a_run_starts_from_data():
 def test_the_random_start_lies_in_the_range_and_every_pixel_can_move():
     prior = make_vamp(make_encoder(), data_range=(-2.0, -1.0), num_components=40)
     z = jnp.asarray(np.random.default_rng(0).normal(size=(50, D)), jnp.float32)
-    variables = jax.jit(lambda: prior.init(jax.random.key(0), z, method="log_prob"))()
+    variables = jax.jit(lambda: prior.init(jax.random.key(0), z))()
     pseudo_inputs = variables["params"]["pseudo_inputs"]
     assert np.all((pseudo_inputs > -2.0) & (pseudo_inputs < -1.0))
     _, _, gradients = quick_value_and_gradients(prior, variables, z)
@@ -466,7 +513,7 @@ class LogisticEncoder(nn.Module):
 
 
 def evaluate(prior):
-    return jax.eval_shape(lambda: prior.init(jax.random.key(0), jnp.zeros(D), method="log_prob"))
+    return jax.eval_shape(lambda: prior.init(jax.random.key(0), jnp.zeros(D)))
 
 
 ERRORS = {
@@ -496,7 +543,7 @@ ERRORS = {
     ),
     "no encoder": (
         lambda: evaluate(make_vamp(None)),
-        "VampPrior has no encoder: pass one, or make it the prior of a model that has one.",
+        "VampPrior has no encoder: pass one as its field encoder, or hand one over as given.encode.",
     ),
     "a model's encoder of another size": (
         lambda: jax.eval_shape(
@@ -524,13 +571,13 @@ ERRORS = {
     ),
     "no Gaussian": (
         lambda: evaluate(make_vamp(LogisticEncoder())),
-        "encoder must return diagonal Gaussians, distrax.Independent(distrax.Normal(mean, scale), 1), "
-        "of which the mixture is made, not Independent(Logistic).",
+        "encoder must return diagonal Gaussians, distrax.Independent(distrax.Normal(mean, scale), 1) "
+        "or a pair (mean, scale), of which the mixture is made, not Independent(Logistic).",
     ),
     "no distribution": (
         lambda: evaluate(GTM(D, network=MLP((D,)))),
-        "network must return diagonal Gaussians, distrax.Independent(distrax.Normal(mean, scale), 1), "
-        "of which the mixture is made, not DynamicJaxprTracer.",
+        "network must return diagonal Gaussians, distrax.Independent(distrax.Normal(mean, scale), 1) "
+        "or a pair (mean, scale), of which the mixture is made, not DynamicJaxprTracer.",
     ),
     "pixels taken for examples": (
         lambda: evaluate(make_vamp(make_encoder(event_ndims=1))),

@@ -12,21 +12,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.interpolate
 import scipy.stats
 from oracles import critical_value, z_scores
 
-from vaelab.networks import MLP, ConditionalFlow, ConditionalGaussian
+from vaelab.models import VAE
+from vaelab.networks import MLP, BernoulliDecoder, ConditionalFlow, ConditionalGaussian
 from vaelab.priors import (
     GTM,
     AutoregressivePrior,
     FlowPrior,
     GaussianMixture,
+    Given,
     GTMVampPrior,
     HierarchicalPrior,
     Prior,
     ResampledPrior,
     StandardNormal,
     VampPrior,
+    functional,
 )
 
 SHAPE = (2, 2, 1)  # of the images that pseudo-inputs imitate
@@ -37,6 +41,31 @@ def encoder(latent_dim: int) -> ConditionalGaussian:
     """q(z|x), of a model and of its prior one and the same."""
     trunk = MLP((4,), event_ndims=3, activation=jnp.tanh)  # units of a relu may be dead
     return ConditionalGaussian(trunk, latent_dim, log_variance_range=(-6.0, 2.0))
+
+
+class StudentT(Prior):
+    """Multivariate Student-t with learned location and scales: tails as heavy as |z|^−(ν + D)."""
+
+    num_degrees: float = 3.0
+    """degrees of freedom ν"""
+
+    def setup(self):
+        self.mean = self.param("mean", jax.nn.initializers.zeros, (self.latent_dim,))
+        self.log_scale = self.param("log_scale", jax.nn.initializers.zeros, (self.latent_dim,))
+
+    def log_prob(self, z, given=Given()):
+        nu, dim = self.num_degrees, self.latent_dim
+        squared = jnp.sum(((z - self.mean) * jnp.exp(-self.log_scale)) ** 2, axis=-1)
+        constant = scipy.special.gammaln((nu + dim) / 2) - scipy.special.gammaln(nu / 2)
+        constant -= 0.5 * dim * np.log(nu * np.pi)
+        return constant - jnp.sum(self.log_scale) - 0.5 * (nu + dim) * jnp.log1p(squared / nu)
+
+    def sample(self, key, num_samples, given=Given()):
+        normal_key, chi_key = jax.random.split(key)
+        normal = jax.random.normal(normal_key, (num_samples, self.latent_dim))
+        chi_squared = jax.random.chisquare(chi_key, self.num_degrees, (num_samples, 1))
+        noise = normal / jnp.sqrt(chi_squared / self.num_degrees)
+        return self.mean + jnp.exp(self.log_scale) * noise
 
 
 PRIORS: dict[str, Callable[[int], Prior]] = {
@@ -70,11 +99,22 @@ PRIORS: dict[str, Callable[[int], Prior]] = {
         decoder=ConditionalGaussian(MLP((4,)), dim, log_variance_range=(-6.0, 2.0)),
         top=HierarchicalPrior(1, num_samples=2, hidden=(3,)),
     ),
+    "hierarchical on vamp": lambda dim: HierarchicalPrior(
+        dim,
+        num_samples=16,
+        encoder=ConditionalGaussian(MLP(()), 1, log_variance_range=(-6.0, 2.0)),
+        decoder=ConditionalGaussian(MLP((4,)), dim, log_variance_range=(-6.0, 2.0)),
+        top=VampPrior(1, (dim,), num_components=3, data_range=(-2.0, 2.0)),
+    ),
+    "student t": StudentT,
 }
 
-# Grid coordinates: midpoints of cells, turned by an angle so that both axes of the grid are oblique
-# projections of z. A wrong order or scale of any one coordinate shows in both.
-EDGES = np.linspace(-8.0, 8.0, 49)
+# The densities are looked at in two oblique coordinates y, so that a wrong order or scale of any one
+# coordinate of z shows in both. The plane is mapped into a square, w = c atan(t/c), t being y from its
+# median in units of its spread: near t within one spread, and at most c π/2 however heavy the tails.
+# A sum over the cells is an integral over the plane, and all moments of w exist.
+C = 3.0
+EDGES = np.linspace(-C * np.pi / 2, C * np.pi / 2, 49)
 TURN = np.array([[0.8, -0.6], [0.6, 0.8]])
 
 
@@ -83,7 +123,7 @@ class Case(NamedTuple):
     variables: dict
 
     def log_prob(self, z, key=None, weights=None):
-        return self.prior.apply(self.variables, z, key, weights, method="log_prob")
+        return self.prior.apply(self.variables, z, Given(key, weights))
 
     def sample(self, key, num_samples):
         return self.prior.apply(self.variables, key, num_samples, method="sample")
@@ -93,9 +133,7 @@ class Case(NamedTuple):
 def make(name: str, latent_dim: int) -> Case:
     """A prior with random parameters, no bias zero and no density symmetric about the origin."""
     prior = PRIORS[name](latent_dim)
-    init = functools.partial(prior.init, method="log_prob")
-    key = jax.random.key(0)
-    shapes = jax.eval_shape(init, key, jnp.zeros(latent_dim), key)
+    shapes = jax.eval_shape(prior.init, jax.random.key(0), jnp.zeros(latent_dim))
     rng = np.random.default_rng(3)
     draw = lambda leaf: jnp.asarray(0.4 * rng.normal(size=leaf.shape), leaf.dtype)  # noqa: E731
     return Case(prior, jax.tree.map(draw, shapes))
@@ -123,17 +161,38 @@ def name(request) -> str:
     return request.param
 
 
-def grid() -> tuple[np.ndarray, float]:
-    """Points z [N, 2] of a turned grid, and the area of a cell."""
+class Square(NamedTuple):
+    """The map between z [N, 2] and w [N, 2], fitted to a prior's samples: any fit is a right one."""
+
+    median: np.ndarray  # [2], of y
+    spread: np.ndarray  # [2], the standard deviation of a Gaussian with y's quartiles
+
+    def to_square(self, z: np.ndarray) -> np.ndarray:
+        return C * np.arctan((z @ TURN - self.median) / (C * self.spread))
+
+    def from_square(self, w: np.ndarray) -> np.ndarray:
+        return (self.median + self.spread * C * np.tan(w / C)) @ TURN.T
+
+
+@functools.cache
+def square(name: str) -> Square:
+    quartiles = np.quantile(samples(name) @ TURN, [0.25, 0.5, 0.75], axis=0)
+    return Square(quartiles[1], (quartiles[2] - quartiles[0]) / (2 * scipy.stats.norm.ppf(0.75)))
+
+
+def grid(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The middles of the square's cells: w [N, 2], z [N, 2] there, and the cells' areas in z [N]."""
     middle = (EDGES[1:] + EDGES[:-1]) / 2
-    turned = np.stack(np.meshgrid(middle, middle, indexing="ij"), axis=-1).reshape(-1, 2)
-    return turned @ TURN.T, (EDGES[1] - EDGES[0]) ** 2
+    w = np.stack(np.meshgrid(middle, middle, indexing="ij"), axis=-1).reshape(-1, 2)
+    stretch = square(name).spread / np.cos(w / C) ** 2  # dy/dw
+    area = (EDGES[1] - EDGES[0]) ** 2 * np.prod(stretch, axis=1)
+    return w, square(name).from_square(w), area
 
 
 @functools.cache
 def densities(name: str) -> np.ndarray:
     """Independent estimates of p(z) on the grid, [replicates, N]; one where p is exact."""
-    case, (z, _) = make(name, 2), grid()
+    case, (_, z, _) = make(name, 2), grid(name)
     keys = jax.random.split(jax.random.key(1), 1 if case.prior.exact else 300)
     log_prob = jax.jit(lambda keys: jax.lax.map(lambda key: case.log_prob(z, key), keys))
     return np.exp(np.asarray(log_prob(keys), np.float64))
@@ -163,13 +222,13 @@ def samples(name: str) -> np.ndarray:
     return joint(name)[0]
 
 
-def moments(z: np.ndarray) -> np.ndarray:
-    """z_1, z_2, z_1², z_2², z_1 z_2, of which means and covariances are made. [N, 2] -> [N, 5]."""
-    return np.stack([z[:, 0], z[:, 1], z[:, 0] ** 2, z[:, 1] ** 2, z[:, 0] * z[:, 1]], axis=1)
+def moments(w: np.ndarray) -> np.ndarray:
+    """w_1, w_2, w_1², w_2², w_1 w_2: location, scale and correlation. [N, 2] -> [N, 5]."""
+    return np.stack([w[:, 0], w[:, 1], w[:, 0] ** 2, w[:, 1] ** 2, w[:, 0] * w[:, 1]], axis=1)
 
 
 def test_density_integrates_to_one(name):
-    mass = np.sum(densities(name), axis=1) * grid()[1]
+    mass = densities(name) @ grid(name)[2]
     if make(name, 2).prior.exact:
         np.testing.assert_allclose(mass, 1.0, atol=1e-3)
     else:
@@ -177,10 +236,10 @@ def test_density_integrates_to_one(name):
         assert np.std(mass) / np.sqrt(len(mass)) < 2e-3  # and the interval is a narrow one
 
 
-def test_samples_have_the_density_s_mean_and_covariance(name):
-    z, area = grid()
-    expected = densities(name) @ moments(z) * area  # [replicates, 5], unbiased
-    drawn = moments(samples(name))
+def test_samples_have_the_density_s_moments(name):
+    w, _, area = grid(name)
+    expected = (densities(name) * area) @ moments(w)  # [replicates, 5], unbiased
+    drawn = moments(square(name).to_square(samples(name)))
     variance = np.var(drawn, axis=0, ddof=1) / len(drawn)
     if len(expected) > 1:
         variance += np.var(expected, axis=0, ddof=1) / len(expected)
@@ -189,12 +248,13 @@ def test_samples_have_the_density_s_mean_and_covariance(name):
 
 
 def test_samples_have_the_density_s_projections(name):
-    mass = np.mean(densities(name), axis=0).reshape(len(EDGES) - 1, -1) * grid()[1]
+    mass = np.mean(densities(name), axis=0) * grid(name)[2]
+    mass = mass.reshape(len(EDGES) - 1, -1)
+    w = square(name).to_square(samples(name))
     for axis in (0, 1):
         cumulative = np.concatenate([[0.0], np.cumsum(np.sum(mass, axis=1 - axis))])
         cdf = scipy.interpolate.PchipInterpolator(EDGES, cumulative / cumulative[-1])
-        projected = samples(name) @ TURN[:, axis]
-        assert scipy.stats.kstest(np.clip(projected, -8, 8), cdf).pvalue > 1e-3
+        assert scipy.stats.kstest(w[:, axis], cdf).pvalue > 1e-3
 
 
 def test_joint_samples_have_the_joint_density(name):
@@ -269,8 +329,9 @@ def test_another_number_of_inner_samples_is_the_same_density(name):
         assert other is case.prior
         return
     assert (other.num_samples, case.prior.num_samples) == (64, 16)
-    points = slice(500, 1800, 60)
-    z, few = grid()[0][points], densities(name)[:, points]
+    w, z, _ = grid(name)
+    points = np.flatnonzero(np.all(np.abs(w) < 2.0, axis=1))[::20]
+    z, few = z[points], densities(name)[:, points]
     log_prob = jax.vmap(lambda key: Case(other, case.variables).log_prob(z, key))
     many = np.exp(np.asarray(jax.jit(log_prob)(jax.random.split(jax.random.key(3), 100)), float))
     error = np.sqrt(np.var(few, axis=0) / len(few) + np.var(many, axis=0) / len(many))
@@ -309,12 +370,110 @@ def test_kl_is_none_where_the_posterior_has_no_closed_form(name):
     assert prior.kl(distrax.Independent(distrax.Logistic(jnp.zeros(2), jnp.ones(2)), 1)) is None
 
 
+def leaves(tree) -> dict[str, tuple]:
+    """Shape and type of every array, by its path."""
+    paths = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): (leaf.shape, leaf.dtype) for path, leaf in paths}
+
+
+def test_one_call_initialises_the_parameters_that_a_model_has(name):
+    prior, key, x = PRIORS[name](2), jax.random.key(0), jnp.zeros((3, *SHAPE))
+    alone = jax.eval_shape(prior.init, key, jnp.zeros(2)).get("params", {})
+    decoder = BernoulliDecoder(MLP((4,)), shape=SHAPE)
+    model = VAE(ConditionalGaussian(MLP((4,), event_ndims=3), 2), decoder, prior)
+    inside = jax.eval_shape(lambda: model.init(key, x, key))["params"].get("prior", {})
+    assert leaves(alone) == leaves(inside)
+
+
+def test_an_exact_prior_ignores_key_and_weights_and_every_prior_an_encoder_it_does_not_need(name):
+    case, key = make(name, 2), jax.random.key(1)
+    z = jnp.array([[0.5, -1.0], [2.0, 0.3]])
+    refuse = lambda x: pytest.fail("the prior has what it needs")  # noqa: E731
+    few = Given(None if case.prior.exact else key)
+    everything = Given(key, None if not case.prior.exact else jnp.full(2, 0.3), refuse)
+    values = [case.prior.apply(case.variables, z, given) for given in (few, everything)]
+    np.testing.assert_array_equal(*values)
+    drawn = [
+        case.prior.apply(case.variables, key, 3, given, method="sample_joint")
+        for given in (Given(), Given(jax.random.key(7), jnp.ones(3), refuse))
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *drawn)
+    log_joints = [
+        case.prior.apply(case.variables, *joint, given, method="joint_log_prob")
+        for joint, given in zip(drawn, (Given(), Given(None, None, refuse)), strict=True)
+    ]
+    np.testing.assert_array_equal(*log_joints)
+
+
+def test_functions_of_the_parameters_equal_the_methods(name):
+    prior, key = PRIORS[name](2), jax.random.key(1)
+    params, functions = functional(prior, jax.random.key(0))
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        params,
+        prior.init(jax.random.key(0), jnp.zeros(2)).get("params", {}),
+    )
+    variables = make(name, 2).variables
+    params, given = variables.get("params", {}), Given(None if prior.exact else key)
+    z = jnp.array([[0.5, -1.0], [2.0, 0.3]])
+
+    @jax.jit
+    def by_functions(params, z):
+        total = lambda params, z: jnp.sum(functions.log_prob(params, z, given))  # noqa: E731
+        drawn, auxiliary = functions.sample_joint(params, key, 3)
+        return (
+            functions.log_prob(params, z, given),
+            jax.grad(total, argnums=(0, 1))(params, z),
+            functions.sample(params, key, 3),
+            (drawn, auxiliary),
+            functions.joint_log_prob(params, drawn, auxiliary),
+        )
+
+    @jax.jit
+    def by_methods(params, z):
+        apply = functools.partial(prior.apply, {"params": params})
+        total = lambda params, z: jnp.sum(prior.apply({"params": params}, z, given))  # noqa: E731
+        joint = apply(key, 3, method="sample_joint")
+        return (
+            apply(z, given, method="log_prob"),
+            jax.grad(total, argnums=(0, 1))(params, z),
+            apply(key, 3, method="sample"),
+            joint,
+            apply(*joint, method="joint_log_prob"),
+        )
+
+    jax.tree.map(np.testing.assert_array_equal, by_functions(params, z), by_methods(params, z))
+    members = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), params)
+    one_prior_each = jax.vmap(functions.log_prob, in_axes=(0, None, None), axis_size=2)
+    log_probs = jax.jit(one_prior_each)(members, z, given)
+    assert log_probs.shape == (2, 2)
+    np.testing.assert_allclose(log_probs[0], functions.log_prob(params, z, given), rtol=1e-5)
+    posterior = distrax.Independent(distrax.Normal(jnp.zeros((2, 2)), jnp.ones((2, 2))), 1)
+    kl, expected = functions.kl(params, posterior), prior.kl(posterior)
+    assert (kl is None) == (expected is None)
+    if kl is not None:
+        np.testing.assert_array_equal(kl, expected)
+
+
 @pytest.mark.parametrize("latent_dim", [1, 3])
 def test_standard_normal_equals_scipy(latent_dim):
     z = np.random.default_rng(0).normal(size=(4, 5, latent_dim))
     expected = scipy.stats.norm.logpdf(z).sum(-1)
     log_prob = make("standard normal", latent_dim).log_prob(z)
     np.testing.assert_allclose(log_prob, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("latent_dim", [1, 3])
+def test_student_t_equals_scipy(latent_dim):
+    case = make("student t", latent_dim)
+    z = (
+        np.random.default_rng(0).normal(size=(4, 5, latent_dim))
+        * np.logspace(0, 3, 4)[:, None, None]
+    )
+    mean, log_scale = (np.asarray(case.variables["params"][part]) for part in ("mean", "log_scale"))
+    covariance = np.diag(np.exp(2.0 * log_scale))
+    expected = scipy.stats.multivariate_t(mean, covariance, df=3.0).logpdf(z)
+    np.testing.assert_allclose(case.log_prob(z).ravel(), np.ravel(expected), rtol=1e-6)
 
 
 def test_standard_normal_kl_per_coordinate_equals_quadrature():

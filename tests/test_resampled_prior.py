@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +12,7 @@ import scipy.stats
 from oracles import critical_value, within_confidence, z_scores
 from scipy.special import expit
 
-from vaelab.priors import GaussianMixture, HierarchicalPrior, StandardNormal
+from vaelab.priors import GaussianMixture, Given, HierarchicalPrior, StandardNormal, VampPrior
 from vaelab.priors.resampled import ResampledPrior
 
 GRID = np.linspace(-9.0, 9.0, 721)
@@ -29,8 +27,7 @@ def _float64():
 def make(**fields):
     """A prior in one dimension that accepts 1 to 70 % of the tries, by where they are."""
     prior = ResampledPrior(1, hidden=(3,), **fields)
-    init = functools.partial(prior.init, method="log_prob")
-    shapes = jax.eval_shape(init, jax.random.key(0), jnp.zeros(1), jax.random.key(0))
+    shapes = jax.eval_shape(prior.init, jax.random.key(0), jnp.zeros(1))
     rng = np.random.default_rng(2)
     variables = jax.tree.map(lambda leaf: jnp.asarray(1.5 * rng.normal(size=leaf.shape)), shapes)
     variables["params"]["head"]["bias"] = jnp.array([-1.5])
@@ -55,7 +52,7 @@ def density(variables, max_tries, proposal=scipy.stats.norm.pdf):
 
 def log_prob(prior, variables, z, num_replicates):
     keys = jax.random.split(jax.random.key(3), num_replicates)
-    estimate = lambda key: prior.apply(variables, z, key, method="log_prob")  # noqa: E731
+    estimate = lambda key: prior.apply(variables, z, Given(key))  # noqa: E731
     return np.asarray(jax.jit(jax.vmap(estimate))(keys))
 
 
@@ -71,6 +68,48 @@ def test_the_density_is_estimated_without_bias(max_tries):
     # The check can tell the truncated density from its neighbours.
     for other in (scipy.stats.norm.pdf(GRID), density(variables, max_tries + 1)):
         assert not np.all(within_confidence(estimates, other[points]))
+
+
+def gaussian_encoder(u):
+    """q(z|u) = N(2u − 1, (0.4 + u)²), in plain JAX."""
+    return 2 * u - 1, 0.4 + u
+
+
+@pytest.mark.parametrize("max_tries", [2, 6])
+def test_a_vamp_prior_as_the_proposal_takes_the_encoder_that_is_given(max_tries):
+    proposal = VampPrior(1, (1,), num_components=3)
+    given = Given(encode=gaussian_encoder)
+    prior = ResampledPrior(1, proposal, hidden=(3,), max_tries=max_tries, num_samples=2)
+    shapes = jax.eval_shape(
+        lambda: prior.init(jax.random.key(0), jnp.zeros(1), given)["params"]["proposal"]
+    )
+    assert jax.tree.map(jnp.shape, shapes) == {"pseudo_inputs": (3, 1)}
+    pseudo_inputs = np.array([[0.1], [0.5], [0.95]])
+    variables = make()[1]
+    variables["params"]["proposal"] = {"pseudo_inputs": pseudo_inputs}
+    mean, scale = gaussian_encoder(pseudo_inputs)
+
+    def pdf(z):
+        return np.mean(scipy.stats.norm.pdf(z, mean, scale), axis=0)
+
+    points = slice(240, 481, 40)
+    z, p = GRID[points, None], density(variables, max_tries, pdf)
+
+    def estimate(key):
+        return prior.apply(variables, z, given._replace(key=key))
+
+    estimates = jax.jit(jax.vmap(estimate))(jax.random.split(jax.random.key(3), 20_000))
+    assert np.all(within_confidence(np.exp(estimates), p[points]))
+    draw = lambda key: prior.apply(variables, key, 20_000, given, method="sample_joint")  # noqa: E731
+    drawn, others = jax.jit(draw)(jax.random.key(1))
+    cumulative = scipy.integrate.cumulative_trapezoid(p, GRID, initial=0.0)
+    cdf = lambda v: np.interp(v, GRID, cumulative)  # noqa: E731
+    assert scipy.stats.kstest(np.asarray(drawn)[:, 0], cdf).pvalue > 1e-3
+    # E[h(z) h(u_1) … / p(z, u)] = 1 for a density h.
+    log_joint = prior.apply(variables, drawn, others, given, method="joint_log_prob")
+    values = np.concatenate([drawn[:, None], others], axis=1)[..., 0]
+    log_h = scipy.stats.norm.logpdf(values, 0.0, 0.5).sum(axis=1)
+    assert within_confidence(np.exp(log_h - log_joint), 1.0)
 
 
 def test_one_try_is_the_proposal():
@@ -173,7 +212,7 @@ def test_gradients_of_the_density_are_unbiased_for_the_proposal_too():
         return (1 - alpha) * pi[i] * a[i] / Z + alpha * pi[i]
 
     def estimate(key):
-        p = lambda variables: jnp.exp(prior.apply(variables, z, key, method="log_prob"))  # noqa: E731
+        p = lambda variables: jnp.exp(prior.apply(variables, z, Given(key)))  # noqa: E731
         return jax.value_and_grad(p)(variables)
 
     keys = jax.random.split(jax.random.key(2), 10_000)
@@ -190,16 +229,14 @@ def test_gradients_of_the_density_are_unbiased_for_the_proposal_too():
 def test_gradients_are_finite_at_extreme_z_and_where_nothing_is_accepted():
     prior = ResampledPrior(3, hidden=(4,), max_tries=5)
     key, rng = jax.random.key(0), np.random.default_rng(0)
-    shapes = jax.eval_shape(
-        functools.partial(prior.init, method="log_prob"), key, jnp.zeros(3), key
-    )
+    shapes = jax.eval_shape(prior.init, key, jnp.zeros(3))
     draw = lambda leaf: jnp.asarray(100 * rng.normal(size=leaf.shape), jnp.float32)  # noqa: E731
     variables = jax.tree.map(draw, shapes)
     z = jnp.asarray(rng.normal(size=(8, 3)) * np.logspace(0, 4, 8)[:, None], jnp.float32)
 
     @jax.jit
     def use(variables, z):
-        total = lambda v, z: jnp.sum(prior.apply(v, z, key, method="log_prob"))  # noqa: E731
+        total = lambda v, z: jnp.sum(prior.apply(v, z, Given(key)))  # noqa: E731
         return jax.grad(total, argnums=(0, 1))(variables, z)
 
     for bias in (-1000.0, 0.0, 1000.0):
@@ -214,7 +251,7 @@ def test_any_number_of_coordinates_and_batch_axes():
 
         def use(key, prior=prior):
             z = jnp.zeros((2, 5, prior.latent_dim))
-            log_p, variables = prior.init_with_output(key, z, key, method="log_prob")
+            log_p, variables = prior.init_with_output(key, z)
             z, u = prior.apply(variables, key, 7, method="sample_joint")
             return log_p, z, u, prior.apply(variables, z, u, method="joint_log_prob")
 

@@ -23,6 +23,7 @@ from vaelab.priors import (
     AutoregressivePrior,
     FlowPrior,
     GaussianMixture,
+    Given,
     HierarchicalPrior,
     Prior,
     StandardNormal,
@@ -37,9 +38,8 @@ IMAGES = RNG.integers(0, 2, size=(B, 3, 2, 1)).astype(np.float32)
 class NoisePrior(Prior):
     """log_prob is standard normal noise: with z's own key it would be z's own noise."""
 
-    def log_prob(self, z, key=None, weights=None):
-        del weights
-        return jax.random.normal(key, z.shape)[..., 0]
+    def log_prob(self, z, given=Given()):
+        return jax.random.normal(given.key, z.shape)[..., 0]
 
 
 def make_encoder():

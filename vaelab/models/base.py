@@ -90,6 +90,11 @@ class Model(nn.Module, abc.ABC):
         """
         return {name: PRIOR if name in self.prior_parameters else MODEL for name in params}
 
+    def learned(self, params: PyTree) -> dict[str, float]:
+        """What was learned, as numbers for a report: the σ of a likelihood that has one for all."""
+        scale = self.decoder.global_scale(params.get("decoder", {}))
+        return {} if scale is None else {"likelihood_scale": float(scale)}
+
     def check_data(self, examples: Examples) -> None:
         """Raises one sentence where examples do not fit the model: shape, range or context.
 

@@ -11,7 +11,7 @@ from vaelab.checks import check_at_least_one
 from vaelab.likelihoods import Decoder
 from vaelab.losses import scale_gradient
 from vaelab.models.base import Latents, Model, check_latents, check_level
-from vaelab.priors import Prior
+from vaelab.priors import Given, Prior
 from vaelab.priors.base import check_dim
 from vaelab.types import Array, PRNGKey, PyTree, Terms
 
@@ -55,6 +55,10 @@ class VAE(Model):
     def exact(self) -> bool:
         return self.prior.exact
 
+    @property
+    def prior_samples(self) -> int | None:
+        return self.prior.num_samples
+
     def with_prior_samples(self, num_samples: int) -> VAE:
         return self.clone(prior=self.prior.with_num_samples(num_samples))
 
@@ -62,6 +66,10 @@ class VAE(Model):
         if "prior" not in params:
             return params
         return params | {"prior": self.prior.start_from(params["prior"], x, key)}
+
+    def learned(self, params: PyTree) -> dict[str, float]:
+        summary = self.prior.summary(params.get("prior", {}))
+        return super().learned(params) | {name: float(value) for name, value in summary.items()}
 
     def encode(self, x: Array, context: Array | None = None) -> Any:
         """q(z|x). [B, *event] -> distribution of batch shape [B]."""
@@ -93,7 +101,7 @@ class VAE(Model):
         if weights is not None:
             z = scale_gradient(z, weights)
             density = jax.lax.stop_gradient(encoding)
-        rate = density.log_prob(z) - self.prior.log_prob(z, prior_key, weights)
+        rate = density.log_prob(z) - self.prior.log_prob(z, self._given(prior_key, weights))
         likelihood = self.decoder(z)
         return Terms(
             distortion=-likelihood.log_prob(x),
@@ -119,7 +127,7 @@ class VAE(Model):
         """((z [num_samples, D],), u), u the prior's auxiliary variables; see `priors.base`."""
         _refuse(context)
         check_at_least_one(num_samples=num_samples)
-        z, auxiliary = self.prior.sample_joint(key, num_samples)
+        z, auxiliary = self.prior.sample_joint(key, num_samples, self._given())
         return (z,), auxiliary
 
     def log_prior(
@@ -127,14 +135,14 @@ class VAE(Model):
     ) -> Array:
         _refuse(context)
         check_latents(self, latents)
-        return self.prior.log_prob(latents[0], key)
+        return self.prior.log_prob(latents[0], self._given(key))
 
     def log_joint_prior(
         self, latents: Latents, auxiliary: PyTree, context: Array | None = None
     ) -> Array:
         _refuse(context)
         check_latents(self, latents)
-        return self.prior.joint_log_prob(latents[0], auxiliary)
+        return self.prior.joint_log_prob(latents[0], auxiliary, self._given())
 
     def level_posterior(self, encoding: Any, level: int = 0) -> Any:
         check_level(self, level, 1, "")
@@ -142,11 +150,15 @@ class VAE(Model):
 
     def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
         check_level(self, level, 1, "")
-        return self.prior.log_prob(z, key)
+        return self.prior.log_prob(z, self._given(key))
 
     def level_factorises(self, level: int = 0) -> bool:
         check_level(self, level, 1, "")
         return self.prior.factorises
+
+    def _given(self, key: PRNGKey | None = None, weights: Array | None = None) -> Given:
+        """What the prior receives: also the encoder, for priors made of its posteriors."""
+        return Given(key, weights, self.encoder)
 
 
 def _refuse(context: Any) -> None:

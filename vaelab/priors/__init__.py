@@ -6,8 +6,9 @@ Each place in a prior has a network of its own: one that is given for two places
 
 from vaelab.priors.aggregated import AggregatedPosterior
 from vaelab.priors.autoregressive import AutoregressivePrior
-from vaelab.priors.base import Prior
+from vaelab.priors.base import Given, Prior
 from vaelab.priors.flow import FlowPrior
+from vaelab.priors.functional import functional
 from vaelab.priors.gtm import GTM
 from vaelab.priors.gtm_vamp import GTMVampPrior
 from vaelab.priors.hierarchical import HierarchicalPrior
@@ -23,9 +24,11 @@ __all__ = [
     "FlowPrior",
     "GTMVampPrior",
     "GaussianMixture",
+    "Given",
     "HierarchicalPrior",
     "Prior",
     "ResampledPrior",
     "StandardNormal",
     "VampPrior",
+    "functional",
 ]

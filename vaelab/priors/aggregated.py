@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from vaelab.checks import UndefinedError, check_at_least_one
-from vaelab.priors.base import Prior
+from vaelab.priors.base import Given, Prior
 from vaelab.priors.components import Components, component_log_probs, diagonal_gaussian
 from vaelab.types import Array, PRNGKey
 
@@ -40,8 +40,7 @@ class AggregatedPosterior(Prior):
         check_at_least_one(chunk_size=self.chunk_size)
         super().__post_init__()
 
-    def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
-        del key, weights
+    def log_prob(self, z: Array, given: Given = Given()) -> Array:
         return self.log_prob_of_first(z, len(self._gaussians()[0]))
 
     def log_prob_of_first(self, z: Array, num_inputs: int | Array) -> Array:
@@ -65,7 +64,7 @@ class AggregatedPosterior(Prior):
 
         return self._log_mean_exp(log_probs, z.shape, len(self._gaussians()[0]))
 
-    def sample(self, key: PRNGKey, num_samples: int) -> Array:
+    def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
         index_key, noise_key = jax.random.split(key)
         mean, scale = self._gaussians()
         index = jax.random.randint(index_key, (num_samples,), 0, len(mean))

@@ -9,7 +9,7 @@ from jax.scipy.special import logsumexp
 
 from vaelab.checks import check_at_least_one
 from vaelab.networks.autoregressive import MADE
-from vaelab.priors.base import Prior
+from vaelab.priors.base import Given, Prior
 from vaelab.types import Array, PRNGKey
 
 
@@ -23,7 +23,7 @@ class AutoregressivePrior(Prior):
     Germain et al., 2015; mixtures as in Uria et al., 2013.
 
     >>> prior = AutoregressivePrior(latent_dim=3)
-    >>> variables = prior.init(jax.random.key(0), jnp.zeros(3), method="log_prob")
+    >>> variables = prior.init(jax.random.key(0), jnp.zeros(3))
     >>> prior.apply(variables, jax.random.key(1), 5, method="sample").shape
     (5, 3)
     """
@@ -42,14 +42,13 @@ class AutoregressivePrior(Prior):
     def setup(self) -> None:
         self.network = MADE(self.latent_dim, 3 * self.num_components, self.hidden)
 
-    def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
-        del key, weights
+    def log_prob(self, z: Array, given: Given = Given()) -> Array:
         log_weights, mean, log_variance = self._mixture(self.network(z))
         squared = (z[..., None] - mean) ** 2 * jnp.exp(-log_variance)
         log_normal = -0.5 * (squared + log_variance + jnp.log(2 * jnp.pi))
         return jnp.sum(logsumexp(log_weights + log_normal, axis=-1), axis=-1)
 
-    def sample(self, key: PRNGKey, num_samples: int) -> Array:
+    def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
         if self.is_initializing():
             self.network(jnp.zeros(self.latent_dim))
         # Modules cannot be called inside a loop of JAX's; a function of their parameters can.

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
+import jax
 
 from vaelab.checks import check_at_least_one
 from vaelab.separate import separate_modules
 from vaelab.types import Array, PRNGKey, PyTree
+
+
+class Given(NamedTuple):
+    """What a prior is given by the model, or by the prior above it, that it is a part of.
+
+    Every field may be None. A prior reads the fields that it needs and ignores the others.
+    `encode` is a function, and no array: under `jax.jit`, make a `Given` that has one inside the
+    function that is compiled.
+    """
+
+    key: PRNGKey | None = None  # for priors that sample in log_prob
+    weights: Array | None = None  # [...], normalised importance weight of each z
+    encode: Callable[[Array], Any] | None = None  # x [B, ...] -> q(z|x), batch shape [B]
 
 
 class Prior(nn.Module):
@@ -16,20 +31,27 @@ class Prior(nn.Module):
 
     A prior is a Linen module with two methods, both speaking of the same normalised density:
 
-      log_prob(z, key=None, weights=None): [..., D] -> [...], nats
-      sample(key, num_samples): -> [num_samples, D]
+      log_prob(z, given=Given()): [..., D] -> [...], nats
+      sample(key, num_samples, given=Given()): -> [num_samples, D]
 
-    `exact` says what log_prob is. True: log p(z), and `key` is not used. False: the logarithm of an
-    unbiased estimate of p(z), made with `key`, independently for every z; importance-weighted
-    bounds on log p(x) stay bounds, log p(z) is underestimated on average.
+    `exact` says what log_prob is. True: log p(z), and `given.key` is not used. False: the logarithm
+    of an unbiased estimate of p(z), made with `given.key`, independently for every z;
+    importance-weighted bounds on log p(x) stay bounds, log p(z) is underestimated on average.
 
     A prior that is not exact is the marginal p(z) = ∫ p(z, u) du of a joint density over z and
     auxiliary variables u, which it can evaluate and sample: `joint_log_prob` and `sample_joint`.
     An exact prior has no auxiliary variables, and u = ().
 
-    `weights` [...] are given by doubly reparameterised objectives: the normalised importance weight
-    of each z. They change no value; a prior that samples inside log_prob gives its own sampler the
-    doubly reparameterised gradient with them. Others ignore them.
+    `given.weights` [...] come from doubly reparameterised objectives: the normalised importance
+    weight of each z. They change no value; a prior that samples inside log_prob gives its own
+    sampler the doubly reparameterised gradient with them.
+
+    `given.encode` is the encoder of the model, for priors that are made of posteriors. It returns
+    what `components.diagonal_gaussian` reads. A prior never reaches into the module around it.
+
+    Calling the module is `log_prob`, so that one line initialises any prior:
+
+      variables = prior.init(key, jnp.zeros(prior.latent_dim))
     """
 
     latent_dim: int
@@ -44,39 +66,52 @@ class Prior(nn.Module):
         separate_modules(self)
         super().__post_init__()
 
-    def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
+    @property
+    def num_samples(self) -> int | None:
+        """Number of inner samples that estimate log_prob; None where it is exact."""
+        return None
+
+    def __call__(self, z: Array, given: Given = Given()) -> Array:
+        """`log_prob`. While parameters are initialised, it needs no key. [..., D] -> [...], nats."""
+        if given.key is None and self.is_initializing():
+            given = given._replace(key=jax.random.key(0))  # of the value, which is not used
+        return self.log_prob(z, given)
+
+    def log_prob(self, z: Array, given: Given = Given()) -> Array:
         """log p(z), or the logarithm of an unbiased estimate of p(z). [..., D] -> [...], nats."""
         raise NotImplementedError
 
-    def sample(self, key: PRNGKey, num_samples: int) -> Array:
+    def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
         """z ~ p(z), [num_samples, D]."""
         if self.exact:
             raise NotImplementedError
-        return self.sample_joint(key, num_samples)[0]
+        return self.sample_joint(key, num_samples, given)[0]
 
-    def sample_joint(self, key: PRNGKey, num_samples: int) -> tuple[Array, PyTree]:
+    def sample_joint(
+        self, key: PRNGKey, num_samples: int, given: Given = Given()
+    ) -> tuple[Array, PyTree]:
         """(z, u) ~ p(z, u), z [num_samples, D], each leaf of u [num_samples, ...]."""
-        return self.sample(key, num_samples), ()
+        return self.sample(key, num_samples, given), ()
 
-    def joint_log_prob(self, z: Array, auxiliary: PyTree) -> Array:
+    def joint_log_prob(self, z: Array, auxiliary: PyTree, given: Given = Given()) -> Array:
         """log p(z, u), exact. [..., D] and leaves [..., *event] -> [...], nats."""
-        del auxiliary
-        return self.log_prob(z)
+        return self.log_prob(z, given)
 
     def kl(self, posterior: Any) -> Array | None:
         """Closed-form KL(posterior ‖ p) per coordinate, [B, D]; None where there is none."""
-        del posterior
         return None
 
     def with_num_samples(self, num_samples: int) -> Prior:
         """The same prior, estimated with another number of inner samples; itself where exact."""
-        del num_samples
         return self
 
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
         """Data-dependent initialisation: the prior's fresh parameters, moved to the data x [N, ...]."""
-        del x, key
         return params
+
+    def summary(self, params: PyTree) -> dict[str, Array]:
+        """What the prior has learned, in numbers [] by name, from its own parameters; for reports."""
+        return {}
 
 
 def check_dim(name: str, network: nn.Module, wanted: int, wanted_name: str = "latent_dim") -> None:

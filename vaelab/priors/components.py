@@ -65,12 +65,23 @@ def _matrix_product(z: Array, mean: Array, inverse_scale: Array) -> Array:
 
 
 def diagonal_gaussian(distribution: Any) -> tuple[Array, Array] | None:
-    """Mean and standard deviation [..., D] of Independent(Normal) over vectors; None of others.
+    """Mean and standard deviation [..., D] of a diagonal Gaussian over vectors; None of others.
+
+    Diagonal Gaussians are distrax's Independent(Normal(mean, scale), 1) and
+    MultivariateNormalDiag(mean, scale), and, in projects without distrax, a pair (mean, scale) of
+    arrays [..., D]: a tuple, or a NamedTuple of your own.
 
     >>> normal = distrax.Normal(jnp.zeros((1, 2)), jnp.ones((1, 2)))
     >>> diagonal_gaussian(distrax.Independent(normal, 1))
     (Array([[0., 0.]], dtype=float32), Array([[1., 1.]], dtype=float32))
+    >>> diagonal_gaussian((jnp.zeros(1), jnp.ones(1)))
+    (Array([0.], dtype=float32), Array([1.], dtype=float32))
     """
+    if isinstance(distribution, tuple) and len(distribution) == 2:
+        mean, scale = distribution
+        return mean, scale
+    if isinstance(distribution, distrax.MultivariateNormalDiag):
+        return distribution.loc, distribution.scale_diag
     normal = getattr(distribution, "distribution", None)
     if not (isinstance(distribution, distrax.Independent) and isinstance(normal, distrax.Normal)):
         return None

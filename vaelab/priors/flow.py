@@ -8,7 +8,7 @@ import flax.linen as nn
 
 from vaelab.checks import check_at_least_one
 from vaelab.networks.coupling import RealNVP
-from vaelab.priors.base import Prior
+from vaelab.priors.base import Given, Prior
 from vaelab.priors.standard import StandardNormal
 from vaelab.types import Array, PRNGKey
 
@@ -20,7 +20,7 @@ class FlowPrior(Prior):
 
     >>> import jax, jax.numpy as jnp
     >>> prior = FlowPrior(latent_dim=2, num_layers=2)
-    >>> variables = prior.init(jax.random.key(0), jnp.zeros(2), method="log_prob")
+    >>> variables = prior.init(jax.random.key(0), jnp.zeros(2))
     >>> prior.apply(variables, jax.random.key(1), 5, method="sample").shape
     (5, 2)
     """
@@ -40,10 +40,9 @@ class FlowPrior(Prior):
         self.flow = RealNVP(self.latent_dim, self.num_layers, self.hidden, self.activation)
         self.base = StandardNormal(self.latent_dim)
 
-    def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
-        del key, weights
+    def log_prob(self, z: Array, given: Given = Given()) -> Array:
         u, log_det = self.flow.forward(z)
         return self.base.log_prob(u) + log_det
 
-    def sample(self, key: PRNGKey, num_samples: int) -> Array:
+    def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
         return self.flow.inverse(self.base.sample(key, num_samples))[0]

@@ -9,7 +9,7 @@ import numpy as np
 
 from vaelab.checks import check_at_least_one
 from vaelab.networks import MLP, ConditionalGaussian
-from vaelab.priors.base import check_dim
+from vaelab.priors.base import Given, check_dim
 from vaelab.priors.components import Components
 from vaelab.priors.mixture import MixturePrior, gaussian_parts
 from vaelab.types import Array
@@ -26,7 +26,7 @@ class GTM(MixturePrior):
         latent_dim, or that returns no diagonal Gaussian.
 
     >>> prior = GTM(latent_dim=5, grid_size=4)
-    >>> variables = prior.init(jax.random.key(0), jnp.zeros(5), method="log_prob")
+    >>> variables = prior.init(jax.random.key(0), jnp.zeros(5))
     >>> prior.apply(variables, jnp.zeros((7, 5)), method="log_prob").shape
     (7,)
     """
@@ -57,7 +57,7 @@ class GTM(MixturePrior):
         num_components = self.grid_size**self.grid_dim
         self.logits = self.logits_of(num_components, learned=self.learned_weights)
 
-    def components(self) -> Components:
+    def components(self, given: Given = Given()) -> Components:
         points = grid(self.grid_size, self.grid_dim)
         mean, scale = gaussian_parts("network", self.network(points), points, self.latent_dim)
         return Components(jax.nn.log_softmax(self.logits), mean, scale)

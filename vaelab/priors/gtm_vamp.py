@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 
 from vaelab.networks import MLP
-from vaelab.priors.base import check_dim
+from vaelab.priors.base import Given, check_dim
 from vaelab.priors.components import Components
 from vaelab.priors.gtm import check_grid, grid
 from vaelab.priors.mixture import MixturePrior
@@ -31,7 +31,7 @@ class GTMVampPrior(MixturePrior):
     >>> from vaelab.networks import ConditionalGaussian
     >>> encoder = ConditionalGaussian(MLP((16,), event_ndims=3), dim=2)
     >>> prior = GTMVampPrior(latent_dim=2, shape=(8, 8, 1), grid_size=4, encoder=encoder)
-    >>> variables = prior.init(jax.random.key(0), jnp.zeros(2), method="log_prob")
+    >>> variables = prior.init(jax.random.key(0), jnp.zeros(2))
     >>> prior.apply(variables, jnp.zeros((5, 2)), method="log_prob").shape
     (5,)
     """
@@ -51,7 +51,7 @@ class GTMVampPrior(MixturePrior):
     trunk: nn.Module = None  # filled in below
     """network before the head for the pseudo-inputs, [C, grid_dim] -> [C, H]; default: tanh layers"""
     encoder: nn.Module | None = None
-    """q(z|x), a diagonal Gaussian, the prior's own; None takes the encoder of the module that the prior is a field of"""
+    """q(z|x), a diagonal Gaussian; None takes `given.encode`, which a model sets to its encoder"""
 
     def __post_init__(self) -> None:
         check_grid(self.grid_size, self.grid_dim)
@@ -67,11 +67,11 @@ class GTMVampPrior(MixturePrior):
         num_components = self.grid_size**self.grid_dim
         self.logits = self.logits_of(num_components, learned=self.learned_weights)
 
-    def components(self) -> Components:
+    def components(self, given: Given = Given()) -> Components:
         low, high = self.data_range
         share = nn.sigmoid(self.head(self.trunk(grid(self.grid_size, self.grid_dim))))
         pseudo_inputs = (low + (high - low) * share).reshape(-1, *self.shape)
-        mean, scale = encode(self, pseudo_inputs)
+        mean, scale = encode(self, pseudo_inputs, given)
         return Components(jax.nn.log_softmax(self.logits), mean, scale)
 
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:

@@ -12,7 +12,7 @@ from jax.scipy.special import logsumexp
 from vaelab.checks import check_at_least_one
 from vaelab.losses import normalised_weights, scale_gradient
 from vaelab.networks import ConditionalGaussian, GatedMLP
-from vaelab.priors.base import Prior, check_dim
+from vaelab.priors.base import Given, Prior, check_dim
 from vaelab.priors.standard import StandardNormal
 from vaelab.types import Array, PRNGKey, PyTree
 
@@ -29,7 +29,7 @@ class HierarchicalPrior(Prior):
 
     >>> prior = HierarchicalPrior(latent_dim=2, num_samples=16)
     >>> z, key = jnp.zeros((5, 2)), jax.random.key(0)
-    >>> log_prob, variables = prior.init_with_output(key, z, key, method="log_prob")
+    >>> log_prob, variables = prior.init_with_output(key, z)
     >>> log_prob.shape, prior.apply(variables, key, 7, method="sample").shape
     ((5,), (7, 2))
     """
@@ -59,13 +59,15 @@ class HierarchicalPrior(Prior):
         check_dim("decoder", self.decoder, self.latent_dim)
         super().__post_init__()
 
-    def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
+    def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        key, weights = given.key, given.weights
         if key is None:
             raise ValueError("HierarchicalPrior.log_prob estimates p(z) by sampling: pass a key.")
         sample_key, top_key = jax.random.split(key)
 
         def log_weights(zeta: Array, posterior, weights: Array | None) -> Array:
-            log_joint = self.decoder(zeta).log_prob(z) + self.top.log_prob(zeta, top_key, weights)
+            of_top = Given(top_key, weights, self.encoder)
+            log_joint = self.decoder(zeta).log_prob(z) + self.top.log_prob(zeta, of_top)
             return log_joint - posterior.log_prob(zeta)  # [J, ...]
 
         def sample(posterior) -> Array:
@@ -86,15 +88,23 @@ class HierarchicalPrior(Prior):
             log_v = log_weights(_graft(zeta, to_encoder), posterior, weights * inner)
         return logsumexp(log_v, axis=0) - jnp.log(self.num_samples)
 
-    def sample_joint(self, key: PRNGKey, num_samples: int) -> tuple[Array, PyTree]:
+    def sample_joint(
+        self, key: PRNGKey, num_samples: int, given: Given = Given()
+    ) -> tuple[Array, PyTree]:
         """(z, (ζ, the auxiliary variables of p(ζ)))."""
         top_key, key = jax.random.split(key)
-        zeta, above = self.top.sample_joint(top_key, num_samples)
+        zeta, above = self.top.sample_joint(top_key, num_samples, Given(encode=self.encoder))
         return self.decoder(zeta).sample(seed=key), (zeta, above)
 
-    def joint_log_prob(self, z: Array, auxiliary: PyTree) -> Array:
+    def joint_log_prob(self, z: Array, auxiliary: PyTree, given: Given = Given()) -> Array:
         zeta, above = auxiliary
-        return self.decoder(zeta).log_prob(z) + self.top.joint_log_prob(zeta, above)
+        log_top = self.top.joint_log_prob(zeta, above, Given(encode=self.encoder))
+        return self.decoder(zeta).log_prob(z) + log_top
+
+    def summary(self, params: PyTree) -> dict[str, Array]:
+        """That of top, under names that begin with "top "."""
+        inner = self.top.summary(params.get("top", {}))
+        return {f"top {name}": value for name, value in inner.items()}
 
     def with_num_samples(self, num_samples: int) -> Prior:
         return self.clone(num_samples=num_samples, top=self.top.with_num_samples(num_samples))

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from vaelab.checks import check_at_least_one
-from vaelab.priors.base import Prior
+from vaelab.priors.base import Given, Prior
 from vaelab.priors.components import Components, component_log_probs, diagonal_gaussian
-from vaelab.types import Array, PRNGKey
+from vaelab.types import Array, PRNGKey, PyTree
 
 
 class MixturePrior(Prior):
@@ -22,7 +22,7 @@ class MixturePrior(Prior):
     inside, or it would be a product of one-dimensional mixtures.
     """
 
-    def components(self) -> Components:
+    def components(self, given: Given = Given()) -> Components:
         """Weights, means and standard deviations."""
         raise NotImplementedError
 
@@ -31,17 +31,24 @@ class MixturePrior(Prior):
         zeros = jnp.zeros(num_components)
         return self.param("logits", lambda _: zeros) if learned else zeros
 
-    def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
-        del key, weights
-        components = self.components()
+    def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        components = self.components(given)
         return logsumexp(component_log_probs(z, components) + components.log_weights, axis=-1)
 
-    def sample(self, key: PRNGKey, num_samples: int) -> Array:
+    def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
         index_key, noise_key = jax.random.split(key)
-        components = self.components()
+        components = self.components(given)
         index = jax.random.categorical(index_key, components.log_weights, shape=(num_samples,))
         noise = jax.random.normal(noise_key, (num_samples, self.latent_dim))
         return components.mean[index] + components.scale[index] * noise
+
+    def summary(self, params: PyTree) -> dict[str, Array]:
+        """Effective number of components, exp(−Σ_k w_k log w_k) in [1, C], of learned weights."""
+        if "logits" not in params:
+            return {}
+        log_weights = jax.nn.log_softmax(params["logits"])
+        entropy = jnp.sum(jax.scipy.special.entr(jnp.exp(log_weights)))
+        return {"effective_components": jnp.exp(entropy)}
 
 
 class GaussianMixture(MixturePrior):
@@ -50,7 +57,7 @@ class GaussianMixture(MixturePrior):
     Means start spread as N(0, `spread`²), variances at 1, weights equal.
 
     >>> prior = GaussianMixture(latent_dim=2, num_components=16)
-    >>> variables = prior.init(jax.random.key(0), jnp.zeros(2), method="log_prob")
+    >>> variables = prior.init(jax.random.key(0), jnp.zeros(2))
     >>> prior.apply(variables, jnp.zeros((5, 2)), method="log_prob").shape
     (5,)
     """
@@ -65,7 +72,7 @@ class GaussianMixture(MixturePrior):
         super().__post_init__()
 
     @nn.compact
-    def components(self) -> Components:
+    def components(self, given: Given = Given()) -> Components:
         shape = (self.num_components, self.latent_dim)
         mean = self.param("mean", nn.initializers.normal(self.spread), shape)
         log_variance = self.param("log_variance", nn.initializers.zeros, shape)
@@ -83,7 +90,7 @@ def gaussian_parts(
         given = type(distribution).__name__ + (f"({type(inner).__name__})" if inner else "")
         raise ValueError(
             f"{name} must return diagonal Gaussians, distrax.Independent(distrax.Normal(mean, scale), "
-            f"1), of which the mixture is made, not {given}."
+            f"1) or a pair (mean, scale), of which the mixture is made, not {given}."
         )
     shape = (len(inputs), latent_dim)
     if parts[0].shape != shape:

@@ -12,7 +12,7 @@ from jax.scipy.special import logsumexp
 
 from vaelab.checks import check_at_least_one
 from vaelab.networks import MLP
-from vaelab.priors.base import Prior
+from vaelab.priors.base import Given, Prior
 from vaelab.priors.standard import StandardNormal
 from vaelab.types import Array, PRNGKey, PyTree
 
@@ -34,7 +34,7 @@ class ResampledPrior(Prior):
     u itself is held, so that any proposal will do. At the start a = ½ and p = π.
 
     >>> prior, key = ResampledPrior(latent_dim=2), jax.random.key(0)
-    >>> log_prob, variables = prior.init_with_output(key, jnp.zeros((5, 2)), key, method="log_prob")
+    >>> log_prob, variables = prior.init_with_output(key, jnp.zeros((5, 2)))
     >>> log_prob.shape, prior.apply(variables, key, 7, method="sample").shape
     ((5,), (7, 2))
     """
@@ -70,27 +70,31 @@ class ResampledPrior(Prior):
         self.trunk = MLP(self.hidden, activation=nn.tanh)
         self.head = nn.Dense(1, kernel_init=nn.initializers.zeros)
 
-    def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
-        del weights  # u has no parameters of its own
-        if key is None:
+    def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        if given.key is None:
             raise ValueError("ResampledPrior.log_prob estimates p(z) by sampling: pass a key.")
         shape = (self.num_samples, *z.shape[:-1], self.max_tries - 1)
-        log_proposal, log_odds = self.proposal.log_prob(z), self._log_odds(z)
+        of_proposal = Given(encode=given.encode)
+        log_proposal, log_odds = self.proposal.log_prob(z, of_proposal), self._log_odds(z)
         if self.max_tries == 1:
             return log_proposal
-        u = jax.lax.stop_gradient(self.proposal.sample(key, math.prod(shape)))
+        u = jax.lax.stop_gradient(self.proposal.sample(given.key, math.prod(shape), of_proposal))
         log_refused = jax.nn.log_sigmoid(-self._log_odds(u))
         if self.proposal.variables:
             # 1 − a(u) with its importance weight: the value of 1, the gradient of log π(u).
-            log_weight = self.proposal.log_prob(u)
+            log_weight = self.proposal.log_prob(u, of_proposal)
             log_refused += log_weight - jax.lax.stop_gradient(log_weight)
         log_share = _log_share(log_odds, log_refused.reshape(shape))
         return log_proposal + logsumexp(log_share, axis=0) - jnp.log(self.num_samples)
 
-    def sample_joint(self, key: PRNGKey, num_samples: int) -> tuple[Array, PyTree]:
+    def sample_joint(
+        self, key: PRNGKey, num_samples: int, given: Given = Given()
+    ) -> tuple[Array, PyTree]:
         """(z, the other tries in their order [num_samples, T−1, D])."""
         try_key, accept_key = jax.random.split(key)
-        tries = self.proposal.sample(try_key, num_samples * self.max_tries)
+        tries = self.proposal.sample(
+            try_key, num_samples * self.max_tries, Given(encode=given.encode)
+        )
         tries = tries.reshape(num_samples, self.max_tries, self.latent_dim)
         log_odds = self._log_odds(tries)
         accepted = jax.random.logistic(accept_key, log_odds.shape, log_odds.dtype) < log_odds
@@ -100,16 +104,21 @@ class ResampledPrior(Prior):
         take = lambda index: jnp.take_along_axis(tries, index[..., None], axis=1)  # noqa: E731
         return take(first)[:, 0], take(others)
 
-    def joint_log_prob(self, z: Array, auxiliary: PyTree) -> Array:
-        u = auxiliary
+    def joint_log_prob(self, z: Array, auxiliary: PyTree, given: Given = Given()) -> Array:
+        u, of_proposal = auxiliary, Given(encode=given.encode)
         log_share = _log_share(self._log_odds(z), jax.nn.log_sigmoid(-self._log_odds(u)))
-        log_proposals = jnp.sum(self.proposal.log_prob(u), axis=-1)
-        return self.proposal.log_prob(z) + log_proposals + log_share
+        log_proposals = jnp.sum(self.proposal.log_prob(u, of_proposal), axis=-1)
+        return self.proposal.log_prob(z, of_proposal) + log_proposals + log_share
 
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
         if "proposal" not in params:
             return params
         return params | {"proposal": self.proposal.start_from(params["proposal"], x, key)}
+
+    def summary(self, params: PyTree) -> dict[str, Array]:
+        """That of proposal, under names that begin with "proposal "."""
+        inner = self.proposal.summary(params.get("proposal", {}))
+        return {f"proposal {name}": value for name, value in inner.items()}
 
     def with_num_samples(self, num_samples: int) -> Prior:
         return self.clone(num_samples=num_samples)

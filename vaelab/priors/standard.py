@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from vaelab.priors.base import Prior
+from vaelab.priors.base import Given, Prior
 from vaelab.priors.components import diagonal_gaussian
 from vaelab.types import Array, PRNGKey
 
@@ -22,11 +22,10 @@ class StandardNormal(Prior):
 
     factorises: ClassVar[bool] = True
 
-    def log_prob(self, z: Array, key: PRNGKey | None = None, weights: Array | None = None) -> Array:
-        del key, weights
+    def log_prob(self, z: Array, given: Given = Given()) -> Array:
         return -0.5 * (jnp.sum(z**2, axis=-1) + self.latent_dim * jnp.log(2 * jnp.pi))
 
-    def sample(self, key: PRNGKey, num_samples: int) -> Array:
+    def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
         return jax.random.normal(key, (num_samples, self.latent_dim))
 
     def kl(self, posterior: Any) -> Array | None:

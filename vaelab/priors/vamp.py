@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax.errors import ScopeParamShapeError
 
 from vaelab.checks import check_at_least_one
-from vaelab.priors.base import check_dim
+from vaelab.priors.base import Given, check_dim
 from vaelab.priors.components import Components
 from vaelab.priors.mixture import MixturePrior, gaussian_parts
 from vaelab.types import Array, PRNGKey, PyTree
@@ -32,7 +32,7 @@ class VampPrior(MixturePrior):
     >>> from vaelab.networks import MLP, ConditionalGaussian
     >>> encoder = ConditionalGaussian(MLP((16,), event_ndims=3), dim=2)
     >>> prior = VampPrior(latent_dim=2, shape=(8, 8, 1), num_components=16, encoder=encoder)
-    >>> variables = prior.init(jax.random.key(0), jnp.zeros(2), method="log_prob")
+    >>> variables = prior.init(jax.random.key(0), jnp.zeros(2))
     >>> prior.apply(variables, jnp.zeros((5, 2)), method="log_prob").shape
     (5,)
     """
@@ -48,7 +48,7 @@ class VampPrior(MixturePrior):
     data_range: tuple[float, float] = (0.0, 1.0)
     """pseudo-inputs are clipped to this range"""
     encoder: nn.Module | None = None
-    """q(z|x), a diagonal Gaussian, the prior's own; None takes the encoder of the module that the prior is a field of"""
+    """q(z|x), a diagonal Gaussian; None takes `given.encode`, which a model sets to its encoder"""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_components=self.num_components)
@@ -62,9 +62,9 @@ class VampPrior(MixturePrior):
         self.pseudo_inputs = self.param("pseudo_inputs", self._random_start, shape)
         self.logits = self.logits_of(self.num_components, learned=self.learned_weights)
 
-    def components(self) -> Components:
+    def components(self, given: Given = Given()) -> Components:
         low, high = self.data_range
-        mean, scale = encode(self, clip(self.pseudo_inputs, low, high))
+        mean, scale = encode(self, clip(self.pseudo_inputs, low, high), given)
         return Components(jax.nn.log_softmax(self.logits), mean, scale)
 
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
@@ -115,16 +115,17 @@ def _clip_backward(low: float, high: float, x: Array, cotangent: Array) -> tuple
 clip.defvjp(_clip_forward, _clip_backward)
 
 
-def encode(prior: Any, pseudo_inputs: Array) -> tuple[Array, Array]:
-    """Means and standard deviations of q(z|u_k), for a prior with an `encoder`. [C, *shape] -> [C, D] each."""
-    # The parent's is bound under the parent: its parameters exist once.
-    encoder = prior.encoder or getattr(prior.parent, "encoder", None)
+def encode(prior: Any, pseudo_inputs: Array, given: Given) -> tuple[Array, Array]:
+    """Means and standard deviations of q(z|u_k), by the prior's own encoder or `given.encode`.
+
+    [C, *shape] -> [C, D] each.
+    """
+    encoder = prior.encoder or given.encode
     if encoder is None:
         raise ValueError(
-            f"{type(prior).__name__} has no encoder: pass one, or make it the prior of a model that has "
-            "one."
+            f"{type(prior).__name__} has no encoder: pass one as its field encoder, or hand one over "
+            "as given.encode."
         )
-    check_dim("encoder", encoder, prior.latent_dim)
     try:
         posterior = encoder(pseudo_inputs)
     except ScopeParamShapeError:
