@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 
 from vaelab import priors
 from vaelab.constraints import NLL, RE
-from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder
+from vaelab.likelihoods import Bernoulli, BernoulliDecoder, GaussianDecoder, Pixels
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.training.objectives import (
@@ -82,7 +82,7 @@ def random_terms(seed=0, closed_form=True):
         rate=(jnp.asarray(rate, jnp.float32),),
         kl=(jnp.asarray(kl, jnp.float32) if closed_form else None,),
         latents=(),
-        likelihood=None,
+        likelihood=Pixels(Bernoulli(logits=jnp.zeros(1)), (1,)),
     )
     return (lambda x, key, num_samples, weights=None, context=None: terms), distortion, rate, kl
 
