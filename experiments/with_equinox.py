@@ -57,13 +57,13 @@ def train(num_steps: int, seed: int = 0) -> Result:
     """Trains on 1500 binarised digits and tests on the others."""
     x = jnp.asarray(load_digits().images > 7.5, jnp.float32)[..., None]
     x, test = x[:1500], x[1500:]
-    keys = jax.random.split(jax.random.key(seed), 3)
+    keys = jax.random.split(jax.random.key(seed), 4)
     encoder = eqx.nn.MLP(64, 2 * LATENT_DIM, 64, depth=1, key=keys[0])
     decoder = eqx.nn.MLP(LATENT_DIM, 64, 64, depth=1, key=keys[1])
     model = Model(encoder, decoder, prior=None)
     vamp = priors.VampPrior(LATENT_DIM, shape=(8, 8, 1), num_components=50, from_data=True)
     params, prior = priors.functional(vamp, keys[2], model.encode)
-    model = Model(encoder, decoder, vamp.start_from(params, x, keys[2]))
+    model = Model(encoder, decoder, vamp.start_from(params, x, keys[3]))
     params, static = eqx.partition(model, eqx.is_inexact_array)
 
     def lagrangian(variables: Saddle, x: Array, key: PRNGKey) -> tuple[Array, Metrics]:
