@@ -17,7 +17,7 @@ from typing import Any
 import tyro
 from etils import epath
 
-from experiments import command_line, figures, workdir
+from experiments import command_line, plots, workdir
 from experiments.constraints_report import outcome
 from experiments.run import Run
 from vaelab import plotting
@@ -97,8 +97,8 @@ def _block(name: str, flags: list[str], folder: epath.Path, arguments: Arguments
     state = run.train(folder, name, flags)
     params, model = run.chosen(state).variables.params, experiment.model
     shown = run.splits.test.take(slice(arguments.num_images))
-    means = figures.reconstructions(model, params, shown, run.key("reconstructions"))
-    made = figures.samples(model, params, shown, run.key("samples"))
+    means = plots.reconstructions(model, params, shown, run.key("reconstructions"))
+    made = plots.samples(model, params, shown, run.key("samples"))
     pictures = [run.show(x) for x in (shown.x, means, made)]
     if any(picture is None for picture in pictures):
         raise ValueError(

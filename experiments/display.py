@@ -85,7 +85,7 @@ def track(description: str):
 
 
 def print_report(report: Mapping[str, Any]) -> None:
-    """The figures of report.json as a table, and its sentence on the bound."""
+    """The numbers of report.json as a table, and its sentence on the bound."""
     table = _table(f"{report['experiment']}, step {report['step']}, test set (nats)")
     likelihood = report["log_likelihood"]
     table.add_row(

@@ -32,7 +32,7 @@ class Arguments:
     num_points: int = 2000
     """samples per estimate that compares the prior with the aggregated posterior"""
     annealed_points: int = 20
-    """test images on which annealed importance sampling is compared, drawn alike for all runs"""
+    """test images on which annealed importance sampling is compared, drawn alike for all runs; 0 leaves it out"""
     annealed_temperatures: int = 500
     """temperatures of annealed importance sampling; the more, the tighter its bound"""
     data_dir: str | None = None
@@ -41,11 +41,15 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     # One image, and one sample, have no standard error.
-    least = dict(num_samples=1, num_points=2, annealed_points=2, annealed_temperatures=1)
+    least = dict(num_samples=1, num_points=2, annealed_temperatures=1)
     for name, smallest in least.items():
         value = getattr(arguments, name)
         if value is not None and value < smallest:
             command_line.fail(f"{name} must be at least {smallest}, got {value}.")
+    if arguments.annealed_points < 0 or arguments.annealed_points == 1:
+        command_line.fail(
+            f"annealed_points must be 0 or at least 2, got {arguments.annealed_points}."
+        )
     folder = epath.Path(arguments.workdir)
     with command_line.plain_errors(folder, interrupted="nothing was written"):
         evaluate(arguments, folder)
@@ -76,13 +80,14 @@ def evaluate(arguments: Arguments, folder: epath.Path) -> None:
                 report[kind].append(measure(run, state, level, arguments.num_points))
                 break  # the rate in its parts contains the marginal KL
             except UndefinedError as reason:
-                undefined.append(f"{kind} of level {level} is left out: {reason}")
-    try:
-        report["annealed"] = annealed_report(
-            run, state, arguments.annealed_points, arguments.annealed_temperatures, num_samples
-        )
-    except UndefinedError as reason:
-        undefined.append(f"annealed log p(x) is left out: {reason}")
+                undefined.append(str(reason))
+    if arguments.annealed_points:
+        try:
+            report["annealed"] = annealed_report(
+                run, state, arguments.annealed_points, arguments.annealed_temperatures, num_samples
+            )
+        except UndefinedError as reason:
+            undefined.append(str(reason))
     workdir.write_json(folder / "evaluation.json", report)
     checkpoints.close()
     display.print_report(report)
@@ -94,8 +99,8 @@ def evaluate(arguments: Arguments, folder: epath.Path) -> None:
         )
     if "annealed" in report:
         display.print_annealed_report(report["annealed"])
-    for sentence in undefined:
-        print(sentence)
+    for sentence in dict.fromkeys(undefined):
+        print(f"left out: {sentence}")
     print(f"everything is in {folder / 'evaluation.json'}")
 
 

@@ -1,4 +1,4 @@
-"""What is said of a run: the figures of report.json and evaluation.json."""
+"""What is said of a run: the numbers of report.json and evaluation.json."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SUBSAMPLES = (1000, 10_000)  # inputs on which the marginal KL's bias is shown
 def likelihood_report(
     run: Run, state: TrainState, num_samples: int, rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The figures of report.json, on the test set, from the run so far and its logged rows."""
+    """The numbers of report.json, on the test set, from the run so far and its logged rows."""
     experiment, test = run.experiment, run.splits.test
     chosen = run.chosen(state)
     variables = chosen.variables

@@ -219,21 +219,9 @@ def _check(experiment: Experiment, splits: Splits) -> None:
             f"at most {len(splits.test.x)}."
         )
     experiment.model.check_data(splits.train)
-    _check_levels(experiment, splits)
+    experiment.model.decoder.check_values(splits.test.x)
     for name, constraint in experiment.objective.constraints.items():
         try:
             constraint.check(splits.train, experiment.model.decoder.num_levels)
         except ValueError as error:
             raise ValueError(f"objective.constraints.{name}: {error}") from None
-
-
-def _check_levels(experiment: Experiment, splits: Splits) -> None:
-    decoder = experiment.model.decoder
-    if decoder.num_levels is None:
-        return
-    steps = splits.test.x * (decoder.num_levels - 1)
-    if np.abs(steps - np.round(steps)).max() > 1e-3:
-        raise ValueError(
-            f"model.decoder has a discrete likelihood over {decoder.num_levels} levels, and the "
-            "images have other values: binarise them, or choose another decoder."
-        )

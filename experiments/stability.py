@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
                 curves.append(settling(key, constraint, kept_rows, reference, logged))
         workdir.write_json(folder / "stability.json", {"results": results})
         if curves:
-            figure = plotting.stability(curves, title=f"λ of {arguments.family}")
+            figure = plotting.settling(curves, title=f"λ of {arguments.family}")
             workdir.write_figure(folder / "stability.png", figure)
     show(arguments.family, results)
     print(f"everything is in {folder}")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from experiments import command_line, display, figures, workdir
+from experiments import command_line, display, plots, workdir
 from experiments.report import likelihood_report
 from experiments.run import Run
 from vaelab.training.metrics import read_metrics
@@ -45,7 +45,7 @@ def train(
         run, state, arguments.experiment.num_samples, read_metrics(folder)
     )
     workdir.write_json(report_path, report)  # it says that the run is finished
-    figures.save(run, state, folder)  # last: no picture may cost the numbers
+    plots.save(run, state, folder)  # last: no picture may cost the numbers
     display.print_report(report)
     print(f"everything is in {folder}")
 

@@ -176,7 +176,7 @@ MISTAKES = [
     (["--batch-size", "5000"], ["batch_size = 5000 is larger", "choose at most 1297."]),
     (
         ["--model.decoder.shape", "28", "28", "1"],
-        ["model.decoder.shape = (28, 28, 1) must be the images' shape, (8, 8, 1)."],
+        ["events of shape (8, 8, 1), and model.decoder.shape is (28, 28, 1): make them the same."],
     ),
     (
         ["--model.encoder.dim", "3"],

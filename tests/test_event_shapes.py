@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import figures, workdir
+from experiments import plots, workdir
 from experiments.experiment import Experiment, to_dict
 from experiments.report import likelihood_report
 from experiments.run import Run
@@ -41,7 +41,7 @@ def finish(run: Run, folder) -> set[str]:
     report = likelihood_report(run, state, 2, read_metrics(folder))
     workdir.write_json(folder / "report.json", report)
     assert run.experiment.data.describe() in report["bound"]
-    figures.save(run, state, folder)
+    plots.save(run, state, folder)
     return {path.stem for path in folder.glob("*.png")}
 
 

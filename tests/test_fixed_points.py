@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import linprog
 from scipy.special import logsumexp
 
-from experiments.fixed_points import command, figures
+from experiments.fixed_points import command
 from vaelab import theory
 from vaelab.data import planar
 from vaelab.plotting import fixed_points as pictures
@@ -267,8 +267,8 @@ def test_equipartition_holds_at_the_best_prior_and_not_at_a_given_one():
     uniform = jnp.full(36, -jnp.log(36.0))
     best = theory.optimal_log_prior(x, g, beta, uniform, 3000)
     np.testing.assert_allclose(theory.tile_ratios(x, g, beta, best), 1, atol=1e-8)
-    assert abs(theory.marginal_kl(x, g, beta, best)) < 1e-12
-    assert theory.marginal_kl(x, g, beta) > 1e-3
+    assert abs(theory.tile_kl(x, g, beta, best)) < 1e-12
+    assert theory.tile_kl(x, g, beta) > 1e-3
     assert theory.objective(x, g, beta, best) > theory.objective(x, g, beta)
     found = theory.tiles(x, g, beta, best, tolerance=1e-6)
     np.testing.assert_allclose(found.prior, found.posterior, atol=1e-9)
@@ -383,7 +383,7 @@ def test_mixtures_lie_where_they_should():
 def test_the_command_writes_every_picture_and_its_numbers(tmp_path, monkeypatch, capsys):
     small = dict(SIDE=5, LIPSCHITZ_SIDE=5, NUM_POINTS=15, NUM_CURVE_POINTS=15)
     for name, value in small.items():
-        monkeypatch.setattr(figures, name, value)
+        monkeypatch.setattr(command.plots, name, value)
     monkeypatch.setitem(matplotlib.rcParams, "savefig.dpi", 30)
     with jax.enable_x64(False):
         # Without MNIST the figure of seven digits is left out.

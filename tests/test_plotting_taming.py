@@ -9,7 +9,7 @@ from scipy import stats
 
 from vaelab.plotting.blocks import Block, posterior_scatter, sample_blocks
 from vaelab.plotting.comparison import equal_distortion, paired_differences
-from vaelab.plotting.information_plane import PlaneSeries, information_plane
+from vaelab.plotting.plane import PlaneSeries, information_plane
 from vaelab.plotting.style import PALETTE
 from vaelab.plotting.trajectory import saddle_trajectory
 

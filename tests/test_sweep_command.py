@@ -14,7 +14,7 @@ from experiments.run import Run
 from experiments.sweep import command as sweep
 from experiments.sweep import measures
 from experiments.sweep.members import Sweep, at
-from vaelab.training import sweep as sweeps
+from vaelab.training import population
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.step import train_steps
 
@@ -81,21 +81,23 @@ def test_each_member_is_the_same_run_alone():
     ]
     both = Sweep(base, members)
     keys = jax.vmap(jax.random.key)(jnp.array([3, 0]))
-    values = sweeps.values_of([{k: v for k, v in m.items() if k != "seed"} for m in members])
+    values = population.values_of([{k: v for k, v in m.items() if k != "seed"} for m in members])
     settings = {
         "preprocess": experiment.data.preprocess,
         "mesh": make_mesh(devices=jax.devices()[:1]),
     }
     source = replicate(base.source(), settings["mesh"])
-    state = sweeps.initial_states(both._setup, values, source.examples, keys)
+    state = population.initial_states(both._setup, values, source.examples, keys)
     start = jax.device_get(state.variables)
-    together, _ = sweeps.compile_sweep_steps(both._setup, **settings)(
+    together, _ = population.compile_sweep_steps(both._setup, **settings)(
         state, values, source, num_steps=50
     )
     for index, member in enumerate(members):
         run = Run(at(experiment, member, None), base.splits)
         alone = run.initial_state()
-        jax.tree.map(np.testing.assert_array_equal, sweeps.member(start, index), alone.variables)
+        jax.tree.map(
+            np.testing.assert_array_equal, population.member(start, index), alone.variables
+        )
         alone, _ = jax.jit(
             lambda state, run=run: train_steps(
                 state, source, num_steps=50, model=run.experiment.model,
@@ -104,7 +106,7 @@ def test_each_member_is_the_same_run_alone():
         )(alone)  # fmt: skip
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
-            sweeps.member(together.variables, index),
+            population.member(together.variables, index),
             alone.variables,
         )
 

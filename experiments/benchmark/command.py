@@ -67,7 +67,7 @@ class Arguments:
     num_test: int = 100
     """test points of the log-likelihood"""
     output: str = "benchmark.json"
-    """file for the figures"""
+    """file for the numbers"""
 
 
 def main(argv: Sequence[str]) -> None:

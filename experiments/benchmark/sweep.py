@@ -9,7 +9,7 @@ from experiments.benchmark.ours import BATCH_SIZE, Rate, images, model_of, timed
 from vaelab import data
 from vaelab.models import VAE
 from vaelab.priors import StandardNormal
-from vaelab.training import sweep
+from vaelab.training import population
 from vaelab.training.groups import transformation
 from vaelab.training.objectives import ELBO
 from vaelab.training.optimisers import Adam
@@ -42,11 +42,11 @@ def comparisons() -> list[tuple[str, str, str, str]]:
 
 def _together(model: VAE, x: jax.Array, steps: int) -> Rate:
     mesh = make_mesh()
-    values: sweep.Values = {"learning_rate": jnp.full(NUM_MEMBERS, 1e-3)}
+    values: population.Values = {"learning_rate": jnp.full(NUM_MEMBERS, 1e-3)}
     keys = jax.vmap(jax.random.key)(jnp.arange(NUM_MEMBERS))
 
-    def members(values) -> sweep.Setup:
-        return sweep.Setup(
+    def members(values) -> population.Setup:
+        return population.Setup(
             model,
             ELBO(),
             transformation(
@@ -58,9 +58,9 @@ def _together(model: VAE, x: jax.Array, steps: int) -> Rate:
             ),
         )
 
-    state = sweep.initial_states(members, values, x, keys)
-    run = sweep.compile_sweep_steps(members, preprocess=data.bernoulli, mesh=mesh)
-    state, values = sweep.place(state, values, mesh)
+    state = population.initial_states(members, values, x, keys)
+    run = population.compile_sweep_steps(members, preprocess=data.bernoulli, mesh=mesh)
+    state, values = population.place(state, values, mesh)
     source = in_memory(x, batch_size=BATCH_SIZE)
     return timed(
         lambda state: run(state, values, source, num_steps=steps), state, steps * NUM_MEMBERS

@@ -1,1 +1,1 @@
-"""The theory's figures: `python -m experiments.fixed_points --help`."""
+"""The theory's plots: `python -m experiments.fixed_points --help`."""

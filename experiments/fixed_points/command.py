@@ -1,4 +1,4 @@
-"""The theory's figures: `python -m experiments.fixed_points [--workdir W]`.
+"""The theory's plots: `python -m experiments.fixed_points [--workdir W]`.
 
 Fixed points of VAEs whose encoder and decoder can be anything, on mixtures in the plane: blurs and
 holes (figure 1 of Rezende & Viola, 2018), phase transitions (figure 2), Lipschitz constraints
@@ -21,17 +21,17 @@ from etils import epath
 from matplotlib.figure import Figure
 
 from experiments import command_line, workdir
-from experiments.fixed_points import figures, micro_mnist
-from experiments.fixed_points.figures import Numbers
+from experiments.fixed_points import micro_mnist, plots
+from experiments.fixed_points.plots import Numbers
 from vaelab.types import PRNGKey
 
 # In the order of their numbers in the paper; each leaves a picture of its own name.
 FIGURES: tuple[Callable[[PRNGKey], tuple[Figure, Numbers]], ...] = (
-    figures.blurs_and_holes,
-    figures.phase_transitions,
-    figures.lipschitz_constraints,
-    figures.equipartition,
-    figures.vanishing_variance,
+    plots.blurs_and_holes,
+    plots.phase_transitions,
+    plots.lipschitz_constraints,
+    plots.equipartition,
+    plots.vanishing_variance,
 )
 
 
@@ -58,7 +58,7 @@ def run(arguments: Arguments) -> None:
     """Every figure, one after the other."""
     folder, start = epath.Path(arguments.workdir), time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    results: Numbers = {"seed": arguments.seed, "rule": dataclasses.asdict(figures.SEED_RULE)}
+    results: Numbers = {"seed": arguments.seed, "rule": dataclasses.asdict(plots.SEED_RULE)}
     draws = {draw.__name__: draw for draw in FIGURES}
     draws["micro_mnist"] = partial(micro_mnist.posteriors, data_dir=arguments.data_dir)
     for name, draw in draws.items():

@@ -81,7 +81,7 @@ def run(arguments: Arguments) -> None:
         "caption": text,
     }
     workdir.write_json(folder / "results.json", results)
-    for name, figure in findings.figures(
+    for name, figure in findings.plots(
         joint, {name: arrays[name, 1] for name in joint}, text
     ).items():
         workdir.write_figure(folder / f"{name}.png", figure)

@@ -91,7 +91,7 @@ def _table(*columns: str, title: str) -> Table:
 
 
 def caption(joint: Mapping[str, Report]) -> str:
-    """What the panels show, what the toy can show, and what it cannot, with the figures that say so."""
+    """What the panels show, what the toy can show, and what it cannot, with the numbers that say so."""
     means = [np.mean(report["nll"]) for report in joint.values()]
     error = np.mean([report["standard_error"] for report in joint.values()])
     steps = [step for report in joint.values() for step in report["step"]]
@@ -114,7 +114,7 @@ def caption(joint: Mapping[str, Report]) -> str:
     )
 
 
-def figures(
+def plots(
     joint: Mapping[str, Report], arrays: Mapping[str, Arrays], text: str
 ) -> dict[str, Figure]:
     """The pictures by name; those of a prior that was not asked for are left out."""

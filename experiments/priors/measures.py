@@ -16,7 +16,7 @@ from vaelab import evaluation
 from vaelab.evaluation import Subject
 from vaelab.evaluation.batches import map_batches
 from vaelab.models import VAE
-from vaelab.training import sweep
+from vaelab.training import population
 from vaelab.types import Array, PRNGKey, PyTree, Splits
 
 VERSION = 2  # of what is measured; what is stored of another one is measured again
@@ -32,7 +32,7 @@ def likelihood(trained: Trained, setup: Setup, splits: Splits) -> dict[str, list
     """nll of the test images by importance sampling, nats, of each seed, and how good it is."""
     rows = []
     for seed in range(setup.seeds):
-        params, key = sweep.member(trained.params, seed), _key(seed, "likelihood")
+        params, key = population.member(trained.params, seed), _key(seed, "likelihood")
         estimate = evaluation.log_likelihood(
             Subject(trained.model, params, splits.test.x), key, num_samples=setup.num_samples,
             progress=display.track(f"log p(x), seed {seed}"),
@@ -53,7 +53,7 @@ def terms(trained: Trained, splits: Splits) -> dict[str, list[float]]:
     model, x, rows = trained.model.with_prior_samples(_PRIOR_SAMPLES), splits.train.x, []
     names = {"elbo": evaluation.elbo, "rate": evaluation.rate, "distortion": evaluation.distortion}
     for seed in range(len(trained.steps)):
-        params, key = sweep.member(trained.params, seed), partial(_key, seed)
+        params, key = population.member(trained.params, seed), partial(_key, seed)
         estimates = evaluation.expectations(
             Subject(model, params, splits.test.x), key("terms"), names,
             num_samples=_POSTERIOR_SAMPLES, batch_size=25,
@@ -83,7 +83,7 @@ def reference(trained: Trained, splits: Splits) -> dict[str, list[float]]:
     model, x = trained.model, splits.test.x
     result: dict[str, list[float]] = {"rate": [], "elbo": []}
     for seed in range(len(trained.steps)):
-        params, key = sweep.member(trained.params, seed), partial(_key, seed)
+        params, key = population.member(trained.params, seed), partial(_key, seed)
         subject = Subject(model, params, x)
         aggregated = evaluation.aggregated_posterior(subject)
         surgery = evaluation.elbo_surgery(
@@ -164,7 +164,7 @@ def rate_by_inner_samples(trained: Trained, splits: Splits) -> dict[str, list[li
     """
     result: dict[str, list[list[float]]] = {"rate": [], "excess": [], "standard_error": []}
     for seed in range(len(trained.steps)):
-        params = sweep.member(trained.params, seed)
+        params = population.member(trained.params, seed)
         per_image = []
         for count in INNER_SAMPLES:
             model = trained.model.with_prior_samples(count)

@@ -28,7 +28,7 @@ from vaelab.priors import (
     StandardNormal,
     VampPrior,
 )
-from vaelab.training import sweep
+from vaelab.training import population
 from vaelab.training.groups import transformation
 from vaelab.training.loop import NonFiniteLossError
 from vaelab.training.objectives import ELBO
@@ -108,9 +108,9 @@ def train(model: VAE, setup: Setup, splits: Splits, *, prior_period: int = 1) ->
         num_steps=setup.num_steps, scales={}, prior_period=prior_period,
     )  # fmt: skip
     keys = jax.vmap(jax.random.key)(jnp.arange(setup.seeds))
-    members = lambda _: sweep.Setup(model, objective, tx)  # noqa: E731
-    state = replicate(sweep.initial_states(members, {}, source.examples, keys), mesh)
-    run_steps = sweep.compile_sweep_steps(
+    members = lambda _: population.Setup(model, objective, tx)  # noqa: E731
+    state = replicate(population.initial_states(members, {}, source.examples, keys), mesh)
+    run_steps = population.compile_sweep_steps(
         members,
         preprocess=data.Digits(binarisation="none").preprocess,
         mesh=mesh,
@@ -155,4 +155,4 @@ def _keep_best(state: TrainState, bound: Array) -> TrainState:
 
 def _copy(state: TrainState, index: int) -> PyTree:
     """One seed's parameters on the host: the state itself is donated to the next steps."""
-    return sweep.member(jax.device_get(state.variables.params), index)
+    return population.member(jax.device_get(state.variables.params), index)

@@ -20,7 +20,7 @@ from etils import epath
 from experiments import command_line
 from experiments.experiment import Experiment
 from experiments.run import Run
-from experiments.sweep import comparison, figures, measures, members
+from experiments.sweep import comparison, measures, members, plots
 from vaelab.checks import check_at_least_one
 from vaelab.constraints import RE, Constraint
 
@@ -102,7 +102,7 @@ def main(argv: Sequence[str]) -> None:
         train = run_against if arguments.against else run_members
         train(arguments, overrides, folder)
         plane = arguments.against is None  # else every seed has a κ of its own
-        figures.save(folder, plane=plane, beside=arguments.beside, trajectory=arguments.trajectory)
+        plots.save(folder, plane=plane, beside=arguments.beside, trajectory=arguments.trajectory)
     print(f"everything is in {folder}")
 
 

@@ -20,7 +20,7 @@ from experiments.sweep.members import Sweep, member_folder
 from vaelab import evaluation
 from vaelab.constraints import Constraint
 from vaelab.evaluation import Estimate, distortion, elbo, rate, squared_error
-from vaelab.training import sweep as sweeps
+from vaelab.training import population
 from vaelab.training.metrics import read_metrics
 from vaelab.training.state import TrainState
 from vaelab.types import Examples
@@ -39,7 +39,7 @@ def measure(
     marginal_inputs: int = 0,
     also: Mapping[str, Constraint] | None = None,
 ) -> list[Row]:
-    """One row for each member, in their order; a diverged member's figures are NaN.
+    """One row for each member, in their order; a diverged member's numbers are NaN.
 
     The marginal KL, where it is asked for, is to q(z) over so many training inputs. `also` are
     constraints of other experiments, of which the value on the test set is wanted here, too.
@@ -48,7 +48,7 @@ def measure(
     train = train.take(np.random.default_rng(0).permutation(len(train.x))[:_NUM_TRAIN])
     rows = []
     for index in display.track("members")(range(len(sweep.members))):
-        params = sweeps.member(state.evaluated.params, index)
+        params = population.member(state.evaluated.params, index)
         logged = read_metrics(member_folder(folder, index))
         run = sweep.member_run(index)
         estimates = _estimates(run, params, _constraints(sweep.run, also))

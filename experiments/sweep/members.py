@@ -20,7 +20,7 @@ from experiments import memory, workdir
 from experiments.experiment import Experiment
 from experiments.run import Run
 from experiments.session import session
-from vaelab.training import sweep
+from vaelab.training import population
 from vaelab.training.metrics import MetricsLog
 from vaelab.training.sharding import make_mesh, replicate, replicated
 from vaelab.training.state import TrainState
@@ -96,13 +96,13 @@ class Sweep:
         mesh, keys, values = self._start()
         workdir.check_claim(folder, name, experiment)  # before the compiler's time is spent
         run_steps, source = self._compile(mesh), self.run.source()
-        start = partial(sweep.initial_states, self._setup)
+        start = partial(population.initial_states, self._setup)
         shapes = jax.eval_shape(start, values, self.run.splits.train, keys)
-        state = memory.placed(shapes._replace(step=None), sweep.split(mesh))
+        state = memory.placed(shapes._replace(step=None), population.split(mesh))
         memory.check_fits(  # traced and compiled here: some mistakes show in it
             run_steps,
             state._replace(step=memory.placed(shapes.step, replicated(mesh))),
-            memory.placed(values, sweep.split(mesh)),
+            memory.placed(values, population.split(mesh)),
             memory.placed(source, replicated(mesh)),
             num_steps=experiment.timetable.next_stop(0),
         )
@@ -125,8 +125,8 @@ class Sweep:
                 means = {name: float(np.mean(value)) for name, value in metrics.items()}
                 current.progress.update(step, means)
 
-            return sweep.fit_members(
-                *sweep.place(current.state, values, mesh),
+            return population.fit_members(
+                *population.place(current.state, values, mesh),
                 source,
                 run_steps=run_steps,
                 timetable=experiment.timetable,
@@ -146,12 +146,12 @@ class Sweep:
                 f"workdir {folder} holds a sweep of other members; choose another --workdir."
             )
 
-    def _start(self) -> tuple[Mesh, Array, sweep.Values]:
+    def _start(self) -> tuple[Mesh, Array, population.Values]:
         """The mesh, and the keys and values of all members."""
         experiment = self.run.experiment
         seeds = [int(member.get("seed", experiment.seed)) for member in self.members]
         keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-        values = sweep.values_of(
+        values = population.values_of(
             [{name: m[name] for name in m if name != "seed"} for m in self.members]
         )
         mesh = make_mesh(sweep=math.gcd(len(self.members), jax.device_count()))
@@ -163,14 +163,14 @@ class Sweep:
         return mesh, keys, values
 
     def _compile(self, mesh: Mesh):
-        return sweep.compile_sweep_steps(
+        return population.compile_sweep_steps(
             self._setup, preprocess=self.run.experiment.data.preprocess, mesh=mesh
         )
 
-    def _setup(self, values: Mapping[str, Any]) -> sweep.Setup:
+    def _setup(self, values: Mapping[str, Any]) -> population.Setup:
         run = Run(at(self.run.experiment, values, self.constraint), self.run.splits)
         experiment = run.experiment
-        return sweep.Setup(
+        return population.Setup(
             experiment.model,
             experiment.objective,
             run.transformation(),

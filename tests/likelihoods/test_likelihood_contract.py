@@ -98,13 +98,13 @@ def made(row: Row, parameters, shape: tuple[int, ...] = (1,)):
     """p(x|z) whose head passes `parameters` [..., prod(shape), num] on, and the decoder's params."""
     parameters = jnp.asarray(parameters, jnp.float32)
     size = math.prod(shape) * row.num
-    module = row.decoder(Identity2(), shape, **row.fields)
+    module = row.decoder(PassOn(), shape, **row.fields)
     params = {"Dense_0": {"kernel": jnp.eye(size), "bias": jnp.zeros(size)}}
     features = parameters.reshape(*parameters.shape[:-2], size)
     return module.apply({"params": params}, features)
 
 
-class Identity2(nn.Module):
+class PassOn(nn.Module):
     """Vectors as they are."""
 
     def __call__(self, z):
@@ -198,7 +198,7 @@ def log_prob_of(row: Row, parameters, x):
             assert num == row.num
             return z
 
-    module = Constant(Identity2(), (1,), **row.fields)
+    module = Constant(PassOn(), (1,), **row.fields)
     return module.apply({}, parameters[None]).log_prob(x[None])
 
 
@@ -261,11 +261,28 @@ def test_vmap_over_parameters_equals_a_loop(row):
 
 
 @rows
+def test_a_likelihood_leaves_vmap_whole(row):
+    parameters = jnp.asarray(some_parameters(row, 3, 2), jnp.float32)
+    x = jnp.asarray(row.support[:2, None], jnp.float32)
+    likelihood = jax.vmap(lambda p: made(row, p))(parameters)
+    assert likelihood.batch_shape == (3, 2)
+    expected = np.stack([made(row, p).log_prob(x) for p in parameters])
+    np.testing.assert_allclose(likelihood.log_prob(x[None]), expected, rtol=1e-5, atol=1e-6)
+
+
+@rows
+def test_values_of_no_probability_are_refused(row):
+    module = row.decoder(PassOn(), (1,), **row.fields)
+    module.check_values(np.asarray(row.support, np.float32)[:, None])
+    if not row.continuous:
+        with pytest.raises(ValueError, match="or choose another decoder"):
+            module.check_values(np.full((2, 1), 0.3, np.float32))
+
+
+@rows
 def test_decoders_say_what_reports_need(row):
     """A label, what was learned, and the weight of a squared error, which a Gaussian alone has."""
-    module = row.decoder(
-        Identity2(), (2,), **{k: v for k, v in row.fields.items() if k == "levels"}
-    )
+    module = row.decoder(PassOn(), (2,), **{k: v for k, v in row.fields.items() if k == "levels"})
     assert module.label
     assert not module.reads_maps
     params = module.init(jax.random.key(0), jnp.ones((1, 3)))["params"]
@@ -278,7 +295,7 @@ def test_decoders_say_what_reports_need(row):
 @pytest.mark.parametrize("learned", [True, False])
 def test_the_squared_error_weight_is_half_a_precision(learned):
     """−log p(x) + log p(x') = weight · (‖x − g‖² − ‖x' − g‖²)."""
-    module = likelihoods.GaussianDecoder(Identity2(), (2,), scale=0.3, learned=learned)
+    module = likelihoods.GaussianDecoder(PassOn(), (2,), scale=0.3, learned=learned)
     variables = module.init(jax.random.key(0), jnp.ones(3))
     likelihood = module.apply(variables, jnp.ones(3))
     x = likelihood.mean() + jnp.array([0.5, -1.0])
@@ -286,7 +303,7 @@ def test_the_squared_error_weight_is_half_a_precision(learned):
     weight = module.squared_error_weight(variables.get("params", {}))
     assert weight == pytest.approx(1 / (2 * 0.3**2), rel=1e-6)
     np.testing.assert_allclose(drop, weight * 1.25, rtol=1e-5)
-    per_pixel = likelihoods.GaussianDecoder(Identity2(), (2,), learned=True, per_pixel=True)
+    per_pixel = likelihoods.GaussianDecoder(PassOn(), (2,), learned=True, per_pixel=True)
     assert per_pixel.squared_error_weight({}) is None
 
 

@@ -10,13 +10,13 @@ from vaelab.constraints.base import Constraint, ImageFunction, LowerBound
 from vaelab.constraints.classification import CLA, classification_shortfall
 from vaelab.constraints.correlation import patch_correlation_shortfall, pNCC
 from vaelab.constraints.features import FRE, LocalStatistics
+from vaelab.constraints.image_windows import windows
 from vaelab.constraints.reconstruction import (
     NLL,
     RE,
     negative_log_likelihood,
     reconstruction_error,
 )
-from vaelab.constraints.windows import windows
 
 __all__ = [
     "CLA",

@@ -10,7 +10,7 @@ import chex
 import jax.numpy as jnp
 
 from vaelab.constraints.base import LowerBound, check_kappa
-from vaelab.constraints.windows import check_windows, windows
+from vaelab.constraints.image_windows import check_windows, windows
 from vaelab.types import Array, Examples, Terms
 
 

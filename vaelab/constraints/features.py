@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.constraints.base import ImageFunction
+from vaelab.constraints.image_windows import check_windows, windows
 from vaelab.constraints.reconstruction import RE, reconstruction_error
-from vaelab.constraints.windows import check_windows, windows
 from vaelab.types import Array, Examples, Terms
 
 

@@ -2,12 +2,11 @@
 
 from vaelab.data.arrays import Arrays
 from vaelab.data.binarise import bernoulli
-from vaelab.data.checks import check_values, validate
 from vaelab.data.colour import CIFAR10, CIFAR10JPEG, SVHN, CelebA
 from vaelab.data.colour_mnist import ColorMNIST, color_mnist, tinted_mnist
 from vaelab.data.dataset import DataSet, GreyImages, Treatment
+from vaelab.data.few_digits import MicroMNIST, micro_mnist
 from vaelab.data.images import CaltechSilhouettes, Digits, FreyFaces, Omniglot, StaticMNIST
-from vaelab.data.micro_mnist import MicroMNIST, micro_mnist
 from vaelab.data.mnist import MNIST, FashionMNIST
 from vaelab.data.own_files import Files
 from vaelab.data.resized import Resized
@@ -25,6 +24,7 @@ from vaelab.data.triplets import (
     mnist_triplets,
     rotate,
 )
+from vaelab.data.validation import check_values, validate
 
 __all__ = [
     "CIFAR10",

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelab.data import show
-from vaelab.data.checks import validate
 from vaelab.data.dataset import DataSet
 from vaelab.data.parts import Fractions, check_fractions, cut
+from vaelab.data.validation import validate
 from vaelab.types import Examples, Splits, as_examples
 
 

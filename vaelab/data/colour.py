@@ -9,10 +9,10 @@ from functools import partial
 
 import numpy as np
 
-from vaelab.data.checks import validate
 from vaelab.data.dataset import DataSet
 from vaelab.data.files import find_file, reading
 from vaelab.data.prepared import read_prepared, require_prepared
+from vaelab.data.validation import validate
 from vaelab.types import Examples, Splits
 
 

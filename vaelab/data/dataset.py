@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vaelab.data import show
 from vaelab.data.binarise import SEED, bernoulli, binarise_splits
-from vaelab.data.checks import validate
+from vaelab.data.validation import validate
 from vaelab.types import Array, PRNGKey, Splits
 
 Binarisation = Literal["dynamic", "fixed", "none"]

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from vaelab.data.checks import validate
 from vaelab.data.dataset import DataSet, GreyImages
 from vaelab.data.files import check_shape, find_file, read_mat, read_npz
+from vaelab.data.validation import validate
 from vaelab.types import Examples, Splits
 
 _SPLIT_SEED = 0  # of the shuffles where a data set comes without a split of its own

@@ -5,7 +5,7 @@ from vaelab.likelihoods.bernoulli import Bernoulli, BernoulliDecoder
 from vaelab.likelihoods.categorical import CategoricalDecoder, GreyLevels
 from vaelab.likelihoods.discretised_logistic import DiscretisedLogistic, DiscretisedLogisticDecoder
 from vaelab.likelihoods.gaussian import GaussianDecoder
-from vaelab.likelihoods.laplace import LaplaceDecoder
+from vaelab.likelihoods.laplace import Laplace, LaplaceDecoder
 from vaelab.likelihoods.poisson import Poisson, PoissonDecoder
 from vaelab.likelihoods.quantised import Quantised, QuantisedDecoder
 from vaelab.likelihoods.quantised_normal import QuantisedNormal, QuantisedNormalDecoder
@@ -20,6 +20,7 @@ __all__ = [
     "DiscretisedLogisticDecoder",
     "GaussianDecoder",
     "GreyLevels",
+    "Laplace",
     "LaplaceDecoder",
     "Likelihood",
     "Pixels",

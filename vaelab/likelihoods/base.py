@@ -10,6 +10,7 @@ import chex
 import distrax
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from vaelab.separate import separate_modules
 from vaelab.types import Array, PRNGKey, PyTree
@@ -53,6 +54,17 @@ class Decoder(nn.Module, abc.ABC):
     def num_levels(self) -> int | None:
         """Number of equidistant values in [0, 1] that x can have; None if it has other values."""
         return None
+
+    def check_values(self, x: np.ndarray) -> None:
+        """Raises one sentence where data in the range have values of no probability, such as between levels."""
+        if self.num_levels is None:
+            return
+        steps = x * (self.num_levels - 1)
+        if np.abs(steps - np.round(steps)).max() > 1e-3:
+            raise ValueError(
+                f"model.decoder has a discrete likelihood over {self.num_levels} levels, and the data "
+                "have other values: binarise them, or choose another decoder."
+            )
 
     @abc.abstractmethod
     def __call__(self, z: Array) -> Likelihood:

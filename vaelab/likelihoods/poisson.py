@@ -9,6 +9,7 @@ import distrax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import gammaln
 
 from vaelab.likelihoods.base import Decoder, Pixels
@@ -61,6 +62,13 @@ class PoissonDecoder(Decoder):
 
     label: ClassVar[str] = "Poisson"
     data_range: ClassVar[tuple[float, float]] = (0.0, math.inf)
+
+    def check_values(self, x: np.ndarray) -> None:
+        if np.any(x != np.round(x)):
+            raise ValueError(
+                "model.decoder has a Poisson likelihood, and the data are not all counts 0, 1, 2, ...: "
+                "round them, or choose another decoder."
+            )
 
     @nn.compact
     def __call__(self, z: Array) -> Pixels:

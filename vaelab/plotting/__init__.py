@@ -6,12 +6,12 @@ without touching any global setting; the caller saves it (`figure.savefig(path)`
 
 from vaelab.plotting.blocks import Block, posterior_scatter, sample_blocks
 from vaelab.plotting.comparison import equal_distortion, paired_differences
+from vaelab.plotting.courses import Settling, settling
 from vaelab.plotting.curves import training_curves
 from vaelab.plotting.densities import Panel, inner_samples, prior_densities
 from vaelab.plotting.images import reconstructions, samples
-from vaelab.plotting.information_plane import PlaneSeries, information_plane
 from vaelab.plotting.latents import latent_space
-from vaelab.plotting.stability import Settling, stability
+from vaelab.plotting.plane import PlaneSeries, information_plane
 from vaelab.plotting.trajectory import saddle_trajectory
 
 __all__ = [
@@ -30,6 +30,6 @@ __all__ = [
     "saddle_trajectory",
     "sample_blocks",
     "samples",
-    "stability",
+    "settling",
     "training_curves",
 ]

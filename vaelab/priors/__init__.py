@@ -8,11 +8,11 @@ from vaelab.priors.aggregated import AggregatedPosterior
 from vaelab.priors.autoregressive import AutoregressivePrior
 from vaelab.priors.base import Given, Prior
 from vaelab.priors.flow import FlowPrior
-from vaelab.priors.functional import functional
 from vaelab.priors.gtm import GTM
 from vaelab.priors.gtm_vamp import GTMVampPrior
 from vaelab.priors.hierarchical import HierarchicalPrior
 from vaelab.priors.mixture import GaussianMixture
+from vaelab.priors.pure import functional
 from vaelab.priors.resampled import ResampledPrior
 from vaelab.priors.standard import StandardNormal
 from vaelab.priors.vamp import VampPrior

@@ -20,12 +20,12 @@ from vaelab.theory.phase_transitions import (
     last_merger,
     second_derivative,
 )
-from vaelab.theory.tiles import (
+from vaelab.theory.tiling import (
     BlurredReconstructions,
     Tiles,
     blurred_reconstructions,
-    marginal_kl,
     optimal_log_prior,
+    tile_kl,
     tile_ratios,
     tiles,
 )
@@ -48,7 +48,6 @@ __all__ = [
     "last_merger",
     "local_penalty",
     "log_ratio",
-    "marginal_kl",
     "objective",
     "optimal_log_prior",
     "optimise_variance",
@@ -57,6 +56,7 @@ __all__ = [
     "roughness",
     "second_derivative",
     "targets",
+    "tile_kl",
     "tile_ratios",
     "tiles",
     "transition",

@@ -76,11 +76,11 @@ def tile_ratios(x: Array, g: Array, beta: float | Array, log_prior: Array | None
 
 
 @jax.jit
-def marginal_kl(x: Array, g: Array, beta: float | Array, log_prior: Array | None = None) -> Array:
+def tile_kl(x: Array, g: Array, beta: float | Array, log_prior: Array | None = None) -> Array:
     """KL(q(z) ‖ π), by how much equipartition fails, nats. [].
 
     >>> x, g = jnp.array([[0.0], [1.0]]), jnp.array([[0.0], [0.0], [1.0]])
-    >>> jax.device_get(marginal_kl(x, g, 0.01)).round(3)  # log 3/4 / 2 + log 3/2 / 2
+    >>> jax.device_get(tile_kl(x, g, 0.01)).round(3)  # log 3/4 / 2 + log 3/2 / 2
     np.float32(0.059)
     """
     log_prior = uniform(len(g)) if log_prior is None else log_prior

@@ -27,7 +27,7 @@ class Settling(NamedTuple):
     between: Sequence[tuple[float, float]] = ()  # [Q], and in between; straight lines where empty
 
 
-def stability(
+def settling(
     constraints: Sequence[Settling],
     *,
     limit: float = 100.0,

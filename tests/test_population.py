@@ -10,7 +10,7 @@ from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import StandardNormal, VampPrior
-from vaelab.training import sweep
+from vaelab.training import population
 from vaelab.training.duals import Geco
 from vaelab.training.groups import transformation
 from vaelab.training.objectives import ELBO, Lagrangian
@@ -44,7 +44,7 @@ def from_seeds(values):
     encoder = ConditionalGaussian(MLP((3,), event_ndims=3), dim=2)
     prior = VampPrior(2, encoder=encoder, shape=SHAPE, num_components=2, from_data=True)
     model = VAE(encoder=encoder, decoder=BernoulliDecoder(MLP((3,)), shape=SHAPE), prior=prior)
-    return sweep.Setup(
+    return population.Setup(
         model,
         ELBO(),
         transformation(
@@ -68,7 +68,7 @@ def from_values(values):
         num_steps=100,
         scales={"re": constraint.divisor(SHAPE)},
     )
-    return sweep.Setup(model, Lagrangian({"re": constraint}), tx, values["multiplier"], 0.5)
+    return population.Setup(model, Lagrangian({"re": constraint}), tx, values["multiplier"], 0.5)
 
 
 MEMBERS = [
@@ -81,9 +81,9 @@ MEMBERS = [
 @pytest.mark.parametrize(("members", "values"), [(from_seeds, [{}, {}]), (from_values, MEMBERS)])
 def test_each_member_is_the_same_run_alone(members, values):
     keys = jax.random.split(jax.random.key(0), 2)
-    together = sweep.initial_states(members, sweep.values_of(values), X, keys)
-    run = sweep.compile_sweep_steps(members, **SETTINGS)
-    together, metrics = run(together, sweep.values_of(values), SOURCE, num_steps=NUM_STEPS)
+    together = population.initial_states(members, population.values_of(values), X, keys)
+    run = population.compile_sweep_steps(members, **SETTINGS)
+    together, metrics = run(together, population.values_of(values), SOURCE, num_steps=NUM_STEPS)
     assert metrics["loss"].shape == (2, NUM_STEPS)
     assert int(together.step) == NUM_STEPS
     for index, (key, value) in enumerate(zip(keys, values, strict=True)):
@@ -98,6 +98,6 @@ def test_each_member_is_the_same_run_alone(members, values):
         np.testing.assert_allclose(metrics["loss"][index], alone_metrics["loss"], rtol=1e-5)
         jax.tree.map(
             lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5),
-            sweep.member((together.variables, together.opt_state, together.ema), index),
+            population.member((together.variables, together.opt_state, together.ema), index),
             (alone.variables, alone.opt_state, alone.ema),
         )

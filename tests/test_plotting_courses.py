@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from vaelab.plotting import Settling, stability
+from vaelab.plotting import Settling
+from vaelab.plotting import settling as plot_settling
 
 
 def settling(label="RE ≤ 0.1", multipliers=((2.0, 8.0, 4.0), (1.0, 3.0, 1.0))):
@@ -15,7 +16,7 @@ def settling(label="RE ≤ 0.1", multipliers=((2.0, 8.0, 4.0), (1.0, 3.0, 1.0)))
 
 
 def test_multipliers_are_relative_to_their_last_value():
-    axes = stability([settling()]).axes[0]
+    axes = plot_settling([settling()]).axes[0]
     courses = [line.get_ydata() for line in axes.get_lines()[:2]]
     np.testing.assert_allclose(courses, [[0.5, 2, 1], [1, 3, 1]])
     assert axes.get_lines()[2].get_ydata() == [100.0, 100.0]
@@ -24,7 +25,7 @@ def test_multipliers_are_relative_to_their_last_value():
 
 
 def test_each_constraint_has_a_panel_with_its_reference_beneath():
-    figure = stability([settling(), settling("CLA ≥ 0.8"), settling("pNCC ≥ 0.5")])
+    figure = plot_settling([settling(), settling("CLA ≥ 0.8"), settling("pNCC ≥ 0.5")])
     assert [axes.get_title("left") for axes in figure.axes[1:]] == [
         "RE ≤ 0.1", "CLA ≥ 0.8", "pNCC ≥ 0.5"
     ]  # fmt: skip
@@ -39,7 +40,7 @@ def test_each_constraint_has_a_panel_with_its_reference_beneath():
 
 def test_the_reference_may_be_interpolated():
     curve = [(0.08, 60.0), (0.12, 14.0), (0.2, 5.0)]
-    _, line, reference, _ = stability([settling()._replace(between=curve)]).axes[1].get_lines()
+    _, line, reference, _ = plot_settling([settling()._replace(between=curve)]).axes[1].get_lines()
     np.testing.assert_allclose(line.get_xydata(), curve)
     assert len(reference.get_xydata()) == 2
 
@@ -55,4 +56,4 @@ def test_the_reference_may_be_interpolated():
 )
 def test_what_cannot_be_drawn_is_refused(constraints, sentence):
     with pytest.raises(ValueError, match=sentence):
-        stability(constraints)
+        plot_settling(constraints)

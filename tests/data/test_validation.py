@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vaelab.data import validate
-from vaelab.data.checks import check_values
+from vaelab.data.validation import check_values
 from vaelab.types import Examples, Splits
 
 

@@ -27,16 +27,16 @@ def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
     shown = test.take(slice(20))
     means = np.asarray(reconstructions(model, params, shown, run.key("reconstructions")))
     made = np.asarray(samples(model, params, test.take(slice(64)), run.key("samples")))
-    figures = {"training": _training(run, workdir)}
+    plots = {"training": _training(run, workdir)}
     inputs, outputs, sampled = (run.show(x) for x in (shown.x, means, made))
     if inputs is not None and outputs is not None and sampled is not None:
-        figures["reconstructions"] = plotting.reconstructions(inputs, outputs)
-        figures["samples"] = plotting.samples(sampled)
+        plots["reconstructions"] = plotting.reconstructions(inputs, outputs)
+        plots["samples"] = plotting.samples(sampled)
     for level, dim in enumerate(model.latent_dims):
         if dim > 1:
             name = "latent_space" + (f"_{level}" if len(model.latent_dims) > 1 else "")
-            figures[name] = _latent_space(run, params, level)
-    for name, figure in figures.items():
+            plots[name] = _latent_space(run, params, level)
+    for name, figure in plots.items():
         write_figure(workdir / f"{name}.png", figure)
 
 

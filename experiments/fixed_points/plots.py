@@ -1,4 +1,4 @@
-"""The figures of `experiments.fixed_points`: each a function of a key, to a picture and its numbers."""
+"""The plots of `experiments.fixed_points`: each is a function of a key and returns a plot and its numbers."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def equipartition(key: PRNGKey) -> tuple[Figure, Numbers]:
             np.asarray(mass)[first]
             for mass in (given.prior, given.posterior, found.prior, found.posterior)
         ]
-        kls = [float(theory.marginal_kl(x, end.g, beta, log_prior)) for log_prior in (None, best)]
+        kls = [float(theory.tile_kl(x, end.g, beta, log_prior)) for log_prior in (None, best)]
         ratio = masses[1] / masses[0]
         title = f"β = {np.format_float_positional(beta)}, {first.sum()} tiles\nKL(q(z) ‖ π) = {kls[0]:.3f} nats"
         panels.append(tile_pictures.TileMasses(title, *masses))
