@@ -124,8 +124,8 @@ def test_each_member_is_the_same_run_alone():
         ([NAME, "--seeds", "0"], "seeds must be at least 1, got 0"),
         ([NAME, "--trajectory", "3"], "trajectory must be one of the members 0 to 0, got 3"),
         (
-            ["grey_digits_convdraw_re", "--marginal-inputs", "10"],
-            "marginal_inputs needs a model of one level, and that of grey_digits_convdraw_re is ConvDRAW",
+            ["mnist_rotate_convdraw_re", "--marginal-inputs", "10"],
+            "the model of mnist_rotate_convdraw_re is conditional: leave it out",
         ),
         (
             ["grey_mnist_mlp_fre", "--against", "grey_mnist_mlp_elbo"],

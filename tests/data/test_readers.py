@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -13,6 +14,7 @@ import zipfile
 import numpy as np
 import pytest
 import scipy.io
+from etils import epath
 
 from vaelab import data
 from vaelab.data.files import read_npy, read_npz
@@ -137,10 +139,18 @@ def test_a_folder_in_a_files_place_is_named(data_set, tmp_path):
 
 
 @named
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read_is_named(data_set, tmp_path):
+def test_a_file_that_may_not_be_read_is_named(data_set, tmp_path, monkeypatch):
+    """Root may read every file, so the refusal is the operating system's sentence, raised here."""
     path = write(tmp_path, whole(data_set))
-    path.chmod(0)
+    allowed = type(epath.Path(path)).open
+
+    def refused(self, *arguments, **settings):
+        if os.fspath(self) == os.fspath(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+        return allowed(self, *arguments, **settings)
+
+    for method in ("open", "read_bytes"):
+        monkeypatch.setattr(type(epath.Path(path)), method, refused)
     assert refusal(data_set, tmp_path).startswith(f"{path} cannot be read (Permission denied)")
 
 
