@@ -16,14 +16,16 @@ from vaelab.training.averaging import start_average, update_average
 from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.loop import Timetable, fit
 from vaelab.training.sharding import make_mesh
+from vaelab.training.sources import in_memory
 from vaelab.training.state import initial_state
 from vaelab.training.step import compile_train_steps
 
 DECAY, NUM_STEPS = 0.9, 6
 RUN = compile_train_steps(
-    batch_size=8, model=MODEL, objective=OBJECTIVE, tx=TX, preprocess=bernoulli,
+    model=MODEL, objective=OBJECTIVE, tx=TX, preprocess=bernoulli,
     mesh=make_mesh(devices=jax.devices()[:1]),
 )  # fmt: skip
+SOURCE = in_memory(X, batch_size=8)
 
 
 def start(ema_decay):
@@ -47,12 +49,12 @@ def test_the_average_is_its_closed_form(decay):
 
 
 def parameters_after(num_steps):
-    state, _ = RUN(start(None), X, num_steps=num_steps)
+    state, _ = RUN(start(None), SOURCE, num_steps=num_steps)
     return state.variables.params
 
 
 def test_a_run_averages_its_parameters_and_is_otherwise_the_same():
-    state, _ = RUN(start(DECAY), X, num_steps=NUM_STEPS)
+    state, _ = RUN(start(DECAY), SOURCE, num_steps=NUM_STEPS)
     path = [parameters_after(t) for t in range(1, NUM_STEPS + 1)]
     same = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7)
     jax.tree.map(same, state.variables.params, path[-1])
@@ -84,7 +86,7 @@ def test_validation_and_the_best_use_the_average():
         return {"validation/bound": 0.0}
 
     state = fit(
-        start(DECAY), X, run_steps=RUN, timetable=Timetable(NUM_STEPS, 3, 3), validate=validate,
+        start(DECAY), SOURCE, run_steps=RUN, timetable=Timetable(NUM_STEPS, 3, 3), validate=validate,
         log=lambda step, row: None, save=lambda state: None,
     )  # fmt: skip
     jax.tree.map(np.testing.assert_array_equal, seen[-1], jax.device_get(state.ema.params))
@@ -97,7 +99,7 @@ def test_validation_and_the_best_use_the_average():
 
 
 def test_a_checkpoint_holds_the_average(tmp_path):
-    state, _ = RUN(start(DECAY), X, num_steps=2)
+    state, _ = RUN(start(DECAY), SOURCE, num_steps=2)
     with contextlib.closing(Checkpoints(tmp_path / "checkpoints")) as checkpoints:
         checkpoints.save(state)
         checkpoints.wait()

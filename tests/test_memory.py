@@ -73,7 +73,7 @@ def test_the_limit_is_what_states_and_densities_take(monkeypatch):
     densities = 4 * batch_size * num_components
     mesh = run.mesh()
     shapes = memory.placed(jax.eval_shape(run.initial_state), replicated(mesh))
-    data = memory.placed(run.splits.train, replicated(mesh))
+    data = memory.placed(run.source(), replicated(mesh))
     check = partial(memory.check_fits, run.compile_steps(mesh), shapes, data, num_steps=2)
     monkeypatch.setattr(memory, "_device_memory", lambda: state + densities)
     with pytest.raises(ValueError, match=r"of memory, and the device has 0\.0089"):

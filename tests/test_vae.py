@@ -41,6 +41,9 @@ class NoisePrior(Prior):
     def log_prob(self, z, given=Given()):
         return jax.random.normal(given.key, z.shape)[..., 0]
 
+    def sample(self, key, num_samples, given=Given()):
+        return jax.random.normal(key, (num_samples, self.latent_dim))
+
 
 def make_encoder():
     return ConditionalGaussian(MLP((4,), event_ndims=3), D)

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class UndefinedError(ValueError):
-    """A quantity that has no meaning for a model or its data; the message says why.
+    """A quantity that has no meaning for a model or its data; the message is the reason.
 
     Commands that measure several quantities print the reason and go on.
     """

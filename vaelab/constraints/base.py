@@ -105,7 +105,7 @@ class LowerBound(Constraint):
 
 
 def check_kappa(constraint: Constraint, is_valid: Callable[[Any], bool], wanted: str) -> None:
-    """Raises unless κ is valid, or an array, about which nothing can be said before the run."""
+    """Raises unless κ is valid, or an array, which has no value before the run."""
     kappa = constraint.kappa
     if isinstance(kappa, jax.core.Tracer | jax.Array):
         return

@@ -49,7 +49,7 @@ class CLA(LowerBound):
     """
 
     kappa: float
-    """accuracy wanted of the classifier on reconstructions, in (0, 1]"""
+    """lowest accuracy of the classifier on reconstructions, in (0, 1]"""
     classifier: ImageFunction
     """c, images [B, height, width, channels] -> class probabilities [B, C]"""
 

@@ -61,11 +61,11 @@ class pNCC(LowerBound):  # noqa: N801  as in the literature
     """Patch normalised cross-correlation mean_i ψ(x, i)ᵀ ψ(g(z), i) ≥ κ. Rezende & Viola, 2018, table 1.
 
     It sees shapes and no brightness or contrast, of any patch: a pNCC alone leaves the reconstructions'
-    grey values free. An image without shapes counts as exactly met. `patch_correlation_shortfall` says what becomes of flat patches.
+    grey values free. An image without shapes counts as exactly met. For flat patches see `patch_correlation_shortfall`.
     """
 
     kappa: float
-    """mean correlation wanted of corresponding patches, in (-1, 1)"""
+    """lowest mean correlation of corresponding patches, in (-1, 1)"""
     patch: int = 8
     """side of the square patches in pixels"""
     stride: int = 4

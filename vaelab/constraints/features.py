@@ -81,7 +81,9 @@ class LocalStatistics:
         patches = windows(x, size=self.window, stride=self.stride)
         mean = jnp.mean(patches, axis=(-3, -2), keepdims=True)
         variance = jnp.mean((patches - mean) ** 2, axis=(-3, -2))
-        varies = variance > 0  # asked twice: the gradient of a branch not taken must be finite, too
+        varies = (
+            variance > 0
+        )  # twice, because the gradient of a branch that is not taken must be finite too
         deviation = jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1.0)), 0.0)
         return jnp.concatenate([mean[..., 0, 0, :], deviation], axis=-1)
 

@@ -26,7 +26,7 @@ class MadeOfDigits(GreyImages):
     """A data set made of the digits of a source: each split of images of that split alone.
 
     The source's grey images are used, whatever its own binarisation; x is binarised as this data
-    set says, and the context stays grey.
+    set defines, and the context stays grey.
 
     Raises:
       ValueError: a split of no examples; a source whose images are not grey, or that lacks a digit.

@@ -22,7 +22,7 @@ _READ_BY_SUFFIX = (".npy", ".npz", ".csv")
 
 @dataclasses.dataclass(frozen=True)
 class Files(DataSet):
-    """Examples read from `path`, whose ending says how.
+    """Examples read from `path`; its ending selects the format.
 
     - `.npy`: x [N, *event].
     - `.npz`: x, and labels, context and groups where there are any. Parts of their own are
@@ -31,7 +31,7 @@ class Files(DataSet):
     - a folder: its PNG and JPEG files. The names of sub-folders are the classes, in alphabetical order;
       `train`, `validation` and `test` are parts with sub-folders of their own.
 
-    What becomes of the arrays, and how parts that the file does not name are cut, says `Arrays`. A relative
+    `Arrays` documents how arrays are converted and how missing parts are cut. A relative
     path starts at the current folder if it is there, else at the data directory.
 
     Raises:

@@ -21,7 +21,7 @@ class Resized(GreyImages):
     """Images of another data set at size x size, in colour too; context images likewise.
 
     Bilinear, antialiased where it shrinks, and rounded to 8 bits. The source's grey images are resized,
-    whatever its own binarisation, and then binarised as this data set says. It can be the source of
+    whatever its own binarisation, and then binarised as this data set defines. It can be the source of
     made data sets: `MNISTSum(source=Resized(MNIST(), 16))`.
 
     Raises:

@@ -63,8 +63,8 @@ def map_batches(
 def even_draws(key: PRNGKey, num_draws: int, num_inputs: int) -> np.ndarray:
     """Random inputs, each ⌊num_draws/N⌋ or ⌈num_draws/N⌉ times, [num_draws].
 
-    The variance between inputs hardly counts in a mean over such draws:
-    `averages.stratified_mean_and_error` knows.
+    The variance between inputs hardly counts in a mean over such draws; see
+    `averages.stratified_mean_and_error`.
     """
     _check_not_empty(num_inputs)
     keys = jax.random.split(key, -(-num_draws // num_inputs))

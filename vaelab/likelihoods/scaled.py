@@ -20,7 +20,7 @@ class ScaledDecoder(Decoder):
 
     s = floor + exp(η), so that no gradient is cut off and s never vanishes: under the ELBO a scale
     learned with the model goes to zero as far as the model's capacity lets it (Rezende & Viola, 2018,
-    proposition 3.1), and the likelihood with it to infinity. A `floor` that is reached says that the
+    proposition 3.1), and the likelihood with it to infinity. If the `floor` is reached, the
     likelihood means nothing.
     """
 

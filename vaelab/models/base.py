@@ -32,8 +32,8 @@ class Model(nn.Module, abc.ABC):
       terms = bound.terms(encoding, x, key, num_samples=8)
       images = bound.decode(bound.sample_latents(key, 16)).mean()
 
-    Every model has a field `decoder`, the `Decoder` that gives p(x|z): it knows shape, range and levels
-    of the data. A method that has no meaning for a model raises `UndefinedError` with the reason.
+    Every model has a field `decoder`, the `Decoder` that gives p(x|z); it holds shape, range and levels of
+    the data. A method that has no meaning for a model raises `UndefinedError` with the reason.
     """
 
     prior_parameters: ClassVar[tuple[str, ...]] = ("prior",)

@@ -44,7 +44,7 @@ class ConvDRAW(Model):
     canvas in the place of the error image.
 
     `weights` are refused: z_t moves the densities of all later steps, so log q's parameters cannot be
-    held constant, as the doubly reparameterised gradient wants, without holding those paths as well.
+    held constant, as the doubly reparameterised gradient requires, without holding those paths as well.
 
     >>> from vaelab import likelihoods, networks
     >>> decoder = likelihoods.BernoulliDecoder(networks.Identity(), shape=(8, 8, 1))

@@ -35,7 +35,7 @@ def sample_blocks(
 ) -> Figure:
     """Models side by side: data, their reconstructions, and samples of the prior, row by row.
 
-    What to see: a reconstruction under its datum that keeps what the model's constraint asks for,
+    What to see: a reconstruction under its datum that keeps what the model's constraint requires,
     and samples that could be data. A model that reconstructs well and samples badly has holes in
     its latent space. Rezende & Viola, 2018, figures 6 and 9 to 11.
 
@@ -119,7 +119,7 @@ def posterior_scatter(
     """The posterior of each datum in a two-dimensional latent space, one panel a model.
 
     What to see: tiles. Colours that keep apart are data told apart; colours that share a place are
-    data that the constraint does not ask to tell apart; white between them, where the prior has
+    data that the constraint does not distinguish; white between them, where the prior has
     mass (grey), is a hole. Rezende & Viola, 2018, figure 8.
 
     Args:

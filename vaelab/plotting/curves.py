@@ -21,7 +21,7 @@ def training_curves(rows: Rows, *, thresholds: Mapping[str, float] | None = None
     What to see: (1) the ELBO rises and validation follows training; (2) distortion comes down to
     its threshold while the rate pays for it; (3) the moving average of each constraint falls to 0
     and stays there; (4) λ settles, under REWO at max(1, λ_KKT). With a constraint in nats λ = 1 is
-    the ELBO's own weight on the distortion, and a λ above it says that the constraint costs ELBO.
+    the ELBO's own weight on the distortion, and a λ above it means that the constraint costs ELBO.
     λ = 0 leaves the log axis through the bottom. Panels 3 and 4 need constraints.
 
     The first steps' huge values do not set the scale: panels 1 and 2 show the 5th to the 95th

@@ -34,7 +34,7 @@ def blurs_and_holes(
     """Left the latent space, each cell in the mixed colour of its data; right what it decodes to.
 
     What to see: where posteriors overlap the colours mix, and the reconstruction lies between data,
-    a blur. In the black, no posterior has mass: nothing says what is decoded there.
+    a blur. In the black, no posterior has mass: what is decoded there is undefined.
 
     Args:
       x: data [n, 2], at most 9.

@@ -25,7 +25,7 @@ class AggregatedPosterior(Prior):
     Hoffman & Johnson, 2016; Tomczak & Welling, 2018, eq. 5.
 
     Raises:
-      ValueError: it is asked to be initialised, as the prior of a model to be trained is.
+      ValueError: it is initialised, as the prior of a model to be trained would be.
 
     >>> prior = AggregatedPosterior(latent_dim=2)
     >>> inputs = {"mean": jnp.zeros((3, 2)), "scale": jnp.ones((3, 2))}

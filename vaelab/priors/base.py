@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -26,7 +27,7 @@ class Given(NamedTuple):
     encode: Callable[[Array], Any] | None = None  # x [B, ...] -> q(z|x), batch shape [B]
 
 
-class Prior(nn.Module):
+class Prior(nn.Module, abc.ABC):
     """A density over latent vectors that can be evaluated and sampled.
 
     A prior is a Linen module with two methods, both speaking of the same normalised density:
@@ -34,7 +35,7 @@ class Prior(nn.Module):
       log_prob(z, given=Given()): [..., D] -> [...], nats
       sample(key, num_samples, given=Given()): -> [num_samples, D]
 
-    `exact` says what log_prob is. True: log p(z), and `given.key` is not used. False: the logarithm
+    `exact` defines what log_prob is. True: log p(z), and `given.key` is not used. False: the logarithm
     of an unbiased estimate of p(z), made with `given.key`, independently for every z;
     importance-weighted bounds on log p(x) stay bounds, log p(z) is underestimated on average.
 
@@ -77,15 +78,13 @@ class Prior(nn.Module):
             given = given._replace(key=jax.random.key(0))  # of the value, which is not used
         return self.log_prob(z, given)
 
+    @abc.abstractmethod
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
         """log p(z), or the logarithm of an unbiased estimate of p(z). [..., D] -> [...], nats."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
-        """z ~ p(z), [num_samples, D]."""
-        if self.exact:
-            raise NotImplementedError
-        return self.sample_joint(key, num_samples, given)[0]
+        """z ~ p(z), [num_samples, D]: the first part of `sample_joint`."""
 
     def sample_joint(
         self, key: PRNGKey, num_samples: int, given: Given = Given()
@@ -115,7 +114,7 @@ class Prior(nn.Module):
 
 
 def check_dim(name: str, network: nn.Module, wanted: int, wanted_name: str = "latent_dim") -> None:
-    """Raises one sentence where a network's size is known and is not the wanted one."""
+    """Raises one sentence where a network's size is known and does not fit."""
     dim = getattr(network, "dim", wanted)
     if dim != wanted:
         raise ValueError(

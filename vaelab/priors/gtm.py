@@ -19,7 +19,7 @@ class GTM(MixturePrior):
     """p(z) = Σ_k w_k N(z; μ(g_k), diag σ²(g_k)), g_k the points of a regular grid in a cube.
 
     The grid is fixed. The network that bends it into the latent space is learned, and so are the
-    weights if wanted. Bishop, Svensén & Williams, 1998, where all components share one σ.
+    weights if chosen. Bishop, Svensén & Williams, 1998, where all components share one σ.
 
     Raises:
       ValueError: a grid without points or of more than 4 dimensions; a network of another size than

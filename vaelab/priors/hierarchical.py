@@ -24,7 +24,7 @@ class HierarchicalPrior(Prior):
     logarithm of an unbiased estimate of p_Θ(z), and in expectation a lower bound on log p_Θ(z) that
     tightens with J. Klushyn et al., 2019, eq. 9.
 
-    With `weights` (see the contract) Φ gets the doubly reparameterised gradient with the squared
+    With `weights` (see the contract) Φ receives the doubly reparameterised gradient with the squared
     joint weight, Σ_lj (w̃_l ṽ_lj)² (∂log v_lj/∂ζ_lj) ∂ζ_lj/∂Φ; z and Θ get the plain one.
 
     >>> prior = HierarchicalPrior(latent_dim=2, num_samples=16)
@@ -88,6 +88,9 @@ class HierarchicalPrior(Prior):
             log_v = log_weights(_graft(zeta, to_encoder), posterior, weights * inner)
         return logsumexp(log_v, axis=0) - jnp.log(self.num_samples)
 
+    def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
+        return self.sample_joint(key, num_samples, given)[0]
+
     def sample_joint(
         self, key: PRNGKey, num_samples: int, given: Given = Given()
     ) -> tuple[Array, PyTree]:
@@ -118,7 +121,7 @@ class HierarchicalPrior(Prior):
 
 @jax.custom_vjp
 def _graft(zeta: Array, copy: Array) -> Array:
-    """ζ, whose gradient the copy of the same value gets, too.
+    """ζ; its gradient goes to the copy of the same value, too.
 
     ζ + copy − stop_gradient(copy) would do, but is a new value to the compiler: the two passes over ζ
     would no longer share their computation.

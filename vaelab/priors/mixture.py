@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Any
 
 import flax.linen as nn
@@ -22,9 +23,9 @@ class MixturePrior(Prior):
     inside, or it would be a product of one-dimensional mixtures.
     """
 
+    @abc.abstractmethod
     def components(self, given: Given = Given()) -> Components:
         """Weights, means and standard deviations."""
-        raise NotImplementedError
 
     def logits_of(self, num_components: int, *, learned: bool) -> Array:
         """The weights' logits [C], equal at the start: a parameter where they are learned."""

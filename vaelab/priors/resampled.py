@@ -87,6 +87,9 @@ class ResampledPrior(Prior):
         log_share = _log_share(log_odds, log_refused.reshape(shape))
         return log_proposal + logsumexp(log_share, axis=0) - jnp.log(self.num_samples)
 
+    def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
+        return self.sample_joint(key, num_samples, given)[0]
+
     def sample_joint(
         self, key: PRNGKey, num_samples: int, given: Given = Given()
     ) -> tuple[Array, PyTree]:

@@ -192,7 +192,7 @@ def iterate(
     rule: Rule = Rule(),
     keep_path: bool = False,
 ) -> FixedPoint:
-    """Steps of `transition` from g, smoothed, until the rule says stop: one program, no host in it.
+    """Steps of `transition` from g, smoothed, until the rule stops them: one program, without the host.
 
     Arguments of `transition`. Cells merge where they agree: tiles of the latent space.
 

@@ -55,7 +55,7 @@ def second_derivative(x: Array, y: Array) -> Array:
 
 
 class CriticalTemperatures(NamedTuple):
-    """Local maxima of the curvature, the highest first; NaN where there are fewer than asked for."""
+    """Local maxima of the curvature, the highest first; NaN where there are fewer than `num`."""
 
     beta: Array  # [num]
     curvature: Array  # [num], |d²E/dβ²|

@@ -62,7 +62,7 @@ def tiles(
 
 @jax.jit
 def tile_ratios(x: Array, g: Array, beta: float | Array, log_prior: Array | None = None) -> Array:
-    """q(a)/π_a = 1/n Σ_i m_ia, which equipartition says is 1 wherever π_a > 0. [A].
+    """q(a)/π_a = 1/n Σ_i m_ia, which is 1 by equipartition wherever π_a > 0. [A].
 
     It is 1 where the ELBO is stationary in π too. On a prior that is given, a fixed point need not
     have it. Proposition 3.3.
