@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import inspect
 import math
 import os
@@ -16,6 +15,7 @@ import jax
 import numpy as np
 
 from experiments.functions import code_digest, globals_of, installed_name, name_of
+from vaelab.data.arrays import digest
 
 
 def to_dict(value: Any, path: str = "", within: tuple[int, ...] = ()) -> Any:
@@ -52,6 +52,8 @@ def to_dict(value: Any, path: str = "", within: tuple[int, ...] = ()) -> Any:
 
     if isinstance(value, Mapping):
         return {str(name): record(item, str(name)) for name, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return to_dict(value._asdict(), path, within)
     if isinstance(value, list | tuple):
         return [record(item, str(index)) for index, item in enumerate(value)]
     if isinstance(value, type):
@@ -94,13 +96,7 @@ def _array(value: Any) -> Any:
     array = np.asarray(value)
     if array.ndim == 0:
         return to_dict(array.item())
-    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
-    return {
-        "type": "array",
-        "shape": list(array.shape),
-        "dtype": str(array.dtype),
-        "digest": digest,
-    }
+    return to_dict(digest(array))
 
 
 def differing_fields(ours: Any, theirs: Any, path: str = "") -> list[str]:

@@ -7,8 +7,9 @@ import pytest
 from vaelab import evaluation
 from vaelab.evaluation.averages import mean_and_error, stratified_mean_and_error
 from vaelab.evaluation.batches import even_draws
+from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import StandardNormal
 
 NUM_INPUTS, NUM_REPEATS = 11, 1000
@@ -79,6 +80,8 @@ def test_the_marginal_kl_states_the_spread_of_repeated_estimates(name):
     params = {"encoder": {"Dense_0": {"kernel": np.eye(4, dtype=np.float32), "bias": np.zeros(4)}}}
     x = np.concatenate([mean, np.full_like(mean, 2 * np.log(0.5))], axis=1).astype(np.float32)
 
+    subject = evaluation.Subject(model, params, x)
+    aggregated = evaluation.aggregated_posterior(subject)
     settings = {"sizes": [3]} if name == "subsampled_marginal_kl" else {}
     pick = {
         "marginal_kl": lambda result: result,
@@ -87,7 +90,8 @@ def test_the_marginal_kl_states_the_spread_of_repeated_estimates(name):
 
     def estimate(key):
         function = getattr(evaluation, name)
-        result = function(model, params, x, key, num_points=30, batch_size=30, **settings)
+        of = subject if name == "marginal_kl" else aggregated
+        result = function(of, key, num_points=30, batch_size=30, **settings)
         return pick.get(name, lambda result: result.marginal_kl)(result)
 
     estimates = [estimate(key) for key in jax.random.split(jax.random.key(0), 250)]

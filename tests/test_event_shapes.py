@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from experiments import plots, workdir
-from experiments.experiment import Experiment, to_dict
+from experiments.experiment import Experiment
+from experiments.record import to_dict
 from experiments.report import likelihood_report
 from experiments.run import Run
 from vaelab import data
+from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, ConditionalGaussian, GaussianDecoder
+from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import StandardNormal
 from vaelab.training.metrics import read_metrics
 from vaelab.training.objectives import ELBO

@@ -18,7 +18,8 @@ from conftest import ROOT, files
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments import command_line, evaluate
-from experiments.experiment import Experiment, differing_fields, to_dict
+from experiments.experiment import Experiment
+from experiments.record import differing_fields, to_dict
 from experiments.run import Run
 from vaelab.constraints import RE, pNCC
 from vaelab.networks import MLP, ConditionalFlow
@@ -61,6 +62,7 @@ def test_the_report_has_exactly_these_fields(report):
         "distortion": estimate,
         "active_units": None,
         "latent_dims": None,
+        "learned": {},
         "stationarity": None,
         "constraints": {"nll": dict.fromkeys(constraint)},
         "multipliers": {"nll": None},

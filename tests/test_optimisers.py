@@ -10,8 +10,9 @@ import numpy as np
 import optax
 import pytest
 
+from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import ConvDRAW
-from vaelab.networks import GaussianDecoder, Identity
+from vaelab.networks import Identity
 from vaelab.training import Adam, AdamW, Cosine, Geco, NormalisedAdam, Optimiser, Rewo
 from vaelab.training.groups import transformation
 from vaelab.types import Saddle

@@ -16,8 +16,9 @@ import scipy.interpolate
 import scipy.stats
 from oracles import critical_value, z_scores
 
+from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
-from vaelab.networks import MLP, BernoulliDecoder, ConditionalFlow, ConditionalGaussian
+from vaelab.networks import MLP, ConditionalFlow, ConditionalGaussian
 from vaelab.priors import (
     GTM,
     AutoregressivePrior,

@@ -21,8 +21,8 @@ def test_snippets_run_in_order():
     assert namespace["estimate"].num_samples == 500
 
 
-def test_there_are_five_snippets():
-    assert len(SNIPPETS) == 5
+def test_there_are_seven_snippets():
+    assert len(SNIPPETS) == 7
 
 
 def test_every_experiment_is_listed_and_every_listed_one_exists():

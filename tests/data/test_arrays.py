@@ -10,7 +10,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments.experiment import to_dict
+from experiments.record import to_dict
 from vaelab import data
 from vaelab.types import Examples
 

@@ -48,7 +48,7 @@ def settling(
       ValueError: there are none or more than eight, or one has no positive λ.
 
     >>> one = Settling("RE ≤ 0.1", "RMSE", 0.1, [[1, 2]], [[4.0, 2.0]], [(0.1, 20.0)], [(0.1, 25.0), (0.2, 9.0)])
-    >>> figure = stability([one])
+    >>> figure = settling([one])
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['λ / its last value', 'rate, nats']
     """
