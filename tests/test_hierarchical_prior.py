@@ -579,3 +579,9 @@ def test_the_two_passes_over_the_inner_samples_share_their_computation():
         return lowered.compile().cost_analysis()["flops"]
 
     assert flops(jnp.full((10, 5), 0.1)) < 1.06 * flops(None)  # apart they would be 1.32
+
+
+def test_a_vamp_prior_on_top_cannot_start_at_the_data():
+    top = VampPrior(2, (3,), num_components=4, from_data=True)
+    with pytest.raises(ValueError, match=r"pseudo-inputs are latent vectors: set top\.from_data"):
+        HierarchicalPrior(3, top=top)

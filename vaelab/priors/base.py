@@ -72,6 +72,11 @@ class Prior(nn.Module, abc.ABC):
         """Number of inner samples that estimate log_prob; None where it is exact."""
         return None
 
+    @property
+    def starts_from_data(self) -> bool:
+        """Whether `start_from` moves the parameters to the data."""
+        return False
+
     def __call__(self, z: Array, given: Given = Given()) -> Array:
         """`log_prob`. While parameters are initialised, it needs no key. [..., D] -> [...], nats."""
         if given.key is None and self.is_initializing():

@@ -55,6 +55,11 @@ class HierarchicalPrior(Prior):
             self.encoder = self._default_network(self.top.latent_dim)
         if self.decoder is None:
             self.decoder = self._default_network(self.latent_dim)
+        if self.top.starts_from_data:
+            raise ValueError(
+                f"top = {type(self.top).__name__} would start at examples of the data, and its "
+                "pseudo-inputs are latent vectors: set top.from_data to False."
+            )
         check_dim("encoder", self.encoder, self.top.latent_dim, "top.latent_dim")
         check_dim("decoder", self.decoder, self.latent_dim)
         super().__post_init__()

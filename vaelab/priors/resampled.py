@@ -113,6 +113,10 @@ class ResampledPrior(Prior):
         log_proposals = jnp.sum(self.proposal.log_prob(u, of_proposal), axis=-1)
         return self.proposal.log_prob(z, of_proposal) + log_proposals + log_share
 
+    @property
+    def starts_from_data(self) -> bool:
+        return self.proposal.starts_from_data
+
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
         if "proposal" not in params:
             return params

@@ -57,6 +57,10 @@ class VampPrior(MixturePrior):
             check_dim("encoder", self.encoder, self.latent_dim)
         super().__post_init__()
 
+    @property
+    def starts_from_data(self) -> bool:
+        return self.from_data
+
     def setup(self) -> None:
         shape = (self.num_components, *self.shape)
         self.pseudo_inputs = self.param("pseudo_inputs", self._random_start, shape)
