@@ -31,7 +31,7 @@ class Arguments:
     experiment: tyro.conf.Positional[str]
     """name of an experiment with constraints"""
     fraction: float = 1.0
-    """of what the pilot leaves to be desired: 0.5 asks for half its error, or half its shortfall"""
+    """target, as a fraction of the pilot's error (or of 1 − accuracy); 0.5 halves it"""
     num_steps: int | None = None
     """training steps of the pilot; default a quarter of the experiment's"""
     workdir: str | None = None

@@ -41,7 +41,7 @@ class Arguments:
     pilot: str | None = None
     """folder of an `experiments.calibrate` run, of whose values each κ is then a fraction"""
     pilot_fraction: float = 1.0
-    """of what the pilot left to be desired: 0.5 asks for half its error, or half its shortfall"""
+    """target, as a fraction of the pilot's error (or of 1 − accuracy); 0.5 halves it"""
 
     def __post_init__(self) -> None:
         check_positive(pilot_fraction=self.pilot_fraction)

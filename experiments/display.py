@@ -129,8 +129,9 @@ def print_report(report: Mapping[str, Any]) -> None:
     console.print(report["bound"])
     if likelihood["effective_sample_size"] < 5:
         console.print(
-            "log p(x) is a loose lower bound: of its samples hardly any count; take more, or see the "
-            "annealed estimate of experiments.evaluate."
+            f"log p(x) is a loose lower bound: {likelihood['effective_sample_size']:.1f} of "
+            f"{likelihood['num_samples']} importance samples carry the weight. Increase --num-samples, or "
+            "see the annealed estimate of experiments.evaluate."
         )
 
 

@@ -30,7 +30,7 @@ from vaelab.types import Array, Examples, PyTree, Saddle, Splits
 
 
 class Chosen(NamedTuple):
-    """What a report speaks of."""
+    """The step, variables and averages that the report uses."""
 
     step: Array  # []
     variables: Saddle
@@ -183,8 +183,7 @@ class Run:
     def test_examples(self, num_examples: int | None = None) -> Examples:
         """So many test examples, drawn once for all runs; None, or more than there are, is all.
 
-        The first ones would not do, static MNIST's file begins with hard images, nor would every third:
-        other files go through their classes in turn.
+        The subset is random: static MNIST starts with hard images, and some files cycle through the classes.
         """
         test = self.splits.test
         if num_examples is None or num_examples >= len(test.x):

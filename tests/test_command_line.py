@@ -195,7 +195,7 @@ MISTAKES = [
         ["num_test = 301 is more than the 300 test images: choose at most 300."],
     ),
     (["--objective.constraints.nll.kappa", "nan"], ["kappa", "must be finite, got nan."]),
-    (["--optimiser.learning-rate", "-1"], ["learning_rate must be positive, got -1.0."]),
+    (["--optimiser.learning-rate", "-1"], ["learning_rate must be positive and finite, got -1.0."]),
     (["--dual.step-size", "-1"], ["step_size must be positive and finite, got -1.0."]),
     (["--dual.decay", "1.5"], ["decay must lie in [0, 1), got 1.5."]),
     (
@@ -203,13 +203,13 @@ MISTAKES = [
         ["multiplier_limit must be above initial_multiplier = 1000.0"],
     ),
     (["--optimiser.b1", "1.5"], ["b1 must lie in [0, 1), got 1.5."]),
-    (["--clip-norm", "0"], ["clip_norm must be positive, got 0.0."]),
+    (["--clip-norm", "0"], ["clip_norm must be positive and finite, got 0.0."]),
     (["--ema-decay", "1"], ["ema_decay must lie in [0, 1), got 1.0."]),
     (
         ["--dual.initial-multiplier", "re", "2"],
         ["initial_multiplier has the names ['re'] and the constraints are ['nll']"],
     ),
-    (["--pilot-fraction", "0"], ["pilot_fraction must be positive, got 0.0."]),
+    (["--pilot-fraction", "0"], ["pilot_fraction must be positive and finite, got 0.0."]),
     (["--dual.initial-multiplier", "0.5"], ["initial_multiplier must be well above 1"]),
 ]
 

@@ -205,8 +205,14 @@ def test_a_flat_reconstruction_is_pulled_towards_the_target():
 @pytest.mark.parametrize(
     ("constraint", "shape", "labelled", "num_classes", "sentence"),
     [
-        (CLA(0.9, guess), (4, 4, 1), False, None, "CLA needs labels, and these data have none"),
-        (CLA(0.9, guess), (4, 4, 1), True, 10, "knows 3 classes and the labels count to 10"),
+        (
+            CLA(0.9, guess),
+            (4, 4, 1),
+            False,
+            None,
+            "the data have no labels: choose data with classes",
+        ),
+        (CLA(0.9, guess), (4, 4, 1), True, 10, "has 3 classes, and the labels have 10"),
         (CLA(0.9, half), (4, 4, 1), True, None, r"gives \[B, \(2, 4, 1\)\]"),
         (
             pNCC(0.9, patch=8),

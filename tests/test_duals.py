@@ -110,10 +110,13 @@ def test_a_dual_may_start_each_multiplier_at_its_own_number():
         (lambda: Geco(decay=1.5), r"decay must lie in \[0, 1\), got 1\.5\."),
         (lambda: Geco(decay=float("nan")), r"decay must lie in \[0, 1\), got nan\."),
         (lambda: Geco(hold_steps=-1), r"hold_steps must be finite and not negative, got -1\."),
-        (lambda: Geco(initial_multiplier=0.0), r"initial_multiplier must be positive, got 0\.0\."),
+        (
+            lambda: Geco(initial_multiplier=0.0),
+            r"initial_multiplier must be positive and finite, got 0\.0\.",
+        ),
         (
             lambda: Geco(initial_multiplier={"re": -1.0}),
-            r"initial_multiplier of re must be positive, got -1\.0\.",
+            r"initial_multiplier of re must be positive and finite, got -1\.0\.",
         ),
         (
             lambda: Geco(multiplier_limit=0.5),
@@ -123,7 +126,7 @@ def test_a_dual_may_start_each_multiplier_at_its_own_number():
             lambda: PiGeco(proportional=-1.0),
             r"proportional must be finite and not negative, got -1\.0\.",
         ),
-        (lambda: Rewo(steepness=0.0), r"steepness must be positive, got 0\.0\."),
+        (lambda: Rewo(steepness=0.0), r"steepness must be positive and finite, got 0\.0\."),
         (
             lambda: Rewo(initial_multiplier=1.0),
             "initial_multiplier must be well above 1 under REWO",

@@ -166,7 +166,7 @@ def test_a_temperature_divides_the_logits():
     expected = roots / roots.sum(-1, keepdims=True)
     np.testing.assert_allclose(MNISTClassifier(temperature=4.0)(x), expected, rtol=1e-3)
     np.testing.assert_allclose(FrozenClassifier(MNIST_PATH, 4.0)(x), expected, rtol=1e-3)
-    with pytest.raises(ValueError, match="temperature must be positive, got 0"):
+    with pytest.raises(ValueError, match="temperature must be positive and finite, got 0"):
         MNISTClassifier(temperature=0.0)
 
 

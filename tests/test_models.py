@@ -264,7 +264,7 @@ def test_data_that_do_not_fit_are_refused(case):
         case.model.check_data(Examples(X[:, :2], context=context))
     _low, high = case.model.decoder.data_range
     if np.isfinite(high):
-        with pytest.raises(ValueError, match=r"values from 0 to 255, outside the range \[0, 1\]"):
+        with pytest.raises(ValueError, match=r"x holds 255 in image \d+, outside \[0, 1\]"):
             case.model.check_data(Examples(255 * X, context=context))
     with pytest.raises(ValueError, match="context"):
         case.model.check_data(Examples(X, context=None if case.model.conditional else CONTEXT))

@@ -105,7 +105,7 @@ def test_settings_of_another_number_of_levels_are_refused(field):
     ):
         objective.check(DRAW, 10)
     ELBO(**{field: (1, 2)}).check(DRAW, 10)
-    with pytest.raises(ValueError, match=f"{field} must not be negative"):
+    with pytest.raises(ValueError, match=f"{field} must be finite and not negative"):
         ELBO(**{field: (1, -1)})
 
 

@@ -365,18 +365,21 @@ def test_describe_says_what_was_minimised(objective, multipliers, sentence):
 
 ERRORS = [
     (lambda: ELBO(num_samples=0), "num_samples must be at least 1, got 0."),
-    (lambda: ELBO(beta=-1.0), "beta must not be negative, got -1.0."),
-    (lambda: ELBO(warmup_steps=-1), "warmup_steps must not be negative, got -1."),
-    (lambda: ELBO(free_nats=-0.5), "free_nats must not be negative, got -0.5."),
+    (lambda: ELBO(beta=-1.0), "beta must be finite and not negative, got -1.0."),
+    (lambda: ELBO(warmup_steps=-1), "warmup_steps must be finite and not negative, got -1."),
+    (lambda: ELBO(free_nats=-0.5), "free_nats must be finite and not negative, got -0.5."),
     (
         lambda: ELBO(free_nats=0.5, closed_form=False),
         "free_nats = 0.5 needs the closed-form KL: leave closed_form True.",
     ),
     (lambda: AnnealedVariance(0), "anneal_steps must be at least 1, got 0."),
     (lambda: AnnealedVariance(9, num_samples=0), "num_samples must be at least 1, got 0."),
-    (lambda: AnnealedVariance(9, 0.0), "initial_scale must be positive, got 0.0."),
-    (lambda: AnnealedVariance(9, 2.0, -0.7), "final_scale must be positive, got -0.7."),
-    (lambda: AnnealedVariance(9, float("nan")), "initial_scale must be positive, got nan."),
+    (lambda: AnnealedVariance(9, 0.0), "initial_scale must be positive and finite, got 0.0."),
+    (lambda: AnnealedVariance(9, 2.0, -0.7), "final_scale must be positive and finite, got -0.7."),
+    (
+        lambda: AnnealedVariance(9, float("nan")),
+        "initial_scale must be positive and finite, got nan.",
+    ),
     (
         lambda: Lagrangian([("a", NLL(1.0)), ("b", RE(0.1)), ("a", RE(0.1))]),
         "2 constraints are called 'a': give each a name of its own.",

@@ -162,7 +162,7 @@ def test_both_priors_of_a_conditional_convdraw_are_one_group(
     [
         (lambda: Adam(b1=1.5), r"b1 must lie in \[0, 1\), got 1\.5\."),
         (lambda: Adam(b2=1.0), r"b2 must lie in \[0, 1\), got 1\.0\."),
-        (lambda: Adam(-1.0), r"learning_rate must be positive, got -1\.0\."),
+        (lambda: Adam(-1.0), r"learning_rate must be positive and finite, got -1\.0\."),
         (lambda: NormalisedAdam(b1=-0.1), r"b1 must lie in \[0, 1\), got -0\.1\."),
         (
             lambda: AdamW(weight_decay=-0.1),
@@ -176,5 +176,5 @@ def test_impossible_optimisers_are_refused(make, sentence):
 
 
 def test_a_clip_norm_must_be_positive():
-    with pytest.raises(ValueError, match=r"clip_norm must be positive, got 0\.0\."):
+    with pytest.raises(ValueError, match=r"clip_norm must be positive and finite, got 0\.0\."):
         descend({"encoder": 0.0}, [], Adam(), clip_norm=0.0)

@@ -182,7 +182,7 @@ def test_tables_and_caption_say_the_numbers():
     ("options", "sentence"),
     [
         (["--priors", "mixtur"], "there is no prior 'mixtur'; the nearest name is 'mixture'."),
-        (["--priors", "standard", "--seeds", "0"], "seeds must be positive, got 0"),
+        (["--priors", "standard", "--seeds", "0"], "seeds must be positive and finite, got 0"),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_a_sentence(options, sentence, refusal, tmp_path):

@@ -531,11 +531,11 @@ def test_scales_as_a_number_and_as_a_tree():
         ),
         (
             lambda: saddle.saddle_point(optax.sgd(1.0), saddle.geco(), scales=0),
-            r"scales must be positive, got 0\.",
+            r"scales must be positive and finite, got 0\.",
         ),
         (
             lambda: saddle.saddle_point(optax.sgd(1.0), saddle.geco(), scales={"re": -2.0}),
-            r"scales must be positive, got -2\.0\.",
+            r"scales must be positive and finite, got -2\.0\.",
         ),
         (lambda: saddle.geco(0.0), r"step_size must be positive and finite, got 0\.0\."),
         (lambda: saddle.rewo(-1.0), r"step_size must be positive and finite, got -1\.0\."),
@@ -557,7 +557,7 @@ def test_scales_as_a_number_and_as_a_tree():
             lambda: saddle.nu_pi(1.0, multiplier_range=(-1.0, 2.0)),
             r"multiplier_range must be \(low, high\) with 0 <= low < high, got \(-1\.0, 2\.0\)\.",
         ),
-        (lambda: saddle.rewo(steepness=0.0), r"steepness must be positive, got 0\.0\."),
+        (lambda: saddle.rewo(steepness=0.0), r"steepness must be positive and finite, got 0\.0\."),
         (
             lambda: saddle.update_every(optax.sgd(1.0), 0),
             r"period must be at least 1, got 0\.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
+import jax
 import numpy as np
 
 
@@ -15,28 +17,35 @@ class UndefinedError(ValueError):
     """
 
 
+def is_number(value: Any) -> bool:
+    """True for a Python or numpy number; False for None, arrays and traced values."""
+    return isinstance(value, Real)
+
+
 def check_at_least_one(**values: Any) -> None:
-    """Raises one sentence where a count is below 1; None passes, too.
+    """Raises one sentence where a count is below 1 or not whole; None passes, too.
 
     >>> check_at_least_one(num_samples=0)
     Traceback (most recent call last):
     ValueError: num_samples must be at least 1, got 0.
     """
     for name, value in values.items():
-        if isinstance(value, int | np.integer) and value < 1:
+        if is_number(value) and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")
+        if is_number(value) and value % 1:
+            raise ValueError(f"{name} must be a whole number, got {value}.")
 
 
 def check_positive(**values: Any) -> None:
-    """Raises one sentence where a number is not above 0; None passes, too.
+    """Raises one sentence where a number is not positive and finite; None passes, too.
 
     >>> check_positive(learning_rate=-1.0)
     Traceback (most recent call last):
-    ValueError: learning_rate must be positive, got -1.0.
+    ValueError: learning_rate must be positive and finite, got -1.0.
     """
     for name, value in values.items():
-        if isinstance(value, int | float | np.number) and not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}.")
+        if is_number(value) and not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value}.")
 
 
 def check_not_negative(**values: Any) -> None:
@@ -47,7 +56,7 @@ def check_not_negative(**values: Any) -> None:
     ValueError: weight_decay must be finite and not negative, got -0.1.
     """
     for name, value in values.items():
-        if isinstance(value, int | float | np.number) and not 0 <= value < math.inf:
+        if is_number(value) and not 0 <= value < math.inf:
             raise ValueError(f"{name} must be finite and not negative, got {value}.")
 
 
@@ -59,7 +68,7 @@ def check_fraction(**values: Any) -> None:
     ValueError: decay must lie in [0, 1), got 1.5.
     """
     for name, value in values.items():
-        if isinstance(value, int | float | np.number) and not 0 <= value < 1:
+        if is_number(value) and not 0 <= value < 1:
             raise ValueError(f"{name} must lie in [0, 1), got {value}.")
 
 
@@ -81,3 +90,42 @@ def classes_of(labels: Any) -> Any:
             f"{tuple(labels.shape)}: choose data with classes."
         )
     return labels
+
+
+def check_values(name: str, x: Any, low: float, high: float) -> None:
+    """Raises unless all of x [N, *event] is finite and in [low, high]; traced arrays, and those of several hosts, pass.
+
+    The range is a likelihood's `data_range`.
+
+    Raises:
+      ValueError: one sentence with the first example that is not, the value and what to do.
+
+    >>> check_values("x", np.array([[0.0, 255.0]]), 0.0, 1.0)
+    Traceback (most recent call last):
+    ValueError: x holds 255 in example 0, outside [0, 1]: rescale the data to that range, or choose ...
+    """
+    if isinstance(x, jax.core.Tracer) or not getattr(x, "is_fully_addressable", True):
+        return  # its values are not known here
+    x = np.asarray(x)
+    if not x.size:
+        return
+    smallest, largest = x.min(), x.max()  # NaN if one coordinate is NaN
+    if low <= smallest and largest <= high and np.isfinite([smallest, largest]).all():
+        return
+    bad = ~(np.isfinite(x) & (x >= low) & (x <= high))
+    index = int(np.argmax(bad.reshape(len(x), -1).any(axis=1)))
+    value, noun = x[index][bad[index]].ravel()[0], noun_of(x)
+    if not np.isfinite(value):
+        raise ValueError(
+            f"{name} holds {value} in {noun} {index}: repair or remove that {noun}, the data must "
+            "be finite."
+        )
+    raise ValueError(
+        f"{name} holds {value:g} in {noun} {index}, outside [{low:g}, {high:g}]: rescale the data "
+        "to that range, or choose a likelihood for data without bounds."
+    )
+
+
+def noun_of(x: np.ndarray) -> str:
+    """What one of x [N, *event] is called in sentences."""
+    return "image" if x.ndim == 4 else "example"

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
+from vaelab.checks import check_values
 from vaelab.data import validate
-from vaelab.data.validation import check_values
 from vaelab.types import Examples, Splits
 
 

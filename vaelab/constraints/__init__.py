@@ -1,6 +1,6 @@
 """Constraints on a model's outputs: signed, per sample and example, satisfied when ≤ 0 on average.
 
-Each constraint is a small frozen dataclass that holds its tolerance κ and knows its `divisor`, which makes
+Each constraint is a small frozen dataclass that holds its tolerance κ and has a `divisor`, which makes
 it relative to its threshold. The Lagrangian sees the constraint itself. The dual step sees
 constraint / divisor, so that one step size serves every resolution and every κ (`vaelab.saddle`).
 Beside each stands its formula, a function of arrays. Rezende & Viola, 2018, table 1.

@@ -53,7 +53,6 @@ class CLA(LowerBound):
     classifier: ImageFunction
     """c, images [B, height, width, channels] -> class probabilities [B, C]"""
 
-    needs_labels: ClassVar[bool] = True
     quantity: ClassVar[str] = "probability of the label"
 
     def __post_init__(self) -> None:
@@ -73,7 +72,7 @@ class CLA(LowerBound):
         return -jnp.mean(classification_shortfall(self.classifier(x)[None], labels, kappa=0.0))
 
     def check(self, train: Examples, num_levels: int | None = None) -> None:
-        super().check(train, num_levels)
+        del num_levels
         shape, labels = train.x.shape[1:], classes_of(train.labels)
         output = output_shape("classifier", self.classifier, shape)
         if len(output) != 1:
@@ -84,7 +83,7 @@ class CLA(LowerBound):
         num_classes = int(labels.max()) + 1
         if num_classes > output[0]:
             raise ValueError(
-                f"classifier knows {output[0]} classes and the labels count to {num_classes}: choose a "
+                f"classifier has {output[0]} classes, and the labels have {num_classes}: choose a "
                 "classifier of these data."
             )
         limit = float(jax.jit(self.of_images)(train.x[:_NUM_CHECKED], labels[:_NUM_CHECKED]))

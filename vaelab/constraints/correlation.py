@@ -9,6 +9,7 @@ from typing import ClassVar
 import chex
 import jax.numpy as jnp
 
+from vaelab.checks import check_positive
 from vaelab.constraints.base import LowerBound, check_kappa
 from vaelab.constraints.image_windows import check_windows, windows
 from vaelab.types import Array, Examples, Terms
@@ -78,8 +79,7 @@ class pNCC(LowerBound):  # noqa: N801  as in the literature
     def __post_init__(self) -> None:
         check_kappa(self, lambda kappa: -1 < kappa < 1, "in (-1, 1) (it is a correlation)")
         check_windows("patch", self.patch, self.stride)
-        if not 0 < self.epsilon < math.inf:
-            raise ValueError(f"epsilon must be positive and finite, got {self.epsilon}.")
+        check_positive(epsilon=self.epsilon)
 
     def __call__(self, examples: Examples, terms: Terms) -> Array:
         return patch_correlation_shortfall(
@@ -92,7 +92,7 @@ class pNCC(LowerBound):  # noqa: N801  as in the literature
         )
 
     def check(self, train: Examples, num_levels: int | None = None) -> None:
-        super().check(train, num_levels)
+        del num_levels
         shape = train.x.shape[1:]
         if len(shape) != 3:
             raise ValueError(

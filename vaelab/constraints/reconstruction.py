@@ -106,7 +106,7 @@ class NLL(Constraint):
         return values  # nats: a logarithm already, and of either sign
 
     def check(self, train: Examples, num_levels: int | None = None) -> None:
-        super().check(train, num_levels)
+        del train
         if num_levels is None:
             return
         if not self.kappa > 0:
@@ -117,6 +117,6 @@ class NLL(Constraint):
         uniform = math.log(num_levels)
         if self.kappa >= uniform:
             raise ValueError(
-                f"kappa = {self.kappa} constrains nothing: a decoder that knows nothing of the data "
+                f"kappa = {self.kappa} constrains nothing: a decoder that ignores the data "
                 f"has log {num_levels} = {uniform:.3f} nats per dimension; choose a kappa below."
             )

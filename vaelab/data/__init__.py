@@ -24,7 +24,7 @@ from vaelab.data.triplets import (
     mnist_triplets,
     rotate,
 )
-from vaelab.data.validation import check_values, validate
+from vaelab.data.validation import validate
 
 __all__ = [
     "CIFAR10",
@@ -55,7 +55,6 @@ __all__ = [
     "StaticMNIST",
     "Treatment",
     "bernoulli",
-    "check_values",
     "color_mnist",
     "dequantise",
     "micro_mnist",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import threefry_2x32
 
-from vaelab.data.validation import check_values
+from vaelab.checks import check_values
 from vaelab.types import Array, Examples, PRNGKey, Splits
 
 SEED = 777  # of the VampPrior line's code (Tomczak & Welling, 2018), so that numbers compare

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import zipfile
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from vaelab.types import Examples, Splits
 class CIFAR10(DataSet):
     """CIFAR-10, 32x32 colour: 45,000 / 5,000 / 10,000, validation being the end of the training set. Krizhevsky, 2009."""
 
+    num_levels: ClassVar[int] = 256
+
     num_validation: int = 5_000
 
     def load(self, data_dir: str | None = None) -> Splits:
@@ -33,6 +36,8 @@ class SVHN(DataSet):
     Validation is the end of the training set; the 531,131 easier `extra` images are left out.
     Netzer et al., 2011.
     """
+
+    num_levels: ClassVar[int] = 256
 
     num_validation: int = 5_000
 
@@ -51,6 +56,8 @@ class CelebA(DataSet):
     Raises:
       ValueError: fewer than one image.
     """
+
+    num_levels: ClassVar[int] = 256
 
     num_train: int | None = None
 
@@ -107,6 +114,8 @@ class CIFAR10JPEG(DataSet):
     JPEG halved the resolution of the colours: likelihoods and samples do not compare with those of
     CIFAR-10. Every split holds all classes alike.
     """
+
+    num_levels: ClassVar[int] = 256
 
     def load(self, data_dir: str | None = None) -> Splits:
         from PIL import Image

@@ -22,8 +22,8 @@ class DataSet(abc.ABC):
 
     @property
     def num_levels(self) -> int | None:
-        """Equidistant values from 0 to 1 that a grey or colour value can have; None: any value."""
-        return 256
+        """Number of equidistant values from 0 to 1 that x can have; None: any value."""
+        return None
 
     @abc.abstractmethod
     def load(self, data_dir: str | None = None) -> Splits:
@@ -75,6 +75,10 @@ class GreyImages(DataSet):
 
     binarisation: Binarisation = "dynamic"
     """validation and test are binarised once; training afresh per batch (dynamic) or once (fixed); none keeps all grey"""
+
+    @property
+    def num_levels(self) -> int | None:
+        return 256
 
     def __post_init__(self) -> None:
         if self.binarisation not in get_args(Binarisation):

@@ -1,4 +1,4 @@
-"""Micro-MNIST: so few digits that each one's posterior can be looked at."""
+"""Micro-MNIST: a few digits, so that a plot can show every posterior."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -64,6 +65,8 @@ class StaticMNIST(DataSet):
     Its rows are not in MNIST's order. Larochelle & Murray, 2011.
     """
 
+    num_levels: ClassVar[int] = 2
+
     def load(self, data_dir: str | None = None) -> Splits:
         remedy = (
             "make it from the rows of binarized_mnist_{train,valid,test}.amat of "
@@ -89,6 +92,8 @@ class CaltechSilhouettes(DataSet):
 
     The file has the object 0; papers on VAEs turn it round. Marlin et al., 2010.
     """
+
+    num_levels: ClassVar[int] = 2
 
     def load(self, data_dir: str | None = None) -> Splits:
         remedy = "download it from people.cs.umass.edu/~marlin/data"
@@ -116,6 +121,8 @@ class FreyFaces(DataSet):
 
     Continuous data: the likelihood is a quantised normal or a discretised logistic. Roweis & Saul, 2000.
     """
+
+    num_levels: ClassVar[int] = 256
 
     def load(self, data_dir: str | None = None) -> Splits:
         remedy = "download it from cs.nyu.edu/~roweis/data"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from vaelab.data.arrays import Arrays
 from vaelab.data.dataset import DataSet
@@ -23,6 +24,8 @@ class TFDS(DataSet):
       FileNotFoundError: it is not prepared.
       ValueError: it has no images, or images of several sizes.
     """
+
+    num_levels: ClassVar[int] = 256
 
     name: str
     """of the data set in TFDS, such as `cifar100` or `kmnist`"""

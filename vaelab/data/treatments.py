@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import check_values
 from vaelab.data.dataset import Treatment
-from vaelab.data.validation import check_values
 from vaelab.types import Array, PRNGKey, Splits
 
 _SEED = 0  # of the noise on validation and test

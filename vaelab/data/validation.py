@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax
 import numpy as np
 
+from vaelab.checks import check_values, noun_of
 from vaelab.types import Examples, Splits
 
 
@@ -33,45 +31,6 @@ def validate(splits: Splits, *, low: float = 0.0, high: float = 1.0) -> None:
         _check_labels(name, part)
         _check_groups(name, part)
         _check_context(name, part, splits.train.context)
-
-
-def check_values(name: str, x: Any, low: float, high: float) -> None:
-    """Raises unless all of x [N, *event] is finite and in [low, high]; traced arrays, and those of several hosts, pass.
-
-    The range is a likelihood's `data_range`.
-
-    Raises:
-      ValueError: one sentence with the first example that is not, the value and what to do.
-
-    >>> check_values("x", np.array([[0.0, 255.0]]), 0.0, 1.0)
-    Traceback (most recent call last):
-    ValueError: x holds 255 in example 0, outside [0, 1]: rescale the data to that range, or choose ...
-    """
-    if isinstance(x, jax.core.Tracer) or not getattr(x, "is_fully_addressable", True):
-        return  # its values are not known here
-    x = np.asarray(x)
-    if not x.size:
-        return
-    smallest, largest = x.min(), x.max()  # NaN if one coordinate is NaN
-    if low <= smallest and largest <= high and np.isfinite([smallest, largest]).all():
-        return
-    bad = ~(np.isfinite(x) & (x >= low) & (x <= high))
-    index = int(np.argmax(bad.reshape(len(x), -1).any(axis=1)))
-    value, noun = x[index][bad[index]].ravel()[0], noun_of(x)
-    if not np.isfinite(value):
-        raise ValueError(
-            f"{name} holds {value} in {noun} {index}: repair or remove that {noun}, the data must "
-            "be finite."
-        )
-    raise ValueError(
-        f"{name} holds {value:g} in {noun} {index}, outside [{low:g}, {high:g}]: rescale the data "
-        "to that range, or choose a likelihood for data without bounds."
-    )
-
-
-def noun_of(x: np.ndarray) -> str:
-    """What one of x [N, *event] is called in sentences."""
-    return "image" if x.ndim == 4 else "example"
 
 
 def _check_shape(name: str, part: Examples, train_shape: tuple[int, ...]) -> None:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import check_at_least_one, check_positive
 from vaelab.evaluation.averages import expectations, mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.evaluation.subject import Subject
@@ -82,8 +82,7 @@ def quantised_nll(
       ValueError: the scale is not positive and finite, there are no samples, fewer than two levels,
         or data outside [0, 1] or between levels.
     """
-    if not 0 < scale < math.inf:
-        raise ValueError(f"scale must be positive and finite, got {scale}.")
+    check_positive(scale=scale)
     check_at_least_one(num_samples=num_samples)
     x = subject.examples.x
     low, high = float(x.min(initial=0.0)), float(x.max(initial=0.0))

@@ -45,11 +45,6 @@ class Subject:
         """The data as examples."""
         return self.data  # type: ignore[return-value]  # made so by __post_init__
 
-    @property
-    def arguments(self) -> tuple[Any, PyTree]:
-        """(model, params), the first arguments of compiled functions."""
-        return self.model, self.params
-
     def take(self, rows: Any) -> Subject:
         """The same subject on some of the examples: an index array, or a slice."""
         return dataclasses.replace(self, data=self.examples.take(rows))

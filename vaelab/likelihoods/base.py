@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
+from numbers import Real
 from typing import ClassVar
 
 import chex
@@ -162,5 +163,5 @@ class Pixels(Likelihood):
 
 def check_levels(levels: int) -> None:
     """Raises one sentence where there are fewer than two levels."""
-    if isinstance(levels, int) and levels < 2:
-        raise ValueError(f"levels must be at least 2, got {levels}.")
+    if isinstance(levels, Real) and (levels < 2 or levels % 1):
+        raise ValueError(f"levels must be a whole number of at least 2, got {levels}.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import abc
-import math
+from numbers import Real
 
 import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vaelab.checks import check_positive
 from vaelab.likelihoods.base import Decoder, Pixels
 from vaelab.types import Array, PyTree
 
@@ -34,8 +35,8 @@ class ScaledDecoder(Decoder):
     """a learned scale is always above this"""
 
     def __post_init__(self) -> None:
-        _check_scale(self.scale)
-        numbers = isinstance(self.scale, int | float) and isinstance(self.floor, int | float)
+        check_positive(scale=self.scale)
+        numbers = isinstance(self.scale, Real) and isinstance(self.floor, Real)
         if self.learned and numbers and not 0 < self.floor < self.scale:
             raise ValueError(
                 f"floor must lie between 0 and scale = {self.scale}, got {self.floor}."
@@ -67,8 +68,3 @@ class ScaledDecoder(Decoder):
         if self.per_pixel or not self.learned:
             return None
         return self.floor + jnp.exp(params["log_scale"])
-
-
-def _check_scale(scale: float) -> None:
-    if isinstance(scale, int | float) and not 0 < scale < math.inf:
-        raise ValueError(f"scale must be positive and finite, got {scale}.")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import abc
-import math
 from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 
-from vaelab.checks import UndefinedError
+from vaelab.checks import UndefinedError, check_values
 from vaelab.separate import separate_modules
 from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms
 
@@ -57,8 +56,8 @@ class Model(nn.Module, abc.ABC):
 
     @property
     def exact(self) -> bool:
-        """Whether rates are exact. They are upper bounds on average where log p(z) is estimated."""
-        return True
+        """True if rates are exact. If log p(z) is estimated, rates are upper bounds on average."""
+        return self.prior_samples is None
 
     @property
     def prior_samples(self) -> int | None:
@@ -118,16 +117,7 @@ class Model(nn.Module, abc.ABC):
                 f"the data have a context, which model, a {type(self).__name__} without one, would "
                 "ignore: choose a conditional model, or data without a context."
             )
-        low, high = self.decoder.data_range
-        if isinstance(x, jax.core.Tracer) or (low, high) == (-math.inf, math.inf):
-            return
-        smallest, largest = float(x.min()), float(x.max())
-        if not low <= smallest <= largest <= high:
-            raise ValueError(
-                f"x holds values from {smallest:g} to {largest:g}, outside the range [{low:g}, "
-                f"{high:g}] of the likelihood of {type(self.decoder).__name__}: rescale the data, or "
-                "choose another decoder."
-            )
+        check_values("x", x, *self.decoder.data_range)
 
     # The posterior.
 

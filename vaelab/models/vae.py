@@ -52,10 +52,6 @@ class VAE(Model):
         return (self.prior.latent_dim,)
 
     @property
-    def exact(self) -> bool:
-        return self.prior.exact
-
-    @property
     def prior_samples(self) -> int | None:
         return self.prior.num_samples
 

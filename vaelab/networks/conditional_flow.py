@@ -66,7 +66,7 @@ class FlowDistribution:
 class ConditionalFlow(nn.Module):
     """A RealNVP flow whose couplings all see the trunk's output. [..., event] -> [..., dim].
 
-    Where `ConditionalGaussian` may stand it may too: as q(z|x) of a VAE, or as an encoder or decoder
+    A drop-in replacement for `ConditionalGaussian`: as q(z|x) of a VAE, or as an encoder or decoder
     of a hierarchical prior. With one coordinate it is a Gaussian. There is no closed-form KL. It
     starts as N(0, I) for every input. Rezende & Mohamed, 2015; Dinh et al., 2017.
 

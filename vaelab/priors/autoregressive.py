@@ -8,6 +8,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 
 from vaelab.checks import check_at_least_one
+from vaelab.natural import Gaussian
 from vaelab.networks.autoregressive import MADE
 from vaelab.priors.base import Given, Prior
 from vaelab.types import Array, PRNGKey
@@ -44,8 +45,7 @@ class AutoregressivePrior(Prior):
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
         log_weights, mean, log_variance = self._mixture(self.network(z))
-        squared = (z[..., None] - mean) ** 2 * jnp.exp(-log_variance)
-        log_normal = -0.5 * (squared + log_variance + jnp.log(2 * jnp.pi))
+        log_normal = Gaussian(mean, log_variance).log_prob(z[..., None])
         return jnp.sum(logsumexp(log_weights + log_normal, axis=-1), axis=-1)
 
     def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:

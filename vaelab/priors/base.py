@@ -30,7 +30,7 @@ class Given(NamedTuple):
 class Prior(nn.Module, abc.ABC):
     """A density over latent vectors that can be evaluated and sampled.
 
-    A prior is a Linen module with two methods, both speaking of the same normalised density:
+    A prior is a Linen module with two methods. Both use the same normalised density:
 
       log_prob(z, given=Given()): [..., D] -> [...], nats
       sample(key, num_samples, given=Given()): -> [num_samples, D]
@@ -58,7 +58,6 @@ class Prior(nn.Module, abc.ABC):
     latent_dim: int
     """number of latent coordinates D"""
 
-    exact: ClassVar[bool] = True
     factorises: ClassVar[bool] = False
     """whether p(z) = Π_d p(z_d)"""
 
@@ -66,6 +65,11 @@ class Prior(nn.Module, abc.ABC):
         check_at_least_one(latent_dim=self.latent_dim)
         separate_modules(self)
         super().__post_init__()
+
+    @property
+    def exact(self) -> bool:
+        """True if log_prob is log p(z); False if it is an estimate from `num_samples` inner samples."""
+        return self.num_samples is None
 
     @property
     def num_samples(self) -> int | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -45,8 +43,6 @@ class HierarchicalPrior(Prior):
     top: Prior = None  # type: ignore[assignment]  # filled in below
     """p(ζ); default: standard normal with latent_dim coordinates"""
 
-    exact: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         check_at_least_one(num_samples=self.num_samples)
         if self.top is None:
@@ -67,7 +63,9 @@ class HierarchicalPrior(Prior):
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
         key, weights = given.key, given.weights
         if key is None:
-            raise ValueError("HierarchicalPrior.log_prob estimates p(z) by sampling: pass a key.")
+            raise ValueError(
+                "HierarchicalPrior.log_prob estimates p(z) by sampling: pass Given(key=key)."
+            )
         sample_key, top_key = jax.random.split(key)
 
         def log_weights(zeta: Array, posterior, weights: Array | None) -> Array:

@@ -17,7 +17,7 @@ from vaelab.types import Array, PRNGKey, PyTree
 
 
 class MixturePrior(Prior):
-    """p(z) = Σ_k w_k N(z; μ_k, diag σ_k²), for priors that say what the components are.
+    """p(z) = Σ_k w_k N(z; μ_k, diag σ_k²), for priors that define `components`.
 
     log p(z) = logsumexp_k (log w_k + Σ_d log N(z_d; μ_kd, σ_kd²)): the sum over coordinates is
     inside, or it would be a product of one-dimensional mixtures.

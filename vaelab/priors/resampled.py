@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -48,8 +47,6 @@ class ResampledPrior(Prior):
     hidden: tuple[int, ...] = (64,)
     """widths of the tanh layers of a's network"""
 
-    exact: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         check_at_least_one(max_tries=self.max_tries, num_samples=self.num_samples)
         if self.proposal is None:
@@ -72,7 +69,9 @@ class ResampledPrior(Prior):
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
         if given.key is None:
-            raise ValueError("ResampledPrior.log_prob estimates p(z) by sampling: pass a key.")
+            raise ValueError(
+                "ResampledPrior.log_prob estimates p(z) by sampling: pass Given(key=key)."
+            )
         shape = (self.num_samples, *z.shape[:-1], self.max_tries - 1)
         of_proposal = Given(encode=given.encode)
         log_proposal, log_odds = self.proposal.log_prob(z, of_proposal), self._log_odds(z)

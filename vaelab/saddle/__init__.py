@@ -14,7 +14,7 @@ constraint / scale, and as extra arguments `constraint`, this batch's constraint
 A step size is a number, an array, or an optax schedule: a function of the number of updates made.
 """
 
-from vaelab.saddle.ascent import NuPIState, nu_pi, projected
+from vaelab.saddle.ascent import NuPiState, nu_pi, projected
 from vaelab.saddle.geco_rule import geco
 from vaelab.saddle.pi_geco_rule import PiGecoState, pi_geco
 from vaelab.saddle.point import SaddleState, saddle_point
@@ -28,7 +28,7 @@ from vaelab.saddle.wrappers import (
 )
 
 __all__ = [
-    "NuPIState",
+    "NuPiState",
     "PiGecoState",
     "SaddleState",
     "StepCount",

@@ -46,7 +46,7 @@ def projected(
     return optax.GradientTransformationExtraArgs(count_steps, update)
 
 
-class NuPIState(NamedTuple):
+class NuPiState(NamedTuple):
     """State of `nu_pi`."""
 
     step: Array  # [], number of updates made
@@ -82,7 +82,7 @@ def nu_pi(
             raise ValueError(f"{name} must be finite, got {gain}.")
 
     def init(multipliers):
-        return NuPIState(jnp.zeros([], jnp.int32), jax.tree.map(jnp.zeros_like, multipliers))
+        return NuPiState(jnp.zeros([], jnp.int32), jax.tree.map(jnp.zeros_like, multipliers))
 
     def update(average, state, multipliers, *, constraint, **extra_args):
         del average, extra_args
@@ -97,6 +97,6 @@ def nu_pi(
             return jnp.clip(multiplier + eta * direction, *multiplier_range) - multiplier
 
         updates = jax.tree.map(step, constraint, xi, previous, multipliers)
-        return updates, NuPIState(optax.safe_increment(state.step), xi)
+        return updates, NuPiState(optax.safe_increment(state.step), xi)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from numbers import Real
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from vaelab.checks import check_positive
 from vaelab.types import Array
 
 # A number, an array, or an optax schedule: from the number of updates made to the step size.
@@ -58,8 +58,7 @@ def check_step_size(step_size: StepSize) -> None:
     Traceback (most recent call last):
     ValueError: step_size must be positive and finite, got -1.0.
     """
-    if isinstance(step_size, Real) and not 0 < step_size < math.inf:
-        raise ValueError(f"step_size must be positive and finite, got {step_size}.")
+    check_positive(step_size=step_size)
 
 
 def check_range(**ranges: tuple[float, float]) -> None:

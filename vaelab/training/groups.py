@@ -8,6 +8,7 @@ import optax
 
 from vaelab import saddle
 from vaelab.checks import check_positive
+from vaelab.models.base import MODEL, PRIOR
 from vaelab.training.duals import Dual
 from vaelab.training.optimisers import Optimiser
 from vaelab.training.schedules import Schedule
@@ -53,15 +54,15 @@ def transformation(
     if dual is not None and dual.freeze_prior:
         prior = saddle.freeze_until_feasible(prior)
     groups = {
-        "model": _scheduled(optimiser.build(), optimiser.schedule, num_steps),
-        "prior": _scheduled(prior, prior_optimiser.schedule, num_steps),
+        MODEL: _scheduled(optimiser.build(), optimiser.schedule, num_steps),
+        PRIOR: _scheduled(prior, prior_optimiser.schedule, num_steps),
     }
     primal = optax.partition(groups, parameter_groups)
     if clip_norm is not None:
         primal = optax.chain(optax.clip_by_global_norm(clip_norm), primal)
     if dual is None:
         return saddle.saddle_point(primal, optax.identity(), scales=scales)
-    rescale = {"model": saddle.rescale_by_multipliers(), "prior": optax.identity()}
+    rescale = {MODEL: saddle.rescale_by_multipliers(), PRIOR: optax.identity()}
     primal = optax.chain(optax.partition(rescale, parameter_groups), primal)
     return saddle.saddle_point(primal, dual.build(num_steps), decay=dual.decay, scales=scales)
 

@@ -24,7 +24,7 @@ class Timetable:
     log_every: int
     evaluate_every: int
     patience: int | None = None  # evaluations without a better bound before the run stops
-    settling_steps: int = 0  # steps whose evaluations do not wear patience out
+    settling_steps: int = 0  # steps whose evaluations do not count against patience
 
     def __post_init__(self) -> None:
         check_at_least_one(

@@ -31,7 +31,7 @@ Values = Mapping[
 
 
 class Setup(NamedTuple):
-    """What one member's values make of the experiment."""
+    """The parts of one member's experiment, built from its values."""
 
     model: Model
     objective: Objective

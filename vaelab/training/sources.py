@@ -8,6 +8,7 @@ from functools import partial
 
 import jax
 
+from vaelab.checks import check_at_least_one
 from vaelab.training.samplers import Sampler, Uniform
 from vaelab.types import Array, Examples, PRNGKey, PyTree, as_examples
 
@@ -65,5 +66,6 @@ def in_memory(
     Traceback (most recent call last):
     ValueError: batch_size = 20 is larger than the training set: choose at most 10.
     """
+    check_at_least_one(batch_size=batch_size)
     examples, sampler = as_examples(data), sampler or Uniform()
     return InMemory(examples, sampler.plan(examples, batch_size), sampler, batch_size)

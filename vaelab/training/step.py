@@ -65,6 +65,11 @@ def train_steps(
     grouped into dispatches. The batch is split over the mesh's axis `data`; means over it are global
     ones.
     """
+    if not isinstance(source, Source):
+        raise TypeError(
+            "source must be a training.Source, not the data themselves: pass "
+            "training.in_memory(data, batch_size=...)."
+        )
     batch_sharding = NamedSharding(mesh, PartitionSpec("data"))
     order_key = jax.random.fold_in(state.key, ORDER)
 

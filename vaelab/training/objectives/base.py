@@ -94,11 +94,9 @@ def metrics(loss: Array, terms: Terms, examples: Examples) -> dict[str, Array]:
 
 
 def total_rate(terms: Terms, *, closed_form: bool) -> Array:
-    """The rate [K, B], in closed form where that is chosen and every level has one."""
-    if not closed_form or any(kl is None for kl in terms.kl):
-        return terms.total_rate
-    rate = jnp.sum(jnp.concatenate([kl for kl in terms.kl if kl is not None], axis=-1), axis=-1)
-    return jnp.broadcast_to(rate, terms.distortion.shape)
+    """Sum of `level_rates`, [K, B]."""
+    rates = level_rates(terms, closed_form=closed_form)
+    return sum(rates[1:], start=rates[0])
 
 
 def level_rates(terms: Terms, *, closed_form: bool) -> list[Array]:

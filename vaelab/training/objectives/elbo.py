@@ -9,10 +9,10 @@ from typing import Any, ClassVar, TypeVar
 import jax.numpy as jnp
 
 from vaelab import losses
-from vaelab.checks import check_at_least_one
+from vaelab.checks import check_at_least_one, check_not_negative
 from vaelab.constraints import Constraint
 from vaelab.models import Model
-from vaelab.training.objectives.base import Objective, level_rates, metrics, total_rate
+from vaelab.training.objectives.base import Objective, level_rates, metrics
 from vaelab.types import Array, Terms
 
 T = TypeVar("T")
@@ -41,10 +41,8 @@ class ELBO(Objective):
     def __post_init__(self) -> None:
         check_at_least_one(num_samples=self.num_samples)
         for name in _PER_LEVEL:
-            value = getattr(self, name)
-            for number in _values(value):
-                if isinstance(number, int | float) and number < 0:
-                    raise ValueError(f"{name} must not be negative, got {value}.")
+            for number in _values(getattr(self, name)):
+                check_not_negative(**{name: number})
         if not self.closed_form and self._has_free_nats:
             raise ValueError(
                 f"free_nats = {self.free_nats} needs the closed-form KL: leave closed_form True."
@@ -67,12 +65,8 @@ class ELBO(Objective):
         if self._has_free_nats:
             rate = self._rate_above_free_nats(terms, betas)
             loss = jnp.mean(terms.distortion) + rate
-        elif self._is_uniform:
-            rate = total_rate(terms, closed_form=self.closed_form)
-            loss = -jnp.mean(losses.elbo(terms.distortion, rate, beta=betas[0]))
         else:
-            rates = level_rates(terms, closed_form=self.closed_form)
-            pairs = zip(betas, rates, strict=True)
+            pairs = zip(betas, level_rates(terms, closed_form=self.closed_form), strict=True)
             weighted = sum((beta * rate for beta, rate in pairs), start=jnp.zeros([]))
             loss = -jnp.mean(losses.elbo(terms.distortion, weighted))
         return loss, metrics(loss, terms, examples)
@@ -88,14 +82,12 @@ class ELBO(Objective):
     def validation(self, examples, terms):
         """The β-ELBO with the final β, free nats left out: a small β of the warm-up must not win."""
         del examples
-        if not isinstance(self.beta, tuple):
-            return -(terms.distortion + self.beta * terms.total_rate)
-        weighted = sum(beta * rate for beta, rate in zip(self.beta, terms.rate, strict=True))
-        return -(terms.distortion + weighted)
+        pairs = zip(_per_level(self.beta, len(terms.rate)), terms.rate, strict=True)
+        return -(terms.distortion + sum(beta * rate for beta, rate in pairs))
 
     def distortion_weight(self, step):
         del step
-        return None if isinstance(self.beta, tuple) else 1 / self.beta
+        return None if isinstance(self.beta, tuple) or self.beta == 0 else 1 / self.beta
 
     def with_beta(self, beta: Any) -> ELBO:
         return dataclasses.replace(self, beta=beta)
@@ -132,10 +124,6 @@ class ELBO(Objective):
     @property
     def _has_free_nats(self) -> bool:
         return any(not isinstance(n, int | float) or n > 0 for n in _values(self.free_nats))
-
-    @property
-    def _is_uniform(self) -> bool:
-        return not any(isinstance(value, tuple) for value in (self.beta, self.warmup_steps))
 
     def _rate_above_free_nats(self, terms: Terms, betas: tuple[Array, ...]) -> Array:
         kls = [kl for kl in terms.kl if kl is not None]

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from vaelab import losses
-from vaelab.checks import check_at_least_one, check_positive
+from vaelab.checks import check_at_least_one, check_not_negative, check_positive
 from vaelab.constraints import Constraint
 from vaelab.training.objectives.base import Objective, metrics, total_rate
 
@@ -34,6 +34,7 @@ class InfoVAE(Objective):
 
     def __post_init__(self) -> None:
         check_at_least_one(num_samples=self.num_samples)
+        check_not_negative(beta=self.beta)
         check_positive(gamma=self.gamma)
 
     def __call__(self, model, multipliers, examples, key, step):
