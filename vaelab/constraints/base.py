@@ -76,6 +76,8 @@ class ImageFunction(Protocol):
 class LowerBound(Constraint):
     """A constraint κ − v ≤ 0 on a quantity v of at most 1, of which more is better.
 
+    The divisor is 1, the largest v: κ itself may be 0 or negative.
+
     Start λ at about 100. At 1 the best v is worth a nat or two, less than the rate that it costs: the
     posterior collapses before λ has grown, and comes back only when λ is in the thousands.
     """

@@ -17,17 +17,18 @@ def read_csv(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """x [N, D] float32, and the label column [N]: integers if all of it are, else floats; else None.
 
-    A first line that holds anything but numbers is one of names.
+    A first line without any number holds the names of the columns.
 
     Raises:
       ValueError: text, a hole or a row of another length, with its line and column; no such label column.
     """
     path = epath.Path(path)
     with reading(path):
-        lines = list(csv.reader(io.StringIO(path.read_text())))
+        # Spreadsheets write a byte-order mark first.
+        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line]
     names = None
-    if numbered and any(_number(cell) is None and cell.strip() for cell in numbered[0][1]):
+    if numbered and all(_number(cell) is None for cell in numbered[0][1]):
         names = [cell.strip() for cell in numbered.pop(0)[1]]
     if not numbered:
         raise ValueError(f"{path} holds no row of numbers: give it one row for each example.")

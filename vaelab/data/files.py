@@ -110,7 +110,15 @@ def read_npy(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> np.ndarray:
     path = epath.Path(path)
     with reading(path, remedy), path.open("rb") as file:
         _check_begins(file, path, b"\x93NUMPY", "npy", remedy)
-        return np.load(file, allow_pickle=False)
+        try:
+            return np.load(file, allow_pickle=False)
+        except ValueError as error:
+            if "allow_pickle" not in str(error):
+                raise
+            raise DamagedFileError(
+                f"{path} holds pickled objects, which are never read, as they can run any code: save it "
+                "as a plain array."
+            ) from error
 
 
 def read_mat(

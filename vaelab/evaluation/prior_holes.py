@@ -38,7 +38,8 @@ def holes(
 
     A hole is where log q(z) is below the 1 % quantile of log q under q itself. The hole mass has a
     bootstrap standard error, over p's samples and over q's, which fix the quantile. If it is 0, the
-    mass is below 3/M with 95 % confidence.
+    mass is below 3/M with 95 % confidence. Where the prior is not exact, log p(z) is underestimated:
+    KL(q‖p) is too high and KL(p‖q) is too low on average.
     """
     check_at_least_one(num_samples=num_samples)
     key, bootstrap_key = jax.random.split(key)

@@ -21,9 +21,11 @@ class Subject:
       - it is hashable: it becomes a static argument of compiled functions;
       - `at(params)` returns an object with the methods of `vaelab.models.Model` that an estimate is
         made of: `encode` and `terms` (and a call, which is both) for bounds and log p(x),
-        `level_posterior` and `level_log_prior` for what compares prior and posterior, `sample_joint`,
-        `log_joint_prior` and `decode` for annealing;
-      - `check_data(examples)` raises one sentence where the data do not fit.
+        `level_posterior` and `level_log_prior` for what compares prior and posterior, also
+        `sample_latents` for `holes` and `log_posterior` and `log_prior` for a joint `marginal_kl`;
+        `sample_joint`, `log_joint_prior` and `decode` for annealing;
+      - `check_data(examples)` raises one sentence where the data do not fit;
+      - `conditional` for `marginal_kl`, and `with_prior_samples` for the method here of that name.
 
     Raises:
       ValueError: the data are empty, of another shape than the model's, or outside the range of its

@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from vaelab.checks import UndefinedError, check_values
+from vaelab.likelihoods import Decoder
 from vaelab.separate import separate_modules
 from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms
 
@@ -39,6 +41,7 @@ class Model(nn.Module, abc.ABC):
     """top-level names of the parameters that the distortion does not depend on"""
 
     def __post_init__(self) -> None:
+        check_decoder(self)
         separate_modules(self)
         super().__post_init__()
 
@@ -101,12 +104,8 @@ class Model(nn.Module, abc.ABC):
           ValueError: x has another shape than `decoder.shape`, or values outside the range of the
             likelihood; a context is missing, or given to an unconditional model.
         """
-        shape, x = tuple(self.decoder.shape), examples.x
-        if tuple(x.shape[1:]) != shape:
-            raise ValueError(
-                f"x holds events of shape {tuple(x.shape[1:])}, and model.decoder.shape is {shape}: "
-                "make them the same."
-            )
+        x = examples.x
+        check_events(self, x)
         if self.conditional and examples.context is None:
             raise ValueError(
                 f"model is a conditional {type(self).__name__}, and the data have no context: choose "
@@ -118,6 +117,9 @@ class Model(nn.Module, abc.ABC):
                 "ignore: choose a conditional model, or data without a context."
             )
         check_values("x", x, *self.decoder.data_range)
+        # Bits may be grey: training draws them afresh, and log p(x|z) is then a cross-entropy.
+        if self.decoder.num_levels != 2 and not isinstance(x, jax.core.Tracer):
+            self.decoder.check_values(np.asarray(x))
 
     # The posterior.
 
@@ -207,6 +209,25 @@ class Model(nn.Module, abc.ABC):
     @abc.abstractmethod
     def level_factorises(self, level: int = 0) -> bool:
         """Whether p(z_level) = Π_d p(z_level,d)."""
+
+
+def check_events(model: Model, x: Array) -> None:
+    """Raises one sentence where x [B, *event] has another event shape than the model."""
+    shape = tuple(model.decoder.shape)
+    if tuple(x.shape[1:]) != shape:
+        raise ValueError(
+            f"x holds events of shape {tuple(x.shape[1:])}, and model.decoder.shape is {shape}: make "
+            "them the same."
+        )
+
+
+def check_decoder(model: Model) -> None:
+    """Raises one sentence where the decoder is not a `Decoder`, which has a shape and a range."""
+    if not isinstance(model.decoder, Decoder):
+        raise ValueError(
+            f"decoder = {type(model.decoder).__name__} must be a likelihoods.Decoder, which states the "
+            "shape and the range of the data: use one of vaelab.likelihoods, or derive from Decoder."
+        )
 
 
 def check_latents(model: Model, latents: Latents) -> None:

@@ -12,7 +12,14 @@ import jax.numpy as jnp
 
 from vaelab.checks import check_at_least_one
 from vaelab.likelihoods import Decoder
-from vaelab.models.base import Latents, Model, check_latents, check_level
+from vaelab.models.base import (
+    Latents,
+    Model,
+    check_decoder,
+    check_events,
+    check_latents,
+    check_level,
+)
 from vaelab.natural import Gaussian
 from vaelab.networks.convlstm import ConvLSTM, State
 from vaelab.networks.convolutional import Convolution3x3, depth_to_space, space_to_depth
@@ -80,6 +87,7 @@ class ConvDRAW(Model):
             canvas_channels=self.canvas_channels, downsample=self.downsample,
             context_channels=self.context_channels,
         )  # fmt: skip
+        check_decoder(self)
         shape = self.decoder.shape
         if len(shape) != 3 or shape[0] % self.downsample or shape[1] % self.downsample:
             raise ValueError(
@@ -123,11 +131,7 @@ class ConvDRAW(Model):
 
     def encode(self, x: Array, context: Array | None = None) -> Encoding:
         """All that the steps need of x and of context [B, height, width, context_channels]."""
-        if x.shape[1:] != tuple(self.decoder.shape):
-            raise ValueError(
-                f"x has images of shape {x.shape[1:]}, and decoder.shape is {self.decoder.shape}: make "
-                "them the same."
-            )
+        check_events(self, x)
         encoding, context = self._encode_context(context, x.shape[:1])
         constant = nn.relu(self.features(space_to_depth(x, self.downsample)))
         if context is not None:

@@ -10,7 +10,7 @@ import jax
 from vaelab.checks import check_at_least_one
 from vaelab.likelihoods import Decoder
 from vaelab.losses import scale_gradient
-from vaelab.models.base import Latents, Model, check_latents, check_level
+from vaelab.models.base import Latents, Model, check_events, check_latents, check_level
 from vaelab.priors import Given, Prior
 from vaelab.priors.base import check_dim
 from vaelab.types import Array, PRNGKey, PyTree, Terms
@@ -70,6 +70,7 @@ class VAE(Model):
     def encode(self, x: Array, context: Array | None = None) -> Any:
         """q(z|x). [B, *event] -> distribution of batch shape [B]."""
         _refuse(context)
+        check_events(self, x)
         return self.encoder(x)
 
     def terms(

@@ -36,7 +36,7 @@ def update_average(
     """The average after this step (1 is the first), Σ_s (1 − α) α^(t−s) θ_s / (1 − α^t).
 
     The division makes it unbiased: the weights of θ_1 to θ_t add up to 1, and the initial parameters
-    have none. Kingma & Ba, 2015, section 3.
+    have none. Kingma & Ba, 2015, section 7.2.
 
     >>> average = start_average(jnp.array(9.0), 0.5)
     >>> for step, theta in enumerate([1.0, 4.0], start=1):

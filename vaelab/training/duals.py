@@ -13,8 +13,8 @@ import optax
 from vaelab import saddle
 from vaelab.checks import check_fraction, check_not_negative, check_positive
 from vaelab.constraints import Constraint
-from vaelab.saddle.steps import check_step_size
-from vaelab.training.schedules import Constant, Schedule
+from vaelab.saddle.steps import check_step_size, step_size_at
+from vaelab.training.schedules import Constant, Schedule, check_schedule
 from vaelab.types import Array
 
 
@@ -22,7 +22,7 @@ from vaelab.types import Array
 class Dual(abc.ABC):
     """How multipliers start and move; each dual is a frozen dataclass.
 
-    The step size may be a tracer: only numbers are validated.
+    The step size may be a tracer, or an optax schedule: only numbers are validated.
     """
 
     label: ClassVar[str]
@@ -43,6 +43,7 @@ class Dual(abc.ABC):
 
     def __post_init__(self) -> None:
         check_step_size(self.step_size)
+        check_schedule(self.schedule)
         check_fraction(decay=self.decay)
         for name, start in self._starts().items():
             check_positive(**{name: start})
@@ -75,7 +76,7 @@ class Dual(abc.ABC):
     def scheduled_step_size(self, num_steps: int, start: int = 0) -> Callable[[Array], Array]:
         """Step size at each update of the dual, the first of which is made at step `start`."""
         factor = self.schedule.build(num_steps)
-        return lambda step: self.step_size * factor(step + start)
+        return lambda step: step_size_at(self.step_size, step + start) * factor(step + start)
 
     def _starts(self) -> dict[str, float]:
         start = self.initial_multiplier

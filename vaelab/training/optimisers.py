@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from vaelab.checks import check_fraction, check_not_negative, check_positive
-from vaelab.training.schedules import Constant, Schedule
+from vaelab.training.schedules import Constant, Schedule, check_schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Optimiser(abc.ABC):
 
     def __post_init__(self) -> None:
         check_positive(learning_rate=self.learning_rate)
+        check_schedule(self.schedule)
 
     @abc.abstractmethod
     def build(self) -> optax.GradientTransformation:

@@ -138,3 +138,12 @@ class Steps(Schedule):
                 f"boundaries {self.boundaries} must be below num_steps = {num_steps}: leave out those "
                 "beyond it or lengthen the run."
             )
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """Raises one sentence where `schedule` is a number or an optax schedule, not a `Schedule`."""
+    if not isinstance(schedule, Schedule):
+        raise ValueError(
+            f"schedule must be a training.Schedule, such as Cosine(), got {schedule!r}: an optax "
+            "schedule is passed as the step size itself."
+        )

@@ -23,7 +23,7 @@ class ELBO(Objective):
     """Negative ELBO or β-VAE objective, E[distortion + Σ_l β_l · rate_l], with warm-up and free bits.
 
     `beta`, `warmup_steps` and `free_nats` are one number for all levels, or a tuple with one for each
-    level.
+    level. A warm-up may be longer than the run, so that a shortened run is the start of the long one.
     """
 
     constraints: ClassVar[Mapping[str, Constraint]] = {}  # type: ignore[misc]
@@ -41,6 +41,8 @@ class ELBO(Objective):
     def __post_init__(self) -> None:
         check_at_least_one(num_samples=self.num_samples)
         for name in _PER_LEVEL:
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
             for number in _values(getattr(self, name)):
                 check_not_negative(**{name: number})
         if not self.closed_form and self._has_free_nats:
@@ -55,7 +57,7 @@ class ELBO(Objective):
             if isinstance(value, tuple) and len(value) != num_levels:
                 raise ValueError(
                     f"objective.{name} = {value} has {len(value)} numbers, and the model has "
-                    f"{num_levels} levels: give one number for each level, or one for all."
+                    f"{num_levels} level(s): give one number for each level, or one for all."
                 )
 
     def __call__(self, model, multipliers, examples, key, step):
@@ -86,8 +88,10 @@ class ELBO(Objective):
         return -(terms.distortion + sum(beta * rate for beta, rate in pairs))
 
     def distortion_weight(self, step):
-        del step
-        return None if isinstance(self.beta, tuple) or self.beta == 0 else 1 / self.beta
+        if isinstance(self.beta, tuple) or self._has_free_nats:
+            return None
+        beta = float(self.betas(step, 1)[0])
+        return 1 / beta if beta else None
 
     def with_beta(self, beta: Any) -> ELBO:
         return dataclasses.replace(self, beta=beta)
@@ -126,17 +130,19 @@ class ELBO(Objective):
         return any(not isinstance(n, int | float) or n > 0 for n in _values(self.free_nats))
 
     def _rate_above_free_nats(self, terms: Terms, betas: tuple[Array, ...]) -> Array:
-        kls = [kl for kl in terms.kl if kl is not None]
-        if len(kls) < len(terms.kl):
-            raise ValueError(
-                f"free_nats = {self.free_nats} needs a closed-form KL, which this prior lacks: "
-                "set free_nats to 0 or use the standard normal prior."
-            )
-        levels = zip(kls, betas, _per_level(self.free_nats, len(terms.kl)), strict=True)
-        return sum(
-            (beta * losses.free_bits(kl, free_nats=free) for kl, beta, free in levels),
-            start=jnp.zeros([]),
-        )
+        total = jnp.zeros([])
+        free_nats = _per_level(self.free_nats, len(terms.kl))
+        for kl, rate, beta, free in zip(terms.kl, terms.rate, betas, free_nats, strict=True):
+            if kl is not None:
+                total += beta * losses.free_bits(kl, free_nats=free)
+            elif isinstance(free, int | float) and free == 0:
+                total += beta * jnp.mean(rate)
+            else:
+                raise ValueError(
+                    f"free_nats = {self.free_nats} needs a closed-form KL, which this prior lacks: "
+                    "set free_nats to 0 or use the standard normal prior."
+                )
+        return total
 
 
 _PER_LEVEL = ("beta", "warmup_steps", "free_nats")
