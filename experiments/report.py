@@ -13,6 +13,7 @@ from vaelab import evaluation
 from vaelab.evaluation import Estimate, distortion, elbo, rate
 from vaelab.evaluation.averages import mean_and_error
 from vaelab.training.state import TrainState
+from vaelab.types import Splits
 
 _SUBSAMPLES = (1000, 10_000)  # inputs on which the marginal KL's bias is shown
 
@@ -60,7 +61,8 @@ def likelihood_report(
         "learned": experiment.model.learned(variables.params),
         **constraints_report(run, chosen, estimates, rows),
         "multipliers": multipliers,
-        "bound": _bound_sentence(experiment, multipliers, int(chosen.step)),
+        "bound": _bound_sentence(experiment, multipliers, int(chosen.step))
+        + _units_sentence(run.splits),
     }
 
 
@@ -98,7 +100,7 @@ def marginal_report(run: Run, state: TrainState, level: int, num_points: int) ->
         "surgery": _plain(surgery),
         "subsampled_marginal_kl": {str(n): value._asdict() for n, value in subsampled.items()},
         "holes": _plain(holes),
-        "inputs": _marginal_sentence(experiment, num_inputs),
+        "inputs": _marginal_sentence(experiment, num_inputs, num_points),
     }
 
 
@@ -116,7 +118,7 @@ def marginal_kl_report(run: Run, state: TrainState, level: int, num_points: int)
         num_points=num_points,
         progress=display.track("marginal KL"),
     )
-    inputs = _marginal_sentence(run.experiment, len(train.x))
+    inputs = _marginal_sentence(run.experiment, len(train.x), num_points)
     return {"level": level} | estimate._asdict() | {"inputs": inputs}
 
 
@@ -165,11 +167,26 @@ def _bound_sentence(experiment: Experiment, multipliers: dict[str, float], step:
     )
 
 
-def _marginal_sentence(experiment: Experiment, num_inputs: int) -> str:
+def _units_sentence(splits: Splits) -> str:
+    """How to convert log p(x) of standardised data."""
+    if splits.scaling is None:
+        return ""
+    log_determinant = splits.scaling.log_determinant(splits.train.x.shape[1:])
+    return (
+        f" These are densities of standardised data: add {log_determinant:.2f} nats for log p(x) in the "
+        "data's own units."
+    )
+
+
+def _marginal_sentence(experiment: Experiment, num_inputs: int, num_points: int) -> str:
     dataset = experiment.data
     sentence = f"q(z) is over all {num_inputs} training images of {dataset.title}"
     if dataset.preprocessing:
         sentence += f", {dataset.preprocessing} once, with JAX key 0"
+    if num_points < 2 * num_inputs:
+        sentence += (
+            f"; of {num_points} points, fewer than two for each, the errors are upper limits"
+        )
     if experiment.model.exact:
         return f"{sentence}."
     return (

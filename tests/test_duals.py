@@ -60,6 +60,12 @@ def test_every_dual_follows_its_schedule(name):
     scheduled = dataclasses.replace(dual, schedule=Cosine(0.1))
     expected = path(make(optax.cosine_decay_schedule(0.2, NUM_STEPS, alpha=0.1)))
     np.testing.assert_allclose(path(scheduled.build(NUM_STEPS)), expected, rtol=1e-5)
+    by_optax = dataclasses.replace(
+        dual, step_size=optax.cosine_decay_schedule(0.2, NUM_STEPS, alpha=0.1)
+    )
+    np.testing.assert_allclose(path(by_optax.build(NUM_STEPS)), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"schedule must be a training\.Schedule, such as Cosine"):
+        dataclasses.replace(dual, schedule=optax.cosine_decay_schedule(1.0, NUM_STEPS))
 
 
 @pytest.mark.parametrize("name", DUALS)

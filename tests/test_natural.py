@@ -200,3 +200,16 @@ def test_families_pass_jit_vmap_and_scan(make):
     expected = a + b + b + b
     for x, y in zip(last.natural_parameters, expected.natural_parameters, strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+
+
+def test_the_ratio_of_narrow_gaussians_far_from_zero_keeps_its_digits():
+    """Against float64, where both are narrow: the rounding of z must not count."""
+    for mean, log_variance in ((10.0, -9.0), (10.0, -14.0), (1000.0, -20.0)):
+        p = Gaussian(jnp.float32(mean), jnp.float32(log_variance))
+        q = Gaussian(jnp.float32(mean), jnp.float32(log_variance + 0.1))
+        key = jax.random.key(0)
+        _, ratio = p.sample_and_log_ratio(key, q, (1000,))
+        noise = np.asarray(jax.random.normal(key, (1000,)), np.float64)
+        shift = np.float32(log_variance + 0.1) - np.float32(log_variance)
+        exact = 0.5 * (noise**2 * np.exp(-np.float64(shift)) - noise**2 + np.float64(shift))
+        np.testing.assert_allclose(ratio, exact, atol=2e-6)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import within_confidence
+from two_level import TwoLevel
 
 from vaelab import losses
 from vaelab.checks import UndefinedError
@@ -190,3 +191,29 @@ def test_symmetric_learning_samples_from_the_model(model):
         {"encoder", "decoder"} if isinstance(model, VAE) else {"posterior", "write", "decoder"}
     )
     assert all(moved[name] for name in trained & gradient.keys())
+
+
+def test_a_level_without_free_nats_needs_no_closed_form():
+    encoder = lambda dim: ConditionalGaussian(MLP((5,), event_ndims=3), dim)  # noqa: E731
+    model = TwoLevel(
+        encoder(2), encoder(3), ConditionalGaussian(MLP((4,)), 3), BernoulliDecoder(MLP((5,)), SHAPE),
+        StandardNormal(2),
+    )  # fmt: skip
+    terms = jax.jit(lambda params: model.at(params)(X, KEY)._replace(likelihood=None))(
+        initial(model)
+    )
+    free = np.sum(np.maximum(np.mean(terms.kl[0], axis=0), 0.2))
+    expected = np.mean(terms.distortion) + free + np.mean(terms.rate[1])
+    np.testing.assert_allclose(loss(ELBO(free_nats=(0.2, 0.0)), model), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"needs a closed-form KL, which this prior lacks"):
+        loss(ELBO(free_nats=(0.2, 0.1)), model)
+    mixed = np.mean(np.sum(terms.kl[0], axis=-1)) + np.mean(terms.rate[1])
+    for beta in (0.5, (0.5, 0.5)):
+        expected = np.mean(terms.distortion) + 0.5 * mixed
+        np.testing.assert_allclose(loss(ELBO(beta=beta), model), expected, rtol=1e-5)
+
+
+def test_the_weight_of_the_distortion_follows_the_warm_up():
+    assert ELBO(beta=2.0, warmup_steps=100).distortion_weight(50) == 1.0
+    assert ELBO(beta=0.0).distortion_weight(10) is None
+    assert ELBO(free_nats=0.1).distortion_weight(10) is None

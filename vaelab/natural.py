@@ -123,9 +123,10 @@ class Gaussian:
     ) -> tuple[Array, Array]:
         """z ~ p, and log p(z) − log other(z) from the noise: z − μ would lose digits."""
         noise = self._noise(key, sample_shape)
-        z = self._at(noise)
         ratio = self.log_variance - other.log_variance
-        return z, 0.5 * (other.precision * (z - other.mean) ** 2 - noise**2 - ratio)
+        # z − μ of the other one, without the rounding of z: both may be narrow and far from 0.
+        shift = (self.mean - other.mean) + jnp.exp(0.5 * self.log_variance) * noise
+        return self._at(noise), 0.5 * (other.precision * shift**2 - noise**2 - ratio)
 
     def _noise(self, key: PRNGKey, sample_shape: tuple[int, ...]) -> Array:
         shape = jnp.broadcast_shapes(self.mean.shape, self.log_variance.shape)

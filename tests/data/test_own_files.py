@@ -66,6 +66,22 @@ def test_csv_labels_may_be_real_valued(tmp_path):
     np.testing.assert_allclose(splits.train.x[:, 0] / 7, splits.train.labels, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("first", "sentence"),
+    [("1,oops", "line 1, column 2 holds 'oops'"), ("0.5,", "line 1, column 2 is empty")],
+)
+def test_text_in_the_first_row_of_a_csv_is_no_name(first, sentence, tmp_path):
+    (tmp_path / "x.csv").write_text(first + "\n" + "1,2\n" * 19)
+    with pytest.raises(ValueError, match=sentence):
+        data.Files(str(tmp_path / "x.csv")).load()
+
+
+def test_a_byte_order_mark_costs_no_row(tmp_path):
+    (tmp_path / "x.csv").write_text("1,2\n" * 20, encoding="utf-8-sig")
+    splits = data.Files(str(tmp_path / "x.csv")).load()
+    assert sum(len(part.x) for part in splits.parts.values()) == 20
+
+
 def images(num=20, shape=(5, 6, 3)):
     return GENERATOR.integers(256, size=(num, *shape), dtype=np.uint8)
 
@@ -172,7 +188,7 @@ ROWS = "1,2\n3,4\n5,6\n"
         (lambda folder: np.savez(folder / "x.npz", x=X, test_x=X[:, :2]), "x.npz", "{path}: test.x holds examples of the shape (2,) and train.x of (3,): give all splits one shape."),
         (lambda folder: np.save(folder / "x.npy", X * np.nan), "x.npy", "{path}: train.x holds nan in example 0"),
         (lambda folder: np.save(folder / "x.npy", X.astype(int)), "x.npy", "{path}: x must be bytes (uint8), booleans or floats [N, ...], got int64"),
-        (lambda folder: np.save(folder / "x.npy", np.array([None])), "x.npy", "{path} cannot be read (Object arrays cannot be loaded when allow_pickle=False)"),
+        (lambda folder: np.save(folder / "x.npy", np.array([None])), "x.npy", "{path} holds pickled objects, which are never read, as they can run any code: save it as a plain array."),
         (lambda folder: (folder / "x.npy").write_bytes(b""), "x.npy", "{path} is no npy file, it begins with nothing, it is empty: fetch the file again."),
         (lambda folder: (folder / "x.pkl").touch(), "x.pkl", "{path} ends in .pkl, which is not known: give npy, npz, csv, or a folder of images."),
     ],

@@ -353,3 +353,12 @@ def test_a_diverged_network_s_nan_is_not_hidden(make):
 def test_nor_is_that_of_a_binned_likelihood(make):
     values = make(jnp.array(jnp.nan), jnp.array(0.1), 5).log_prob(jnp.array([0.0, 0.5, 1.0]))
     assert np.all(np.isnan(values))
+
+
+@pytest.mark.parametrize(("rate", "error"), [(10.0, 2e-5), (17.0, 2e-5), (1e3, 1e-4), (6e4, 1e-3)])
+def test_large_counts_keep_their_digits(rate, error):
+    counts = np.random.default_rng(0).poisson(rate, 2000).astype(np.float32)
+    log_rate = jnp.float32(np.log(rate))
+    log_prob = jax.jit(lambda e: likelihoods.Poisson(jnp.full(2000, e)).log_prob(counts))(log_rate)
+    exact = scipy.stats.poisson.logpmf(counts.astype(float), np.exp(float(log_rate)))
+    np.testing.assert_allclose(log_prob, exact, atol=error)

@@ -24,8 +24,8 @@ def read_csv(
     """
     path = epath.Path(path)
     with reading(path):
-        # Spreadsheets write a byte-order mark first.
-        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+        text = path.read_text().removeprefix("\ufeff")  # the byte-order mark of spreadsheets
+        lines = list(csv.reader(io.StringIO(text)))
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line]
     names = None
     if numbered and all(_number(cell) is None for cell in numbered[0][1]):

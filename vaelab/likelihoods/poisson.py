@@ -40,8 +40,7 @@ class Poisson(distrax.Distribution):
         log_rate = jnp.where(infinite, 0.0, self.log_rate)  # ∞ would be NaN, also in the gradient
         # A rate of 0 leaves no count but 0; an infinite one leaves none.
         limit = jnp.where((self.log_rate < 0) & (value == 0), 0.0, -jnp.inf)
-        log_prob = value * log_rate - jnp.exp(log_rate) - gammaln(value + 1.0)
-        return jnp.where(infinite, limit, log_prob)
+        return jnp.where(infinite, limit, _log_prob(value, log_rate))
 
     def mean(self) -> Array:
         return jnp.exp(self.log_rate)
@@ -55,6 +54,31 @@ class Poisson(distrax.Distribution):
     def _sample_n(self, key: PRNGKey, n: int) -> Array:
         counts = jax.random.poisson(key, jnp.exp(self.log_rate), (n, *self.batch_shape))
         return counts.astype(self.log_rate.dtype)
+
+
+def _log_prob(value: Array, log_rate: Array) -> Array:
+    """log p(x) for finite η, in a form that keeps its digits for large counts. Loader, 2000.
+
+    With t = η − log x, log p(x) = −x (e^t − 1 − t) − ½ log 2πx − r(x), r the rest of Stirling's series.
+    """
+    large = value > 15.0
+    # Each branch is computed at values that suit it, or the gradient of the other would be NaN.
+    few, many = jnp.where(large, 1.0, value), jnp.where(large, value, 16.0)
+    plain = few * log_rate - jnp.exp(log_rate) - gammaln(few + 1.0)
+    t = log_rate - jnp.log(many)
+    rest = 1 / (12 * many) - 1 / (360 * many**3)
+    deviance = many * _expm1_minus(t)
+    return jnp.where(large, -deviance - 0.5 * jnp.log(2 * jnp.pi * many) - rest, plain)
+
+
+def _expm1_minus(t: Array) -> Array:
+    """e^t − 1 − t, by its series near 0."""
+    near = jnp.abs(t) < 0.3
+    small = jnp.where(near, t, 0.0)
+    series = jnp.ones_like(t)
+    for n in range(9, 2, -1):
+        series = 1.0 + small / n * series
+    return jnp.where(near, 0.5 * small**2 * series, jnp.expm1(t) - t)
 
 
 class PoissonDecoder(Decoder):
