@@ -177,15 +177,17 @@ class Bernoulli:
         return _expected_gap(self.logits, other.logits) + _expected_gap(-self.logits, -other.logits)
 
     def log_prob(self, z: Array) -> Array:
-        """z·η − softplus(η), nats; between the bits it is the cross-entropy.
+        """z·η − softplus(η) = (z·η − max(η, 0)) − log(1 + e^−|η|), nats; the cross-entropy between the bits.
 
         One softplus function in place of two: over images, those are much of a training step's time
         outside its matrix products.
         """
-        certain = jnp.isinf(self.logits)
-        logits = jnp.where(certain, 0.0, self.logits)  # ∞ would be NaN, here or in the gradient
-        bit = jnp.where(z == (self.logits > 0), 0.0, -jnp.inf)
-        return jnp.where(certain, bit, z * logits - _softplus(logits))
+        # Only the first bracket needs a guard at infinity: a guard around the whole, or a derivative of
+        # its own, took 5 to 15 % of the time of a training step or of log p(x).
+        certain = jnp.where(z == (self.logits > 0), 0.0, -jnp.inf)
+        linear = z * self.logits - jnp.maximum(self.logits, 0.0)
+        linear = jnp.where(jnp.abs(self.logits) < jnp.inf, linear, certain)
+        return linear - jnp.log1p(jnp.exp(-jnp.abs(self.logits)))
 
     def sample(self, key: PRNGKey, sample_shape: tuple[int, ...] = ()) -> Array:
         """A bit with the gradient of the mean (straight through), [*sample_shape, ...].
