@@ -225,7 +225,7 @@ def test_a_scale_that_is_not_learned_may_be_an_integer_or_below_the_floor(scale)
         ({"floor": 0.0}, r"floor must lie between 0 and scale = 0\.1, got 0\.0"),
         ({"scale": 0.1, "floor": 0.2}, r"floor must lie between 0 and scale = 0\.1, got 0\.2"),
         ({"per_pixel": True, "learned": False}, "per_pixel = True needs learned = True"),
-        ({"levels": 1}, "levels must be at least 2, got 1"),
+        ({"levels": 1}, "levels must be a whole number of at least 2, got 1"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(fields, sentence):
@@ -316,5 +316,5 @@ def test_bits_and_levels_say_what_data_they_are_for():
     assert BernoulliDecoder(trunk, (2,)).num_levels == 2
     assert CategoricalDecoder(trunk, (2,), levels=17).num_levels == 17
     assert GaussianDecoder(trunk, (2,)).num_levels is None
-    with pytest.raises(ValueError, match="levels must be at least 2, got 1"):
+    with pytest.raises(ValueError, match="levels must be a whole number of at least 2, got 1"):
         CategoricalDecoder(trunk, (2,), levels=1)

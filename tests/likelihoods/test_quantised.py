@@ -197,5 +197,5 @@ def test_a_distribution_leaves_jit_and_vmap_as_it_is(distribution):
 
 @pytest.mark.parametrize("distribution", FAMILIES)
 def test_one_level_is_refused(distribution):
-    with pytest.raises(ValueError, match="levels must be at least 2, got 1"):
+    with pytest.raises(ValueError, match="levels must be a whole number of at least 2, got 1"):
         distribution(jnp.array(0.5), jnp.array(0.1), 1)
