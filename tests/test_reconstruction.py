@@ -148,7 +148,7 @@ def test_errors_are_averaged_over_samples_and_log_probabilities_too():
         ({"scale": float("nan")}, "scale must be positive and finite, got nan"),
         ({"scale": float("inf")}, "scale must be positive and finite, got inf"),
         ({"num_samples": 0}, "num_samples must be at least 1, got 0"),
-        ({"levels": 1}, "levels must be at least 2, got 1"),
+        ({"levels": 1}, "levels must be a whole number of at least 2, got 1"),
         ({"data": 2 * IMAGES - 1}, r"data must lie in \[0, 1\], got values from -1 to 1"),
         ({"data": 255 * IMAGES}, r"data must lie in \[0, 1\], got values from 0 to 255"),
     ],
