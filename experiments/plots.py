@@ -67,13 +67,14 @@ def _training(run: Run, workdir: epath.Path):
 def _latent_space(run: Run, params: PyTree, level: int):
     """Posterior samples of test examples and prior samples; the prior's density where D = 2 and it has one."""
     model = run.experiment.model
+    shown_level = level if len(model.latent_dims) > 1 else None
     sample_key, prior_key, density_key = jax.random.split(run.key("latents"), 3)
     test = run.splits.test.take(slice(2000))
     z = np.asarray(_posterior_samples(model, params, test, sample_key)[level])
     samples = np.asarray(_prior_samples(model, params, test, prior_key)[level])
     labels = None if test.labels is None or test.labels.ndim > 1 else test.labels
     if model.latent_dims[level] > 2:
-        return plotting.latent_space(z, labels, prior_samples=samples)
+        return plotting.latent_space(z, labels, prior_samples=samples, level=shown_level)
     shown = np.concatenate([z, samples])
     low, high = shown.min(axis=0), shown.max(axis=0)
     low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
@@ -82,9 +83,11 @@ def _latent_space(run: Run, params: PyTree, level: int):
     try:
         log_density = np.asarray(_log_density(precise, level, params, grid, density_key))
     except UndefinedError:
-        return plotting.latent_space(z, labels, prior_samples=samples)
+        return plotting.latent_space(z, labels, prior_samples=samples, level=shown_level)
     extent = (low[0], high[0], low[1], high[1])
-    return plotting.latent_space(z, labels, log_density=log_density, extent=extent)
+    return plotting.latent_space(
+        z, labels, log_density=log_density, extent=extent, level=shown_level
+    )
 
 
 @partial(jax.jit, static_argnums=0)

@@ -23,6 +23,7 @@ def latent_space(
     log_density: npt.ArrayLike | None = None,
     extent: tuple[float, float, float, float] | None = None,
     prior_samples: npt.ArrayLike | None = None,
+    level: int | None = None,
 ) -> Figure:
     """Where the data lie in the latent space, and whether the prior lies there too.
 
@@ -41,6 +42,7 @@ def latent_space(
         values on a scale.
       log_density: [G, G'], the prior's log density on a grid, for D = 2: rows along z_2 from
         bottom to top, columns along z_1 from left to right. It need not be normalised.
+      level: the model's level, for the title; None where there is one.
       extent: (left, right, bottom, top), the coordinates of the grid's outermost points.
       prior_samples: [M, D].
 
@@ -101,7 +103,8 @@ def latent_space(
         )  # fmt: skip
     axes.set_xlabel(axis_names[0], fontsize=10, color=INK)
     axes.set_ylabel(axis_names[1], fontsize=10, color=INK)
-    title = f"Latent space of {len(z):,} data points"
+    of_level = "" if level is None else f", level {level},"
+    title = f"Latent space{of_level} of {len(z):,} data points"
     if num_dims > 2:
         title += f", {num_dims} dimensions projected to 2"
     axes.set_title(title, loc="left", fontsize=10, color=INK)
