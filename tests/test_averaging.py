@@ -48,14 +48,16 @@ def test_the_average_is_its_closed_form(decay):
         np.testing.assert_allclose(average.params, weights @ thetas[:t], rtol=1e-5, atol=2e-6)
 
 
-def parameters_after(num_steps):
-    state, _ = RUN(start(None), SOURCE, num_steps=num_steps)
-    return state.variables.params
+def parameters_after_each_step():
+    state = start(None)
+    for _ in range(NUM_STEPS):
+        state, _ = RUN(state, SOURCE, num_steps=1)
+        yield jax.device_get(state.variables.params)
 
 
 def test_a_run_averages_its_parameters_and_is_otherwise_the_same():
     state, _ = RUN(start(DECAY), SOURCE, num_steps=NUM_STEPS)
-    path = [parameters_after(t) for t in range(1, NUM_STEPS + 1)]
+    path = list(parameters_after_each_step())
     same = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7)
     jax.tree.map(same, state.variables.params, path[-1])
     weights = (1 - DECAY) * DECAY ** np.arange(NUM_STEPS - 1, -1, -1.0) / (1 - DECAY**NUM_STEPS)

@@ -332,7 +332,11 @@ def test_a_trunk_of_vectors_is_refused():
         (2, {"context": CONTEXT[:, :2]}, r"it must hold 3 images of shape \(4, 6, 2\)"),
         (2, {"context": CONTEXT[..., :1]}, r"it must hold 3 images of shape \(4, 6, 2\)"),
         (None, {"weights": jnp.ones((1, B))}, "no doubly reparameterised gradient"),
-        (None, {"x": IMAGES[..., :1]}, r"images of shape \(4, 6, 1\), and decoder\.shape is"),
+        (
+            None,
+            {"x": IMAGES[..., :1]},
+            r"events of shape \(4, 6, 1\), and model\.decoder\.shape is",
+        ),
     ],
 )
 def test_inputs_that_do_not_fit(context_channels, arguments, match):

@@ -278,7 +278,7 @@ def test_errors_are_sentences():
     with pytest.raises(ValueError, match=r"decoder\.dim = 3 and latent_dim = 2 must be"):
         HierarchicalPrior(2, decoder=ConditionalGaussian(MLP(()), 3))
     params = {"encoder": full_gaussian(A, OFFSET, C), "decoder": DECODER}
-    with pytest.raises(ValueError, match="pass a key"):
+    with pytest.raises(ValueError, match=r"pass Given\(key=key\)"):
         make_prior().apply({"params": params}, Z, method="log_prob")
 
 

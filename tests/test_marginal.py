@@ -289,15 +289,15 @@ def test_holes_equal_grid_integrals():
 def test_the_hole_mass_has_the_standard_error_of_repeated_draws():
     """q = N(0, 1), p = N(1, 1.2²): the error of q's quantile is most of it."""
     rng = np.random.default_rng(0)
-    of_p = scipy.stats.norm.logpdf(rng.normal(1.0, 1.2, size=(300, 1000)))
-    of_q = scipy.stats.norm.logpdf(rng.normal(size=(300, 1000)))
-    keys = jax.random.split(KEY, 300)
+    of_p = scipy.stats.norm.logpdf(rng.normal(1.0, 1.2, size=(150, 1000)))
+    of_q = scipy.stats.norm.logpdf(rng.normal(size=(150, 1000)))
+    keys = jax.random.split(KEY, 150)
     masses = [prior_holes._hole_mass(*draw)[0] for draw in zip(of_p, of_q, keys, strict=True)]
     deviation = np.std([mass.mean for mass in masses], ddof=1)
     binomial = np.sqrt(masses[0].mean * (1 - masses[0].mean) / 1000)
     assert deviation > 1.3 * binomial
     error = np.mean([mass.standard_error for mass in masses])
-    assert 0.85 * deviation < error < 1.15 * deviation  # 300 draws know it to 4 %
+    assert 0.83 * deviation < error < 1.17 * deviation  # 150 draws know it to 6 %
 
 
 def test_a_prior_that_is_the_aggregated_posterior_has_no_holes():

@@ -591,10 +591,12 @@ ERRORS = {
     ),
     "pseudo-inputs of another shape than the model's examples": (
         lambda: jax.eval_shape(
-            lambda key: make_model(make_vamp).init(key, jnp.zeros((4, 5, 5, 1)), key),
+            lambda key: make_model(lambda _: VampPrior(D, (2, 2, 1), num_components=5)).init(
+                key, jnp.zeros((4, *SHAPE)), key
+            ),
             jax.random.key(0),
         ),
-        "pseudo-inputs of shape (3, 2, 1) do not fit the encoder, which is made for other examples: "
+        "pseudo-inputs of shape (2, 2, 1) do not fit the encoder, which is made for other examples: "
         "set the prior's shape to that of one example.",
     ),
 }

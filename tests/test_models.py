@@ -53,10 +53,8 @@ MODELS: dict[str, Callable[[], Model]] = {
     "vamp": lambda: vae(VampPrior(D, SHAPE, num_components=3)),
     "hierarchical": lambda: vae(HierarchicalPrior(D, num_samples=2, hidden=(3,))),
     "flow posterior": lambda: vae(StandardNormal(D), ConditionalFlow),
-    "two levels": lambda: two_level(StandardNormal(D)),
     "two levels, vamp on top": lambda: two_level(VampPrior(D, SHAPE, num_components=3)),
     "convdraw": convdraw,
-    "convdraw, rematerialised": lambda: convdraw(remat=True),
     "convdraw, conditional": lambda: convdraw(context_channels=2),
 }
 

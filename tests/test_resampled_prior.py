@@ -269,5 +269,5 @@ def test_errors_are_sentences():
     with pytest.raises(ValueError, match=r"proposal\.latent_dim = 3 and latent_dim = 2 must be"):
         ResampledPrior(2, proposal=StandardNormal(3))
     prior, variables = make()
-    with pytest.raises(ValueError, match="pass a key"):
+    with pytest.raises(ValueError, match=r"pass Given\(key=key\)"):
         prior.apply(variables, jnp.zeros(1), method="log_prob")

@@ -214,7 +214,7 @@ def test_pickles_are_never_unpickled(tmp_path):
     shutil.copy(tmp_path / "x.npy", tmp_path / "y.npz")
     with pytest.raises(ValueError, match=r"x\.npz: x holds pickled objects, which are never read"):
         read_npz(tmp_path / "x.npz", ["x"])
-    with pytest.raises(ValueError, match=r"x\.npy cannot be read \(Object arrays cannot be loaded"):
+    with pytest.raises(ValueError, match=r"x\.npy holds pickled objects, which are never read"):
         read_npy(tmp_path / "x.npy")
     with pytest.raises(ValueError, match=r"y\.npz is no npz file, it begins with"):
         read_npz(tmp_path / "y.npz", ["x"])
