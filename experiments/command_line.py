@@ -192,9 +192,14 @@ def fail(sentence: str) -> NoReturn:
 def _help(program: str) -> str:
     lines = [f"usage: {program} EXPERIMENT [--FIELD VALUE ...]", "", "experiments:"]
     width = max(map(len, names()))
-    lines += [f"  {name:<{width}}  {_docstring(name).splitlines()[0]}" for name in names()]
+    lines += [f"  {name:<{width}}  {_summary(name)}" for name in names()]
     lines += ["", f"`{program} EXPERIMENT --help` lists the fields of an experiment."]
     return "\n".join(lines)
+
+
+def _summary(name: str) -> str:
+    """The first line of a configuration's docstring; empty where it has none."""
+    return _docstring(name).partition("\n")[0]
 
 
 def _docstring(name: str) -> str:

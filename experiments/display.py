@@ -90,13 +90,13 @@ def print_report(report: Mapping[str, Any]) -> None:
     likelihood = report["log_likelihood"]
     table.add_row(
         "log p(x)", f"{likelihood['mean']:.2f}", f"{likelihood['standard_error']:.2f}",
-        f"{likelihood['num_samples']} samples on {likelihood['num_test']} images, effective "
+        f"{likelihood['num_samples']} samples on {likelihood['num_test']} examples, effective "
         f"{likelihood['effective_sample_size']:.0f}"
         + (f", {likelihood['prior_samples']} inner" if likelihood["prior_samples"] else ""),
     )  # fmt: skip
     for name in ("elbo", "rate", "distortion"):
         value = report[name]
-        samples = f"{report['posterior_samples']} samples on {report['num_test']} images"
+        samples = f"{report['posterior_samples']} samples on {report['num_test']} examples"
         table.add_row(name, f"{value['mean']:.2f}", f"{value['standard_error']:.2f}", samples)
     units = ", ".join(
         f"{n} of {d}" for n, d in zip(report["active_units"], report["latent_dims"], strict=True)
@@ -182,9 +182,9 @@ def print_annealed_report(annealed: Mapping[str, Any]) -> None:
     add(
         "test log p(x), annealed", annealed,
         f"{annealed['num_chains']} chains of {annealed['num_temperatures']} temperatures on "
-        f"{annealed['num_test']} images, effective {annealed['effective_sample_size']:.0f}",
+        f"{annealed['num_test']} examples, effective {annealed['effective_sample_size']:.0f}",
     )  # fmt: skip
-    add("test log p(x)", plain, f"{plain['num_samples']} samples on the same images, effective "
+    add("test log p(x)", plain, f"{plain['num_samples']} samples on the same examples, effective "
         f"{plain['effective_sample_size']:.0f}")  # fmt: skip
     looser = "both are lower bounds on average; one of an effective size near 1 may be far below"
     add("annealed − plain", annealed["difference"], looser)

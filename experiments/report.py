@@ -161,7 +161,7 @@ def _bound_sentence(experiment: Experiment, multipliers: dict[str, float], step:
             "lowers it further"
         )
     return (
-        f"The ELBO is a lower bound on log p(x) of the test images ({experiment.data.describe()})"
+        f"The ELBO is a lower bound on log p(x) of the test examples ({experiment.data.describe()})"
         f" under the {experiment.model.decoder.label} likelihood{prior}. At this step training was minimising "
         f"{experiment.objective.describe(multipliers, step)}."
     )

@@ -36,6 +36,16 @@ def test_help_lists_every_experiment(capsys):
         assert len(line.split()) > 3, f"{name} has no line of its own"
 
 
+def test_help_lists_an_experiment_without_docstring(capsys, monkeypatch, tmp_path):
+    (tmp_path / "mine.py").write_text("experiment = None\n")
+    monkeypatch.setattr(command_line.configs, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(command_line, "names", lambda: ["mine"])
+    with pytest.raises(SystemExit) as exit_:
+        command_line.parse(["--help"], program="train")
+    assert exit_.value.code == 0
+    assert "  mine" in capsys.readouterr().out
+
+
 def test_without_arguments_it_shows_the_help(capsys):
     with pytest.raises(SystemExit) as exit_:
         command_line.parse([], program="train")

@@ -105,10 +105,11 @@ BAD[3, 1] = np.nan
 @pytest.mark.parametrize(
     ("attempt", "sentence"),
     [
-        (lambda: data.Arrays(BAD), "holds nan in example"),
+        (lambda: data.Arrays(BAD), "train.x holds nan in example 3: repair"),
+        (lambda: data.Arrays(X, np.array(["a"] * len(X))), "labels must be integers, of classes from 0, or floats, got <U1: number classes with np.unique(labels, return_inverse=True)[1]."),
         (lambda: data.Arrays(X, test=BAD), "test.x holds nan in example 3: repair or remove that example, the data must be finite."),
         (lambda: data.Arrays(X.astype(int)), "x must be bytes (uint8), booleans or floats [N, ...], got int64 of the shape (20, 3): convert it with astype(np.float32)."),
-        (lambda: data.Arrays(X[:, 0]), "train.x must have the shape [N, *event], got (16,): reshape it, to [N, 1] for single numbers."),
+        (lambda: data.Arrays(X[:, 0]), "train.x must have the shape [N, *event], got (20,): reshape it, to [N, 1] for single numbers."),
         (lambda: data.Arrays(X, LABELS[:3]), "labels must have one entry for each of the 20 examples of x, got the shape (3,)."),
         (lambda: data.Arrays(X, LABELS - 5), "holds -"),
         (lambda: data.Arrays(X, groups=X[:, 0] + 0.5), "groups must be integers that fit 32 bits, got float64."),
@@ -117,7 +118,7 @@ BAD[3, 1] = np.nan
         (lambda: data.Arrays(X, fractions=(0.8, 0.1, 0.2)), "fractions must be three positive shares of train, validation and test that sum to 1, got (0.8, 0.1, 0.2)."),
         (lambda: data.Arrays(X, fractions=(0.9, 0.1, 0.0)), "fractions must be three positive shares"),
         (lambda: data.Arrays(X, fractions=(0.97, 0.02, 0.01)), "fractions leave test empty, with 0.01 of 20 examples: give more examples, or a larger fraction."),
-        (lambda: data.Arrays(X[:0]), "fractions leave train empty"),
+        (lambda: data.Arrays(X[:0]), "train.x is empty, with the shape (0, 3): give every split at least one example."),
     ],
 )  # fmt: skip
 def test_says_what_is_wrong_and_what_to_do(attempt, sentence):

@@ -233,6 +233,11 @@ def test_what_cannot_be_is_refused_in_a_sentence(fields, sentence):
         QuantisedNormalDecoder(MLP((6,)), SHAPE, **fields)
 
 
+def test_a_number_is_no_shape():
+    with pytest.raises(ValueError, match=r"shape must be a tuple, such as \(12,\), got 12\."):
+        BernoulliDecoder(MLP((6,)), 12)
+
+
 def test_maps_need_a_shape_with_channels():
     with pytest.raises(
         ValueError, match=r"shape is \(4, 3\): make shape \(height, width, channels"

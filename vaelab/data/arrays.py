@@ -63,7 +63,11 @@ class Arrays(DataSet):
             if (part := getattr(self, name)) is not None:
                 part = _as_training_takes(f"{name}.", as_examples(part))
                 object.__setattr__(self, name, part)
-        validate(self.load(), low=-np.inf, high=np.inf)
+        given = Examples(self.x, self.labels, self.context, self.groups)
+        # Before the cut, so that a sentence names the row as it was given.
+        splits = Splits(given, self.validation or given, self.test or given)
+        validate(splits, low=-np.inf, high=np.inf)
+        self.load()  # raises if a part of the cut is empty
 
     @property
     def num_levels(self) -> int | None:
@@ -133,6 +137,11 @@ def _as_training_takes(where: str, given: Examples) -> Examples:
     labels, groups = given.labels, given.groups
     if labels is not None:
         labels = np.asarray(labels)
+        if labels.dtype.kind not in "biuf":
+            raise ValueError(
+                f"{where}labels must be integers, of classes from 0, or floats, got {labels.dtype}: number "
+                "classes with np.unique(labels, return_inverse=True)[1]."
+            )
         labels = _integers(f"{where}labels", labels) if labels.dtype.kind in "biu" else _values(f"{where}labels", labels)  # fmt: skip
     if groups is not None:
         groups = _integers(f"{where}groups", np.asarray(groups))

@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import is_number
 from vaelab.separate import separate_modules
 from vaelab.types import Array, PRNGKey, PyTree
 
@@ -43,6 +44,8 @@ class Decoder(nn.Module, abc.ABC):
     """lowest and highest value that x can have"""
 
     def __post_init__(self) -> None:
+        if is_number(self.shape):
+            raise ValueError(f"shape must be a tuple, such as ({self.shape},), got {self.shape}.")
         separate_modules(self)
         super().__post_init__()
 
