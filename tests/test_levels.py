@@ -106,6 +106,7 @@ def test_marginal_kl_of_all_levels_jointly_equals_brute_force():
     assert result.mean > first.mean - 4 * error  # a joint KL is at least a marginal one
 
 
+@pytest.mark.slow  # compiles a long annealing
 def test_annealing_over_all_levels_agrees_with_the_mean_over_the_prior():
     """log E_p(z|context) p(x|z), of 100,000 samples for each x; each example has its own context."""
     model = convdraw(context_channels=1)
