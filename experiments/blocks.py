@@ -17,12 +17,14 @@ from typing import Any
 import tyro
 from etils import epath
 
-from experiments import command_line, plots, workdir
-from experiments.constraints_report import outcome
-from experiments.run import Run
+from experiments import command_line
 from vaelab import plotting
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.plotting import Block
+from vaelab.runs import pictures as plots
+from vaelab.runs import workdir
+from vaelab.runs.constraints_report import outcome
+from vaelab.runs.run import Run
 from vaelab.training.metrics import read_metrics
 from vaelab.training.objectives import AnnealedVariance
 from vaelab.training.state import TrainState
@@ -67,7 +69,7 @@ def _models(arguments: Arguments, overrides: Sequence[str]) -> list[tuple[str, l
     """(experiment, overrides, folder) of each model: the RE experiment once for each κ."""
     names = [n for n in command_line.names() if n.startswith(f"{arguments.family}_")]
     if not names:
-        raise ValueError(
+        raise UsageError(
             f"no experiment's name begins with {arguments.family}_: see python -m experiments.train "
             "--help."
         )
@@ -101,7 +103,7 @@ def _block(name: str, flags: list[str], folder: epath.Path, arguments: Arguments
     made = plots.samples(model, params, shown, run.key("samples"))
     pictures = [run.show(x) for x in (shown.x, means, made)]
     if any(picture is None for picture in pictures):
-        raise ValueError(
+        raise UsageError(
             f"the data of {name} cannot be looked at: choose a family of experiments on images."
         )
     return Block(_title(run, state, read_metrics(folder)), *pictures)  # type: ignore[arg-type]

@@ -17,10 +17,11 @@ from etils import epath
 from rich.console import Console
 from rich.table import Table
 
-from experiments import command_line, display, workdir
-from experiments.run import Run
+from experiments import command_line
 from vaelab import evaluation
-from vaelab.checks import check_at_least_one, check_positive
+from vaelab.checks import UsageError, check_at_least_one, check_positive
+from vaelab.runs import display, workdir
+from vaelab.runs.run import Run
 from vaelab.training.objectives import ELBO
 
 
@@ -62,7 +63,7 @@ def calibrate(
     constrained = command_line.experiment(name, overrides)
     constraints = constrained.objective.constraints
     if not constraints:
-        raise ValueError(f"{name} has no constraints: choose an experiment that has.")
+        raise UsageError(f"{name} has no constraints: choose an experiment that has.")
     experiment = dataclasses.replace(
         constrained,
         objective=ELBO(),

@@ -22,8 +22,8 @@ import tyro
 from etils import epath
 
 from experiments import configs
-from experiments.experiment import Experiment
-from vaelab.checks import check_positive
+from vaelab.checks import UsageError, check_positive
+from vaelab.runs.experiment import Experiment
 from vaelab.training.loop import NonFiniteLossError
 
 T = TypeVar("T")
@@ -165,7 +165,7 @@ def experiment(name: str, overrides: Sequence[str]) -> Experiment:
     arguments, known = override(name, overrides), Arguments(load(name))
     for field in ("workdir", "data_dir", "pilot", "pilot_fraction"):
         if getattr(arguments, field) != getattr(known, field):
-            raise ValueError(f"{field} = {getattr(arguments, field)} is not known to this command.")
+            raise UsageError(f"{field} = {getattr(arguments, field)} is not known to this command.")
     return arguments.experiment
 
 

@@ -8,15 +8,16 @@ import sys
 import tyro
 from etils import epath
 
-from experiments import command_line, display, workdir
-from experiments.report import (
+from experiments import command_line
+from vaelab.checks import UndefinedError, UsageError
+from vaelab.runs import display, workdir
+from vaelab.runs.report import (
     annealed_report,
     likelihood_report,
     marginal_kl_report,
     marginal_report,
 )
-from experiments.run import Run
-from vaelab.checks import UndefinedError
+from vaelab.runs.run import Run
 from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.metrics import read_metrics
 
@@ -58,7 +59,7 @@ def main(arguments: Arguments) -> None:
 def evaluate(arguments: Arguments, folder: epath.Path) -> None:
     for file, kind in (("members.json", "a sweep"), ("calibration.json", "a pilot")):
         if (folder / file).exists():
-            raise ValueError(f"workdir {folder} holds {kind}: only runs of train are evaluated.")
+            raise UsageError(f"workdir {folder} holds {kind}: only runs of train are evaluated.")
     config = workdir.read_config(folder)
     name = config["experiment"]
     trained = command_line.override(name, config["overrides"])
@@ -68,7 +69,7 @@ def evaluate(arguments: Arguments, folder: epath.Path) -> None:
     checkpoints = Checkpoints(folder / "checkpoints")
     state = checkpoints.restore(run.initial_state())
     if state is None:
-        raise ValueError(f"workdir {folder} holds no checkpoint yet: train it first.")
+        raise UsageError(f"workdir {folder} holds no checkpoint yet: train it first.")
     print(f"evaluating {name} at step {int(state.step)} of at most {experiment.num_steps}")
     num_samples = arguments.num_samples or experiment.num_samples
     report = {"experiment": name} | likelihood_report(run, state, num_samples, read_metrics(folder))

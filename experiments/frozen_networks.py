@@ -26,7 +26,7 @@ import tyro
 
 from experiments import command_line
 from vaelab import data
-from vaelab.checks import check_at_least_one, check_positive
+from vaelab.checks import UsageError, check_at_least_one, check_positive
 from vaelab.evaluation.batches import map_batches
 from vaelab.networks.frozen import MNIST_PATH, SmallClassifier, load_frozen, save_frozen
 from vaelab.types import Array, Examples, PRNGKey, PyTree
@@ -122,7 +122,7 @@ def train(network: SmallClassifier, examples: Examples, arguments: Arguments) ->
     x, labels = jnp.asarray(examples.x), jnp.asarray(examples.labels)
     steps = len(x) // arguments.batch_size
     if not steps:
-        raise ValueError(f"batch_size must be at most {len(x)}, got {arguments.batch_size}.")
+        raise UsageError(f"batch_size must be at most {len(x)}, got {arguments.batch_size}.")
     tx = optax.adam(optax.cosine_decay_schedule(arguments.learning_rate, steps * arguments.epochs))
     key = jax.random.key(arguments.seed)
     params = network.init(key, x[:1])["params"]
@@ -205,9 +205,9 @@ def _check_writable(output: Path) -> None:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"output cannot be written ({error}); choose another --output.") from error
+        raise UsageError(f"output cannot be written ({error}); choose another --output.") from error
     if not os.access(output.parent, os.W_OK):
-        raise ValueError(f"output {output} cannot be written; choose another --output.")
+        raise UsageError(f"output {output} cannot be written; choose another --output.")
 
 
 def _accuracy(network: SmallClassifier, params: PyTree, examples: Examples) -> float:

@@ -12,12 +12,12 @@ start at training images. The hierarchical prior has REWO in the place of the wa
 
 from __future__ import annotations
 
-from experiments.experiment import Experiment
 from vaelab.data import DataSet
 from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
 from vaelab.networks import ConditionalGaussian, GatedMLP
 from vaelab.priors import Prior
+from vaelab.runs.experiment import Experiment
 from vaelab.training.duals import Dual
 from vaelab.training.objectives import ELBO, Objective
 from vaelab.training.optimisers import NormalisedAdam

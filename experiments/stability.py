@@ -21,14 +21,15 @@ from rich.console import Console
 from rich.table import Table
 from scipy.interpolate import PchipInterpolator
 
-from experiments import command_line, workdir
+from experiments import command_line
 from experiments.sweep import command as sweep
 from experiments.sweep.measures import Row
 from experiments.sweep.members import member_folder
 from vaelab import plotting
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.constraints import Constraint
 from vaelab.plotting import Settling
+from vaelab.runs import workdir
 from vaelab.training.metrics import read_metrics
 
 
@@ -49,7 +50,7 @@ class Arguments:
 
     def __post_init__(self) -> None:
         if len(self.betas) < 2:
-            raise ValueError(
+            raise UsageError(
                 f"betas must be at least two, to interpolate between, got {self.betas}."
             )
         check_at_least_one(seeds=self.seeds)
@@ -90,24 +91,24 @@ def family(name: str) -> dict[str, tuple[str, Constraint]]:
     """{experiment: (its constraint's name, the constraint)} of those with just one.
 
     Raises:
-      ValueError: no experiment of that name's beginning has one, or there is no β-VAE beside them.
+      UsageError: no experiment of that name's beginning has one, or there is no β-VAE beside them.
     """
     names = [n for n in command_line.names() if n.startswith(f"{name}_")]
     if f"{name}_beta" not in names:
         families = sorted(
             n.removesuffix("_beta") for n in command_line.names() if n.endswith("_beta")
         )
-        raise ValueError(
+        raise UsageError(
             f"there is no experiment {name}_beta to compare with; families that have one are "
             f"{', '.join(families)}."
         )
     found = {n: dict(command_line.load(n).objective.constraints) for n in names}
     single = {n: next(iter(each.items())) for n, each in found.items() if len(each) == 1}
     if not single:
-        raise ValueError(f"no experiment of {name} has exactly one constraint.")
+        raise UsageError(f"no experiment of {name} has exactly one constraint.")
     keys = [key for key, _ in single.values()]
     if len(set(keys)) < len(keys):  # the β-VAEs' table has a column for each
-        raise ValueError(f"constraints of {name} must have names of their own, got {keys}.")
+        raise UsageError(f"constraints of {name} must have names of their own, got {keys}.")
     return single
 
 

@@ -18,8 +18,9 @@ from typing import Any
 import tyro
 from etils import epath
 
-from experiments import command_line, results, train, workdir
-from vaelab.checks import check_at_least_one
+from experiments import command_line, results, train
+from vaelab.checks import UsageError, check_at_least_one
+from vaelab.runs import workdir
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _read(folder: epath.Path) -> dict[str, Any]:
 def _check_name(field: str, name: str, names: Mapping[str, Any]) -> None:
     if name not in names:
         nearest = difflib.get_close_matches(name, names, 1, cutoff=0.0)[0]
-        raise ValueError(f"{field} = {name!r} is not known; the nearest name is {nearest!r}.")
+        raise UsageError(f"{field} = {name!r} is not known; the nearest name is {nearest!r}.")
 
 
 def parse(argv: Sequence[str]) -> Arguments:

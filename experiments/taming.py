@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from experiments.experiment import Experiment
 from vaelab.constraints import Constraint
 from vaelab.data import DataSet
 from vaelab.likelihoods import Decoder, GaussianDecoder
 from vaelab.models import VAE, ConvDRAW
 from vaelab.networks import MLP, ConditionalFlow, ConditionalGaussian, DeconvNet, Identity
 from vaelab.priors import StandardNormal
+from vaelab.runs.experiment import Experiment
 from vaelab.training.duals import PiGeco
 from vaelab.training.objectives import ELBO, AnnealedVariance, Lagrangian
 from vaelab.training.optimisers import Adam

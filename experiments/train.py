@@ -12,9 +12,11 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from experiments import command_line, display, plots, workdir
-from experiments.report import likelihood_report
-from experiments.run import Run
+from experiments import command_line
+from vaelab.runs import display, workdir
+from vaelab.runs import pictures as plots
+from vaelab.runs.report import likelihood_report
+from vaelab.runs.run import Run
 from vaelab.training.metrics import read_metrics
 
 

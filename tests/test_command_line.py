@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, SMALL, files
 
 from experiments import command_line, evaluate
-from experiments.record import differing_fields, to_dict
+from vaelab.runs.record import differing_fields, to_dict
 from vaelab.training import Adam, AdamW, Cosine, Steps, WarmUp
 
 NAME = "digits_vhp_rewo"

@@ -8,16 +8,17 @@ import json
 import numpy as np
 import pytest
 
-from experiments import plots, workdir
-from experiments.experiment import Experiment
-from experiments.record import to_dict
-from experiments.report import likelihood_report
-from experiments.run import Run
 from vaelab import data
 from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import StandardNormal
+from vaelab.runs import pictures as plots
+from vaelab.runs import workdir
+from vaelab.runs.experiment import Experiment
+from vaelab.runs.record import to_dict
+from vaelab.runs.report import likelihood_report
+from vaelab.runs.run import Run
 from vaelab.training.metrics import read_metrics
 from vaelab.training.objectives import ELBO
 from vaelab.training.samplers import Balanced

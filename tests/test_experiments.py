@@ -18,11 +18,11 @@ from conftest import ROOT, files
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments import command_line, evaluate
-from experiments.experiment import Experiment
-from experiments.record import differing_fields, to_dict
-from experiments.run import Run
 from vaelab.constraints import RE, pNCC
 from vaelab.networks import MLP, ConditionalFlow
+from vaelab.runs.experiment import Experiment
+from vaelab.runs.record import differing_fields, to_dict
+from vaelab.runs.run import Run
 from vaelab.training import Adam, Constant, Cosine, WarmUp
 from vaelab.training.duals import Rewo
 from vaelab.training.groups import transformation

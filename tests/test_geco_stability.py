@@ -60,14 +60,14 @@ def main():
     """Every run, in this process: MNIST-like images of three sizes under RE."""
     import jax
 
-    from experiments.experiment import Experiment
-    from experiments.run import Run
     from vaelab import data
     from vaelab.constraints import RE
     from vaelab.likelihoods import GaussianDecoder
     from vaelab.models import VAE
     from vaelab.networks import MLP, ConditionalGaussian
     from vaelab.priors import StandardNormal
+    from vaelab.runs.experiment import Experiment
+    from vaelab.runs.run import Run
     from vaelab.training.duals import Geco
     from vaelab.training.objectives import Lagrangian
     from vaelab.training.optimisers import Adam

@@ -25,6 +25,8 @@ LAYERS = [
     {"training", "evaluation", "theory"},
     {"data"},
     {"plotting"},
+    {"runs"},
+    {"cli"},
     {"experiments"},
 ]
 RANK = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}

@@ -7,11 +7,12 @@ import jax
 import pytest
 from etils import epath
 
-from experiments import command_line, memory, workdir
-from experiments.run import Run
+from experiments import command_line
 from experiments.sweep.members import Sweep
 from vaelab.priors import GTM, GaussianMixture, GTMVampPrior, HierarchicalPrior, ResampledPrior
 from vaelab.priors.gtm import check_grid
+from vaelab.runs import memory, workdir
+from vaelab.runs.run import Run
 from vaelab.training.sharding import replicated
 
 SCHEDULE = {"num_steps": 4, "log_every": 2, "evaluate_every": 4}

@@ -17,9 +17,10 @@ import optax
 import pytest
 from conftest import ROOT
 
-from experiments import command_line, workdir
-from experiments.record import differing_fields, to_dict
+from experiments import command_line
 from vaelab.networks import MLP
+from vaelab.runs import workdir
+from vaelab.runs.record import differing_fields, to_dict
 
 SLOPE = 0.1
 
@@ -140,7 +141,7 @@ def test_what_cannot_be_told_apart_is_refused_with_its_place():
 def test_code_has_one_digest_in_every_process():
     """Sets of strings have another order in each."""
     source = (
-        "from experiments.functions import code_digest;"
+        "from vaelab.runs.functions import code_digest;"
         "print(code_digest((lambda x: x in {'a', 'b', 'c', 'd', 'e'}).__code__))"
     )
     digests = {

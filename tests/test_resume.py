@@ -13,7 +13,7 @@ from conftest import files
 from test_checkpoint import bits
 
 from experiments import command_line
-from experiments.run import Run
+from vaelab.runs.run import Run
 from vaelab.training.checkpoint import Checkpoints
 
 

@@ -9,8 +9,8 @@ from scipy import stats
 
 from experiments import taming
 from experiments.configs.grey_digits_mlp_elbo import experiment as base
-from experiments.run import Run
 from vaelab.constraints import CLA
+from vaelab.runs.run import Run
 from vaelab.types import Examples
 
 

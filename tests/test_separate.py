@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import tyro
 
-from experiments.record import to_dict
 from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder
 from vaelab.models import VAE, ConvDRAW
 from vaelab.networks import MLP, ConditionalFlow, ConditionalGaussian, GatedMLP, Identity
 from vaelab.priors import GTM, GTMVampPrior, HierarchicalPrior, ResampledPrior, VampPrior
+from vaelab.runs.record import to_dict
 
 D, SHAPE, KEY = 2, (4, 4, 1), jax.random.key(0)
 

@@ -76,7 +76,7 @@ def both():
     """Trains on all devices and on one of them; prints what the tests above read."""
     sys.path.insert(0, str(ROOT))
     from experiments import command_line
-    from experiments.run import Run
+    from vaelab.runs.run import Run
     from vaelab.training.sharding import make_mesh, replicate
     from vaelab.training.sources import in_memory
     from vaelab.training.step import compile_train_steps

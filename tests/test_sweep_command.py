@@ -10,10 +10,10 @@ import pytest
 from etils import epath
 
 from experiments import command_line
-from experiments.run import Run
 from experiments.sweep import command as sweep
 from experiments.sweep import measures
 from experiments.sweep.members import Sweep, at
+from vaelab.runs.run import Run
 from vaelab.training import population
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.step import train_steps

@@ -10,11 +10,34 @@ import jax
 import numpy as np
 
 
-class UndefinedError(ValueError):
-    """A quantity that has no meaning for a model or its data; the message is the reason.
+class UsageError(ValueError):
+    """A mistake that the user can correct. The message is one sentence: field, value and remedy.
 
-    Commands that measure several quantities print the reason and go on.
+    Commands print the message alone. Every other exception is a bug and shows its traceback.
     """
+
+
+class UndefinedError(UsageError):
+    """A quantity that has no meaning for a model or its data. The message is the reason.
+
+    Commands that measure several quantities print the reason and continue with the next quantity.
+    """
+
+
+class MissingFileError(UsageError, FileNotFoundError):
+    """A file that does not exist. The message names the file and says how to get it."""
+
+
+class DamagedFileError(UsageError):
+    """A file that cannot be read. The message names the file and says what is wrong with it."""
+
+
+class MissingPackageError(UsageError, ImportError):
+    """A package that is not installed. The message names the extra that installs it."""
+
+
+for _error in (UsageError, UndefinedError, MissingFileError, DamagedFileError, MissingPackageError):
+    _error.__module__ = "vaelab"  # the public name, which tracebacks show
 
 
 def is_number(value: Any) -> bool:
@@ -27,13 +50,13 @@ def check_at_least_one(**values: Any) -> None:
 
     >>> check_at_least_one(num_samples=0)
     Traceback (most recent call last):
-    ValueError: num_samples must be at least 1, got 0.
+    vaelab.UsageError: num_samples must be at least 1, got 0.
     """
     for name, value in values.items():
         if is_number(value) and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}.")
+            raise UsageError(f"{name} must be at least 1, got {value}.")
         if is_number(value) and value % 1:
-            raise ValueError(f"{name} must be a whole number, got {value}.")
+            raise UsageError(f"{name} must be a whole number, got {value}.")
 
 
 def check_positive(**values: Any) -> None:
@@ -41,11 +64,11 @@ def check_positive(**values: Any) -> None:
 
     >>> check_positive(learning_rate=-1.0)
     Traceback (most recent call last):
-    ValueError: learning_rate must be positive and finite, got -1.0.
+    vaelab.UsageError: learning_rate must be positive and finite, got -1.0.
     """
     for name, value in values.items():
         if is_number(value) and not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive and finite, got {value}.")
+            raise UsageError(f"{name} must be positive and finite, got {value}.")
 
 
 def check_not_negative(**values: Any) -> None:
@@ -53,11 +76,11 @@ def check_not_negative(**values: Any) -> None:
 
     >>> check_not_negative(weight_decay=-0.1)
     Traceback (most recent call last):
-    ValueError: weight_decay must be finite and not negative, got -0.1.
+    vaelab.UsageError: weight_decay must be finite and not negative, got -0.1.
     """
     for name, value in values.items():
         if is_number(value) and not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be finite and not negative, got {value}.")
+            raise UsageError(f"{name} must be finite and not negative, got {value}.")
 
 
 def check_fraction(**values: Any) -> None:
@@ -65,27 +88,27 @@ def check_fraction(**values: Any) -> None:
 
     >>> check_fraction(decay=1.5)
     Traceback (most recent call last):
-    ValueError: decay must lie in [0, 1), got 1.5.
+    vaelab.UsageError: decay must lie in [0, 1), got 1.5.
     """
     for name, value in values.items():
         if is_number(value) and not 0 <= value < 1:
-            raise ValueError(f"{name} must lie in [0, 1), got {value}.")
+            raise UsageError(f"{name} must lie in [0, 1), got {value}.")
 
 
 def classes_of(labels: Any) -> Any:
     """Labels that are classes: integers [N]. For whatever has no use for other targets.
 
     Raises:
-      ValueError: there are no labels, or they are no classes.
+      UsageError: there are no labels, or they are no classes.
 
     >>> classes_of(np.array([0.5, 1.5]))
     Traceback (most recent call last):
-    ValueError: labels must be classes, integers [N], got float64 of the shape (2,): choose data with classes.
+    vaelab.UsageError: labels must be classes, integers [N], got float64 of the shape (2,): choose data with classes.
     """
     if labels is None:
-        raise ValueError("the data have no labels: choose data with classes.")
+        raise UsageError("the data have no labels: choose data with classes.")
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
-        raise ValueError(
+        raise UsageError(
             f"labels must be classes, integers [N], got {labels.dtype} of the shape "
             f"{tuple(labels.shape)}: choose data with classes."
         )
@@ -98,11 +121,11 @@ def check_values(name: str, x: Any, low: float, high: float) -> None:
     The range is a likelihood's `data_range`.
 
     Raises:
-      ValueError: one sentence with the first example that is not, the value and what to do.
+      UsageError: one sentence with the first example that is not, the value and what to do.
 
     >>> check_values("x", np.array([[0.0, 255.0]]), 0.0, 1.0)
     Traceback (most recent call last):
-    ValueError: x holds 255 in example 0, outside [0, 1]: rescale the data to that range, or choose ...
+    vaelab.UsageError: x holds 255 in example 0, outside [0, 1]: rescale the data to that range, or choose ...
     """
     if isinstance(x, jax.core.Tracer) or not getattr(x, "is_fully_addressable", True):
         return  # its values are not known here
@@ -116,11 +139,11 @@ def check_values(name: str, x: Any, low: float, high: float) -> None:
     index = int(np.argmax(bad.reshape(len(x), -1).any(axis=1)))
     value, noun = x[index][bad[index]].ravel()[0], noun_of(x)
     if not np.isfinite(value):
-        raise ValueError(
+        raise UsageError(
             f"{name} holds {value} in {noun} {index}: repair or remove that {noun}, the data must "
             "be finite."
         )
-    raise ValueError(
+    raise UsageError(
         f"{name} holds {value:g} in {noun} {index}, outside [{low:g}, {high:g}]: rescale the data "
         "to that range, or choose a likelihood for data without bounds."
     )

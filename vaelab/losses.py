@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from vaelab.checks import UsageError
 from vaelab.types import Array
 
 
@@ -77,7 +78,7 @@ def _check_samples(samples: Array) -> None:
     """Raises one sentence where an average over no samples, NaN, would be the bound."""
     chex.assert_rank(samples, 2)
     if not len(samples):
-        raise ValueError("num_samples must be at least 1: there are no samples to average over.")
+        raise UsageError("num_samples must be at least 1: there are no samples to average over.")
 
 
 def normalised_weights(log_weights: Array) -> Array:
@@ -162,13 +163,13 @@ def lagrangian(
     `saddle.saddle_point`. Rezende & Viola, 2018, eq. 2.
 
     Raises:
-      ValueError: constraints and multipliers have different names.
+      UsageError: constraints and multipliers have different names.
 
     >>> lagrangian(jnp.ones((1, 1)), {"nll": jnp.full((1, 1), 3.0)}, {"nll": jnp.array(2.0)})
     Array([7.], dtype=float32...)
     """
     if set(constraints) != set(multipliers):
-        raise ValueError(
+        raise UsageError(
             f"constraints {sorted(constraints)} and multipliers {sorted(multipliers)} must have the "
             "same names."
         )
@@ -188,14 +189,14 @@ def squared_mmd(first: Array, second: Array) -> Array:
     on average where both samples have one density, and may be negative. Gretton et al., 2012, eq. 3.
 
     Raises:
-      ValueError: a sample has fewer than two points.
+      UsageError: a sample has fewer than two points.
 
     >>> squared_mmd(jnp.zeros((2, 1)), jnp.ones((2, 1)))  # 1 + 1 − 2 · 2/3
     Array(0.66..., dtype=float32...)
     """
     chex.assert_rank([first, second], 2)
     if min(len(first), len(second)) < 2:
-        raise ValueError("squared_mmd needs at least two points in each sample.")
+        raise UsageError("squared_mmd needs at least two points in each sample.")
 
     def kernel(a: Array, b: Array) -> Array:
         constant = 2.0 * a.shape[-1]

@@ -5,12 +5,12 @@ Cost: 1 to 2 minutes on two CPU cores. Expect on the test set: ELBO −23.5 nats
 samples).
 """
 
-from experiments.experiment import Experiment
 from vaelab import data
 from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
 from vaelab.networks import ConditionalGaussian, GatedMLP
 from vaelab.priors import StandardNormal
+from vaelab.runs.experiment import Experiment
 from vaelab.training.objectives import ELBO
 from vaelab.training.optimisers import Adam
 

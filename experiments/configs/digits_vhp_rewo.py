@@ -5,13 +5,13 @@ Cost: 1 minute on two CPU cores. λ falls from 1000 to 1 within about 4000 steps
 test set: ELBO −23.9 nats, log p(x) −23.4 (5000 samples).
 """
 
-from experiments.experiment import Experiment
 from vaelab import data
 from vaelab.constraints import NLL
 from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
 from vaelab.networks import ConditionalGaussian, GatedMLP
 from vaelab.priors import HierarchicalPrior
+from vaelab.runs.experiment import Experiment
 from vaelab.training.duals import Rewo
 from vaelab.training.objectives import Lagrangian
 from vaelab.training.optimisers import Adam

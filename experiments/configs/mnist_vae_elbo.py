@@ -5,12 +5,12 @@ Cost: 40 epochs, 6 minutes on two busy CPU cores. Expect on the test set: ELBO â
 âˆ’88.1 (500 samples, first 500 images).
 """
 
-from experiments.experiment import Experiment
 from vaelab import data
 from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
 from vaelab.networks import ConditionalGaussian, GatedMLP
 from vaelab.priors import StandardNormal
+from vaelab.runs.experiment import Experiment
 from vaelab.training.objectives import ELBO
 from vaelab.training.optimisers import Adam
 

@@ -5,13 +5,13 @@ Cost: 40 epochs, 12 minutes on two busy CPU cores. λ reaches 1 after about 24 e
 test set: ELBO −90.6 nats, log p(x) −84.7 (500 samples, first 500 images).
 """
 
-from experiments.experiment import Experiment
 from vaelab import data
 from vaelab.constraints import NLL
 from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE
 from vaelab.networks import ConditionalGaussian, GatedMLP
 from vaelab.priors import HierarchicalPrior
+from vaelab.runs.experiment import Experiment
 from vaelab.training.duals import Rewo
 from vaelab.training.objectives import Lagrangian
 from vaelab.training.optimisers import Adam

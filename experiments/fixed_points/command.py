@@ -20,9 +20,10 @@ import tyro
 from etils import epath
 from matplotlib.figure import Figure
 
-from experiments import command_line, workdir
+from experiments import command_line
 from experiments.fixed_points import micro_mnist, plots
 from experiments.fixed_points.plots import Numbers
+from vaelab.runs import workdir
 from vaelab.types import PRNGKey
 
 # In the order of their numbers in the paper; each leaves a picture of its own name.

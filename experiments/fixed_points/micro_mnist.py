@@ -11,8 +11,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import taming
-from experiments.experiment import Experiment
-from experiments.run import Run
 from vaelab import plotting
 from vaelab.constraints import CLA, RE
 from vaelab.data import MicroMNIST
@@ -21,6 +19,8 @@ from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalFlow
 from vaelab.networks.frozen import MNISTClassifier
 from vaelab.priors import StandardNormal
+from vaelab.runs.experiment import Experiment
+from vaelab.runs.run import Run
 from vaelab.training.duals import Geco
 from vaelab.training.objectives import ELBO
 from vaelab.training.optimisers import Adam

@@ -19,11 +19,13 @@ import tyro
 from etils import epath
 from rich.console import Console
 
-from experiments import command_line, workdir
+from experiments import command_line
 from experiments.priors import findings, measures, study
 from experiments.priors.findings import NAMES, Arrays, Report, summary
 from experiments.priors.study import PRIORS, Setup
-from experiments.record import to_dict
+from vaelab.checks import UsageError
+from vaelab.runs import workdir
+from vaelab.runs.record import to_dict
 
 # Priors that are also trained with updates of the prior once in so many steps, the model's between.
 ALTERNATING, PERIOD = ("mixture", "vamp"), 5
@@ -42,11 +44,11 @@ class Arguments:
 
     def __post_init__(self) -> None:
         if not self.priors:
-            raise ValueError(f"priors must name at least one of {', '.join(PRIORS)}.")
+            raise UsageError(f"priors must name at least one of {', '.join(PRIORS)}.")
         for name in self.priors:
             if name not in PRIORS:
                 nearest = difflib.get_close_matches(name, PRIORS, 1, cutoff=0.0)[0]
-                raise ValueError(f"there is no prior {name!r}; the nearest name is {nearest!r}.")
+                raise UsageError(f"there is no prior {name!r}; the nearest name is {nearest!r}.")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import display
 from experiments.priors.study import Setup, Trained
 from vaelab import evaluation
 from vaelab.evaluation import Subject
 from vaelab.evaluation.batches import map_batches
 from vaelab.models import VAE
+from vaelab.runs import display
 from vaelab.training import population
 from vaelab.types import Array, PRNGKey, PyTree, Splits
 

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import display
 from vaelab import data
 from vaelab.checks import check_positive
 from vaelab.likelihoods import CategoricalDecoder
@@ -28,6 +27,7 @@ from vaelab.priors import (
     StandardNormal,
     VampPrior,
 )
+from vaelab.runs import display
 from vaelab.training import population
 from vaelab.training.groups import transformation
 from vaelab.training.loop import NonFiniteLossError

@@ -18,11 +18,11 @@ import tyro
 from etils import epath
 
 from experiments import command_line
-from experiments.experiment import Experiment
-from experiments.run import Run
 from experiments.sweep import comparison, measures, members, plots
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.constraints import RE, Constraint
+from vaelab.runs.experiment import Experiment
+from vaelab.runs.run import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Arguments:
     def __post_init__(self) -> None:
         check_at_least_one(seeds=self.seeds)
         if self.marginal_inputs < 0:
-            raise ValueError(f"marginal_inputs must not be negative, got {self.marginal_inputs}.")
+            raise UsageError(f"marginal_inputs must not be negative, got {self.marginal_inputs}.")
         check_at_least_one(against_steps=self.against_steps)
         if self.against is not None and (self.kappas or self.betas or self.learning_rates):
-            raise ValueError("against sets κ for each seed: leave the other axes out.")
+            raise UsageError("against sets κ for each seed: leave the other axes out.")
         if self.against is not None:
             _check_pair(command_line.load(self.experiment), command_line.load(self.against))
 
@@ -77,7 +77,7 @@ class Arguments:
             }
         )
         if not 0 <= self.trajectory < len(combinations):
-            raise ValueError(
+            raise UsageError(
                 f"trajectory must be one of the members 0 to {len(combinations) - 1}, got "
                 f"{self.trajectory}."
             )
@@ -87,11 +87,11 @@ class Arguments:
 def _check_pair(ours: Experiment, reference: Experiment) -> None:
     """Raises one sentence where κ of the one cannot be the error σ* of the other."""
     if type(ours.objective.constraints.get("re")) is not RE:
-        raise ValueError("against needs an experiment with a constraint RE of the name re.")
+        raise UsageError("against needs an experiment with a constraint RE of the name re.")
     if reference.model.decoder.num_levels == 2:
-        raise ValueError("against needs grey or colour images: of binary ones there is no σ*.")
+        raise UsageError("against needs grey or colour images: of binary ones there is no σ*.")
     if ours.data != reference.data:
-        raise ValueError("against needs two experiments on the same data.")
+        raise UsageError("against needs two experiments on the same data.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -118,7 +118,7 @@ def run_against(arguments: Arguments, overrides: Sequence[str], folder: epath.Pa
     theirs = run_members(reference, flags, theirs_at)
     arguments = dataclasses.replace(arguments, constraint="re")
     if any(row["sigma_star"] != row["sigma_star"] for row in theirs):
-        raise ValueError(f"a seed of {arguments.against} diverged: lower its learning rate.")
+        raise UsageError(f"a seed of {arguments.against} diverged: lower its learning rate.")
     combinations = [{"kappa": row["sigma_star"], "seed": int(row["seed"])} for row in theirs]
     ours = run_members(arguments, overrides, folder, combinations)
     shape = command_line.load(arguments.experiment).model.decoder.shape
@@ -148,7 +148,7 @@ def run_members(
             stacklevel=2,
         )
     if arguments.marginal_inputs and experiment.model.conditional:
-        raise ValueError(
+        raise UsageError(
             f"marginal_inputs compares q(z) with one prior for all data, and the model of {name} is "
             "conditional: leave it out."
         )

@@ -10,10 +10,11 @@ import numpy.typing as npt
 from etils import epath
 from scipy import stats
 
-from experiments import workdir
 from experiments.sweep.measures import Row
 from experiments.sweep.members import member_folder
 from vaelab import plotting
+from vaelab.checks import UsageError
+from vaelab.runs import workdir
 from vaelab.training.metrics import read_metrics
 
 
@@ -87,7 +88,7 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> dict[str, Any]:
     pairs = np.stack([np.asarray(first, float), np.asarray(second, float)])
     kept = np.isfinite(pairs).all(axis=0)
     if not kept.any():
-        raise ValueError("every pair has a member that diverged: lower the learning rate.")
+        raise UsageError("every pair has a member that diverged: lower the learning rate.")
     ours, theirs = pairs[:, kept]
     difference = ours - theirs
     interval: list[float | None] = [None, None]

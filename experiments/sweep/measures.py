@@ -12,14 +12,14 @@ from etils import epath
 from rich.console import Console
 from rich.table import Table
 
-from experiments import display, workdir
-from experiments.constraints_report import outcome
-from experiments.experiment import Experiment
-from experiments.run import Run
 from experiments.sweep.members import Sweep, member_folder
 from vaelab import evaluation
 from vaelab.constraints import Constraint
 from vaelab.evaluation import Estimate, distortion, elbo, rate, squared_error
+from vaelab.runs import display, workdir
+from vaelab.runs.constraints_report import outcome
+from vaelab.runs.experiment import Experiment
+from vaelab.runs.run import Run
 from vaelab.training import population
 from vaelab.training.metrics import read_metrics
 from vaelab.training.state import TrainState

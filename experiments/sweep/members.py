@@ -16,10 +16,11 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import memory, workdir
-from experiments.experiment import Experiment
-from experiments.run import Run
-from experiments.session import session
+from vaelab.checks import UsageError
+from vaelab.runs import memory, workdir
+from vaelab.runs.experiment import Experiment
+from vaelab.runs.run import Run
+from vaelab.runs.session import session
 from vaelab.training import population
 from vaelab.training.metrics import MetricsLog
 from vaelab.training.sharding import make_mesh, replicate, replicated
@@ -59,11 +60,11 @@ def at(experiment: Experiment, values: Mapping[str, Any], constraint: str | None
 def _constraint_name(experiment: Experiment, constraint: str | None) -> str:
     names = list(experiment.objective.constraints)
     if not names:
-        raise ValueError("kappas need an experiment with a constraint: leave them out.")
+        raise UsageError("kappas need an experiment with a constraint: leave them out.")
     if constraint is None and len(names) > 1:
-        raise ValueError(f"constraint must say whose κ it is, one of {', '.join(names)}.")
+        raise UsageError(f"constraint must say whose κ it is, one of {', '.join(names)}.")
     if constraint is not None and constraint not in names:
-        raise ValueError(f"constraint must be one of {', '.join(names)}, got {constraint!r}.")
+        raise UsageError(f"constraint must be one of {', '.join(names)}, got {constraint!r}.")
     return constraint or names[0]
 
 
@@ -77,7 +78,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         if not self.members:
-            raise ValueError("a sweep needs at least one member.")
+            raise UsageError("a sweep needs at least one member.")
         for member in self.members:
             at(self.run.experiment, member, self.constraint)  # refuses what no member may be
 
@@ -156,7 +157,7 @@ class Sweep:
         )
         mesh = make_mesh(sweep=math.gcd(len(self.members), jax.device_count()))
         if experiment.batch_size % mesh.shape["data"]:
-            raise ValueError(
+            raise UsageError(
                 f"batch_size = {experiment.batch_size} must be a multiple of the {mesh.shape['data']} "
                 "devices that share a batch."
             )

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from etils import epath
 
-from experiments import command_line, workdir
+from experiments import command_line
 from experiments.sweep.measures import Row, read_csv
 from experiments.sweep.members import at, member_folder
 from vaelab import plotting
 from vaelab.plotting import PlaneSeries
+from vaelab.runs import workdir
 from vaelab.training.metrics import read_metrics
 
 

@@ -10,8 +10,8 @@ import re
 import numpy as np
 import pytest
 
-from experiments.record import to_dict
 from vaelab import data
+from vaelab.runs.record import to_dict
 from vaelab.types import Examples
 
 X = np.arange(60, dtype=np.float64).reshape(20, 3)

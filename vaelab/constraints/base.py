@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import jax
 import numpy as np
 
+from vaelab.checks import UsageError
 from vaelab.types import Array, Examples, Terms
 
 
@@ -59,7 +60,7 @@ class Constraint(abc.ABC):
         """Raises where constraint and data, or a likelihood over so many levels, do not fit.
 
         Raises:
-          ValueError: one sentence with the fault and its remedy.
+          UsageError: one sentence with the fault and its remedy.
         """
         del train, num_levels
 
@@ -106,6 +107,6 @@ def check_kappa(constraint: Constraint, is_valid: Callable[[Any], bool], wanted:
     if isinstance(kappa, jax.core.Tracer | jax.Array):
         return
     if not is_valid(kappa):
-        raise ValueError(
+        raise UsageError(
             f"kappa of the constraint {type(constraint).__name__} must be {wanted}, got {kappa}."
         )

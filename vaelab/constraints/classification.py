@@ -10,7 +10,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from vaelab.checks import classes_of
+from vaelab.checks import UsageError, classes_of
 from vaelab.constraints.base import ImageFunction, LowerBound, check_kappa
 from vaelab.constraints.features import output_shape
 from vaelab.types import Array, Examples, Terms
@@ -58,7 +58,7 @@ class CLA(LowerBound):
     def __post_init__(self) -> None:
         check_kappa(self, lambda kappa: 0 < kappa <= 1, "in (0, 1] (it is an accuracy)")
         if not callable(self.classifier):
-            raise ValueError(
+            raise UsageError(
                 "classifier of the constraint CLA must be a function of images, got "
                 f"{self.classifier!r}."
             )
@@ -76,13 +76,13 @@ class CLA(LowerBound):
         shape, labels = train.x.shape[1:], classes_of(train.labels)
         output = output_shape("classifier", self.classifier, shape)
         if len(output) != 1:
-            raise ValueError(
+            raise UsageError(
                 f"classifier must give probabilities [B, classes], and gives [B, {output}] for images "
                 f"of {tuple(shape)}."
             )
         num_classes = int(labels.max()) + 1
         if num_classes > output[0]:
-            raise ValueError(
+            raise UsageError(
                 f"classifier has {output[0]} classes, and the labels have {num_classes}: choose a "
                 "classifier of these data."
             )

@@ -9,7 +9,7 @@ from typing import ClassVar
 import chex
 import jax.numpy as jnp
 
-from vaelab.checks import check_positive
+from vaelab.checks import UsageError, check_positive
 from vaelab.constraints.base import LowerBound, check_kappa
 from vaelab.constraints.image_windows import check_windows, windows
 from vaelab.types import Array, Examples, Terms
@@ -95,13 +95,13 @@ class pNCC(LowerBound):  # noqa: N801  as in the literature
         del num_levels
         shape = train.x.shape[1:]
         if len(shape) != 3:
-            raise ValueError(
+            raise UsageError(
                 f"the constraint pNCC compares patches of images [height, width, channels], and these "
                 f"data have examples of {tuple(shape)}: choose RE or NLL."
             )
         height, width = shape[:2]
         if self.patch > min(height, width):
-            raise ValueError(
+            raise UsageError(
                 f"patch of the constraint pNCC is {self.patch} and the images are {height}x{width}: "
                 f"choose a patch of at most {min(height, width)}."
             )

@@ -10,6 +10,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from vaelab.checks import UsageError
 from vaelab.constraints.base import ImageFunction
 from vaelab.constraints.image_windows import check_windows, windows
 from vaelab.constraints.reconstruction import RE, reconstruction_error
@@ -38,7 +39,7 @@ class FRE(RE):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not callable(self.features):
-            raise ValueError(
+            raise UsageError(
                 f"features of the constraint FRE must be a function of images, got {self.features!r}."
             )
 
@@ -92,18 +93,18 @@ def output_shape(name: str, function: ImageFunction, shape: Sequence[int]) -> tu
     """The shape of a function's output for one image of this shape; `name` is its name in errors.
 
     Raises:
-      ValueError: the function does not take such images; one sentence.
+      UsageError: the function does not take such images; one sentence.
     """
     images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     try:
         output = jax.eval_shape(function, images)
     except (TypeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise ValueError(
+        raise UsageError(
             f"{name} cannot be computed of images of {tuple(shape)}: {reason}."
         ) from error
     if not hasattr(output, "shape") or output.shape[:1] != (1,):
-        raise ValueError(
+        raise UsageError(
             f"{name} must keep the axis of the examples, [B, ...] -> [B, ...], and gave {output} for "
             f"one image of {tuple(shape)}."
         )

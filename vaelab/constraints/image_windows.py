@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.types import Array
 
 
@@ -17,7 +17,7 @@ def windows(x: Array, *, size: int, stride: int) -> Array:
     constant. Memory and time are about (size / stride)² times those of the image.
 
     Raises:
-      ValueError: x holds no images, or the windows are larger than the images.
+      UsageError: x holds no images, or the windows are larger than the images.
 
     >>> windows(jnp.arange(5.0).reshape(1, 5, 1), size=1, stride=1).ravel()
     Array([0., 1., 2., 3., 4.], dtype=float32...)
@@ -25,13 +25,13 @@ def windows(x: Array, *, size: int, stride: int) -> Array:
     (7, 6, 6, 8, 8, 3)
     """
     if x.ndim < 3:
-        raise ValueError(
+        raise UsageError(
             f"windows are those of images [..., height, width, channels], got an array of {x.shape}: "
             "choose features that need no images."
         )
     height, width = x.shape[-3:-1]
     if size > min(height, width):
-        raise ValueError(
+        raise UsageError(
             f"a window of {size}x{size} pixels is larger than images of {height}x{width}: choose one "
             f"of at most {min(height, width)}."
         )
@@ -45,7 +45,7 @@ def check_windows(size_name: str, size: int, stride: int) -> None:
     """Raises unless windows of this size and stride exist and cover an image."""
     check_at_least_one(**{size_name: size})
     if not 1 <= stride <= size:
-        raise ValueError(
+        raise UsageError(
             f"stride must lie in [1, {size}], the {size_name}, so that every pixel counts, got {stride}."
         )
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import chex
 import jax.numpy as jnp
 
+from vaelab.checks import UsageError
 from vaelab.constraints.base import Constraint, check_kappa
 from vaelab.types import Array, Examples, Terms
 
@@ -110,13 +111,13 @@ class NLL(Constraint):
         if num_levels is None:
             return
         if not self.kappa > 0:
-            raise ValueError(
+            raise UsageError(
                 f"kappa = {self.kappa} can never be met: a discrete likelihood's NLL is positive; choose "
                 "a kappa above 0."
             )
         uniform = math.log(num_levels)
         if self.kappa >= uniform:
-            raise ValueError(
+            raise UsageError(
                 f"kappa = {self.kappa} constrains nothing: a decoder that ignores the data "
                 f"has log {num_levels} = {uniform:.3f} nats per dimension; choose a kappa below."
             )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaelab.checks import UsageError
 from vaelab.data import show
 from vaelab.data.dataset import DataSet
 from vaelab.data.parts import Fractions, check_fractions, cut
@@ -28,7 +29,7 @@ class Arrays(DataSet):
     their arrays are: config.json holds shape, type and SHA-256 of each. The arrays are copied.
 
     Raises:
-      ValueError: arrays of other types, shapes or lengths, values that are not finite, or fractions that
+      UsageError: arrays of other types, shapes or lengths, values that are not finite, or fractions that
         leave a part empty or do not sum to 1.
 
     >>> splits = Arrays(np.zeros((20, 3)), np.arange(20)).load()
@@ -138,7 +139,7 @@ def _as_training_takes(where: str, given: Examples) -> Examples:
     if labels is not None:
         labels = np.asarray(labels)
         if labels.dtype.kind not in "biuf":
-            raise ValueError(
+            raise UsageError(
                 f"{where}labels must be integers, of classes from 0, or floats, got {labels.dtype}: number "
                 "classes with np.unique(labels, return_inverse=True)[1]."
             )
@@ -149,7 +150,7 @@ def _as_training_takes(where: str, given: Examples) -> Examples:
     for name, value in examples._asdict().items():
         if value is not None:
             if value.ndim < 1 or len(value) != len(x):
-                raise ValueError(
+                raise UsageError(
                     f"{where}{name} must have one entry for each of the {len(x)} examples of {where}x, "
                     f"got the shape {value.shape}."
                 )
@@ -160,7 +161,7 @@ def _as_training_takes(where: str, given: Examples) -> Examples:
 def _values(name: str, given: Any) -> np.ndarray:
     array = np.asarray(given)
     if array.ndim < 1 or (array.dtype.kind not in "fb" and array.dtype != np.uint8):
-        raise ValueError(
+        raise UsageError(
             f"{name} must be bytes (uint8), booleans or floats [N, ...], got {array.dtype} of the shape "
             f"{array.shape}: convert it with astype(np.float32)."
         )
@@ -171,5 +172,5 @@ def _values(name: str, given: Any) -> np.ndarray:
 def _integers(name: str, array: np.ndarray) -> np.ndarray:
     integers = array.astype(np.int32)
     if array.dtype.kind not in "biu" or not np.array_equal(integers, array):
-        raise ValueError(f"{name} must be integers that fit 32 bits, got {array.dtype}.")
+        raise UsageError(f"{name} must be integers that fit 32 bits, got {array.dtype}.")
     return integers

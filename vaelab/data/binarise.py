@@ -24,7 +24,7 @@ def bernoulli(key: PRNGKey, probs: Array) -> Array:
     p = 1 and every other multiple of 2⁻¹⁶. How the batch is sharded changes nothing.
 
     Raises:
-      ValueError: values outside [0, 1], such as bytes; traced arrays pass.
+      UsageError: values outside [0, 1], such as bytes; traced arrays pass.
 
     >>> bernoulli(jax.random.key(0), jnp.array([[0.0, 1.0, 1.0]]))
     Array([[0., 1., 1.]], dtype=float32...)

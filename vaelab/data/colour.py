@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from vaelab.checks import UsageError
 from vaelab.data.dataset import DataSet
 from vaelab.data.files import find_file, reading
 from vaelab.data.prepared import read_prepared, require_prepared
@@ -54,7 +55,7 @@ class CelebA(DataSet):
     other splits are cut to as many. Liu et al., 2015; the crop is that of Larsen et al., 2016.
 
     Raises:
-      ValueError: fewer than one image.
+      UsageError: fewer than one image.
     """
 
     num_levels: ClassVar[int] = 256
@@ -63,7 +64,7 @@ class CelebA(DataSet):
 
     def __post_init__(self) -> None:
         if self.num_train is not None and self.num_train < 1:
-            raise ValueError(
+            raise UsageError(
                 f"num_train must be at least 1, or None for all, got {self.num_train}."
             )
 
@@ -145,7 +146,7 @@ def _load_labelled(name: str, data_dir: str | None, num_validation: int) -> Spli
     folder = require_prepared(name, data_dir)
     train, test = (_examples(*read_prepared(folder, split)) for split in ("train", "test"))
     if not 1 <= num_validation < len(train.x):
-        raise ValueError(
+        raise UsageError(
             f"num_validation must lie in 1 to {len(train.x) - 1}, {name} having {len(train.x)} "
             f"training images, got {num_validation}."
         )

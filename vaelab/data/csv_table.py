@@ -9,6 +9,7 @@ import math
 import numpy as np
 from etils import epath
 
+from vaelab.checks import UsageError
 from vaelab.data.files import reading
 
 
@@ -20,7 +21,7 @@ def read_csv(
     A first line without any number holds the names of the columns.
 
     Raises:
-      ValueError: text, a hole or a row of another length, with its line and column; no such label column.
+      UsageError: text, a hole or a row of another length, with its line and column; no such label column.
     """
     path = epath.Path(path)
     with reading(path):
@@ -31,13 +32,13 @@ def read_csv(
     if numbered and all(_number(cell) is None for cell in numbered[0][1]):
         names = [cell.strip() for cell in numbered.pop(0)[1]]
     if not numbered:
-        raise ValueError(f"{path} holds no row of numbers: give it one row for each example.")
+        raise UsageError(f"{path} holds no row of numbers: give it one row for each example.")
     width = len(names or numbered[0][1])
     names = names or [str(column + 1) for column in range(width)]
     table = np.empty((len(numbered), width))
     for row, (number, line) in zip(table, numbered, strict=True):
         if len(line) != width:
-            raise ValueError(
+            raise UsageError(
                 f"{path}, line {number} has {len(line)} values, and the first line has {width}: give every "
                 "row one value for each column."
             )
@@ -45,7 +46,7 @@ def read_csv(
             value = _number(cell)
             if value is None or not math.isfinite(value):
                 what = f"holds {cell.strip()!r}" if cell.strip() else "is empty"
-                raise ValueError(
+                raise UsageError(
                     f"{path}, line {number}, column {names[column]} {what}: put a finite number there, or "
                     "remove the line."
                 )
@@ -53,7 +54,7 @@ def read_csv(
     if label_column is None:
         return table.astype(np.float32), None
     if label_column not in names:
-        raise ValueError(
+        raise UsageError(
             f"{path} has no column {label_column!r}: label_column must be one of {', '.join(names)}."
         )
     index = names.index(label_column)

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from vaelab.checks import UsageError
 from vaelab.data import show
 from vaelab.data.binarise import SEED, bernoulli, binarise_splits
 from vaelab.data.validation import validate
@@ -64,7 +65,7 @@ class DataSet(abc.ABC):
         """Raises where a change of size would come too late.
 
         Raises:
-          ValueError: one sentence with the remedy.
+          UsageError: one sentence with the remedy.
         """
         return None
 
@@ -82,7 +83,7 @@ class GreyImages(DataSet):
 
     def __post_init__(self) -> None:
         if self.binarisation not in get_args(Binarisation):
-            raise ValueError(
+            raise UsageError(
                 f"binarisation must be one of {', '.join(get_args(Binarisation))}, "
                 f"got {self.binarisation!r}."
             )
@@ -148,7 +149,7 @@ class Treatment(DataSet):
 
     def check_resizable(self) -> None:
         name = type(self).__name__
-        raise ValueError(
+        raise UsageError(
             f"source must not be {name}, which would treat images of the old size: write "
             f"{name}(Resized(...))."
         )

@@ -8,7 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.data.dataset import Binarisation, GreyImages
 from vaelab.data.made import GREY_MNIST, SEED, assert_digits, check_digits
 from vaelab.types import Array, Examples, PRNGKey, Splits
@@ -45,7 +45,7 @@ class MicroMNIST(GreyImages):
         train = self.source.untreated(data_dir).train
         check_digits("MicroMNIST", train)
         if self.num_examples > len(train.x):
-            raise ValueError(
+            raise UsageError(
                 f"num_examples must be at most {len(train.x)}, the source's training images, got "
                 f"{self.num_examples}."
             )

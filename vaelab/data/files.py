@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from etils import epath
 
+from vaelab.checks import DamagedFileError, MissingFileError, UsageError
+
 _UINT8 = b"\x00\x00\x08"  # how an idx file of unsigned bytes begins
 _GZIP = b"\x1f\x8b"
 
@@ -34,8 +36,8 @@ def find_file(name: str, data_dir: str | None = None, *, remedy: str) -> epath.P
     `a-idx3-ubyte.gz` may also be `a-idx3-ubyte` or `a.idx3-ubyte`, each with or without .gz.
 
     Raises:
-      FileNotFoundError: one sentence: the file, where it was looked for, and `remedy`, how to get it.
-      ValueError: a folder is in its place.
+      MissingFileError: one sentence: the file, where it was looked for, and `remedy`, how to get it.
+      UsageError: a folder is in its place.
     """
     directory = data_directory(data_dir)
     plain = name.removesuffix(".gz")
@@ -47,10 +49,10 @@ def find_file(name: str, data_dir: str | None = None, *, remedy: str) -> epath.P
         elif path.exists():
             return path
     if folders:
-        raise ValueError(
+        raise UsageError(
             f"{folders[0]} is a folder, where a file should be: move it, and {remedy}."
         )
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"{name} was not found in {directory}: {remedy}, or name another folder with --data-dir or "
         "$VAELAB_DATA."
     )
@@ -61,7 +63,7 @@ def reading(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> Iterator[None]:
     """Whatever goes wrong inside, where a file is read, becomes one sentence with its name.
 
     Raises:
-      ValueError: the file cannot be read, or does not hold what it should.
+      UsageError: the file cannot be read, or does not hold what it should.
     """
     try:
         yield
@@ -73,17 +75,13 @@ def reading(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> Iterator[None]:
         raise DamagedFileError(f"{path} cannot be read ({reason}): {remedy}.") from error
 
 
-class DamagedFileError(ValueError):
-    """A file that cannot be read; the message is one sentence with its name."""
-
-
 def read_npz(
     path: epath.PathLike, names: Sequence[str], remedy: str = FETCH_AGAIN
 ) -> dict[str, np.ndarray]:
     """The arrays of these names in an npz file. Pickled objects are refused, never unpickled.
 
     Raises:
-      ValueError: the file is no npz, is damaged, or lacks one of the arrays.
+      UsageError: the file is no npz, is damaged, or lacks one of the arrays.
     """
     path = epath.Path(path)
     with reading(path, remedy), path.open("rb") as file:
@@ -127,7 +125,7 @@ def read_mat(
     """The arrays of these names in a MATLAB file of version 4 to 7.
 
     Raises:
-      ValueError: the file is damaged, or lacks one of the arrays.
+      UsageError: the file is damaged, or lacks one of the arrays.
     """
     from scipy.io import loadmat
 
@@ -146,7 +144,7 @@ def read_idx(path: epath.PathLike) -> np.ndarray:
     row-major order.
 
     Raises:
-      ValueError: the file is not idx, not uint8, or not as long as its header says.
+      UsageError: the file is not idx, not uint8, or not as long as its header says.
     """
     path = epath.Path(path)
     with reading(path):
@@ -174,7 +172,7 @@ def check_shape(
     """Raises unless the array of a file is uint8 of this shape; None is any length.
 
     Raises:
-      ValueError: one sentence with the file and the array's name.
+      UsageError: one sentence with the file and the array's name.
     """
     fits = array.ndim == len(shape) and all(
         want in (None, have) for want, have in zip(shape, array.shape, strict=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from etils import epath
 
+from vaelab.checks import UsageError
 from vaelab.data.files import reading
 from vaelab.types import Examples
 
@@ -29,19 +30,19 @@ def read_image_folder(
     to size x size, whatever their proportions: bilinear, antialiased.
 
     Raises:
-      ValueError: no images; images of several sizes; one that cannot be read, by name.
+      UsageError: no images; images of several sizes; one that cannot be read, by name.
     """
     roots = [epath.Path(folder) for folder in folders]
     paths = [sorted(_images_in(root)) for root in roots]
     for root, found in zip(roots, paths, strict=True):
         if not found:
-            raise ValueError(f"{root} holds no PNG or JPEG files: name a folder with images.")
+            raise UsageError(f"{root} holds no PNG or JPEG files: name a folder with images.")
     images = [[_read(path, size) for path in found] for found in paths]
     flat = [image for part in images for image in part]
     flat_paths = [path for found in paths for path in found]
     for path, image in zip(flat_paths, flat, strict=True):
         if image.shape[:2] != flat[0].shape[:2]:
-            raise ValueError(
+            raise UsageError(
                 f"{path} is of the size {_size(image)}, and {flat_paths[0]} of {_size(flat[0])}: set size "
                 "to resize all images to one."
             )
@@ -68,7 +69,7 @@ def _classes(roots: Sequence[epath.Path], paths: Sequence[Sequence[epath.Path]])
     inside = [len(place) > 1 for place in places]
     if any(inside) and not all(inside):
         alone = places[inside.index(False)][-1]
-        raise ValueError(
+        raise UsageError(
             f"{roots[0]} holds images both in sub-folders, which are classes, and beside them, such as "
             f"{alone}: move it into one of them."
         )
@@ -82,7 +83,7 @@ def _read(path: epath.Path, size: int | None) -> np.ndarray:
     with reading(path, "repair or remove it"), path.open("rb") as file:
         image = ImageOps.exif_transpose(Image.open(file))  # decodes all of it
         if image.mode not in _GREY + _COLOUR:
-            raise ValueError(f"its pixels are of the kind {image.mode}, not 8-bit")
+            raise UsageError(f"its pixels are of the kind {image.mode}, not 8-bit")
         image = image.convert("L" if image.mode in _GREY else "RGB")
         if size is not None:
             image = image.resize((size, size), Image.Resampling.BILINEAR)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import check_at_least_one, classes_of
+from vaelab.checks import UsageError, check_at_least_one, classes_of
 from vaelab.data.dataset import Binarisation, GreyImages
 from vaelab.data.mnist import MNIST
 from vaelab.types import Array, Examples, PRNGKey, Splits
@@ -29,7 +29,7 @@ class MadeOfDigits(GreyImages):
     set defines, and the context stays grey.
 
     Raises:
-      ValueError: a split of no examples; a source whose images are not grey, or that lacks a digit.
+      UsageError: a split of no examples; a source whose images are not grey, or that lacks a digit.
     """
 
     binarisation: Binarisation = dataclasses.field(default="none", kw_only=True)
@@ -70,22 +70,22 @@ def check_digits(name: str, digits: Examples) -> None:
     """Raises unless these are grey images with labels 0 to 9, two or more of each.
 
     Raises:
-      ValueError: one sentence that begins with `name`.
+      UsageError: one sentence that begins with `name`.
     """
     if digits.x.shape[-1] != 1:
-        raise ValueError(
+        raise UsageError(
             f"{name} is made of grey images, and the source's have {digits.x.shape[-1]} channels: "
             "take a source of one channel, such as MNIST."
         )
     try:
         labels = classes_of(digits.labels)
     except ValueError as error:
-        raise ValueError(
+        raise UsageError(
             f"{name} is made of digits, and {error} Take a source of digits, such as MNIST."
         ) from None
     counts = np.bincount(labels, minlength=NUM_DIGITS)
     if len(counts) != NUM_DIGITS or counts.min() < 2:
-        raise ValueError(
+        raise UsageError(
             f"{name} needs the labels 0 to 9 and two images or more of each, and the source has "
             f"{len(counts)} labels, the rarest with {counts.min()} images: take a source of digits, "
             "such as MNIST."

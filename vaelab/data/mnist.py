@@ -10,8 +10,9 @@ import warnings
 
 import numpy as np
 
+from vaelab.checks import DamagedFileError
 from vaelab.data.dataset import GreyImages
-from vaelab.data.files import FETCH_AGAIN, DamagedFileError, check_shape, find_file, read_idx
+from vaelab.data.files import FETCH_AGAIN, check_shape, find_file, read_idx
 from vaelab.data.prepared import find_prepared, read_prepared
 from vaelab.types import Examples, Splits
 
@@ -38,7 +39,7 @@ def read_mnist(name: str, data_dir: str | None = None) -> Splits:
     """Grey images in [0, 1] and labels of `name`, a TFDS data set of MNIST's files and format.
 
     Raises:
-      FileNotFoundError: the data set is neither prepared nor there as idx files.
+      MissingFileError: the data set is neither prepared nor there as idx files.
     """
     (x, labels), test = (_floats(*part) for part in _read(name, data_dir))
     return Splits(

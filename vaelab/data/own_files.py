@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from etils import epath
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import MissingFileError, UsageError, check_at_least_one
 from vaelab.data.arrays import Arrays
 from vaelab.data.csv_table import read_csv
 from vaelab.data.dataset import DataSet
@@ -35,8 +35,8 @@ class Files(DataSet):
     path starts at the current folder if it is there, else at the data directory.
 
     Raises:
-      FileNotFoundError: there is nothing at `path`.
-      ValueError: a file that cannot be read, or does not fit; the sentence names it.
+      MissingFileError: there is nothing at `path`.
+      UsageError: a file that cannot be read, or does not fit; the sentence names it.
     """
 
     path: str
@@ -73,14 +73,14 @@ class Files(DataSet):
                 fractions=self.fractions, seed=self.seed,
             ).load()  # fmt: skip
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+            raise UsageError(f"{path}: {error}") from None
 
     def _find(self, data_dir: str | None) -> epath.Path:
         given = epath.Path(self.path).expanduser()
         for path in (given, data_directory(data_dir) / given):
             if path.exists():
                 return path
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{self.path} was not found, neither from the current folder nor in "
             f"{data_directory(data_dir)}: correct the path, or name another folder with --data-dir or "
             "$VAELAB_DATA."
@@ -90,11 +90,11 @@ class Files(DataSet):
         for field, fits in (("size", path.is_dir()), ("label_column", path.suffix == ".csv")):
             if getattr(self, field) is not None and not fits:
                 what = "a folder of images" if field == "size" else "a csv file"
-                raise ValueError(f"{field} is for {what}, and {path} is none: leave it out.")
+                raise UsageError(f"{field} is for {what}, and {path} is none: leave it out.")
         if path.is_dir():
             return self._read_folder(path)
         if path.suffix not in _READ_BY_SUFFIX:
-            raise ValueError(
+            raise UsageError(
                 f"{path} ends in {path.suffix or 'nothing'}, which is not known: give npy, npz, csv, or a "
                 "folder of images."
             )
@@ -118,7 +118,7 @@ def _read_npz(path: epath.Path) -> dict[str, Examples]:
     }
     names = names_in_npz(path)
     if unknown := [name for name in names if name not in expected]:
-        raise ValueError(
+        raise UsageError(
             f"{path} has an array {unknown[0]}, which is not known: name the arrays "
             f"{', '.join(expected)}."
         )
@@ -130,5 +130,5 @@ def _read_npz(path: epath.Path) -> dict[str, Examples]:
     for part, fields in parts.items():
         if "x" not in fields:
             name = "x" if part == "train" else f"{part}_x"
-            raise ValueError(f"{path} has no array {name}: name the examples so.")
+            raise UsageError(f"{path} has no array {name}: name the examples so.")
     return {part: Examples(**fields) for part, fields in parts.items()}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vaelab.checks import UsageError
 from vaelab.types import Examples
 
 Fractions = tuple[float, float, float]
@@ -17,14 +18,14 @@ def check_fractions(fractions: Sequence[float]) -> None:
 
     >>> check_fractions((0.8, 0.1, 0.2))
     Traceback (most recent call last):
-    ValueError: fractions must be three positive shares of train, validation and test that sum to 1, got ...
+    vaelab.UsageError: fractions must be three positive shares of train, validation and test that sum to 1, got ...
     """
     if (
         len(fractions) != 3
         or not all(0 < share < 1 for share in fractions)
         or not math.isclose(sum(fractions), 1, abs_tol=1e-6)
     ):
-        raise ValueError(
+        raise UsageError(
             "fractions must be three positive shares of train, validation and test that sum to 1, got "
             f"{tuple(fractions)}."
         )
@@ -37,7 +38,7 @@ def cut(examples: Examples, shares: dict[str, float], seed: int) -> dict[str, Ex
     keeps the examples in their order.
 
     Raises:
-      ValueError: a part would be empty.
+      UsageError: a part would be empty.
 
     >>> parts = cut(Examples(np.arange(10.0)[:, None]), {"train": 0.8, "test": 0.2}, seed=0)
     >>> {name: len(part.x) for name, part in parts.items()}
@@ -51,7 +52,7 @@ def cut(examples: Examples, shares: dict[str, float], seed: int) -> dict[str, Ex
     rows = dict(zip(shares, np.split(order, ends[:-1].astype(int)), strict=True))
     for name, part in rows.items():
         if not len(part):
-            raise ValueError(
+            raise UsageError(
                 f"fractions leave {name} empty, with {shares[name]:g} of {num_examples} examples: give "
                 "more examples, or a larger fraction."
             )

@@ -17,6 +17,7 @@ import os
 
 from etils import epath
 
+from vaelab.checks import MissingFileError, MissingPackageError, UsageError
 from vaelab.data.files import data_directory
 from vaelab.data.prepared import OTHER_FORMAT, PREPARE_AGAIN, is_readable, versions
 
@@ -41,29 +42,29 @@ def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = Non
       The folder of the prepared data set.
 
     Raises:
-      ValueError: an unknown data set, or one that is already there in another file format.
-      FileNotFoundError: `manual_dir` does not exist.
+      UsageError: an unknown data set, or one that is already there in another file format.
+      MissingFileError: `manual_dir` does not exist.
       ImportError: TensorFlow is not installed.
 
     >>> prepare("minst")
     Traceback (most recent call last):
     ...
-    ValueError: TFDS has no data set 'minst'; the nearest name is 'mnist'.
+    UsageError: TFDS has no data set 'minst'; the nearest name is 'mnist'.
     """
     if name not in DATA_SETS and name not in (known := _known()):
         nearest = difflib.get_close_matches(name, known, 1, cutoff=0.0)[0]
-        raise ValueError(f"TFDS has no data set {name!r}; the nearest name is {nearest!r}.")
+        raise UsageError(f"TFDS has no data set {name!r}; the nearest name is {nearest!r}.")
     if manual_dir is not None and not epath.Path(manual_dir).is_dir():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"manual_dir {manual_dir} is not a folder: name the one that holds the original files of "
             f"{name}, or leave it out to download them."
         )
     root = data_directory(data_dir) / "tensorflow_datasets"
     for folder in versions(root / name):
         if not is_readable(folder):
-            raise ValueError(f"{folder} {OTHER_FORMAT}: {PREPARE_AGAIN}.")
+            raise UsageError(f"{folder} {OTHER_FORMAT}: {PREPARE_AGAIN}.")
     if importlib.util.find_spec("tensorflow") is None:
-        raise ImportError(
+        raise MissingPackageError(
             f"preparing {name} needs TensorFlow, which is not installed: run "
             'python -m pip install -e ".[tfds]".'
         )
@@ -94,7 +95,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         folder = prepare(arguments.name, arguments.data_dir, arguments.manual_dir)
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except UsageError as error:
         parser.error(str(error))
     print(f"{arguments.name} is prepared in {folder}.")
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from etils import epath
 
-from vaelab.data.files import DamagedFileError, data_directory, reading
+from vaelab.checks import DamagedFileError, MissingFileError
+from vaelab.data.files import data_directory, reading
 
 PREPARE_AGAIN = "delete that folder and prepare the data set again"
 OTHER_FORMAT = "was prepared in a file format that needs TensorFlow to be read"
@@ -53,12 +54,12 @@ def require_prepared(
     """`find_prepared`, of a data set that is read from nowhere else.
 
     Raises:
-      FileNotFoundError: one sentence: the data set, where it was looked for, and how to get it.
+      MissingFileError: one sentence: the data set, where it was looked for, and how to get it.
     """
     folder = find_prepared(name, data_dir, version=version)
     if folder is None:
         place = data_directory(data_dir) / "tensorflow_datasets"
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{name}, prepared as array_record, was not found in {place}: install the extra [tfds] "
             f"(see README.md) and run python -m vaelab.data.prepare {name}, or name another folder "
             "with --data-dir or $VAELAB_DATA."
@@ -95,7 +96,7 @@ def read_prepared(
     first so many of the original order are. Labels that are no integers are left out.
 
     Raises:
-      ValueError: the folder is damaged, or holds no images, or images of several sizes.
+      UsageError: the folder is damaged, or holds no images, or images of several sizes.
     """
     with reading(folder, PREPARE_AGAIN):
         return _read(folder, split, key, crop, limit)

@@ -25,7 +25,7 @@ class Resized(GreyImages):
     made data sets: `MNISTSum(source=Resized(MNIST(), 16))`.
 
     Raises:
-      ValueError: a size below 1, or a source that treats its batches: resize first, then treat.
+      UsageError: a size below 1, or a source that treats its batches: resize first, then treat.
     """
 
     binarisation: Binarisation = dataclasses.field(default="none", kw_only=True)

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from vaelab.checks import UsageError
 from vaelab.data.dataset import Treatment
 from vaelab.types import Scaling, Splits
 
@@ -19,7 +20,7 @@ class Standardised(Treatment):
     context stays as it is.
 
     Raises:
-      ValueError: a source that changes every batch at random, or that is standardised already.
+      UsageError: a source that changes every batch at random, or that is standardised already.
     """
 
     per_channel: bool = False
@@ -27,7 +28,7 @@ class Standardised(Treatment):
 
     def __post_init__(self) -> None:
         if self.source.preprocessing:
-            raise ValueError(
+            raise UsageError(
                 f"source of Standardised must keep its batches as they are, and those of "
                 f"{self.source.title} are {self.source.preprocessing} at each step: choose a source "
                 "without that."
@@ -44,7 +45,7 @@ class Standardised(Treatment):
     def load(self, data_dir: str | None = None) -> Splits:
         splits = self.source.load(data_dir)
         if splits.scaling is not None:
-            raise ValueError(
+            raise UsageError(
                 f"source of Standardised is standardised already: {self.source.title}."
             )
         scaling = scaling_of(splits.train.x, per_channel=self.per_channel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
+from vaelab.checks import UsageError
 from vaelab.data.arrays import Arrays
 from vaelab.data.dataset import DataSet
 from vaelab.data.parts import Fractions, check_fractions
@@ -21,8 +22,8 @@ class TFDS(DataSet):
     prepared files. No TensorFlow is needed to read it.
 
     Raises:
-      FileNotFoundError: it is not prepared.
-      ValueError: it has no images, or images of several sizes.
+      MissingFileError: it is not prepared.
+      UsageError: it has no images, or images of several sizes.
     """
 
     num_levels: ClassVar[int] = 256
@@ -45,7 +46,7 @@ class TFDS(DataSet):
         folder = require_prepared(self.name, data_dir, version=None)
         there = prepared_splits(folder)
         if "train" not in there:
-            raise ValueError(
+            raise UsageError(
                 f"{folder} has no split train, only {', '.join(there) or 'none at all'}."
             )
         parts = {

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import check_values
+from vaelab.checks import UsageError, check_values
 from vaelab.data.dataset import Treatment
 from vaelab.types import Array, PRNGKey, Splits
 
@@ -81,14 +81,14 @@ class ReducedBitDepth(Treatment):
     The context stays as it is. Kingma & Dhariwal, 2018, reduce to 5 bits.
 
     Raises:
-      ValueError: bits outside 1 to 8.
+      UsageError: bits outside 1 to 8.
     """
 
     bits: int = 5
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 8:
-            raise ValueError(f"bits must lie in 1 to 8, got {self.bits}.")
+            raise UsageError(f"bits must lie in 1 to 8, got {self.bits}.")
 
     @property
     def num_levels(self) -> int:
@@ -107,7 +107,7 @@ def _in_levels(splits: Splits, treatment: Treatment) -> Splits:
     """The splits; refuses those that hold anything but values from 0 to 1."""
     if splits.scaling is not None:
         name = type(treatment).__name__
-        raise ValueError(
+        raise UsageError(
             f"source of {name} must hold values from 0 to 1, and {treatment.source.title} is "
             f"standardised: write Standardised({name}(...))."
         )

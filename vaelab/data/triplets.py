@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from jax.scipy.ndimage import map_coordinates
 
+from vaelab.checks import UsageError
 from vaelab.data import show
 from vaelab.data.made import NUM_DIGITS, MadeOfDigits, assert_digits
 from vaelab.data.treatments import to_8_bits
@@ -191,7 +192,7 @@ class MNISTRotate(MadeOfDigits):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not math.isfinite(self.step):
-            raise ValueError(f"step must be a finite angle in degrees, got {self.step}.")
+            raise UsageError(f"step must be a finite angle in degrees, got {self.step}.")
 
     @property
     def num_levels(self) -> int:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.types import PRNGKey, PyTree
 
 
@@ -74,4 +74,4 @@ def even_draws(key: PRNGKey, num_draws: int, num_inputs: int) -> np.ndarray:
 
 def _check_not_empty(size: int) -> None:
     if size == 0:
-        raise ValueError("the data are empty: there is nothing to evaluate.")
+        raise UsageError("the data are empty: there is nothing to evaluate.")

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from vaelab.checks import UsageError
+
 
 class Feasibility(NamedTuple):
     """What became of one constraint."""
@@ -33,7 +35,7 @@ def feasibility(
     'met'
     """
     if not len(averages) or len(averages) != len(multipliers):
-        raise ValueError(
+        raise UsageError(
             f"averages and multipliers must have one length above 0, got {len(averages)} and "
             f"{len(multipliers)}."
         )

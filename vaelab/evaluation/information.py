@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import UsageError
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.evaluation.subject import Subject
 from vaelab.types import Array, PRNGKey
@@ -28,15 +29,15 @@ def active_units(
     estimate is subtracted again. So this holds for every model that returns `Terms`.
 
     Raises:
-      ValueError: there are fewer than two examples or samples.
+      UsageError: there are fewer than two examples or samples.
     """
     examples = subject.examples
     if len(examples.x) < 2:
-        raise ValueError(
+        raise UsageError(
             f"data must hold at least 2 examples to have a variance, got {len(examples.x)}."
         )
     if num_samples < 2:
-        raise ValueError(f"num_samples must be at least 2, got {num_samples}.")
+        raise UsageError(f"num_samples must be at least 2, got {num_samples}.")
     moments = map_batches(
         partial(_moments, subject.model, num_samples, subject.params),
         examples,

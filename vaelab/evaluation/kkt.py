@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import UsageError
 from vaelab.evaluation.batches import Progress
 from vaelab.evaluation.subject import Subject
 from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms
@@ -50,12 +51,12 @@ def kkt_residuals(
     Examples that do not fill equal parts of whole batches are left out.
 
     Raises:
-      ValueError: there are fewer than 2 · batch_size examples.
+      UsageError: there are fewer than 2 · batch_size examples.
     """
     examples = subject.examples
     num_parts = min(8, len(examples.x) // batch_size)
     if num_parts < 2:
-        raise ValueError(
+        raise UsageError(
             f"data must hold at least 2 · batch_size = {2 * batch_size} examples, got "
             f"{len(examples.x)}."
         )

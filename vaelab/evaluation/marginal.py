@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import UndefinedError
+from vaelab.checks import UndefinedError, UsageError
 from vaelab.evaluation.averages import Estimate, stratified_mean_and_error
 from vaelab.evaluation.batches import Progress, even_draws, map_batches
 from vaelab.evaluation.subject import Subject
@@ -38,11 +38,11 @@ def marginal_kl(
     (`averages.stratified_mean_and_error`).
 
     Raises:
-      ValueError: there are fewer than two points.
+      UsageError: there are fewer than two points.
       UndefinedError: the level has no posterior or prior of its own, or the model is conditional.
     """
     if num_points < 2:
-        raise ValueError(f"num_points must be at least 2, got {num_points}.")
+        raise UsageError(f"num_points must be at least 2, got {num_points}.")
     if subject.model.conditional:
         raise UndefinedError(
             "the marginal KL compares q(z) with one prior for all data, and a conditional model has a "

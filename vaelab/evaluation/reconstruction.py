@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import check_at_least_one, check_positive
+from vaelab.checks import UsageError, check_at_least_one, check_positive
 from vaelab.evaluation.averages import expectations, mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.evaluation.subject import Subject
@@ -79,7 +79,7 @@ def quantised_nll(
     The data have `levels` values in [0, 1].
 
     Raises:
-      ValueError: the scale is not positive and finite, there are no samples, fewer than two levels,
+      UsageError: the scale is not positive and finite, there are no samples, fewer than two levels,
         or data outside [0, 1] or between levels.
     """
     check_positive(scale=scale)
@@ -87,10 +87,10 @@ def quantised_nll(
     x = subject.examples.x
     low, high = float(x.min(initial=0.0)), float(x.max(initial=0.0))
     if low < 0 or high > 1:
-        raise ValueError(f"data must lie in [0, 1], got values from {low:g} to {high:g}.")
+        raise UsageError(f"data must lie in [0, 1], got values from {low:g} to {high:g}.")
     steps = np.asarray(x) * (levels - 1)
     if np.abs(steps - np.round(steps)).max(initial=0.0) > 1e-3:
-        raise ValueError(f"data must be of levels = {levels} values, and lie between them.")
+        raise UsageError(f"data must be of levels = {levels} values, and lie between them.")
     values = map_batches(
         partial(_batch_nll, subject.model, levels, num_samples, subject.params, jnp.float32(scale)),
         subject.examples,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vaelab.checks import UsageError
 from vaelab.models import Model
 from vaelab.types import Array, Examples, PyTree, as_examples
 
@@ -28,7 +29,7 @@ class Subject:
       - `conditional` for `marginal_kl`, and `with_prior_samples` for the method here of that name.
 
     Raises:
-      ValueError: the data are empty, of another shape than the model's, or outside the range of its
+      UsageError: the data are empty, of another shape than the model's, or outside the range of its
         likelihood.
     """
 
@@ -39,7 +40,7 @@ class Subject:
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", as_examples(self.data))
         if len(self.examples.x) == 0:
-            raise ValueError("the data are empty: there is nothing to evaluate.")
+            raise UsageError("the data are empty: there is nothing to evaluate.")
         self.model.check_data(self.examples)
 
     @property

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.evaluation.aggregated import Aggregated
 from vaelab.evaluation.averages import Estimate, stratified_mean_and_error
 from vaelab.evaluation.batches import Progress, even_draws, map_batches
@@ -105,7 +105,7 @@ def subsampled_marginal_kl(
     num_inputs = aggregated.num_inputs
     for size in sizes:
         if not 1 <= size <= num_inputs:
-            raise ValueError(f"sizes must lie between 1 and the {num_inputs} inputs, got {size}.")
+            raise UsageError(f"sizes must lie between 1 and the {num_inputs} inputs, got {size}.")
     order_key, index_key, key = jax.random.split(key, 3)
     order = jax.random.permutation(order_key, num_inputs)
     variables = jax.tree.map(lambda leaf: leaf[order], aggregated.variables)

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import is_number
+from vaelab.checks import UsageError, is_number
 from vaelab.separate import separate_modules
 from vaelab.types import Array, PRNGKey, PyTree
 
@@ -45,7 +45,7 @@ class Decoder(nn.Module, abc.ABC):
 
     def __post_init__(self) -> None:
         if is_number(self.shape):
-            raise ValueError(f"shape must be a tuple, such as ({self.shape},), got {self.shape}.")
+            raise UsageError(f"shape must be a tuple, such as ({self.shape},), got {self.shape}.")
         separate_modules(self)
         super().__post_init__()
 
@@ -65,7 +65,7 @@ class Decoder(nn.Module, abc.ABC):
             return
         steps = x * (self.num_levels - 1)
         if np.abs(steps - np.round(steps)).max() > 1e-3:
-            raise ValueError(
+            raise UsageError(
                 f"model.decoder has a discrete likelihood over {self.num_levels} levels, and the data "
                 "have other values: binarise them, or choose another decoder."
             )
@@ -99,7 +99,7 @@ class Decoder(nn.Module, abc.ABC):
             parameters = nn.Dense(math.prod(self.shape) * num)(features)
             return parameters.reshape(*parameters.shape[:-1], -1, num)
         if len(self.shape) != 3 or features.shape[-3:-1] != tuple(self.shape[:2]):
-            raise ValueError(
+            raise UsageError(
                 f"trunk gives maps of {features.shape[-3:-1]} and shape is {tuple(self.shape)}: make "
                 "shape (height, width, channels) with the same height and width."
             )
@@ -167,4 +167,4 @@ class Pixels(Likelihood):
 def check_levels(levels: int) -> None:
     """Raises one sentence where there are fewer than two levels."""
     if isinstance(levels, Real) and (levels < 2 or levels % 1):
-        raise ValueError(f"levels must be a whole number of at least 2, got {levels}.")
+        raise UsageError(f"levels must be a whole number of at least 2, got {levels}.")

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 
+from vaelab.checks import UsageError
 from vaelab.likelihoods.base import Decoder, Pixels
 from vaelab.types import Array, PRNGKey
 
@@ -89,7 +90,7 @@ class PoissonDecoder(Decoder):
 
     def check_values(self, x: np.ndarray) -> None:
         if np.any(x != np.round(x)):
-            raise ValueError(
+            raise UsageError(
                 "model.decoder has a Poisson likelihood, and the data are not all counts 0, 1, 2, ...: "
                 "round them, or choose another decoder."
             )

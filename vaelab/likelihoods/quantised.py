@@ -23,7 +23,7 @@ class Quantised(distrax.Distribution, abc.ABC):
     masses, which never leaves [0, 1].
 
     Raises:
-      ValueError: fewer than two levels.
+      UsageError: fewer than two levels.
     """
 
     def __init__(self, loc: Array, scale: Array, levels: int = 256):

@@ -9,7 +9,7 @@ import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vaelab.checks import check_positive
+from vaelab.checks import UsageError, check_positive
 from vaelab.likelihoods.base import Decoder, Pixels
 from vaelab.types import Array, PyTree
 
@@ -38,11 +38,11 @@ class ScaledDecoder(Decoder):
         check_positive(scale=self.scale)
         numbers = isinstance(self.scale, Real) and isinstance(self.floor, Real)
         if self.learned and numbers and not 0 < self.floor < self.scale:
-            raise ValueError(
+            raise UsageError(
                 f"floor must lie between 0 and scale = {self.scale}, got {self.floor}."
             )
         if self.per_pixel and not self.learned:
-            raise ValueError("per_pixel = True needs learned = True: a fixed scale is one for all.")
+            raise UsageError("per_pixel = True needs learned = True: a fixed scale is one for all.")
         super().__post_init__()
 
     @nn.compact

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from vaelab.checks import UndefinedError, check_values
+from vaelab.checks import UndefinedError, UsageError, check_values
 from vaelab.likelihoods import Decoder
 from vaelab.separate import separate_modules
 from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms
@@ -101,18 +101,18 @@ class Model(nn.Module, abc.ABC):
         """Raises one sentence where examples do not fit the model: shape, range or context.
 
         Raises:
-          ValueError: x has another shape than `decoder.shape`, or values outside the range of the
+          UsageError: x has another shape than `decoder.shape`, or values outside the range of the
             likelihood; a context is missing, or given to an unconditional model.
         """
         x = examples.x
         check_events(self, x)
         if self.conditional and examples.context is None:
-            raise ValueError(
+            raise UsageError(
                 f"model is a conditional {type(self).__name__}, and the data have no context: choose "
                 "data with one, such as MNISTRotate, or an unconditional model."
             )
         if not self.conditional and examples.context is not None:
-            raise ValueError(
+            raise UsageError(
                 f"the data have a context, which model, a {type(self).__name__} without one, would "
                 "ignore: choose a conditional model, or data without a context."
             )
@@ -215,7 +215,7 @@ def check_events(model: Model, x: Array) -> None:
     """Raises one sentence where x [B, *event] has another event shape than the model."""
     shape = tuple(model.decoder.shape)
     if tuple(x.shape[1:]) != shape:
-        raise ValueError(
+        raise UsageError(
             f"x holds events of shape {tuple(x.shape[1:])}, and model.decoder.shape is {shape}: make "
             "them the same."
         )
@@ -224,7 +224,7 @@ def check_events(model: Model, x: Array) -> None:
 def check_decoder(model: Model) -> None:
     """Raises one sentence where the decoder is not a `Decoder`, which has a shape and a range."""
     if not isinstance(model.decoder, Decoder):
-        raise ValueError(
+        raise UsageError(
             f"decoder = {type(model.decoder).__name__} must be a likelihoods.Decoder, which states the "
             "shape and the range of the data: use one of vaelab.likelihoods, or derive from Decoder."
         )
@@ -236,7 +236,7 @@ def check_latents(model: Model, latents: Latents) -> None:
     given = tuple(z.shape[-1] for z in latents) if isinstance(latents, tuple) else None
     if given != dims:
         shown = f"an array of shape {jax.numpy.shape(latents)}" if given is None else given
-        raise ValueError(
+        raise UsageError(
             f"latents must be a tuple of {len(dims)} arrays with {dims} coordinates, one for each "
             f"level, got {shown}."
         )
@@ -246,11 +246,11 @@ def check_level(model: Model, level: int, defined: int, reason: str) -> None:
     """Raises where a level does not exist, or lies beyond the first `defined` levels.
 
     Raises:
-      ValueError: there is no such level.
+      UsageError: there is no such level.
       UndefinedError: `reason`, why the level has no density of its own.
     """
     num_levels = len(model.latent_dims)
     if not 0 <= level < num_levels:
-        raise ValueError(f"level must lie in 0 to {num_levels - 1}, got {level}.")
+        raise UsageError(f"level must lie in 0 to {num_levels - 1}, got {level}.")
     if level >= defined:
         raise UndefinedError(f"level {level} of {type(model).__name__} {reason}")

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.likelihoods import Decoder
 from vaelab.models.base import (
     Latents,
@@ -90,12 +90,12 @@ class ConvDRAW(Model):
         check_decoder(self)
         shape = self.decoder.shape
         if len(shape) != 3 or shape[0] % self.downsample or shape[1] % self.downsample:
-            raise ValueError(
+            raise UsageError(
                 f"downsample = {self.downsample} must divide height and width of decoder.shape "
                 f"(height, width, channels), got {shape}."
             )
         if not self.decoder.reads_maps:
-            raise ValueError(
+            raise UsageError(
                 f"decoder.trunk = {type(self.decoder.trunk).__name__} does not keep the canvas's "
                 "feature maps: use networks.Identity() or another trunk with output_ndims = 3."
             )
@@ -148,7 +148,7 @@ class ConvDRAW(Model):
     ) -> Terms:
         """`Terms` from an encoded x, so that x can be encoded once and sampled many times."""
         if weights is not None:
-            raise ValueError(
+            raise UsageError(
                 "ConvDRAW has no doubly reparameterised gradient, as each z_t moves all later "
                 "densities: use the objective ELBO, ImportanceWeighted or Lagrangian."
             )
@@ -316,18 +316,18 @@ class ConvDRAW(Model):
         wanted = (height, width, self.context_channels)
         if not self.conditional:
             if context is not None:
-                raise ValueError(
+                raise UsageError(
                     "this ConvDRAW is unconditional: leave the context out, or set context_channels "
                     f"to its channels, {context.shape[-1]}."
                 )
             return Encoding(0.0, 0.0, 0.0), None
         if context is None:
-            raise ValueError(
+            raise UsageError(
                 f"this ConvDRAW has context_channels = {self.context_channels}: pass a context of "
                 f"shape [B, {height}, {width}, {self.context_channels}]."
             )
         if context.shape[1:] != wanted or len(context) not in numbers:
-            raise ValueError(
+            raise UsageError(
                 f"context has shape {context.shape}: it must hold {numbers[0]} images of shape "
                 f"{wanted}, decoder.shape's height and width and context_channels."
             )

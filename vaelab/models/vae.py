@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.likelihoods import Decoder
 from vaelab.losses import scale_gradient
 from vaelab.models.base import Latents, Model, check_events, check_latents, check_level
@@ -85,12 +85,12 @@ class VAE(Model):
         z_key, prior_key = jax.random.split(key)
         z = encoding.sample(seed=z_key, sample_shape=(num_samples,))
         if z.shape[1:-1] != x.shape[:1]:
-            raise ValueError(
+            raise UsageError(
                 f"the encoder gives a posterior of batch shape {z.shape[1:-1]} for {len(x)} examples: "
                 "set event_ndims of its trunk to the number of axes of one example."
             )
         if z.shape[-1] != self.prior.latent_dim:
-            raise ValueError(
+            raise UsageError(
                 f"the encoder's posterior has {z.shape[-1]} latent coordinates and prior.latent_dim = "
                 f"{self.prior.latent_dim}: make them the same number."
             )
@@ -160,6 +160,6 @@ class VAE(Model):
 
 def _refuse(context: Any) -> None:
     if context is not None:
-        raise ValueError(
+        raise UsageError(
             "a VAE takes no context: leave the context out, or choose a conditional model."
         )

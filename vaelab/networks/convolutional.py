@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
+from vaelab.checks import UsageError
 from vaelab.types import Array
 
 
@@ -80,9 +81,9 @@ class DeconvNet(nn.Module):
     def __post_init__(self) -> None:
         _check(self.channels, self.num_blocks)
         if len(self.shape) != 2:
-            raise ValueError(f"shape must be (height, width), got {self.shape}.")
+            raise UsageError(f"shape must be (height, width), got {self.shape}.")
         if min(*self.shape, self.num_features) < 1:
-            raise ValueError(
+            raise UsageError(
                 f"shape and num_features must be positive, got {self.shape} and {self.num_features}."
             )
         super().__post_init__()
@@ -177,7 +178,7 @@ def _residual(maps: Array, activation: Callable[[Array], Array]) -> Array:
 def _pad(images: Array, size: int) -> Array:
     """Zeros below and to the right, up to a multiple of `size`."""
     if images.ndim < 3:
-        raise ValueError(f"x must be images, [..., height, width, channels], got {images.shape}.")
+        raise UsageError(f"x must be images, [..., height, width, channels], got {images.shape}.")
     height, width = images.shape[-3:-1]
     missing = ((0, -height % size), (0, -width % size), (0, 0))
     return jnp.pad(images, ((0, 0),) * (images.ndim - 3) + missing)
@@ -185,6 +186,6 @@ def _pad(images: Array, size: int) -> Array:
 
 def _check(channels: tuple[int, ...], num_blocks: int) -> None:
     if not channels or min(channels) < 1:
-        raise ValueError(f"channels must be one positive number or more, got {channels}.")
+        raise UsageError(f"channels must be one positive number or more, got {channels}.")
     if num_blocks < 0:
-        raise ValueError(f"num_blocks must not be negative, got {num_blocks}.")
+        raise UsageError(f"num_blocks must not be negative, got {num_blocks}.")

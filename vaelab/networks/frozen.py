@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from vaelab.checks import check_positive
+from vaelab.checks import MissingFileError, UsageError, check_positive
 from vaelab.types import Array, PyTree
 
 _FORMAT = 1  # of the files: what SmallClassifier computes, and where its features are taken
@@ -102,8 +102,8 @@ def load_frozen(path: str) -> Frozen:
     """Reads what `save_frozen` wrote, once per process.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: the file is no frozen network.
+      MissingFileError: there is no such file.
+      UsageError: the file is no frozen network.
 
     >>> load_frozen(MNIST_PATH).metadata["image_shape"]
     [28, 28, 1]
@@ -114,15 +114,15 @@ def load_frozen(path: str) -> Frozen:
         metadata = json.loads(str(content.pop("metadata")))
         architecture = metadata.pop("architecture")
         if metadata.pop("format") != _FORMAT:
-            raise ValueError("it is of another version of vaelab")
+            raise UsageError("it is of another version of vaelab")
         network = SmallClassifier(**architecture | {"widths": tuple(architecture["widths"])})
     except FileNotFoundError:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"there is no frozen network {path}: train it with python -m experiments.frozen_networks, or "
             "give the path of another."
         ) from None
     except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
+        raise UsageError(
             f"{path} holds no frozen network ({error!r}): train one with python -m "
             "experiments.frozen_networks."
         ) from error
@@ -223,7 +223,7 @@ def _outputs(value: Any, path: str, x: Array, channels: int | None = None) -> tu
     height, width, own_channels = frozen.metadata["image_shape"]
     wanted = (height, width, channels or own_channels)
     if x.shape[-3:] != wanted:
-        raise ValueError(
+        raise UsageError(
             f"{type(value).__name__} takes images of the shape {wanted}, and got {x.shape[-3:]}: choose "
             "another network, or images of its shape."
         )
@@ -238,4 +238,4 @@ def _outputs(value: Any, path: str, x: Array, channels: int | None = None) -> tu
 
 def _check_channels(channels: int) -> None:
     if channels not in (1, 3):
-        raise ValueError(f"channels must be 1 or 3, got {channels}.")
+        raise UsageError(f"channels must be 1 or 3, got {channels}.")

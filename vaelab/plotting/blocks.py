@@ -12,7 +12,7 @@ from matplotlib import ticker
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.plotting.densities import shared_window
 from vaelab.plotting.images import checked_images, gap_of, tile
 from vaelab.plotting.style import INK, PALETTE, PRIOR, set_style
@@ -45,14 +45,14 @@ def sample_blocks(
       columns: blocks in a row; by default as many as 13 inches hold.
 
     Raises:
-      ValueError: there are no blocks, columns < 1, or images are of other kinds or shapes.
+      UsageError: there are no blocks, columns < 1, or images are of other kinds or shapes.
 
     >>> block = Block("ELBO", *np.zeros((3, 4, 8, 8, 1)))
     >>> sample_blocks([block, block]).axes[1].images[0].get_array().shape
     (28, 35, 3)
     """
     if not blocks:
-        raise ValueError("blocks must hold at least one model, got none.")
+        raise UsageError("blocks must hold at least one model, got none.")
     check_at_least_one(columns=columns)
     first = np.shape(blocks[0].data)
     canvases = []
@@ -62,7 +62,7 @@ def sample_blocks(
             where = f"{name} of block {block.title!r}"
             rows.append(checked_images(where, images))
             if np.shape(images)[:3] != first[:3]:
-                raise ValueError(
+                raise UsageError(
                     f"{where} must be {list(first[:3])} like the first block's data, got "
                     f"{list(np.shape(images)[:3])}."
                 )
@@ -128,7 +128,7 @@ def posterior_scatter(
       prior_samples: [M, 2], the grey dots, or None.
 
     Raises:
-      ValueError: there are no models, more than ten data, shapes do not fit, or NaN.
+      UsageError: there are no models, more than ten data, shapes do not fit, or NaN.
 
     >>> z = np.random.default_rng(0).normal(size=(3, 20, 2))
     >>> figure = posterior_scatter({"ELBO": z, "RE": z / 2}, np.zeros((3, 8, 8, 1)))
@@ -136,20 +136,20 @@ def posterior_scatter(
     ['ELBO', 'RE']
     """
     if not samples:
-        raise ValueError("samples must hold at least one model, got none.")
+        raise UsageError("samples must hold at least one model, got none.")
     pictures = checked_images("images", images)
     num = len(pictures)
     if num > len(PALETTE):
-        raise ValueError(f"images must be at most {len(PALETTE)}, one a colour, got {num}.")
+        raise UsageError(f"images must be at most {len(PALETTE)}, one a colour, got {num}.")
     prior = np.empty((0, 2)) if prior_samples is None else np.asarray(prior_samples, float)
     if prior.ndim != 2 or prior.shape[1] != 2 or not np.isfinite(prior).all():
-        raise ValueError(f"prior_samples must be [M, 2] and finite, got {prior.shape}.")
+        raise UsageError(f"prior_samples must be [M, 2] and finite, got {prior.shape}.")
     latents = {name: np.asarray(z, float) for name, z in samples.items()}
     for name, z in latents.items():
         if z.ndim != 3 or len(z) != num or z.shape[2] != 2 or not z.size:
-            raise ValueError(f"samples of {name!r} must be [{num}, S, 2], got {z.shape}.")
+            raise UsageError(f"samples of {name!r} must be [{num}, S, 2], got {z.shape}.")
         if not np.isfinite(z).all():
-            raise ValueError(f"samples of {name!r} must be finite, got NaN or infinity.")
+            raise UsageError(f"samples of {name!r} must be finite, got NaN or infinity.")
 
     columns = min(len(latents), 4)
     num_rows = -(-len(latents) // columns)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.plotting.layout import (
     COLOURS,
     Rows,
@@ -52,7 +52,7 @@ def equal_distortion(
       error_label: its name and unit.
 
     Raises:
-      ValueError: there are no curves or more than eight, one logs no rate, or D < 1.
+      UsageError: there are no curves or more than eight, one logs no rate, or D < 1.
 
     >>> rows = [{"step": s, "rate": 9.0, "distortion": 100.0 / s} for s in (1, 2, 4)]
     >>> figure = equal_distortion({"ELBO": [rows, rows]}, dims=100, target=0.25)
@@ -60,7 +60,7 @@ def equal_distortion(
     ['ELBO: 9.00', 'ELBO: 0.250']
     """
     if not 1 <= len(curves) <= len(COLOURS):
-        raise ValueError(f"curves must hold one to {len(COLOURS)} objectives, got {len(curves)}.")
+        raise UsageError(f"curves must hold one to {len(COLOURS)} objectives, got {len(curves)}.")
     check_at_least_one(dims=dims)
 
     def error_of(row: Mapping[str, Any]) -> float:
@@ -74,7 +74,7 @@ def equal_distortion(
     for i, (name, seeds) in enumerate(curves.items()):
         kept = [[row for row in rows if "rate" in row and "distortion" in row] for rows in seeds]
         if not kept or not all(kept):
-            raise ValueError(
+            raise UsageError(
                 f"each seed of {name!r} must log rate and distortion, got one without."
             )
         num_seeds.add(len(kept))
@@ -133,7 +133,7 @@ def paired_differences(
       quantity: what is compared, and its unit after a comma, "marginal KL, nats".
 
     Raises:
-      ValueError: shapes do not fit, or no pair is finite.
+      UsageError: shapes do not fit, or no pair is finite.
 
     >>> figure = paired_differences(("ELBO", "GECO"), [3.0, 5.0], [1.0, 2.0], ["0", "1"], "KL, nats")
     >>> print(figure.axes[1].get_title("left"))
@@ -143,15 +143,15 @@ def paired_differences(
     pair = np.array([np.asarray(first, float), np.asarray(second, float)]).T \
         if np.shape(first) == np.shape(second) else np.empty(0)  # fmt: skip
     if pair.ndim != 2 or len(pair) != len(labels):
-        raise ValueError(
+        raise UsageError(
             f"first, second and labels must be [S] of one length, got {np.shape(first)}, "
             f"{np.shape(second)} and {len(labels)} labels."
         )
     if len(names) != 2:
-        raise ValueError(f"names must be two, of first and of second, got {len(names)}.")
+        raise UsageError(f"names must be two, of first and of second, got {len(names)}.")
     finite = np.asarray(np.isfinite(pair).all(1))
     if not finite.any():
-        raise ValueError("first and second must hold a pair that is finite, got none.")
+        raise UsageError("first and second must hold a pair that is finite, got none.")
     difference = pair[finite, 1] - pair[finite, 0]
     num, mean = len(difference), difference.mean()
     error = difference.std(ddof=1) / np.sqrt(num) if num > 1 else 0.0

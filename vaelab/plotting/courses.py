@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
+from vaelab.checks import UsageError
 from vaelab.plotting.layout import COLOURS, head, log_ticks, log_where_wide, new_figure, number
 from vaelab.plotting.style import GREY, INK, set_style
 
@@ -45,7 +46,7 @@ def settling(
       reference_label: what the reference is called.
 
     Raises:
-      ValueError: there are none or more than eight, or one has no positive λ.
+      UsageError: there are none or more than eight, or one has no positive λ.
 
     >>> one = Settling("RE ≤ 0.1", "RMSE", 0.1, [[1, 2]], [[4.0, 2.0]], [(0.1, 20.0)], [(0.1, 25.0), (0.2, 9.0)])
     >>> figure = settling([one])
@@ -53,7 +54,7 @@ def settling(
     ['λ / its last value', 'rate, nats']
     """
     if not 1 <= len(constraints) <= len(COLOURS):
-        raise ValueError(f"constraints must be one to {len(COLOURS)}, got {len(constraints)}.")
+        raise UsageError(f"constraints must be one to {len(COLOURS)}, got {len(constraints)}.")
     columns = min(3, 1 + len(constraints))
     rows = math.ceil((1 + len(constraints)) / columns)
     size = (3.5 * columns, 3.3 * rows)
@@ -68,7 +69,7 @@ def settling(
         for seed, (steps, values) in enumerate(zip(one.steps, one.multipliers, strict=True)):
             course = np.asarray(values, float)
             if not course.size or not course[-1] > 0:
-                raise ValueError(f"multipliers of {one.label!r} must end above 0.")
+                raise UsageError(f"multipliers of {one.label!r} must end above 0.")
             course = course / course[-1]
             relative += course.tolist()
             panels[0].plot(steps, course, color=colour, linewidth=1.4,

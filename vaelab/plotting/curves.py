@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from vaelab.checks import UsageError
 from vaelab.plotting.layout import Rows, curve, number, set_titles, settled
 from vaelab.plotting.style import INDIGO, INK, OLIVE, ROSE, TEAL, WINE, set_style
 
@@ -37,7 +38,7 @@ def training_curves(rows: Rows, *, thresholds: Mapping[str, float] | None = None
         D κ for an NLL constraint.
 
     Raises:
-      ValueError: there are no rows.
+      UsageError: there are no rows.
 
     >>> rows = [{"step": s, "elbo": -100.0, "rate": 20.0, "distortion": 80.0} for s in (0, 100)]
     >>> figure = training_curves(rows, thresholds={"nll": 78.4})
@@ -45,7 +46,7 @@ def training_curves(rows: Rows, *, thresholds: Mapping[str, float] | None = None
     ['ELBO', 'Rate and distortion']
     """
     if not rows:
-        raise ValueError("rows must hold at least one logged step, got none.")
+        raise UsageError("rows must hold at least one logged step, got none.")
     kinds = ("constraint/", "average/", "multiplier/")
     keys = (key for row in rows for key in row if key.startswith(kinds))
     names = list(dict.fromkeys(key.split("/", 1)[1] for key in keys))

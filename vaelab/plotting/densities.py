@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from vaelab.checks import UsageError
 from vaelab.plotting.latents import MASSES, draw_contours, highest_density_levels, marker_handle
 from vaelab.plotting.layout import draw_caption, legend_above, new_figure, wrap_caption
 from vaelab.plotting.style import GREY, INDIGO, INK, PALETTE, ROSE, set_style
@@ -48,7 +49,7 @@ def prior_densities(
     where that is at most 1.6 times the smallest of them, and else each its own.
 
     Raises:
-      ValueError: there are no panels, or a panel's grids differ in shape or its points are no pairs.
+      UsageError: there are no panels, or a panel's grids differ in shape or its points are no pairs.
 
     >>> grid = np.linspace(-3, 3, 30)
     >>> log_normal = -0.5 * (grid**2 + grid[:, None] ** 2)
@@ -57,7 +58,7 @@ def prior_densities(
     ['N(0, I)']
     """
     if not panels:
-        raise ValueError("panels must hold at least one prior, got none.")
+        raise UsageError("panels must hold at least one prior, got none.")
     for panel in panels:
         _check(panel)
     columns = min(columns, len(panels))
@@ -111,7 +112,7 @@ def inner_samples(
     """
     excess, error = np.asarray(excess, float), np.asarray(standard_error, float)
     if excess.shape != error.shape or excess.ndim != 2 or excess.shape[1] != len(num_samples):
-        raise ValueError(
+        raise UsageError(
             f"excess and standard_error must be [M, {len(num_samples)}], got {excess.shape} and "
             f"{error.shape}."
         )
@@ -184,10 +185,10 @@ def shared_window(
 def _check(panel: Panel) -> None:
     shapes = np.shape(panel.log_prior), np.shape(panel.log_aggregated)
     if shapes[0] != shapes[1]:
-        raise ValueError(
+        raise UsageError(
             f"log_prior and log_aggregated of panel {panel.title!r} must be on one grid, got shapes "
             f"{shapes[0]} and {shapes[1]}."
         )
     points = np.shape(panel.points)
     if len(points) != 2 or points[1] != 2:
-        raise ValueError(f"points of panel {panel.title!r} must be [N, 2], got {points}.")
+        raise UsageError(f"points of panel {panel.title!r} must be [N, 2], got {points}.")

@@ -13,6 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from vaelab.checks import UsageError
 from vaelab.plotting.layout import draw_caption, legend_above, new_figure, wrap_caption
 from vaelab.plotting.style import GREY, INDIGO, INK, PRIOR, ROSE, TEAL, set_style
 
@@ -48,16 +49,16 @@ def trajectories(
     holds neighbouring cells together.
 
     Raises:
-      ValueError: there are no panels, the rows differ in length, or shapes do not fit.
+      UsageError: there are no panels, the rows differ in length, or shapes do not fit.
 
     >>> panel = Trajectories("β = 1", np.zeros((5, 2)), np.zeros((3, 4, 2)))
     >>> [axes.get_title("left") for axes in trajectories([[panel]]).axes]
     ['β = 1']
     """
     if not rows or not rows[0]:
-        raise ValueError("rows must hold at least one panel, got none.")
+        raise UsageError("rows must hold at least one panel, got none.")
     if len({len(row) for row in rows}) != 1:
-        raise ValueError(f"rows must be of one length, got {[len(row) for row in rows]}.")
+        raise UsageError(f"rows must be of one length, got {[len(row) for row in rows]}.")
     width = 0.3 + max(2.15 * len(rows[0]), 5.5)
     lines = wrap_caption(caption, width)
     size = (width, 2.35 * len(rows) + 0.65 + 0.16 * len(lines))
@@ -92,7 +93,7 @@ def phase_transitions(
       known: a critical temperature known in closed form, marked on the axis.
 
     Raises:
-      ValueError: there are no panels or no curves, or shapes do not fit.
+      UsageError: there are no panels or no curves, or shapes do not fit.
 
     >>> panel = Trajectories("β = 1", np.zeros((5, 2)), np.zeros((3, 4, 2)))
     >>> curve = ErrorCurve("s = 0.1", [0.1, 0.2, 0.3], [0.0, 0.1, 0.1], [10.0], [0.2])
@@ -100,7 +101,7 @@ def phase_transitions(
     ['', 'β', 'β']
     """
     if not panels or not curves:
-        raise ValueError("panels and curves must hold at least one each, got none.")
+        raise UsageError("panels and curves must hold at least one each, got none.")
     width = 0.3 + max(2.4 * len(panels), 7.5)
     lines = wrap_caption(caption, width)
     figure = Figure(
@@ -160,7 +161,7 @@ def vanishing_variance(
     """
     variances, elbos = np.asarray(variances, float), np.asarray(elbos, float)
     if variances.ndim != 1 or variances.shape != elbos.shape:
-        raise ValueError(
+        raise UsageError(
             f"variances and elbos must be [S] each, got {variances.shape} and {elbos.shape}."
         )
     lines = wrap_caption(caption, 7.6)
@@ -192,7 +193,7 @@ def vanishing_variance(
 def _trajectories(axes: Axes, panel: Trajectories) -> None:
     x, path = np.asarray(panel.x, float), np.asarray(panel.path, float)
     if x.ndim != 2 or x.shape[1] != 2 or path.ndim != 3 or path.shape[2] != 2:
-        raise ValueError(
+        raise UsageError(
             f"panel {panel.title!r} needs x [n, 2] and path [S, A, 2], got {x.shape} and {path.shape}."
         )
     set_style(axes)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vaelab.checks import UsageError
 from vaelab.plotting.style import INK
 
 
@@ -22,7 +23,7 @@ def reconstructions(x: npt.ArrayLike, mean: npt.ArrayLike) -> Figure:
         NaN is red.
 
     Raises:
-      ValueError: the shapes differ, there are no images, or they are integers.
+      UsageError: the shapes differ, there are no images, or they are integers.
 
     >>> x = np.zeros((3, 8, 8, 1))
     >>> reconstructions(x, x + 0.5).axes[0].images[0].get_array().shape
@@ -30,7 +31,7 @@ def reconstructions(x: npt.ArrayLike, mean: npt.ArrayLike) -> Figure:
     """
     x, mean = checked_images("x", x), checked_images("mean", mean)
     if x.shape != mean.shape:
-        raise ValueError(f"x and mean must have one shape, got {x.shape} and {mean.shape}.")
+        raise UsageError(f"x and mean must have one shape, got {x.shape} and {mean.shape}.")
     num_pairs = -(-len(x) // 10)
     columns = -(-len(x) // num_pairs)
     gap = gap_of(x)
@@ -60,7 +61,7 @@ def samples(images: npt.ArrayLike) -> Figure:
         clipped, NaN is red.
 
     Raises:
-      ValueError: there are no images, or they are integers.
+      UsageError: there are no images, or they are integers.
 
     >>> samples(np.zeros((9, 8, 8, 3))).axes[0].images[0].get_array().shape
     (26, 26, 3)
@@ -78,9 +79,9 @@ def checked_images(name: str, images: npt.ArrayLike) -> np.ndarray:
     """Checked images as float RGB in [0, 1], [N, height, width, 3]."""
     array = np.asarray(images)
     if array.ndim != 4 or not len(array) or array.shape[-1] not in (1, 3):
-        raise ValueError(f"{name} must be [N, height, width, 1 or 3], N ≥ 1, got {array.shape}.")
+        raise UsageError(f"{name} must be [N, height, width, 1 or 3], N ≥ 1, got {array.shape}.")
     if array.dtype.kind in "iu":
-        raise ValueError(f"{name} must be in [0, 1], got {array.dtype}; divide bytes by 255.")
+        raise UsageError(f"{name} must be in [0, 1], got {array.dtype}; divide bytes by 255.")
     rgb = np.repeat(np.clip(array.astype(float), 0, 1), 3 // array.shape[-1], axis=-1)
     rgb[np.isnan(rgb).any(-1)] = (1, 0, 0)
     return rgb

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from vaelab.checks import UsageError
 from vaelab.plotting.layout import new_figure
 from vaelab.plotting.style import GREY, INDIGO, INK, PALETTE, PRIOR, set_style
 
@@ -47,7 +48,7 @@ def latent_space(
       prior_samples: [M, D].
 
     Raises:
-      ValueError: shapes do not fit, latents are not finite, `log_density` comes without `extent`
+      UsageError: shapes do not fit, latents are not finite, `log_density` comes without `extent`
         or with D > 2, or more than ten labels are not numbers.
 
     >>> z = np.array([[3, 0, 0], [-3, 0, 0], [0, 1, 0], [0, -1, 0]])
@@ -56,18 +57,18 @@ def latent_space(
     """
     z = np.asarray(latents, float)
     if z.ndim != 2 or z.shape[0] < 2 or z.shape[1] < 2:
-        raise ValueError(f"latents must be [N, D] with N ≥ 2 and D ≥ 2, got {z.shape}.")
+        raise UsageError(f"latents must be [N, D] with N ≥ 2 and D ≥ 2, got {z.shape}.")
     num_dims = z.shape[1]
     prior = np.empty((0, num_dims)) if prior_samples is None else np.asarray(prior_samples, float)
     if prior.ndim != 2 or prior.shape[1] != num_dims:
-        raise ValueError(f"prior_samples must be [M, {num_dims}] like latents, got {prior.shape}.")
+        raise UsageError(f"prior_samples must be [M, {num_dims}] like latents, got {prior.shape}.")
     if log_density is not None and (extent is None or num_dims != 2):
-        raise ValueError(
+        raise UsageError(
             f"log_density needs an extent and two latent dimensions, got extent {extent} and "
             f"{num_dims} dimensions; pass prior_samples instead."
         )
     if not (np.isfinite(z).all() and np.isfinite(prior).all()):
-        raise ValueError("latents and prior_samples must be finite, got NaN or infinity.")
+        raise UsageError("latents and prior_samples must be finite, got NaN or infinity.")
     axis_names = ["$z_1$", "$z_2$"]
     if num_dims > 2:
         centre = z.mean(0)
@@ -116,7 +117,7 @@ def draw_contours(
 ) -> list[Line2D]:
     """Shades the highest-density regions; returns their legend."""
     if log_density.ndim != 2 or min(log_density.shape) < 2 or np.any(np.isnan(log_density)):
-        raise ValueError(
+        raise UsageError(
             f"log_density must be a grid [G, G'] without NaN, got shape {log_density.shape}."
         )
     levels = highest_density_levels(log_density)
@@ -150,7 +151,7 @@ def _coloured_scatter(axes: Axes, z: np.ndarray, labels: np.ndarray | None) -> l
         axes.scatter(z[:, 0], z[:, 1], color=INDIGO, **style)
         return []
     if labels.shape != (len(z),):
-        raise ValueError(f"labels must be [{len(z)}] like latents, got {labels.shape}.")
+        raise UsageError(f"labels must be [{len(z)}] like latents, got {labels.shape}.")
     values, indices = np.unique(labels, return_inverse=True)
     # In random order, or the last class would cover the others.
     order = np.random.default_rng(0).permutation(len(z))
@@ -159,7 +160,7 @@ def _coloured_scatter(axes: Axes, z: np.ndarray, labels: np.ndarray | None) -> l
         axes.scatter(x, y, c=np.array(PALETTE)[indices[order]].tolist(), **style)
         return [marker_handle(PALETTE[i], str(value)) for i, value in enumerate(values)]
     if not np.issubdtype(labels.dtype, np.number):
-        raise ValueError(f"labels must be at most ten names, or numbers, got {len(values)} names.")
+        raise UsageError(f"labels must be at most ten names, or numbers, got {len(values)} names.")
     points = axes.scatter(x, y, c=labels[order], cmap="viridis", **style)
     bar = axes.inset_axes((1.04, 0, 0.04, 0.6))  # below the legend
     axes.figure.colorbar(points, cax=bar).set_label("label", fontsize=9, color=INK)

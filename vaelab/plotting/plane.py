@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from vaelab.checks import UsageError
 from vaelab.plotting.layout import (
     COLOURS,
     head,
@@ -50,7 +51,7 @@ def information_plane(
       distortion_label: what `distortion` is, and its unit.
 
     Raises:
-      ValueError: there are no series or more than eight, shapes do not fit, or all diverged.
+      UsageError: there are no series or more than eight, shapes do not fit, or all diverged.
 
     >>> geco = PlaneSeries("GECO", [[1.0, 1.2], [1.9, 2.1]], [[90, 94], [30, 34]], ("κ 1", "κ 2"), True)
     >>> elbo = PlaneSeries("ELBO", [[0.9, np.nan]], [[200.0, np.nan]])
@@ -60,7 +61,7 @@ def information_plane(
     diverged, not shown: ELBO 1 of 2
     """
     if not 1 <= len(series) <= len(COLOURS):
-        raise ValueError(f"series must hold one to {len(COLOURS)} objectives, got {len(series)}.")
+        raise UsageError(f"series must hold one to {len(COLOURS)} objectives, got {len(series)}.")
     points, notes = [], []
     for one in series:
         point = _members(one)
@@ -70,7 +71,7 @@ def information_plane(
         points.append(point)
     finite = [point[~np.isnan(point[..., 0])] for point in points]
     if not sum(map(len, finite)):
-        raise ValueError("series must hold a run that is finite in distortion and rate, got none.")
+        raise UsageError("series must hold a run that is finite in distortion and rate, got none.")
 
     figure, axes = row_of_panels(1, (6.6, 4.6))
     means = []
@@ -110,12 +111,12 @@ def _members(series: PlaneSeries) -> np.ndarray:
     """[P, S, 2] of distortion and rate, both NaN where either is not finite."""
     shapes = np.shape(series.distortion), np.shape(series.rate)
     if shapes[0] != shapes[1] or len(shapes[0]) != 2 or 0 in shapes[0]:
-        raise ValueError(
+        raise UsageError(
             f"distortion and rate of {series.label!r} must be [P, S] of one shape, got {shapes[0]} "
             f"and {shapes[1]}."
         )
     if len(series.tags) not in (0, shapes[0][0]):
-        raise ValueError(
+        raise UsageError(
             f"tags of {series.label!r} must be none or {shapes[0][0]}, one a setting, got "
             f"{len(series.tags)}."
         )

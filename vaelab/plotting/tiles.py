@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from vaelab.checks import UsageError
 from vaelab.plotting.layout import draw_caption, legend_above, new_figure, wrap_caption
 from vaelab.plotting.style import BLACK, GREY, INDIGO, INK, PALETTE, ROSE, set_style
 
@@ -54,12 +55,12 @@ def blurs_and_holes(
         or weights.shape[:1] != x.shape[:1]
         or (*weights.shape[1:], 2) != g.shape
     ):
-        raise ValueError(
+        raise UsageError(
             f"x, weights and g must be [n, 2], [n, H, W] and [H, W, 2], got {x.shape}, "
             f"{weights.shape} and {g.shape}."
         )
     if len(x) > len(_COLOURS):
-        raise ValueError(f"x must hold at most {len(_COLOURS)} data, got {len(x)}.")
+        raise UsageError(f"x must hold at most {len(_COLOURS)} data, got {len(x)}.")
     colours = np.array([to_rgb(colour) for colour in _COLOURS[: len(x)]])
     picture = np.einsum("ihw,ic->hwc", weights, colours)  # holes come out black
     lines = wrap_caption(caption, 7.6)
@@ -112,7 +113,7 @@ def equipartition(panels: Sequence[TileMasses], *, title: str = "", caption: str
     'mass under the prior'
     """
     if not panels:
-        raise ValueError("panels must hold at least one β, got none.")
+        raise UsageError("panels must hold at least one β, got none.")
     width = max(2.6 * len(panels), 5.2)
     lines = wrap_caption(caption, width)
     figure = new_figure((width, 3.5 + 0.16 * len(lines)))

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.plotting.layout import (
     Rows,
     curve,
@@ -57,7 +57,7 @@ def saddle_trajectory(
       quantity: its name and unit.
 
     Raises:
-      ValueError: no row logs the constraint, the rate or the distortion, or D < 1.
+      UsageError: no row logs the constraint, the rate or the distortion, or D < 1.
 
     >>> rows = [{"step": s, "rate": 20.0, "distortion": 900 / s, "average/re": 4 / s - 2,
     ...          "constraint/re": 4 / s - 2, "multiplier/re": 1.0 + s} for s in (1, 2, 3)]
@@ -68,7 +68,7 @@ def saddle_trajectory(
     needed = ("rate", "distortion", f"average/{constraint}", f"multiplier/{constraint}")
     for key in needed:
         if not any(key in row for row in rows):
-            raise ValueError(f"rows must log {key!r}, got none that does; check the name.")
+            raise UsageError(f"rows must log {key!r}, got none that does; check the name.")
     check_at_least_one(num_dims=num_dims)
     achieved = achieved or (lambda average: math.sqrt(max(average / num_dims + kappa**2, 0.0)))
     steps, rate = curve([row for row in rows if "distortion" in row], "rate")

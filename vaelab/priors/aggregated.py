@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import UndefinedError, check_at_least_one
+from vaelab.checks import UndefinedError, UsageError, check_at_least_one
 from vaelab.priors.base import Given, Prior
 from vaelab.priors.components import Components, component_log_probs, diagonal_gaussian
 from vaelab.types import Array, PRNGKey
@@ -25,7 +25,7 @@ class AggregatedPosterior(Prior):
     Hoffman & Johnson, 2016; Tomczak & Welling, 2018, eq. 5.
 
     Raises:
-      ValueError: it is initialised, as the prior of a model to be trained would be.
+      UsageError: it is initialised, as the prior of a model to be trained would be.
 
     >>> prior = AggregatedPosterior(latent_dim=2)
     >>> inputs = {"mean": jnp.zeros((3, 2)), "scale": jnp.ones((3, 2))}
@@ -96,7 +96,7 @@ class AggregatedPosterior(Prior):
 
     def _gaussians(self) -> tuple[Array, Array]:
         if self.is_initializing():
-            raise ValueError(
+            raise UsageError(
                 "the aggregated posterior is a reference for evaluation and cannot be trained: "
                 "choose another prior."
             )
@@ -105,7 +105,7 @@ class AggregatedPosterior(Prior):
             self.get_variable("params", "scale"),
         )
         if mean is None or scale is None:
-            raise ValueError(
+            raise UsageError(
                 "the aggregated posterior has no means and scales: make them with "
                 "evaluation.aggregated_posterior."
             )

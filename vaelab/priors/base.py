@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import flax.linen as nn
 import jax
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.separate import separate_modules
 from vaelab.types import Array, PRNGKey, PyTree
 
@@ -126,6 +126,6 @@ def check_dim(name: str, network: nn.Module, wanted: int, wanted_name: str = "la
     """Raises one sentence where a network's size is known and does not fit."""
     dim = getattr(network, "dim", wanted)
     if dim != wanted:
-        raise ValueError(
+        raise UsageError(
             f"{name}.dim = {dim} and {wanted_name} = {wanted} must be the same number."
         )

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors.base import Given, check_dim
 from vaelab.priors.components import Components
@@ -22,7 +22,7 @@ class GTM(MixturePrior):
     weights if chosen. Bishop, Svensén & Williams, 1998, where all components share one σ.
 
     Raises:
-      ValueError: a grid without points or of more than 4 dimensions; a network of another size than
+      UsageError: a grid without points or of more than 4 dimensions; a network of another size than
         latent_dim, or that returns no diagonal Gaussian.
 
     >>> prior = GTM(latent_dim=5, grid_size=4)
@@ -79,12 +79,12 @@ def check_grid(size: int, dim: int) -> None:
     check_at_least_one(grid_size=size)
     check_at_least_one(grid_dim=dim)
     if dim > 4:
-        raise ValueError(
+        raise UsageError(
             f"grid_dim must be at most 4, got {dim}: there would be grid_size ** grid_dim = "
             f"{size} ** {dim} = {size**dim} components."
         )
     if isinstance(size, int) and size**dim >= 2**31:
-        raise ValueError(
+        raise UsageError(
             f"grid_size = {size} is too large: there would be grid_size ** grid_dim = {size**dim} "
             "components, and at most 2**31 - 1 can be numbered."
         )

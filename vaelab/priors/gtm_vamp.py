@@ -23,7 +23,7 @@ class GTMVampPrior(MixturePrior):
     model, or one of its own, as for a VampPrior. Tomczak, 2022, Deep Generative Modeling, chapter 4.
 
     Raises:
-      ValueError: a grid without points or of more than 4 dimensions; an empty or infinite
+      UsageError: a grid without points or of more than 4 dimensions; an empty or infinite
         data_range; an encoder of another size than latent_dim, for other examples, or whose
         posterior is no diagonal Gaussian.
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.losses import normalised_weights, scale_gradient
 from vaelab.networks import ConditionalGaussian, GatedMLP
 from vaelab.priors.base import Given, Prior, check_dim
@@ -52,7 +52,7 @@ class HierarchicalPrior(Prior):
         if self.decoder is None:
             self.decoder = self._default_network(self.latent_dim)
         if self.top.starts_from_data:
-            raise ValueError(
+            raise UsageError(
                 f"top = {type(self.top).__name__} would start at examples of the data, and its "
                 "pseudo-inputs are latent vectors: set top.from_data to False."
             )
@@ -63,7 +63,7 @@ class HierarchicalPrior(Prior):
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
         key, weights = given.key, given.weights
         if key is None:
-            raise ValueError(
+            raise UsageError(
                 "HierarchicalPrior.log_prob estimates p(z) by sampling: pass Given(key=key)."
             )
         sample_key, top_key = jax.random.split(key)

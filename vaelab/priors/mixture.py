@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.priors.base import Given, Prior
 from vaelab.priors.components import Components, component_log_probs, diagonal_gaussian
 from vaelab.types import Array, PRNGKey, PyTree
@@ -89,13 +89,13 @@ def gaussian_parts(
     if parts is None:
         inner = getattr(distribution, "distribution", None)
         given = type(distribution).__name__ + (f"({type(inner).__name__})" if inner else "")
-        raise ValueError(
+        raise UsageError(
             f"{name} must return diagonal Gaussians, distrax.Independent(distrax.Normal(mean, scale), "
             f"1) or a pair (mean, scale), of which the mixture is made, not {given}."
         )
     shape = (len(inputs), latent_dim)
     if parts[0].shape != shape:
-        raise ValueError(
+        raise UsageError(
             f"{name} gives means of shape {parts[0].shape} for {len(inputs)} inputs of shape "
             f"{inputs.shape[1:]}, not {shape}: set its size to latent_dim, and event_ndims of its "
             "trunk to the number of axes of one input."

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.networks import MLP
 from vaelab.priors.base import Given, Prior
 from vaelab.priors.standard import StandardNormal
@@ -52,12 +52,12 @@ class ResampledPrior(Prior):
         if self.proposal is None:
             self.proposal = StandardNormal(self.latent_dim, parent=None)
         if not self.proposal.exact:
-            raise ValueError(
+            raise UsageError(
                 f"proposal must have an exact log_prob, which {type(self.proposal).__name__} has not: "
                 "take one that has, for example StandardNormal or FlowPrior."
             )
         if self.proposal.latent_dim != self.latent_dim:
-            raise ValueError(
+            raise UsageError(
                 f"proposal.latent_dim = {self.proposal.latent_dim} and latent_dim = "
                 f"{self.latent_dim} must be the same number."
             )
@@ -69,7 +69,7 @@ class ResampledPrior(Prior):
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
         if given.key is None:
-            raise ValueError(
+            raise UsageError(
                 "ResampledPrior.log_prob estimates p(z) by sampling: pass Given(key=key)."
             )
         shape = (self.num_samples, *z.shape[:-1], self.max_tries - 1)

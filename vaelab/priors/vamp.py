@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax.errors import ScopeParamShapeError
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.priors.base import Given, check_dim
 from vaelab.priors.components import Components
 from vaelab.priors.mixture import MixturePrior, gaussian_parts
@@ -26,7 +26,7 @@ class VampPrior(MixturePrior):
     Weights are equal, or learned (Alemi et al., 2018). Tomczak & Welling, 2018, section 3.
 
     Raises:
-      ValueError: fewer than one component; an empty or infinite data_range; an encoder of another
+      UsageError: fewer than one component; an empty or infinite data_range; an encoder of another
         size than latent_dim, for other examples, or whose posterior is no diagonal Gaussian; none.
 
     >>> from vaelab.networks import MLP, ConditionalGaussian
@@ -77,7 +77,7 @@ class VampPrior(MixturePrior):
         Drawn without replacement; with it where x has fewer examples than there are components.
 
         Raises:
-          ValueError: the examples are of another shape.
+          UsageError: the examples are of another shape.
         """
         check_examples(self.shape, x)
         if not self.from_data:
@@ -126,14 +126,14 @@ def encode(prior: Any, pseudo_inputs: Array, given: Given) -> tuple[Array, Array
     """
     encoder = prior.encoder or given.encode
     if encoder is None:
-        raise ValueError(
+        raise UsageError(
             f"{type(prior).__name__} has no encoder: pass one as its field encoder, or hand one over "
             "as given.encode."
         )
     try:
         posterior = encoder(pseudo_inputs)
     except ScopeParamShapeError:
-        raise ValueError(
+        raise UsageError(
             f"pseudo-inputs of shape {pseudo_inputs.shape[1:]} do not fit the encoder, which is made "
             "for other examples: set the prior's shape to that of one example."
         ) from None
@@ -143,7 +143,7 @@ def encode(prior: Any, pseudo_inputs: Array, given: Given) -> tuple[Array, Array
 def check_examples(shape: tuple[int, ...], x: Array) -> None:
     """Raises one sentence where pseudo-inputs and examples x [N, ...] have different shapes."""
     if tuple(x.shape[1:]) != tuple(shape):
-        raise ValueError(
+        raise UsageError(
             f"pseudo-inputs have the shape {tuple(shape)} and examples {tuple(x.shape[1:])}: set the "
             "prior's shape to that of one example."
         )
@@ -153,6 +153,6 @@ def check_data_range(data_range: tuple[float, float]) -> None:
     """Raises one sentence where pseudo-inputs have no room."""
     low, high = data_range
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(
+        raise UsageError(
             f"data_range must be (low, high), finite and low < high, got {data_range}."
         )

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vaelab.checks import UsageError
 from vaelab.saddle.steps import (
     StepCount,
     StepSize,
@@ -76,10 +77,10 @@ def nu_pi(
     check_step_size(step_size)
     check_range(multiplier_range=multiplier_range)
     if isinstance(nu, Real) and not -1 < nu < 1:
-        raise ValueError(f"nu must lie in (-1, 1), got {nu}.")
+        raise UsageError(f"nu must lie in (-1, 1), got {nu}.")
     for name, gain in (("proportional", proportional), ("integral", integral)):
         if isinstance(gain, Real) and not math.isfinite(gain):
-            raise ValueError(f"{name} must be finite, got {gain}.")
+            raise UsageError(f"{name} must be finite, got {gain}.")
 
     def init(multipliers):
         return NuPiState(jnp.zeros([], jnp.int32), jax.tree.map(jnp.zeros_like, multipliers))

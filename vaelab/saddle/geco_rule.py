@@ -46,7 +46,7 @@ def geco(
       anti_windup: True makes λ rest while the average is stale.
 
     Raises:
-      ValueError: ν is a number and not positive, or a range is not (low, high) with 0 <= low < high.
+      UsageError: ν is a number and not positive, or a range is not (low, high) with 0 <= low < high.
 
     >>> tx = geco(1.0, step_range=(0, float("inf")), anti_windup=False)
     >>> state = tx.init(jnp.array(3.0))

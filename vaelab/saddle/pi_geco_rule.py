@@ -48,7 +48,7 @@ def pi_geco(
       anti_windup: True makes the integral term rest while the average is stale.
 
     Raises:
-      ValueError: ν is not positive, K is negative, or a range is not (low, high) with 0 <= low < high.
+      UsageError: ν is not positive, K is negative, or a range is not (low, high) with 0 <= low < high.
 
     >>> tx = pi_geco(1.0, proportional=2.0, step_range=(0, float("inf")))
     >>> state = tx.init(jnp.array(1.0))

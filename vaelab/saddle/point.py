@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vaelab.checks import check_fraction, check_positive
+from vaelab.checks import UsageError, check_fraction, check_positive
 from vaelab.types import Array, PyTree, Saddle
 
 
@@ -63,7 +63,7 @@ def saddle_point(
 
     def init(variables: Saddle) -> SaddleState:
         if isinstance(scales, dict) and scales.keys() != variables.multipliers.keys():
-            raise ValueError(
+            raise UsageError(
                 f"scales {sorted(scales)} and multipliers {sorted(variables.multipliers)} must have "
                 "the same names."
             )

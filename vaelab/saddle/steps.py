@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from vaelab.checks import check_positive
+from vaelab.checks import UsageError, check_positive
 from vaelab.types import Array
 
 # A number, an array, or an optax schedule: from the number of updates made to the step size.
@@ -56,7 +56,7 @@ def check_step_size(step_size: StepSize) -> None:
 
     >>> check_step_size(-1.0)
     Traceback (most recent call last):
-    ValueError: step_size must be positive and finite, got -1.0.
+    vaelab.UsageError: step_size must be positive and finite, got -1.0.
     """
     check_positive(step_size=step_size)
 
@@ -66,8 +66,8 @@ def check_range(**ranges: tuple[float, float]) -> None:
 
     >>> check_range(step_range=(1.1, 0.9))
     Traceback (most recent call last):
-    ValueError: step_range must be (low, high) with 0 <= low < high, got (1.1, 0.9).
+    vaelab.UsageError: step_range must be (low, high) with 0 <= low < high, got (1.1, 0.9).
     """
     for name, (low, high) in ranges.items():
         if isinstance(low, Real) and isinstance(high, Real) and not 0 <= low < high:
-            raise ValueError(f"{name} must be (low, high) with 0 <= low < high, got {low, high}.")
+            raise UsageError(f"{name} must be (low, high) with 0 <= low < high, got {low, high}.")

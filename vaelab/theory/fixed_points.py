@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.theory import lipschitz
 from vaelab.types import Array, PRNGKey
 
@@ -156,7 +156,7 @@ class Rule:
     100_000)` iterates to convergence, in float64.
 
     Raises:
-      ValueError: smoothing is not in (0, 2), where the objective rises; tolerance is negative, or
+      UsageError: smoothing is not in (0, 2), where the objective rises; tolerance is negative, or
         max_steps is not positive.
     """
 
@@ -166,9 +166,9 @@ class Rule:
 
     def __post_init__(self) -> None:
         if not 0 < self.smoothing < 2:
-            raise ValueError(f"smoothing must lie in (0, 2), got {self.smoothing}.")
+            raise UsageError(f"smoothing must lie in (0, 2), got {self.smoothing}.")
         if self.tolerance < 0:
-            raise ValueError(f"tolerance must not be negative, got {self.tolerance}.")
+            raise UsageError(f"tolerance must not be negative, got {self.tolerance}.")
         check_at_least_one(max_steps=self.max_steps)
 
 

@@ -22,7 +22,7 @@ def start_average(params: PyTree, decay: float | Array | None) -> ParameterAvera
     """The average before the first step; () where `decay` is None, and nothing is averaged.
 
     Raises:
-      ValueError: the decay is a number outside [0, 1).
+      UsageError: the decay is a number outside [0, 1).
     """
     if decay is None:
         return ()

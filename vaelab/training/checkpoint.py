@@ -11,6 +11,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+from vaelab.checks import UsageError
 from vaelab.training.state import TrainState
 
 
@@ -55,7 +56,7 @@ class Checkpoints:
         warning, and the one before it is taken.
 
         Raises:
-          ValueError: there are checkpoints, and none can be read; they are left where they are.
+          UsageError: there are checkpoints, and none can be read; they are left where they are.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         steps, failed = self.steps()[::-1], dict[int, Exception]()
@@ -64,7 +65,7 @@ class Checkpoints:
                 state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
                 # An empty folder restores as nothing.
                 if jax.tree.structure(state) != jax.tree.structure(like):  # type: ignore[operator]
-                    raise ValueError("it holds no train state")
+                    raise UsageError("it holds no train state")
             except Exception as error:  # orbax and tensorstore raise many kinds
                 failed[step] = error
                 continue
@@ -78,7 +79,7 @@ class Checkpoints:
             self._manager.reload()
             return state
         if failed:
-            raise ValueError(
+            raise UsageError(
                 f"none of the checkpoints {sorted(failed)} in {self.directory} can be read: they are "
                 "damaged, or of another version or configuration (a sweep's, say); choose another "
                 "workdir."

@@ -11,7 +11,7 @@ from typing import ClassVar
 import optax
 
 from vaelab import saddle
-from vaelab.checks import check_fraction, check_not_negative, check_positive
+from vaelab.checks import UsageError, check_fraction, check_not_negative, check_positive
 from vaelab.constraints import Constraint
 from vaelab.saddle.steps import check_step_size, step_size_at
 from vaelab.training.schedules import Constant, Schedule, check_schedule
@@ -48,7 +48,7 @@ class Dual(abc.ABC):
         for name, start in self._starts().items():
             check_positive(**{name: start})
             if isinstance(start, Real) and not self.multiplier_limit > start:
-                raise ValueError(
+                raise UsageError(
                     f"multiplier_limit must be above {name} = {start}, got {self.multiplier_limit}."
                 )
 
@@ -60,18 +60,18 @@ class Dual(abc.ABC):
         """Raises one sentence where the dual does not fit the constraints or the run's length.
 
         Raises:
-          ValueError: field, value and remedy.
+          UsageError: field, value and remedy.
         """
         starts = self.initial_multiplier
         if isinstance(starts, Mapping) and starts.keys() != constraints.keys():
-            raise ValueError(
+            raise UsageError(
                 f"dual.initial_multiplier has the names {sorted(starts)} and the constraints are "
                 f"{sorted(constraints)}: give each constraint its own number."
             )
         try:
             self.schedule.check(num_steps)
         except ValueError as error:
-            raise ValueError(f"dual.schedule: {error}") from None
+            raise UsageError(f"dual.schedule: {error}") from None
 
     def scheduled_step_size(self, num_steps: int, start: int = 0) -> Callable[[Array], Array]:
         """Step size at each update of the dual, the first of which is made at step `start`."""
@@ -149,7 +149,7 @@ class Rewo(Dual):
         check_positive(steepness=self.steepness)
         for name, start in self._starts().items():
             if isinstance(start, Real) and not start > 1:
-                raise ValueError(
+                raise UsageError(
                     f"{name} must be well above 1 under REWO, got {start}: it is held until the "
                     "constraints are met, which a small one may never bring about."
                 )
@@ -158,7 +158,7 @@ class Rewo(Dual):
         super().check(constraints, num_steps)
         for name, constraint in constraints.items():
             if not constraint.in_nats:
-                raise ValueError(
+                raise UsageError(
                     f"dual = Rewo requires constraints in nats, and {name} is not: use NLL (with a "
                     "GaussianDecoder for a squared error), or Geco."
                 )

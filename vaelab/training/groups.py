@@ -44,7 +44,7 @@ def transformation(
       clip_norm: largest L2 norm of the gradient of all parameters together; None does not clip.
 
     Raises:
-      ValueError: `clip_norm` or `prior_period` is not positive.
+      UsageError: `clip_norm` or `prior_period` is not positive.
     """
     check_positive(clip_norm=clip_norm)
     prior_optimiser = prior_optimiser or optimiser

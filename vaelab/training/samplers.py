@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import classes_of
+from vaelab.checks import UsageError, classes_of
 from vaelab.types import Array, Examples, PRNGKey, PyTree
 
 
@@ -26,7 +26,7 @@ class Sampler(abc.ABC):
         """Arrays that `rows` needs, computed once, on the host.
 
         Raises:
-          ValueError: these examples cannot be drawn in batches of this size.
+          UsageError: these examples cannot be drawn in batches of this size.
         """
 
     def start(
@@ -59,7 +59,7 @@ class Uniform(Sampler):
 
     def plan(self, examples: Examples, batch_size: int) -> PyTree:
         if batch_size > len(examples.x):
-            raise ValueError(
+            raise UsageError(
                 f"batch_size = {batch_size} is larger than the training set: choose at most "
                 f"{len(examples.x)}."
             )
@@ -113,7 +113,7 @@ class Balanced(Sampler):
             try:
                 groups = classes_of(examples.labels)
             except ValueError as error:
-                raise ValueError(
+                raise UsageError(
                     f"sampler Balanced needs groups or classes: {error} Or choose sampler Uniform."
                 ) from None
         _, size = np.unique(groups, return_counts=True)

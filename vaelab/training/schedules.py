@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.types import Array
 
 Factor = Callable[[Array], Array]
@@ -29,7 +29,7 @@ class Schedule(abc.ABC):
         """Raises one sentence where the schedule is longer than the run.
 
         Raises:
-          ValueError: field, value and remedy.
+          UsageError: field, value and remedy.
         """
         del num_steps
 
@@ -57,7 +57,7 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         if not 0 <= self.final <= 1:
-            raise ValueError(f"final must lie in [0, 1], got {self.final}.")
+            raise UsageError(f"final must lie in [0, 1], got {self.final}.")
 
     def build(self, num_steps: int) -> Factor:
         def factor(step):
@@ -95,7 +95,7 @@ class WarmUp(Schedule):
 
     def check(self, num_steps: int) -> None:
         if self.steps >= num_steps:
-            raise ValueError(
+            raise UsageError(
                 f"steps of the warm-up, {self.steps}, must be below num_steps = {num_steps}: shorten "
                 "the warm-up or lengthen the run."
             )
@@ -121,11 +121,11 @@ class Steps(Schedule):
             a < b for a, b in zip((0, *self.boundaries), self.boundaries, strict=False)
         )
         if not self.boundaries or not increasing:
-            raise ValueError(
+            raise UsageError(
                 f"boundaries must be increasing steps above 0, at least one, got {self.boundaries}."
             )
         if not 0 <= self.factor <= 1:
-            raise ValueError(f"factor must lie in [0, 1], got {self.factor}.")
+            raise UsageError(f"factor must lie in [0, 1], got {self.factor}.")
 
     def build(self, num_steps: int) -> Factor:
         del num_steps
@@ -134,7 +134,7 @@ class Steps(Schedule):
 
     def check(self, num_steps: int) -> None:
         if self.boundaries[-1] >= num_steps:
-            raise ValueError(
+            raise UsageError(
                 f"boundaries {self.boundaries} must be below num_steps = {num_steps}: leave out those "
                 "beyond it or lengthen the run."
             )
@@ -143,7 +143,7 @@ class Steps(Schedule):
 def check_schedule(schedule: Schedule) -> None:
     """Raises one sentence where `schedule` is a number or an optax schedule, not a `Schedule`."""
     if not isinstance(schedule, Schedule):
-        raise ValueError(
+        raise UsageError(
             f"schedule must be a training.Schedule, such as Cosine(), got {schedule!r}: an optax "
             "schedule is passed as the step size itself."
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from vaelab.checks import UsageError
 from vaelab.types import PyTree
 
 
@@ -20,7 +21,7 @@ def make_mesh(*, sweep: int = 1, devices: Sequence[jax.Device] | None = None) ->
     """
     devices = jax.devices() if devices is None else devices
     if len(devices) % sweep:
-        raise ValueError(f"sweep = {sweep} must divide the number of devices, {len(devices)}.")
+        raise UsageError(f"sweep = {sweep} must divide the number of devices, {len(devices)}.")
     shape = (sweep, len(devices) // sweep)
     types = (AxisType.Auto, AxisType.Auto)  # the compiler places what the step does not
     return jax.make_mesh(shape, ("sweep", "data"), types, devices=devices)

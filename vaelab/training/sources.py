@@ -60,11 +60,11 @@ def in_memory(
     """The data, x [N, ...] or examples, as a source of batches; by default the sampler is `Uniform()`.
 
     Raises:
-      ValueError: the sampler cannot draw such batches of these data.
+      UsageError: the sampler cannot draw such batches of these data.
 
     >>> in_memory(jax.numpy.zeros((10, 2)), batch_size=20)
     Traceback (most recent call last):
-    ValueError: batch_size = 20 is larger than the training set: choose at most 10.
+    vaelab.UsageError: batch_size = 20 is larger than the training set: choose at most 10.
     """
     check_at_least_one(batch_size=batch_size)
     examples, sampler = as_examples(data), sampler or Uniform()

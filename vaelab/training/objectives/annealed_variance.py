@@ -9,7 +9,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from vaelab import losses
-from vaelab.checks import check_at_least_one, check_positive
+from vaelab.checks import UsageError, check_at_least_one, check_positive
 from vaelab.constraints import Constraint
 from vaelab.models import Model
 from vaelab.training.objectives.base import Objective, metrics, total_rate
@@ -42,7 +42,7 @@ class AnnealedVariance(Objective):
 
     def check(self, model: Model, num_steps: int) -> None:
         if self.anneal_steps > num_steps:
-            raise ValueError(
+            raise UsageError(
                 f"objective.anneal_steps = {self.anneal_steps} is more than num_steps = {num_steps}: "
                 "the run would end while it still anneals; set both."
             )

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import jax.numpy as jnp
 
 from vaelab import losses
-from vaelab.checks import check_at_least_one, check_not_negative
+from vaelab.checks import UsageError, check_at_least_one, check_not_negative
 from vaelab.constraints import Constraint
 from vaelab.models import Model
 from vaelab.training.objectives.base import Objective, level_rates, metrics
@@ -46,7 +46,7 @@ class ELBO(Objective):
             for number in _values(getattr(self, name)):
                 check_not_negative(**{name: number})
         if not self.closed_form and self._has_free_nats:
-            raise ValueError(
+            raise UsageError(
                 f"free_nats = {self.free_nats} needs the closed-form KL: leave closed_form True."
             )
 
@@ -55,7 +55,7 @@ class ELBO(Objective):
         for name in _PER_LEVEL:
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != num_levels:
-                raise ValueError(
+                raise UsageError(
                     f"objective.{name} = {value} has {len(value)} numbers, and the model has "
                     f"{num_levels} level(s): give one number for each level, or one for all."
                 )
@@ -138,7 +138,7 @@ class ELBO(Objective):
             elif isinstance(free, int | float) and free == 0:
                 total += beta * jnp.mean(rate)
             else:
-                raise ValueError(
+                raise UsageError(
                     f"free_nats = {self.free_nats} needs a closed-form KL, which this prior lacks: "
                     "set free_nats to 0 or use the standard normal prior."
                 )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import jax.numpy as jnp
 
 from vaelab import losses
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.constraints import Constraint
 from vaelab.training.objectives.base import Objective, metrics, total_rate
 
@@ -28,7 +28,7 @@ class Lagrangian(Objective):
         check_at_least_one(num_samples=self.num_samples)
         object.__setattr__(self, "constraints", _by_name(self.constraints))
         if not self.constraints:
-            raise ValueError("constraints must name at least one; without any, use ELBO.")
+            raise UsageError("constraints must name at least one; without any, use ELBO.")
 
     @property
     def label(self):
@@ -65,7 +65,7 @@ def _by_name(
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(
+            raise UsageError(
                 f"{names.count(name)} constraints are called {name!r}: give each a name of its own."
             )
     return dict(pairs)

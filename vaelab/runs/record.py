@@ -14,7 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.functions import code_digest, globals_of, installed_name, name_of
+from vaelab.runs.functions import code_digest, globals_of, installed_name, name_of
+from vaelab.checks import UsageError
 from vaelab.data.arrays import digest
 
 
@@ -26,7 +27,7 @@ def to_dict(value: Any, path: str = "", within: tuple[int, ...] = ()) -> Any:
     an array a digest. The code's digest depends on the version of Python.
 
     Raises:
-      ValueError: a value cannot be told apart from another, with its place, `path`. (`within` are the
+      UsageError: a value cannot be told apart from another, with its place, `path`. (`within` are the
         objects around it.)
 
     >>> to_dict({"kappa": np.float32(0.5), "activation": jax.numpy.tanh})
@@ -86,7 +87,7 @@ def _parts(value: Any, path: str) -> tuple[str | None, Any]:
         if "__wrapped__" in contents:  # `jax.jit` and the like
             contents = {"function": value.__wrapped__}
         return name_of(type(value)), contents
-    raise ValueError(
+    raise UsageError(
         f"{path or 'the value'} = {value!r} cannot be recorded, so that another run could not be told "
         "from this one: use a number, a function, a dataclass or an object with fields."
     )

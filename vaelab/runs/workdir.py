@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 from etils import epath
 
-from experiments.experiment import Experiment
-from experiments.record import differing_fields, to_dict
+from vaelab.runs.experiment import Experiment
+from vaelab.runs.record import differing_fields, to_dict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

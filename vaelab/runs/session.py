@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from experiments import display, workdir
+from vaelab.runs import display, workdir
 from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.state import TrainState
 

@@ -14,10 +14,11 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import memory, workdir
-from experiments.experiment import Experiment
-from experiments.session import session
+from vaelab.runs import memory, workdir
+from vaelab.runs.experiment import Experiment
+from vaelab.runs.session import session
 from vaelab import data, evaluation
+from vaelab.checks import UsageError
 from vaelab.evaluation import Subject, elbo
 from vaelab.training.groups import transformation
 from vaelab.training.loop import fit
@@ -120,7 +121,7 @@ class Run:
         """All devices; raises one sentence where they cannot share a batch evenly."""
         mesh = make_mesh()
         if self.experiment.batch_size % mesh.shape["data"]:
-            raise ValueError(
+            raise UsageError(
                 f"batch_size = {self.experiment.batch_size} must be a multiple of the number of "
                 f"devices, {mesh.shape['data']}."
             )
@@ -209,11 +210,11 @@ def _check(experiment: Experiment, splits: Splits) -> None:
     """Raises one sentence where the configuration does not fit the data."""
     experiment.sampler.plan(splits.train, experiment.batch_size)
     if len(splits.test.x) < 2:
-        raise ValueError(
+        raise UsageError(
             "the test split holds one example, which has no standard error: give it at least two."
         )
     if experiment.num_test is not None and experiment.num_test > len(splits.test.x):
-        raise ValueError(
+        raise UsageError(
             f"num_test = {experiment.num_test} is more than the {len(splits.test.x)} test images: choose "
             f"at most {len(splits.test.x)}."
         )
@@ -223,4 +224,4 @@ def _check(experiment: Experiment, splits: Splits) -> None:
         try:
             constraint.check(splits.train, experiment.model.decoder.num_levels)
         except ValueError as error:
-            raise ValueError(f"objective.constraints.{name}: {error}") from None
+            raise UsageError(f"objective.constraints.{name}: {error}") from None

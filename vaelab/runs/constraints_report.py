@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import display
-from experiments.run import Chosen, Run
+from vaelab.runs import display
+from vaelab.runs.run import Chosen, Run
 from vaelab import evaluation
 from vaelab.evaluation import KKT, Estimate, Feasibility
 

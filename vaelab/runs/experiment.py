@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from vaelab.checks import check_at_least_one, check_fraction, check_positive
+from vaelab.checks import UsageError, check_at_least_one, check_fraction, check_positive
 from vaelab.data import DataSet
 from vaelab.models import Model
 from vaelab.training.duals import Dual
@@ -71,10 +71,10 @@ class Experiment:
         for name, least in (("num_test", 2), ("patience", 1)):  # one image has no standard error
             value = getattr(self, name)
             if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least} or None, got {value}.")
+                raise UsageError(f"{name} must be at least {least} or None, got {value}.")
         self.objective.check(self.model, self.num_steps)
         if bool(self.objective.constraints) != (self.dual is not None):
-            raise ValueError(
+            raise UsageError(
                 "dual must be one, such as Geco or Rewo, where the objective has constraints, and None elsewhere."
             )
         if self.dual is not None:
@@ -86,7 +86,7 @@ class Experiment:
                 try:
                     optimiser.schedule.check(self.num_steps)
                 except ValueError as error:
-                    raise ValueError(f"{name}.schedule: {error}") from None
+                    raise UsageError(f"{name}.schedule: {error}") from None
 
     @property
     def objective_label(self) -> str:

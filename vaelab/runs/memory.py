@@ -9,6 +9,8 @@ from typing import Any
 import jax
 from jax.sharding import Sharding
 
+from vaelab.checks import UsageError
+
 
 def placed(tree: Any, sharding: Sharding) -> Any:
     """The shapes of a tree of arrays or shapes, as they lie on the devices."""
@@ -40,7 +42,7 @@ def check_fits(run_steps: Any, *arguments: Any, num_steps: int) -> None:
             needed = _needed(compiled.memory_analysis())
     if needed > limit:
         size = f"about {needed / 2**30:.3g}" if math.isfinite(needed) else "more"
-        raise ValueError(
+        raise UsageError(
             f"a training step needs {size} GiB of memory, and the device has {limit / 2**30:.3g}: "
             "choose a smaller model (for a mixture prior fewer components), a smaller batch_size, "
             "fewer samples, or in a sweep fewer members."

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from experiments.run import Run
-from experiments.workdir import write_figure
+from vaelab.runs.run import Run
+from vaelab.runs.workdir import write_figure
 from vaelab import plotting
 from vaelab.checks import UndefinedError
 from vaelab.models import Model

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments import display
-from experiments.constraints_report import constraints_report
-from experiments.experiment import Experiment
-from experiments.run import Run
+from vaelab.runs import display
+from vaelab.runs.constraints_report import constraints_report
+from vaelab.runs.experiment import Experiment
+from vaelab.runs.run import Run
 from vaelab import evaluation
 from vaelab.evaluation import Estimate, distortion, elbo, rate
 from vaelab.evaluation.averages import mean_and_error

@@ -16,7 +16,7 @@ def name_of(value: Any) -> str:
     """Module and qualified name.
 
     >>> name_of(name_of)
-    'experiments.functions.name_of'
+    'vaelab.runs.functions.name_of'
     """
     return f"{value.__module__}.{value.__qualname__}"
 
