@@ -1,80 +1,128 @@
-"""What a user sees of a run: a progress bar, or plain lines where there is no terminal."""
+"""What a user sees: a progress bar, and tables. In a terminal, a file or a notebook."""
 
 from __future__ import annotations
 
 import collections
-import math
+import io
 import time
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from vaelab.training.loop import Hook, Metrics
+
+if TYPE_CHECKING:
+    from vaelab.runs.report import Report
 
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-class TrainingProgress:
-    """Shows step, metrics, steps/s and time left; a context manager."""
+def in_notebook() -> bool:
+    """True inside a Jupyter kernel."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    shell = get_ipython()
+    return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"
 
-    def __init__(self, num_steps: int, first_step: int):
-        self._console = Console()
-        self._num_steps = num_steps
+
+class TrainingProgress(Hook):
+    """Shows step, metrics, steps per second and the time left: a bar, one line in a notebook, or lines."""
+
+    def __init__(self, what: str, num_steps: int, first_step: int):
+        self._what, self._num_steps, self._first_step = what, num_steps, first_step
         self._times: collections.deque[tuple[float, int]] = collections.deque(maxlen=20)
-        self._last_line = 0.0
         self._metrics: dict[str, float] = {}
-        bar = [BarColumn(20)] if self._console.width >= 100 else []
-        self._bar = Progress(
-            *bar,
-            TextColumn("{task.completed}/{task.total}  {task.fields[metrics]}"),
-            disable=not self._console.is_terminal,
-            console=self._console,
-        )
-        self._task = self._bar.add_task("", total=num_steps, completed=first_step, metrics="")
+        self._show = _bar if Console().is_terminal else _lines
+        if in_notebook():
+            self._show = _notebook_line
+        self._update: Callable[[int, str], None]
+
+    def announce(self, place: str, resumed: bool) -> None:
+        """Says what is trained, where, and from which step."""
+        where = f" in {place}" if place else ""
+        if resumed:
+            print(f"continuing {self._what}{where} from step {self._first_step}")
+        elif place:
+            print(f"training {self._what}{where}")
 
     def __enter__(self) -> TrainingProgress:
-        self._bar.start()
+        self._shown = self._show(self._num_steps, self._first_step)
+        self._update = next(self._shown)
         return self
 
-    def __exit__(self, *_) -> None:
-        self._bar.stop()
+    def __exit__(self, *_: object) -> None:
+        self._shown.close()
 
-    def update(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._metrics.update(metrics)
-        if (
-            self._times and step <= self._times[-1][1]
-        ):  # the validation's metrics; they appear with the next step
+    def on_metrics(self, step: int, metrics: Metrics) -> None:
+        with np.errstate(invalid="ignore"):
+            self._metrics.update({name: float(np.mean(v)) for name, v in metrics.items()})
+        if self._times and step <= self._times[-1][1]:  # a validation: shown with the next step
             return
         now = time.monotonic()
         self._times.append((now, step))
         since, first = self._times[0]
         text = _line(self._metrics)
-        if step > first:  # over the last dispatches, and not the first one, which was compiled
+        if step > first:  # the first dispatch is left out: it contains the compilation
             rate = (step - first) / max(now - since, 1e-9)
-            text += f" {rate:.0f} steps/s, {(self._num_steps - step) / rate:.0f} s"
-        if self._console.is_terminal:
-            self._bar.update(self._task, completed=step, metrics=text)
-        elif now - self._last_line >= _SECONDS_BETWEEN_LINES or step == self._num_steps:
-            self._last_line = now
-            print(f"{step}/{self._num_steps} {text}", flush=True)
+            text += f"  {rate:.0f} steps/s, {(self._num_steps - step) / rate:.0f} s left"
+        self._update(step, text)
+
+
+def _bar(num_steps: int, first_step: int) -> Iterator[Callable[[int, str], None]]:
+    console = Console()
+    columns = [BarColumn(20)] if console.width >= 100 else []
+    text = TextColumn("{task.completed}/{task.total}  {task.fields[text]}")
+    with Progress(*columns, text, console=console) as bar:
+        task = bar.add_task("", total=num_steps, completed=first_step, text="compiling")
+        yield lambda step, text: bar.update(task, completed=step, text=text)
+
+
+def _lines(num_steps: int, first_step: int) -> Iterator[Callable[[int, str], None]]:
+    last = first_step and -_SECONDS_BETWEEN_LINES
+
+    def update(step: int, text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES or step == num_steps:
+            last = now
+            print(f"{step}/{num_steps}  {text}", flush=True)
+
+    yield update
+
+
+def _notebook_line(num_steps: int, first_step: int) -> Iterator[Callable[[int, str], None]]:
+    from IPython.display import HTML, display
+
+    handle = display(HTML("compiling"), display_id=True)  # type: ignore[no-untyped-call]
+
+    def update(step: int, text: str) -> None:
+        bar = f'<progress value="{step}" max="{num_steps}"></progress>'
+        handle.update(HTML(f"{bar} {step}/{num_steps} &nbsp; <code>{text}</code>"))
+
+    yield update
 
 
 def _line(metrics: Mapping[str, float]) -> str:
     parts = [f"{name} {metrics[name]:.1f}" for name in ("elbo", "rate", "distortion")]
-    for name in metrics:
+    for name, value in metrics.items():
         if name.startswith("average/"):
-            parts.append(f"{name.removeprefix('average/')} {metrics[name]:+.1f}")
+            parts.append(f"{name.removeprefix('average/')} {value:+.3g}")
         if name.startswith("multiplier/"):
-            parts.append(f"λ {metrics[name]:.4g}")
+            parts.append(f"λ {value:.4g}")
     return " ".join(parts)
 
 
-def track(description: str):
-    """A progress wrapper for evaluations: batches -> the same batches, shown."""
+def track(description: str) -> Callable[[Sequence[int]], Iterator[int]]:
+    """A progress wrapper for evaluations: batches -> the same batches, shown in a terminal."""
 
-    def wrap(batches: Sequence[int]):
+    def wrap(batches: Sequence[int]) -> Iterator[int]:
         console = Console()
         columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(),
                    TimeRemainingColumn())  # fmt: skip
@@ -84,119 +132,101 @@ def track(description: str):
     return wrap
 
 
-def print_report(report: Mapping[str, Any]) -> None:
-    """The numbers of report.json as a table, and its sentence on the bound."""
-    table = _table(f"{report['experiment']}, step {report['step']}, test set (nats)")
-    likelihood = report["log_likelihood"]
-    table.add_row(
-        "log p(x)", f"{likelihood['mean']:.2f}", f"{likelihood['standard_error']:.2f}",
-        f"{likelihood['num_samples']} samples on {likelihood['num_test']} examples, effective "
-        f"{likelihood['effective_sample_size']:.0f}"
-        + (f", {likelihood['prior_samples']} inner" if likelihood["prior_samples"] else ""),
+def show(*parts: Any) -> None:
+    """Prints tables and sentences."""
+    console = Console()
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str))
+
+
+def as_text(*tables: Any) -> str:
+    """Tables as plain text of 100 columns."""
+    console = Console(file=io.StringIO(), width=100, force_jupyter=False)
+    for table in tables:
+        console.print(table)
+    return console.file.getvalue().rstrip()  # type: ignore[attr-defined]
+
+
+def as_html(*tables: Table) -> str:
+    """Tables as HTML, for notebooks."""
+    return "".join(map(_html, tables))
+
+
+def _html(table: Table) -> str:
+    columns = table.columns
+    cells = [[_plain(cell) for cell in column.cells] for column in columns]
+    head = "".join(f"<th>{_plain(column.header)}</th>" for column in columns)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="text-align:{c.justify}">{v}</td>' for c, v in zip(columns, row, strict=True)) + "</tr>"
+        for row in zip(*cells, strict=True)
     )  # fmt: skip
-    for name in ("elbo", "rate", "distortion"):
-        value = report[name]
-        samples = f"{report['posterior_samples']} samples on {report['num_test']} examples"
-        table.add_row(name, f"{value['mean']:.2f}", f"{value['standard_error']:.2f}", samples)
-    units = ", ".join(
-        f"{n} of {d}" for n, d in zip(report["active_units"], report["latent_dims"], strict=True)
+    notes = "" if table.caption is None else f"<p>{_plain(table.caption)}</p>"
+    title = "" if table.title is None else f"<b>{_plain(table.title)}</b>"
+    return f"{title}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+
+
+def _plain(cell: Any) -> str:
+    text = cell.plain if isinstance(cell, Text) else str(cell)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def estimates_table(title: str, caption: str | None = None) -> Table:
+    """A table of numbers with standard errors: name, value, ± s.e., meaning."""
+    table = Table(title=Text(title), caption=None if caption is None else Text(caption))
+    table.caption_justify = "left"
+    table.add_column("", justify="left", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("± s.e.", justify="right", no_wrap=True)
+    table.add_column("", justify="left")
+    return table
+
+
+def report_table(report: Report) -> Table:
+    """The numbers of a report, and the sentences that make them true."""
+    likelihood = report.log_likelihood
+    sentences = [report.bound]
+    if report.data_units is not None:
+        sentences.append(
+            "The data are standardised: add "
+            f"{report.data_units:.2f} nats for log p(x) in the data's own units."
+        )
+    if likelihood.effective_sample_size < 5:
+        sentences.append(
+            f"log p(x) is a loose lower bound: {likelihood.effective_sample_size:.1f} of "
+            f"{likelihood.num_samples} importance samples carry the weight. Increase num_samples, or "
+            "compare with annealed importance sampling (vaelab evaluate)."
+        )
+    table = estimates_table(
+        f"{report.experiment}, step {report.step}, test set (nats)", " ".join(sentences)
     )
-    table.add_row("active units", units, "", "")
-    for name, number in report["learned"].items():
-        table.add_row(name.replace("_", " "), f"{number:.4g}", "", "learned")
-    for name, constraint in report["constraints"].items():
-        table.add_row(
-            f"constraint {name}", f"{constraint['value']:.4f}", "",
-            f"κ = {constraint['kappa']:g}, test set {'within' if constraint['satisfied'] else 'beyond'} it",
-        )  # fmt: skip
-        best = f"; best {constraint['best']:.4f}" if constraint["infeasible"] else ""
-        table.add_row(
-            "  moving average", f"{constraint['train_value']:.4f}", "", constraint["outcome"] + best
-        )
-        table.add_row(
-            "  multiplier", f"{constraint['multiplier']:.4g}", "",
-            f"violation {constraint['violation']:.2g}, λ · slack {constraint['complementarity']:.2g}, "
-            f"both divided by {constraint['divisor']:.4g}",
-        )  # fmt: skip
-    if report["constraints"]:
-        table.add_row(
-            "stationarity",
-            "noise" if report["stationarity"] is None else f"{report['stationarity']:.2g}", "",
-            "‖∇ Lagrangian‖ / Σ ‖∇ of its parts‖",
-        )  # fmt: skip
-    console = Console()
-    console.print(table)
-    console.print(report["bound"])
-    if likelihood["effective_sample_size"] < 5:
-        console.print(
-            f"log p(x) is a loose lower bound: {likelihood['effective_sample_size']:.1f} of "
-            f"{likelihood['num_samples']} importance samples carry the weight. Increase --num-samples, or "
-            "see the annealed estimate of experiments.evaluate."
-        )
-
-
-_SURGERY = {
-    "rate": ("rate", "cross-entropy − conditional entropy"),
-    "cross_entropy": ("cross-entropy", "of q(z) to the prior"),
-    "conditional_entropy": ("conditional entropy", "of q(z|x)"),
-    "mutual_information": (
-        "mutual information",
-        "rate − marginal KL, at most log {num_inputs} = {bound:.2f}",
-    ),
-    "marginal_kl": ("marginal KL", "KL(q(z) ‖ prior), q(z) of all inputs"),
-    "total_correlation": ("total correlation", "KL(q(z) ‖ Π_d q(z_d))"),
-    "dimension_wise_kl": (
-        "dimension-wise KL",
-        "Σ_d KL(q(z_d) ‖ prior_d), the rest of the marginal KL",
-    ),
-}
-
-
-def print_marginal_report(marginal: Mapping[str, Any]) -> None:
-    """The rate in its parts and the holes as a table, and the sentence on the inputs."""
-    surgery, holes = marginal["surgery"], marginal["holes"]
-    table = _table("prior and aggregated posterior q(z) of the training set (nats)")
-    add = partial(_add, table)
-    inputs = dict(num_inputs=surgery["num_inputs"], bound=math.log(surgery["num_inputs"]))
-    for key, (name, meaning) in _SURGERY.items():
-        if key != "dimension_wise_kl" or marginal["factorises"]:
-            add(name, surgery[key], meaning.format(**inputs))
-    for size, value in marginal["subsampled_marginal_kl"].items():
-        if int(size) < surgery["num_inputs"]:
-            add("marginal KL, biased", value, f"q(z) of {size} inputs only")
-    add("KL(prior ‖ q(z))", holes["prior_to_aggregated"], "")
+    add = table.add_row
+    inner = f", {likelihood.prior_samples} inner" if likelihood.prior_samples else ""
     add(
-        "hole mass", holes["hole_mass"],
-        f"of the prior where log q(z) < {holes['level']:.1f}, as of 1 % of q(z)",
+        "log p(x)", f"{likelihood.mean:.2f}", f"{likelihood.standard_error:.2f}",
+        f"{likelihood.num_samples} samples on {likelihood.num_test} examples, effective "
+        f"{likelihood.effective_sample_size:.0f}{inner}",
     )  # fmt: skip
-    console = Console()
-    console.print(table)
-    console.print(marginal["inputs"])
-
-
-def print_annealed_report(annealed: Mapping[str, Any]) -> None:
-    """Annealed beside plain importance sampling as a table."""
-    table = _table("log p(x) by two estimators (nats)")
-    add = partial(_add, table)
-    plain = annealed["importance_sampling"]
-    add(
-        "test log p(x), annealed", annealed,
-        f"{annealed['num_chains']} chains of {annealed['num_temperatures']} temperatures on "
-        f"{annealed['num_test']} examples, effective {annealed['effective_sample_size']:.0f}",
-    )  # fmt: skip
-    add("test log p(x)", plain, f"{plain['num_samples']} samples on the same examples, effective "
-        f"{plain['effective_sample_size']:.0f}")  # fmt: skip
-    looser = "both are lower bounds on average; one of an effective size near 1 may be far below"
-    add("annealed − plain", annealed["difference"], looser)
-    Console().print(table)
-
-
-def _add(table: Table, name: str, value: Mapping[str, float], meaning: str) -> None:
-    table.add_row(name, f"{value['mean']:.3f}", f"{value['standard_error']:.3f}", meaning)
-
-
-def _table(title: str) -> Table:
-    table = Table(title=title)
-    for column, justify in (("", "left"), ("value", "right"), ("± s.e.", "right"), ("", "left")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    if report.bits_per_dim is not None:
+        add("bits per dimension", *(f"{value:.4f}" for value in report.bits_per_dim), "−log₂ p(x) / D")
+    samples = f"{report.posterior_samples} samples on {report.num_test} examples"
+    for name in ("elbo", "rate", "distortion"):
+        estimate = getattr(report, name)
+        add(name, f"{estimate.mean:.2f}", f"{estimate.standard_error:.2f}", samples)
+    units = zip(report.active_units, report.latent_dims, strict=True)
+    add("active units", ", ".join(f"{n} of {d}" for n, d in units), "", "")
+    for name, value in report.learned.items():
+        add(name.replace("_", " "), f"{value:.4g}", "", "learned")
+    for name, constraint in report.constraints.items():
+        side = "within" if constraint.satisfied else "beyond"
+        add(f"constraint {name}", f"{constraint.value:.4f}", "", f"κ = {constraint.kappa:g}, test set {side} κ")
+        best = f"; best {constraint.best:.4f}" if constraint.infeasible else ""
+        add("  moving average", f"{constraint.train_value:.4f}", "", constraint.outcome + best)
+        add(
+            "  multiplier λ", f"{constraint.multiplier:.4g}", "",
+            f"violation {constraint.violation:.2g}, λ · slack {constraint.complementarity:.2g}, both "
+            f"divided by {constraint.divisor:.4g}",
+        )  # fmt: skip
+    if report.constraints:
+        stationarity = "noise" if report.stationarity is None else f"{report.stationarity:.2g}"
+        add("stationarity", stationarity, "", "‖∇ Lagrangian‖ / Σ ‖∇ of its parts‖")
     return table

@@ -1,9 +1,12 @@
-"""What an experiment is: one value, from which a run follows."""
+"""An experiment: one value, from which a run follows."""
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
+from numbers import Integral
+from typing import Any
 
 from vaelab.checks import UsageError, check_at_least_one, check_fraction, check_positive
 from vaelab.data import DataSet
@@ -13,52 +16,70 @@ from vaelab.training.loop import Timetable
 from vaelab.training.objectives import Objective
 from vaelab.training.optimisers import Adam, Optimiser
 from vaelab.training.samplers import Sampler, Uniform
+from vaelab.types import Splits
+
+# Fields that say how a run is evaluated. A run may be evaluated again with other values.
+EVALUATION_FIELDS = ("num_samples", "num_test", "posterior_samples", "prior_samples")
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A model, what it is trained on, for and by, and how long."""
+    """A model, its data, its objective, its optimiser, and the length of training.
+
+    `runs.train(experiment)` trains it. Every field takes any value that keeps the contract of its type.
+
+    >>> from vaelab import data, likelihoods, models, networks, priors, training
+    >>> model = models.VAE(
+    ...     encoder=networks.ConditionalGaussian(networks.MLP((16,), event_ndims=3), dim=2),
+    ...     decoder=likelihoods.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
+    ...     prior=priors.StandardNormal(2),
+    ... )
+    >>> experiment = Experiment(data.Digits(), model, training.ELBO(), num_steps=100)
+    >>> experiment.with_fields(num_step=200)
+    Traceback (most recent call last):
+    vaelab.UsageError: an experiment has no field 'num_step'; the nearest name is 'num_steps'.
+    """
 
     data: DataSet
-    """data set and its binarisation"""
+    """Data set, with its binarisation."""
     model: Model
-    """what is trained, its decoder giving the likelihood"""
+    """Model to train. Its decoder is the likelihood."""
     objective: Objective
-    """what is minimised"""
+    """Loss of a training step."""
     num_steps: int
-    """training steps at most"""
+    """Training stops after this many steps, or earlier by `patience`."""
     optimiser: Optimiser = Adam()  # noqa: RUF009
-    """of the model's parameters"""
+    """Optimiser of the parameters."""
     dual: Dual | None = None
-    """of the constraints' multipliers; None where there are none"""
+    """Update of the multipliers of the constraints. None if there are no constraints."""
     prior_optimiser: Optimiser | None = None
-    """of the prior's parameters; None takes the optimiser of the others"""
+    """Optimiser of the prior's parameters. None takes `optimiser`."""
     clip_norm: float | None = None
-    """largest L2 norm of the whole gradient, after its division by max(1, λ); None does not clip"""
+    """Largest L2 norm of the whole gradient, after its division by max(1, λ). None does not clip."""
     ema_decay: float | None = None
-    """decay of a moving average of the parameters, in [0, 1), which validation and report use; None uses the parameters themselves"""
+    """Decay of the moving average of the parameters, in [0, 1). Validation and report use the average. None averages nothing."""
     prior_period: int = 1
-    """steps per update of the prior; above 1 the double loop of Klushyn et al., 2019"""
+    """Steps per update of the prior. A number above 1 is the double loop of Klushyn et al., 2019."""
     batch_size: int = 100
-    """examples per step"""
+    """Examples per step."""
     sampler: Sampler = Uniform()  # noqa: RUF009
-    """how the examples of a step are drawn"""
+    """Order in which examples are drawn."""
     log_every: int = 100
-    """steps per dispatch and row of metrics.jsonl"""
+    """Steps per logged row of metrics."""
     evaluate_every: int = 1000
-    """steps between validations, each with a checkpoint"""
+    """Steps between two validations. Each validation is followed by a checkpoint."""
     patience: int | None = None
-    """validations without a better bound (only those count at which the constraints are met on average, none during a warm-up) after which training stops and the best parameters are reported; None trains to the end and reports the last"""
+    """Training stops after this many validations without a better bound, and the best parameters are reported. Only validations count at which the constraints are met on average; those of a warm-up do not count. None trains to the end and reports the last parameters."""
     seed: int = 0
-    """of everything random"""
+    """Seed of all random numbers, from 0 to 2³¹ − 1."""
     num_samples: int = 5000
-    """importance samples per test image in the report's log-likelihood"""
+    """Importance samples per test example in the report's log-likelihood."""
     num_test: int | None = None
-    """test images the log-likelihood is estimated on, drawn alike for all runs; None takes all"""
+    """Number of test examples for the log-likelihood: a random subset, the same for all runs. None takes all."""
     posterior_samples: int = 4
-    """posterior samples per test image in the report's ELBO"""
+    """Posterior samples per test example in the report's ELBO."""
     prior_samples: int = 64
-    """inner samples of a sampled prior in the report's ELBO"""
+    """Inner samples of an estimated prior in the report's ELBO."""
 
     def __post_init__(self) -> None:
         check_at_least_one(
@@ -68,39 +89,93 @@ class Experiment:
         )  # fmt: skip
         check_positive(clip_norm=self.clip_norm)
         check_fraction(ema_decay=self.ema_decay)
-        for name, least in (("num_test", 2), ("patience", 1)):  # one image has no standard error
+        for name, least in (("num_test", 2), ("patience", 1)):  # one example has no standard error
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least} or None, got {value}.")
+        check_seed(self.seed)
         self.objective.check(self.model, self.num_steps)
         if bool(self.objective.constraints) != (self.dual is not None):
             raise UsageError(
-                "dual must be one, such as Geco or Rewo, where the objective has constraints, and None elsewhere."
+                "dual must be given, such as Geco() or Rewo(), if the objective has constraints, and "
+                "must be None otherwise."
             )
         if self.dual is not None:
             self.dual.check(self.objective.constraints, self.num_steps)
         self.timetable  # noqa: B018  validates its own fields
-        for name in ("optimiser", "prior_optimiser"):
-            optimiser = getattr(self, name)
-            if optimiser is not None:
-                try:
-                    optimiser.schedule.check(self.num_steps)
-                except ValueError as error:
-                    raise UsageError(f"{name}.schedule: {error}") from None
+        for name, optimiser in self._optimisers().items():
+            try:
+                optimiser.schedule.check(self.num_steps)
+            except UsageError as error:
+                raise UsageError(f"{name}.schedule: {error}") from None
+
+    def with_fields(self, **changes: Any) -> Experiment:
+        """The experiment with other values of some fields.
+
+        Raises:
+          UsageError: there is no such field, or a value does not fit.
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            if name not in names:
+                nearest = difflib.get_close_matches(name, names, 1, cutoff=0.0)[0]
+                raise UsageError(
+                    f"an experiment has no field {name!r}; the nearest name is {nearest!r}."
+                )
+        return dataclasses.replace(self, **changes)
+
+    def check_splits(self, splits: Splits) -> None:
+        """Raises one sentence if the experiment does not fit its data.
+
+        Raises:
+          UsageError: field, value and remedy.
+        """
+        self.sampler.plan(splits.train, self.batch_size)
+        if len(splits.test.x) < 2:
+            raise UsageError(
+                "the test split holds one example, which has no standard error: give it at least two."
+            )
+        if self.num_test is not None and self.num_test > len(splits.test.x):
+            raise UsageError(
+                f"num_test = {self.num_test} is more than the {len(splits.test.x)} test examples: choose "
+                f"at most {len(splits.test.x)}."
+            )
+        self.model.check_data(splits.train)
+        self.model.decoder.check_values(splits.test.x)
+        for name, constraint in self.objective.constraints.items():
+            try:
+                constraint.check(splits.train, self.model.decoder.num_levels)
+            except UsageError as error:
+                raise UsageError(f"objective.constraints.{name}: {error}") from None
+
+    def check_longer(self) -> None:
+        """Raises one sentence if the schedule of a step depends on `num_steps`.
+
+        Raises:
+          UsageError: the schedules that forbid another length.
+        """
+        scheduled = {**self._optimisers(), **({} if self.dual is None else {"dual": self.dual})}
+        for name, value in scheduled.items():
+            if value.schedule.depends_on_length:
+                raise UsageError(
+                    f"num_steps cannot change: {name}.schedule = {type(value.schedule).__name__} depends on "
+                    "the length of the run: start a new run, from these parameters with start= or "
+                    "--start-from."
+                )
 
     @property
     def objective_label(self) -> str:
-        """What the objective is called in pictures."""
+        """Name of the objective in plots."""
         return self.objective.label if self.dual is None else self.dual.label
 
     @property
     def initial_multiplier(self) -> float | dict[str, float]:
-        """λ at the start, one number or one by constraint; of no account where there are none."""
+        """λ at the start: one number, or one for each constraint."""
         return 1.0 if self.dual is None else self.dual.initial_multiplier
 
     @property
     def multiplier_limit(self) -> float:
-        """What no λ exceeds; infinite where there are none."""
+        """Highest λ. Infinite without constraints."""
         return math.inf if self.dual is None else self.dual.multiplier_limit
 
     @property
@@ -112,3 +187,13 @@ class Experiment:
             self.patience,
             self.objective.settling_steps,
         )
+
+    def _optimisers(self) -> dict[str, Optimiser]:
+        optimisers = {"optimiser": self.optimiser, "prior_optimiser": self.prior_optimiser}
+        return {name: value for name, value in optimisers.items() if value is not None}
+
+
+def check_seed(seed: Any) -> None:
+    """Raises one sentence if a seed is not a whole number from 0 to 2³¹ − 1."""
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**31:
+        raise UsageError(f"seed must be a whole number from 0 to {2**31 - 1}, got {seed}.")

@@ -21,12 +21,27 @@ def name_of(value: Any) -> str:
     return f"{value.__module__}.{value.__qualname__}"
 
 
+def public_name(value: Any) -> str:
+    """The shortest dotted name under which the packages around a class or function hold it.
+
+    >>> from vaelab.models import VAE
+    >>> VAE.__module__, public_name(VAE)
+    ('vaelab.models.vae', 'vaelab.models.VAE')
+    """
+    parts = value.__module__.split(".")
+    for length in range(1, len(parts)):
+        package = sys.modules.get(".".join(parts[:length]))
+        if vars(package).get(value.__qualname__) is value if package else False:
+            return ".".join([*parts[:length], value.__qualname__])
+    return name_of(value)
+
+
 def installed_name(value: Any) -> str | None:
-    """The name under which an installed package or Python itself has this very object, or None.
+    """The name under which vaelab, an installed package or Python itself holds this object, or None.
 
     >>> import math
-    >>> installed_name(math.sin), installed_name(lambda x: x), installed_name(name_of)
-    ('math.sin', None, None)
+    >>> installed_name(math.sin), installed_name(lambda x: x)
+    ('math.sin', None)
     """
     module = getattr(value, "__module__", None)
     found: Any = sys.modules.get(module) if isinstance(module, str) else None
@@ -34,12 +49,14 @@ def installed_name(value: Any) -> str | None:
         return None
     for name in value.__qualname__.split("."):
         found = getattr(found, name, None)
-    return name_of(value) if found is value else None
+    return public_name(value) if found is value else None
 
 
 def _is_installed(module: Any) -> bool:
     if module.__name__ == "__main__":
         return False
+    if module.__name__.partition(".")[0] == "vaelab":  # also in a checkout
+        return True
     file = getattr(module, "__file__", None)
     if file is None:
         return True  # built in

@@ -1,81 +1,78 @@
-"""The pictures a run leaves in its workdir."""
+"""The plots of a run, from its result."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from etils import epath
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from vaelab.runs.run import Run
-from vaelab.runs.workdir import write_figure
 from vaelab import plotting
 from vaelab.checks import UndefinedError
 from vaelab.models import Model
-from vaelab.training.metrics import read_metrics
-from vaelab.training.state import TrainState
+from vaelab.runs.history import History
+from vaelab.runs.run import Run
+from vaelab.runs.trained import Trained
 from vaelab.types import Array, Examples, PRNGKey, PyTree
 
-
-def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
-    """Writes training.png and a plot of each level's latent space; of data that can be looked at,
-    reconstructions.png and samples.png."""
-    params = run.chosen(state).variables.params
-    model, test = run.experiment.model, run.splits.test
-    shown = test.take(slice(20))
-    means = np.asarray(reconstructions(model, params, shown, run.key("reconstructions")))
-    made = np.asarray(samples(model, params, test.take(slice(64)), run.key("samples")))
-    plots = {"training": _training(run, workdir)}
-    inputs, outputs, sampled = (run.show(x) for x in (shown.x, means, made))
-    if inputs is not None and outputs is not None and sampled is not None:
-        plots["reconstructions"] = plotting.reconstructions(inputs, outputs)
-        plots["samples"] = plotting.samples(sampled)
-    for level, dim in enumerate(model.latent_dims):
-        if dim > 1:
-            name = "latent_space" + (f"_{level}" if len(model.latent_dims) > 1 else "")
-            plots[name] = _latent_space(run, params, level)
-    for name, figure in plots.items():
-        write_figure(workdir / f"{name}.png", figure)
+_NUM_RECONSTRUCTIONS, _NUM_SAMPLES, _NUM_CODES = 20, 64, 2000
 
 
-@partial(jax.jit, static_argnums=0)
-def reconstructions(model: Model, params: PyTree, examples: Examples, key: PRNGKey) -> Array:
-    """The likelihood's mean at one posterior sample of each example, [N, *event]."""
-    terms = model.at(params)(examples.x, key, context=examples.context)
-    return terms.likelihood.mean()[0]
-
-
-@partial(jax.jit, static_argnums=0)
-def samples(model: Model, params: PyTree, like: Examples, key: PRNGKey) -> Array:
-    """The likelihood's mean at as many samples of the prior, given their contexts where there are any."""
-    latents = model.at(params).sample_latents(key, len(like.x), like.context)
-    return model.at(params).decode(latents, like.context).mean()
-
-
-def _training(run: Run, workdir: epath.Path):
-    x = run.splits.train.x
+def training_curves(run: Run, history: History, axes: Sequence[Axes] | None = None) -> Figure:
+    """ELBO, rate and distortion, constraints and multipliers over the steps."""
     thresholds = {
-        name: constraint.kappa * constraint.divisor(x.shape[1:])
+        name: constraint.kappa * constraint.divisor(run.event_shape)
         for name, constraint in run.experiment.objective.constraints.items()
         if constraint.in_nats
     }
-    return plotting.training_curves(read_metrics(workdir), thresholds=thresholds)
+    return plotting.training_curves(history.rows, thresholds=thresholds, axes=axes)
 
 
-def _latent_space(run: Run, params: PyTree, level: int):
-    """Posterior samples of test examples and prior samples; the prior's density where D = 2 and it has one."""
-    model = run.experiment.model
+def reconstructions(run: Run, trained: Trained, ax: Axes | None = None) -> Figure:
+    """Test examples above their reconstructions, the likelihood's mean.
+
+    Raises:
+      UndefinedError: the data cannot be shown as images.
+    """
+    shown = run.splits.test.take(slice(_NUM_RECONSTRUCTIONS))
+    means = reconstruct(run.experiment.model, trained.params, shown, run.key("reconstructions"))
+    return plotting.reconstructions(images(run, shown.x), images(run, means), ax=ax)
+
+
+def samples(run: Run, trained: Trained, ax: Axes | None = None) -> Figure:
+    """The likelihood's mean at samples of the prior.
+
+    Raises:
+      UndefinedError: the data cannot be shown as images.
+    """
+    like = run.splits.test.take(slice(_NUM_SAMPLES))
+    made = generate(run.experiment.model, trained.params, like, run.key("samples"))
+    return plotting.samples(images(run, made), ax=ax)
+
+
+def latent_space(run: Run, trained: Trained, level: int = 0, ax: Axes | None = None) -> Figure:
+    """Posterior samples of test examples and the prior: its density in two dimensions, else samples.
+
+    Raises:
+      UndefinedError: the level has one latent coordinate.
+    """
+    model, params = run.experiment.model, trained.params
+    if model.latent_dims[level] < 2:
+        raise UndefinedError(f"level {level} has one latent coordinate: a plot needs two.")
     shown_level = level if len(model.latent_dims) > 1 else None
     sample_key, prior_key, density_key = jax.random.split(run.key("latents"), 3)
-    test = run.splits.test.take(slice(2000))
+    test = run.splits.test.take(slice(_NUM_CODES))
     z = np.asarray(_posterior_samples(model, params, test, sample_key)[level])
-    samples = np.asarray(_prior_samples(model, params, test, prior_key)[level])
+    prior = np.asarray(_prior_samples(model, params, test, prior_key)[level])
     labels = None if test.labels is None or test.labels.ndim > 1 else test.labels
+    draw = partial(plotting.latent_space, z, labels, level=shown_level, ax=ax)
     if model.latent_dims[level] > 2:
-        return plotting.latent_space(z, labels, prior_samples=samples, level=shown_level)
-    shown = np.concatenate([z, samples])
+        return draw(prior_samples=prior)
+    shown = np.concatenate([z, prior])
     low, high = shown.min(axis=0), shown.max(axis=0)
     low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
     grid = jnp.stack(jnp.meshgrid(*np.linspace(low, high, 120).T), axis=-1)
@@ -83,24 +80,50 @@ def _latent_space(run: Run, params: PyTree, level: int):
     try:
         log_density = np.asarray(_log_density(precise, level, params, grid, density_key))
     except UndefinedError:
-        return plotting.latent_space(z, labels, prior_samples=samples, level=shown_level)
-    extent = (low[0], high[0], low[1], high[1])
-    return plotting.latent_space(
-        z, labels, log_density=log_density, extent=extent, level=shown_level
-    )
+        return draw(prior_samples=prior)
+    return draw(log_density=log_density, extent=(low[0], high[0], low[1], high[1]))
+
+
+def images(run: Run, x: Array | np.ndarray) -> np.ndarray:
+    """x as images [N, height, width, 1 or 3] in [0, 1].
+
+    Raises:
+      UndefinedError: the data cannot be shown as images.
+    """
+    shown = run.show(x)
+    if shown is None:
+        raise UndefinedError(
+            f"examples of shape {run.event_shape} are no images: use encode, reconstruct or sample, and "
+            "plot their arrays."
+        )
+    return shown
+
+
+@partial(jax.jit, static_argnums=0)
+def reconstruct(model: Model, params: PyTree, examples: Examples, key: PRNGKey) -> Array:
+    """The likelihood's mean at one posterior sample of each example, [N, *event]."""
+    terms = model.at(params)(examples.x, key, context=examples.context)
+    return terms.likelihood.mean()[0]
+
+
+@partial(jax.jit, static_argnums=0)
+def generate(model: Model, params: PyTree, like: Examples, key: PRNGKey) -> Array:
+    """The likelihood's mean at one sample of the prior for each example, given its context."""
+    latents = model.at(params).sample_latents(key, len(like.x), like.context)
+    return model.at(params).decode(latents, like.context).mean()
 
 
 @partial(jax.jit, static_argnums=0)
 def _posterior_samples(model: Model, params: PyTree, examples: Examples, key: PRNGKey):
-    """One z ~ q(z|x) for each example, of every level."""
+    """One z ~ q(z|x) of each example, at every level."""
     terms = model.at(params)(examples.x, key, context=examples.context)
     return tuple(z[0] for z in terms.latents)
 
 
 @partial(jax.jit, static_argnums=0)
 def _prior_samples(model: Model, params: PyTree, like: Examples, key: PRNGKey):
-    """2000 samples of the prior, or one for each context where the model is conditional."""
-    num_samples = 2000 if like.context is None else len(like.x)
+    """2000 samples of the prior, or one for each context of a conditional model."""
+    num_samples = _NUM_CODES if like.context is None else len(like.x)
     return model.at(params).sample_latents(key, num_samples, like.context)
 
 

@@ -1,146 +1,133 @@
-"""The folder of a run: which configuration it belongs to, and the files in it."""
+"""The folder of a run: configuration, checkpoints, metrics, report and plots. It owns all its files."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import platform
-import subprocess
-import time
-from collections.abc import Iterator, Sequence
-from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import jax
 from etils import epath
 
-from vaelab.runs.experiment import Experiment
-from vaelab.runs.record import differing_fields, to_dict
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_PACKAGES = (
-    "vaelab", "jax", "jaxlib", "flax", "optax", "distrax", "chex", "orbax-checkpoint", "numpy",
-)  # fmt: skip
-
-
-class ConfigurationError(ValueError):
-    """A workdir and a configuration that do not belong together."""
-
-
-def claim(workdir: epath.Path, name: str, overrides: Sequence[str], experiment: Experiment) -> None:
-    """Makes the workdir this run's: writes config.json, or checks the one that is there."""
-    if check_claim(workdir, name, experiment):
-        return
-    config = {
-        "experiment": name,
-        "overrides": list(overrides),
-        "configuration": to_dict(experiment),
-        "versions": {package: metadata.version(package) for package in _PACKAGES}
-        | {"python": platform.python_version()},
-        "hardware": _hardware(),
-        "commit": _commit(),
-    }
-    workdir.mkdir(parents=True, exist_ok=True)  # after all that may be refused
-    write_json(workdir / "config.json", config)
+from vaelab.checks import UndefinedError
+from vaelab.runs.config import check_config, read_config, write_config
+from vaelab.runs.files import read_json, write_figure, write_json
+from vaelab.runs.history import History
+from vaelab.runs.lock import held
+from vaelab.runs.programs import Program
+from vaelab.runs.report import Report, is_current
+from vaelab.runs.result import Result
+from vaelab.runs.serial import from_json
+from vaelab.runs.store import Store
+from vaelab.runs.training_files import TrainingFiles
+from vaelab.training.loop import Metrics
+from vaelab.training.metrics import MetricsLog, read_metrics, write_metrics
+from vaelab.training.state import TrainState
 
 
-def check_claim(workdir: epath.Path, name: str, experiment: Experiment) -> bool:
-    """Whether the workdir is this run's already; another run's is refused, and none is made."""
-    if not (workdir / "config.json").exists():
-        return False
-    check(workdir, name, experiment)
-    return True
+class Workdir(Store):
+    """The folder of one run. As a hook it writes metrics and checkpoints while the run trains.
 
+    Open it with `opened`, which keeps other processes out.
+    """
 
-def _hardware() -> str:
-    devices = jax.devices()
-    kind = devices[0].device_kind
-    return f"{os.cpu_count()} CPU cores" if kind == "cpu" else f"{len(devices)} × {kind}"
+    def __init__(self, folder: epath.PathLike):
+        self.folder = epath.Path(folder).expanduser()
+        self.place = str(self.folder)
+        self._files = TrainingFiles(self.folder)
+        self._log: MetricsLog | None = None
 
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Workdir]:
+        """Holds the folder for this process. A folder that nothing was written to is removed again."""
+        with held(self.folder):
+            try:
+                yield self
+            finally:
+                self.close()
 
-def _commit() -> str:
-    """The checkout's commit, with a mark where files differ from it; unknown outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        folder = Path(__file__).parent
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return result.stdout.strip()
+    def check(self, program: Program, started_from: str | None) -> None:
+        check_config(self.folder, program.run, started_from)
 
+    def claim(self, program: Program, source: str | None, started_from: str | None) -> None:
+        write_config(self.folder, program.run, source, started_from)
 
-class Stopwatch:
-    """How long a run was trained for, over all its interruptions."""
+    def restore(self, like: TrainState, program: Program) -> TrainState | None:
+        if not (self.folder / "config.json").exists():
+            return None
+        before = read_config(self.folder)["configuration"]["num_steps"]
+        return self._files.restore(like, program.run.experiment, before)
 
-    def __init__(self, workdir: epath.Path):
-        self._path = workdir / "seconds.json"
-        self._before = json.loads(self._path.read_text()) if self._path.exists() else 0.0
-        self._start = time.monotonic()
+    def histories(self, program: Program, step: int) -> list[History]:
+        del program
+        return [History(read_metrics(self.folder)).until(step)]
 
-    @property
-    def seconds(self) -> float:
-        """Up to the last `save` of any earlier session, and this session."""
-        return self._before + time.monotonic() - self._start
+    def start_training(self, step: int) -> None:
+        self._log = MetricsLog(self.folder, resume_step=step)
+        self._files.start_training()
 
-    def save(self) -> None:
-        write_json(self._path, self.seconds)
+    def on_metrics(self, step: int, metrics: Metrics) -> None:
+        assert self._log is not None
+        self._log.write(step, {name: float(value) for name, value in metrics.items()})
 
+    def on_checkpoint(self, state: TrainState) -> None:
+        self._files.save(state)
 
-def check(workdir: epath.Path, name: str, experiment: Experiment) -> None:
-    """Refuses a workdir that holds a run of another configuration, naming the fields."""
-    theirs = read_config(workdir)
-    if theirs["experiment"] != name:
-        raise ConfigurationError(
-            f"workdir {workdir} holds a run of {theirs['experiment']}, not of {name}; choose another "
-            "--workdir."
-        )
-    configuration = json.loads(
-        json.dumps(to_dict(experiment))
-    )  # as it was written: lists, no tuples
-    differences = differing_fields(configuration, theirs["configuration"])
-    if differences:
-        raise ConfigurationError(
-            f"workdir {workdir} holds a run of another configuration, which differs in "
-            f"{', '.join(differences)}; choose another --workdir."
-        )
+    def close(self) -> None:
+        """Returns when everything is on disk."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        self._files.close()
 
+    # What a finished run leaves.
 
-def read_config(workdir: epath.Path) -> dict[str, Any]:
-    """The config.json of a run."""
-    path = workdir / "config.json"
-    if not path.exists():
-        raise ConfigurationError(
-            f"workdir {workdir} holds no run: there is no {path.name} in it; train one there first."
-        )
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ConfigurationError(
-            f"{path} is damaged ({error}); choose another --workdir, or repair the file."
-        ) from error
+    def finish(self, result: Result) -> Report:
+        """The report, from its file if that is up to date; else made and written. Then the plots."""
+        self.close()
+        report = self.read_report(result)
+        if report is None:
+            report = result.report()
+            write_json(self.folder / "report.json", report)
+            (self.folder / "training.png").unlink(missing_ok=True)  # the plots are older
+        if not (self.folder / "training.png").exists():
+            self.write_plots(result)
+        return report
 
+    def read_report(self, result: Result) -> Report | None:
+        """The report of these parameters with these evaluation settings; None if there is none."""
+        path = self.folder / "report.json"
+        if not path.exists():
+            return None
+        report = from_json(Report, read_json(path))
+        return report if is_current(report, result.run, result.step, result.last_step) else None
 
-@contextlib.contextmanager
-def writing(path: epath.Path, mode: str = "w") -> Iterator[Any]:
-    """A file that appears under its name when it is whole: an interruption leaves the old one."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open(mode) as file:
-        yield file
-    partial.replace(path)
+    def write_plots(self, result: Result) -> None:
+        """Writes every plot that is defined for the data. A plot that fails is a warning."""
+        plots: dict[str, Callable[[], Any]] = {
+            "reconstructions": result.plot_reconstructions,
+            "samples": result.plot_samples,
+        }
+        num_levels = len(result.model.latent_dims)
+        for level in range(num_levels):
+            name = "latent_space" if num_levels == 1 else f"latent_space_{level}"
+            plots[name] = lambda level=level: result.plot_latents(level)
+        plots["training"] = result.plot_curves  # last: it says that all are there
+        for name, draw in plots.items():
+            try:
+                write_figure(self.folder / f"{name}.png", draw())
+            except UndefinedError:
+                continue
+            except Exception as error:  # the numbers are written; no plot may cost them
+                warnings.warn(
+                    f"{name}.png could not be drawn ({type(error).__name__}: {error}).",
+                    stacklevel=2,
+                )
 
-
-def write_figure(path: epath.Path, figure: Figure) -> None:
-    """Writes a whole picture or none."""
-    with writing(path, "wb") as file:
-        figure.savefig(file, format="png")
-
-
-def write_json(path: epath.Path, value: Any) -> None:
-    """Writes a whole file or none."""
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    with writing(path) as file:
-        file.write(text)
+    def write_result(self, result: Result, source: str | None = None) -> None:
+        """Everything of a result that was not trained here."""
+        check_config(self.folder, result.run, result.started_from)
+        write_config(self.folder, result.run, source, result.started_from)
+        self._files.save(result.state)
+        write_metrics(self.folder, result.history.rows)
+        self.close()

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
@@ -49,17 +51,20 @@ class Checkpoints:
         """Steps of the checkpoints that are there, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def restore(self, like: TrainState) -> TrainState | None:
-        """The newest readable state, or None where there is no checkpoint at all.
+    def restore(
+        self, like: TrainState, usable: Callable[[int], bool] = lambda step: True
+    ) -> TrainState | None:
+        """The newest readable state of a usable step, or None if there is none.
 
         A checkpoint that cannot be read (truncated, say) is set aside in `unreadable/` with a
-        warning, and the one before it is taken.
+        warning, and the one before it is taken. `like` holds arrays, or their shapes with shardings.
 
         Raises:
           UsageError: there are checkpoints, and none can be read; they are left where they are.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        steps, failed = self.steps()[::-1], dict[int, Exception]()
+        steps = [step for step in self.steps()[::-1] if usable(step)]
+        failed = dict[int, Exception]()
         for step in steps:
             try:
                 state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
@@ -106,3 +111,24 @@ def _disk_errors():
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+
+
+def read_raw(directory: epath.PathLike, step: int | None = None) -> dict[str, Any]:
+    """The newest readable train state as nested dicts of arrays, without its types: no data are needed.
+
+    Raises:
+      UsageError: there is no checkpoint, or none can be read.
+    """
+    checkpoints = Checkpoints(directory)
+    with contextlib.closing(checkpoints):
+        steps = [each for each in checkpoints.steps()[::-1] if step is None or each == step]
+        for each in steps:
+            try:
+                state = checkpoints._manager.restore(each, args=ocp.args.StandardRestore())
+                if isinstance(state, dict) and "variables" in state:
+                    return state
+            except Exception:  # orbax and tensorstore raise many kinds
+                warnings.warn(f"checkpoint {each} of {directory} cannot be read.", stacklevel=2)
+    raise UsageError(
+        f"{directory} holds no checkpoint that can be read: train the run further, or choose another."
+    )

@@ -1,105 +1,142 @@
-"""The outer loop: dispatches many steps at a time, evaluates, stops early."""
+"""The training loop: dispatches many steps at once, validates, keeps the best, stops early."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import check_at_least_one
-from vaelab.training.sources import Source
-from vaelab.training.state import Best, TrainState
+from vaelab.checks import UsageError, check_at_least_one
+from vaelab.training.state import MEMBERS, Best, TrainState
 from vaelab.types import Array, Saddle
+
+Metrics = Mapping[str, np.ndarray]  # {name: []} of one run, {name: [M]} of M members
 
 
 @dataclasses.dataclass(frozen=True)
 class Timetable:
-    """When a run logs, evaluates and ends, in steps."""
+    """The steps at which a run logs, validates and ends."""
 
     num_steps: int
     log_every: int
     evaluate_every: int
-    patience: int | None = None  # evaluations without a better bound before the run stops
-    settling_steps: int = 0  # steps whose evaluations do not count against patience
+    patience: int | None = None  # validations without a better bound after which a run stops
+    settling_steps: int = 0  # steps at the start whose validations do not count against patience
 
     def __post_init__(self) -> None:
         check_at_least_one(
             num_steps=self.num_steps, log_every=self.log_every, evaluate_every=self.evaluate_every
         )
 
+    @property
+    def longest_dispatch(self) -> int:
+        """The largest number of steps between two stops."""
+        return min(self.log_every, self.evaluate_every, self.num_steps)
+
     def next_stop(self, step: int) -> int:
-        """The next step at which something happens; it depends on the step alone, so that an
-        interrupted run groups its steps as an uninterrupted one does."""
+        """The next step at which the run logs, validates or ends.
+
+        It depends on the step alone. So an interrupted run groups its steps as an uninterrupted one.
+        """
         ends = [step - step % n + n for n in (self.log_every, self.evaluate_every)]
         return min(*ends, self.num_steps)
 
     def evaluates_at(self, step: int) -> bool:
         return step % self.evaluate_every == 0 or step == self.num_steps
 
+    def out_of_patience(self, best: Best, step: int) -> np.ndarray:
+        """True if the last `patience` validations until `step` brought no better bound. [] or [M]."""
+        bound = np.asarray(best.bound)
+        if self.patience is None:
+            return np.zeros(bound.shape, bool)
+        last = np.maximum(np.asarray(best.step), self.settling_steps)
+        return np.isfinite(bound) & (step - last >= self.patience * self.evaluate_every)
+
     def stopped(self, state: TrainState) -> bool:
-        """Whether the run is over: all steps made, or no better bound for `patience` evaluations."""
+        """True if all steps are made, or every member is out of patience."""
         step = int(state.step)
-        if step >= self.num_steps:
-            return True
-        if self.patience is None or not np.isfinite(state.best.bound):
-            return False
-        last = max(int(state.best.step), self.settling_steps)
-        return step - last >= self.patience * self.evaluate_every
+        return step >= self.num_steps or bool(np.all(self.out_of_patience(state.best, step)))
 
 
-class NonFiniteLossError(RuntimeError):
-    """The loss became NaN or infinite; training stopped."""
+class NonFiniteLossError(UsageError):
+    """The loss became NaN or infinite, of every member where there are several."""
 
-    def __init__(self, step: int, last_metrics: Mapping[str, float]):
+    def __init__(self, step: int, last_metrics: Mapping[str, Any]):
         self.step = step
-        self.last_metrics = dict(last_metrics)
-        shown = ", ".join(f"{name} {value:.6g}" for name, value in self.last_metrics.items())
+        self.last_metrics = {name: np.asarray(value) for name, value in last_metrics.items()}
+        shown = ", ".join(
+            f"{name} {np.array2string(value, precision=6)}"
+            for name, value in self.last_metrics.items()
+        )
         super().__init__(
             f"the loss became non-finite at step {step}, and training stopped; the last finite "
             f"metrics were: {shown or 'none'}."
         )
 
 
+class Hook:
+    """What a training run calls while it trains. Each method does nothing by default.
+
+    One object may serve several runs, one after the other.
+    """
+
+    def on_metrics(self, step: int, metrics: Metrics) -> None:
+        """Receives the means of the metrics since the last call; at a validation its bounds."""
+
+    def on_checkpoint(self, state: TrainState) -> None:
+        """Receives the state after each validation and at an interruption, before its next donation."""
+
+
 def fit(
     state: TrainState,
-    source: Source,
     *,
     run_steps: Callable[..., tuple[TrainState, dict[str, Array]]],
     timetable: Timetable,
-    validate: Callable[[Saddle], dict[str, float]],
-    log: Callable[[int, dict[str, float]], None],
-    save: Callable[[TrainState], None],
+    validate: Callable[[Saddle], Metrics],
+    hooks: tuple[Hook, ...] = (),
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> TrainState:
-    """Trains from the state's step to the end of the timetable.
+    """Trains one run, or M members in one program, from the state's step to the end of the timetable.
+
+    Each leaf of the state has a leading axis [M] if there are members, except `step`. A member out of
+    patience keeps its best; the program ends when all are. A member whose loss becomes non-finite
+    leaves the others alone.
 
     Args:
-      state: given up (donated) to the first dispatch.
-      source: of the training batches, on the device: `sources.in_memory(...)`.
-      run_steps: `step.compile_train_steps(...)`.
-      timetable: when to log, evaluate and end.
-      validate: metrics of the validation set; "validation/bound" is what early stopping maximises.
-      log: receives (step, means of the metrics since the last call), and the validation bound.
-      save: receives the state after each evaluation; it may be restored and passed in again.
+      state: donated to the first dispatch.
+      run_steps: (state, *, num_steps) -> (state, metrics {name: [T] or [M, T]}), T at least num_steps,
+        the first `num_steps` of them valid.
+      timetable: when to log, validate and end.
+      validate: metrics of the validation set; early stopping maximises "validation/bound".
+      hooks: called in their order.
+      interrupted: asked between two dispatches; True ends training at that step.
 
     Raises:
-      NonFiniteLossError: at the first non-finite loss; nothing is saved after it.
+      NonFiniteLossError: the loss of all members is non-finite; no checkpoint is made after it.
     """
-    last_row: dict[str, float] = {}
+    last_row: Metrics = {}
 
-    def report(first_step: int, metrics: dict[str, Array]) -> None:
+    def report(first_step: int, num_steps: int, metrics: dict[str, Array]) -> None:
         nonlocal last_row
-        steps = jax.device_get(metrics)
-        bad = np.flatnonzero(~np.isfinite(steps["loss"]))
+        steps = {
+            name: np.asarray(value)[..., :num_steps]
+            for name, value in jax.device_get(metrics).items()
+        }
+        # The first step at which no member has a finite loss.
+        loss = steps["loss"].reshape(-1, num_steps)
+        bad = np.flatnonzero(~np.isfinite(loss).any(axis=0))
         if bad.size:
             if bad[0] > 0:
-                last_row = {name: float(values[bad[0] - 1]) for name, values in steps.items()}
+                last_row = {name: value[..., bad[0] - 1] for name, value in steps.items()}
             raise NonFiniteLossError(first_step + int(bad[0]) + 1, last_row)
-        last_row = {name: float(np.mean(values)) for name, values in steps.items()}
-        log(first_step + len(steps["loss"]), last_row)
+        last_row = {name: np.mean(value, axis=-1) for name, value in steps.items()}
+        for hook in hooks:
+            hook.on_metrics(first_step + num_steps, last_row)
 
     step = int(state.step)
     while not timetable.stopped(state):
@@ -107,29 +144,42 @@ def fit(
         pending = None
         while True:
             start, step = step, timetable.next_stop(step)
-            state, metrics = run_steps(state, source, num_steps=step - start)
+            state, metrics = run_steps(state, num_steps=step - start)
             if pending is not None:
                 report(*pending)
-            pending = (start, metrics)
-            if timetable.evaluates_at(step):
+            pending = (start, step - start, metrics)
+            if timetable.evaluates_at(step) or interrupted():
                 break
         report(*pending)
-        validation = validate(state.evaluated)
-        bound = validation["validation/bound"]
-        if not np.isfinite(bound):
-            raise NonFiniteLossError(step, last_row)
-        log(step, validation)
-        state = _keep_best(state, jnp.float32(bound))
-        save(state)
+        if timetable.evaluates_at(step):
+            validation = validate(state.evaluated)
+            bound = np.asarray(validation["validation/bound"])
+            if not np.isfinite(bound).any():
+                raise NonFiniteLossError(step, last_row)
+            for hook in hooks:
+                hook.on_metrics(step, validation)
+            before = (step - 1) // timetable.evaluate_every * timetable.evaluate_every
+            trained_on = ~timetable.out_of_patience(state.best, before)
+            keep = _keep_best if bound.ndim == 0 else _keep_best_members
+            state = keep(state, jnp.asarray(bound, jnp.float32), jnp.asarray(trained_on))
+        for hook in hooks:
+            hook.on_checkpoint(state)
+        if interrupted():
+            break
     return state
 
 
-@partial(jax.jit, donate_argnums=0)
-def _keep_best(state: TrainState, bound: Array) -> TrainState:
-    """Best variables so far, among those at which every constraint was met on average."""
+def _better(state: TrainState, bound: Array, trained_on: Array) -> TrainState:
+    """Best variables until now, among those at which every constraint was met on average."""
     average = jax.tree.leaves(state.opt_state.average)
     met = jnp.all(jnp.array([c <= 0 for c in average], bool))
-    better = met & (bound > state.best.bound)
+    better = met & (bound > state.best.bound) & trained_on
     candidate = Best(bound, state.step, state.evaluated, state.opt_state.average)
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, state.best)
     return state._replace(best=best)
+
+
+_keep_best = partial(jax.jit, donate_argnums=0)(_better)
+_keep_best_members = partial(jax.jit, donate_argnums=0)(
+    jax.vmap(_better, in_axes=(MEMBERS, 0, 0), out_axes=MEMBERS)
+)

@@ -1,9 +1,10 @@
-"""Metrics on disk: one JSON object a line, and TensorBoard events."""
+"""Metrics on disk: one JSON object per line, and TensorBoard events."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 
 from etils import epath
 from tensorboardX import SummaryWriter
@@ -12,18 +13,14 @@ from tensorboardX import SummaryWriter
 class MetricsLog:
     """Appends rows to `metrics.jsonl` and TensorBoard events below one directory.
 
-    `resume_step` is the step that training goes on from: rows after it, which an interrupted run
-    left, are dropped, so that the file is the same as an uninterrupted run's. Without `events` there
-    is only the file.
+    `resume_step` is the step at which training resumes. Rows after it, which an interrupted run left,
+    are dropped, so the file is the same as an uninterrupted run's. Without `events` there is only the
+    file.
     """
 
     def __init__(self, directory: epath.PathLike, *, resume_step: int = 0, events: bool = True):
-        self._path = epath.Path(directory) / "metrics.jsonl"
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         rows = [row for row in read_metrics(directory) if row["step"] <= resume_step]
-        partial = self._path.with_name(self._path.name + ".partial")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        partial.replace(self._path)  # a run killed here keeps the old rows
+        self._path = write_metrics(directory, rows)
         self._events = None
         if events:
             folder = str(epath.Path(directory) / "tensorboard")
@@ -42,11 +39,35 @@ class MetricsLog:
             self._events.close()
 
 
+def write_metrics(directory: epath.PathLike, rows: Sequence[Mapping[str, float]]) -> epath.Path:
+    """Writes a whole `metrics.jsonl`, and returns its path. An interruption leaves the old file."""
+    path = epath.Path(directory) / "metrics.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    partial.replace(path)
+    return path
+
+
 def read_metrics(directory: epath.PathLike) -> list[dict[str, float]]:
-    """The rows of a run's `metrics.jsonl`; a last line cut off by an interruption is left out."""
+    """The rows of `metrics.jsonl`. The last line is left out if an interruption cut it off.
+
+    Other lines that are no rows are dropped with a warning.
+    """
     path = epath.Path(directory) / "metrics.jsonl"
     if not path.exists():
         return []
-    *lines, rest = path.read_text().split("\n")
-    del rest  # empty, or a line whose end was never written
-    return [json.loads(line) for line in lines]
+    *lines, _ = path.read_bytes().split(b"\n")  # the last one is empty, or was never finished
+    rows, dropped = [], []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            rows.append({"step": row.pop("step"), **row})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            dropped.append(number)
+    if dropped:
+        warnings.warn(
+            f"{path} is damaged in line {dropped[0]}: {len(dropped)} lines are dropped.",
+            stacklevel=2,
+        )
+    return rows

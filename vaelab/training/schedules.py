@@ -33,6 +33,11 @@ class Schedule(abc.ABC):
         """
         del num_steps
 
+    @property
+    def depends_on_length(self) -> bool:
+        """True if the factor of a step depends on `num_steps`. Such a run cannot be made longer."""
+        return False
+
 
 @dataclasses.dataclass(frozen=True)
 class Constant(Schedule):
@@ -59,6 +64,10 @@ class Cosine(Schedule):
         if not 0 <= self.final <= 1:
             raise UsageError(f"final must lie in [0, 1], got {self.final}.")
 
+    @property
+    def depends_on_length(self) -> bool:
+        return True
+
     def build(self, num_steps: int) -> Factor:
         def factor(step):
             done = jnp.clip(step / num_steps, 0.0, 1.0)
@@ -83,6 +92,10 @@ class WarmUp(Schedule):
 
     def __post_init__(self) -> None:
         check_at_least_one(steps=self.steps)
+
+    @property
+    def depends_on_length(self) -> bool:
+        return self.then.depends_on_length
 
     def build(self, num_steps: int) -> Factor:
         rest = self.then.build(num_steps - self.steps)

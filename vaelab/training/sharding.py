@@ -34,4 +34,4 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
     """A copy of every array on every device of the mesh."""
-    return jax.device_put(tree, replicated(mesh))
+    return jax.device_put(tree, replicated(mesh), may_alias=False)

@@ -46,6 +46,11 @@ class TrainState(NamedTuple):
         return self.variables._replace(params=self.ema.params)
 
 
+# Axes of a state of members: each leaf has the member first, except the step, which is common to all.
+# Otherwise every choice that depends on the step, such as whether to shuffle, is made both ways.
+MEMBERS = TrainState(step=None, key=0, variables=0, opt_state=0, best=0, ema=0)  # type: ignore[arg-type]
+
+
 def initial_state(
     model: Model,
     objective: Objective,
@@ -55,20 +60,23 @@ def initial_state(
     *,
     initial_multiplier: float | Array | Mapping[str, float | Array] = 1.0,
     ema_decay: float | Array | None = None,
+    params: PyTree | None = None,
 ) -> TrainState:
-    """The state before the first step; the data, images [N, ...] or examples, initialise it.
+    """The state before the first step. The data, x [N, *event] or examples, initialise it.
 
     Args:
+      params: parameters to start from. None draws fresh ones.
       initial_multiplier: λ at the start: one number, or one for each constraint by its name.
       ema_decay: decay of the moving average of the parameters; None averages nothing.
     """
     init_key, sample_key, data_key = jax.random.split(jax.random.fold_in(key, INIT), 3)
-    # A lambda: models may hold tracers.
-    init = jax.jit(lambda *arguments, context: model.init(*arguments, context=context))
-    examples = as_examples(data)
-    first = jax.tree.map(jnp.asarray, examples.take(slice(1)))
-    params = init(init_key, first.x, sample_key, context=first.context)["params"]
-    params = model.start_from(params, examples.x, data_key)
+    if params is None:
+        # A lambda: models may hold tracers.
+        init = jax.jit(lambda *arguments, context: model.init(*arguments, context=context))
+        examples = as_examples(data)
+        first = jax.tree.map(jnp.asarray, examples.take(slice(1)))
+        params = init(init_key, first.x, sample_key, context=first.context)["params"]
+        params = model.start_from(params, examples.x, data_key)
     starts = (
         initial_multiplier
         if isinstance(initial_multiplier, Mapping)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from vaelab.checks import UsageError
 from vaelab.models import Model
 from vaelab.training.averaging import update_average
 from vaelab.training.objectives import Objective
@@ -51,22 +52,29 @@ def train_steps(
     state: TrainState,
     source: Source,
     *,
-    num_steps: int,
+    num_steps: int | Array,
     model: Model,
     objective: Objective,
     tx: optax.GradientTransformation,
     preprocess: Preprocess,
     mesh: Mesh,
+    capacity: int | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
-    """`num_steps` training steps as one scan over batches of the source.
+    """`num_steps` training steps as one loop over batches of the source.
 
-    Returns the state and, per step, its metrics [num_steps]. Order and noise depend on
-    (state.key, step) alone, so it makes no difference where a run was interrupted, or how steps are
-    grouped into dispatches. The batch is split over the mesh's axis `data`; means over it are global
-    ones.
+    Returns the state and the metrics of each step, [num_steps]. Order and noise depend on
+    (state.key, step) alone. So the result does not depend on where a run was interrupted, or on how its
+    steps are grouped into dispatches. The batch is split over the mesh's axis `data`. Means over the
+    batch are global.
+
+    With a `capacity`, `num_steps` may be traced: one program makes any number of steps up to it. The
+    metrics are then [capacity], and zero from `num_steps` on.
+
+    Raises:
+      UsageError: `source` is not a `Source`.
     """
     if not isinstance(source, Source):
-        raise TypeError(
+        raise UsageError(
             "source must be a training.Source, not the data themselves: pass "
             "training.in_memory(data, batch_size=...)."
         )
@@ -83,11 +91,26 @@ def train_steps(
         return (state, position), metrics
 
     carry = (state, source.start(order_key, state.step))
-    (state, _), metrics = jax.lax.scan(body, carry, None, length=num_steps)
+    if capacity is None:
+        (state, _), metrics = jax.lax.scan(body, carry, None, length=num_steps)
+        return state, metrics
+    shapes = jax.eval_shape(body, carry, None)[1]
+    empty = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), shapes)
+
+    def counted(index, carry_and_metrics):
+        carry, metrics = carry_and_metrics
+        carry, row = body(carry, None)
+        return carry, jax.tree.map(lambda rows, one: rows.at[index].set(one), metrics, row)
+
+    (state, _), metrics = jax.lax.fori_loop(0, num_steps, counted, (carry, empty))
     return state, metrics
 
 
-def compile_train_steps(**settings):
-    """`train_steps` jitted, its state donated: (state, source, *, num_steps) -> (state, metrics)."""
-    run = partial(train_steps, **settings)
-    return jax.jit(run, static_argnames="num_steps", donate_argnums=0)
+def compile_train_steps(*, capacity: int | None = None, **settings):
+    """`train_steps` jitted, its state donated: (state, source, *, num_steps) -> (state, metrics).
+
+    Without a `capacity`, each number of steps is a program of its own.
+    """
+    run = partial(train_steps, capacity=capacity, **settings)
+    static = ("num_steps",) if capacity is None else ()
+    return jax.jit(run, static_argnames=static, donate_argnums=0)

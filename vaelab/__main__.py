@@ -1,0 +1,5 @@
+"""`python -m vaelab COMMAND`."""
+
+from vaelab.cli import entry
+
+entry()

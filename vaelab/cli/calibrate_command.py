@@ -1,0 +1,91 @@
+"""`vaelab calibrate NAME`: proposes κ."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from etils import epath
+from rich.table import Table
+
+from vaelab import evaluation, runs
+from vaelab.checks import UsageError, check_at_least_one, check_positive
+from vaelab.cli.parsing import ExperimentCommand
+from vaelab.cli.pilot import FILE, Calibration
+from vaelab.runs import display
+from vaelab.runs.files import write_json
+from vaelab.runs.result import Result
+from vaelab.runs.run import Run
+from vaelab.training.objectives import ELBO
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibrate(ExperimentCommand):
+    """Trains the model of an experiment without its constraints, and proposes κ from what it reached.
+
+    The pilot minimises the negative ELBO. With the fraction 1 the proposed κ is what the pilot reached,
+    so constrained training can only lower the rate. A fraction below 1 requires more fidelity.
+    """
+
+    fraction: float = 1.0
+    """Target, as a fraction of the pilot's error (or of 1 − accuracy). 0.5 halves it."""
+    pilot_steps: int | None = None
+    """Training steps of the pilot. Default: a quarter of the experiment's."""
+    workdir: str | None = None
+    """Folder of the pilot. Default: runs/calibrate-NAME."""
+    data_dir: str | None = None
+    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
+
+    def __post_init__(self) -> None:
+        check_positive(fraction=self.fraction)
+        check_at_least_one(pilot_steps=self.pilot_steps)
+
+    def run(self) -> None:
+        constraints = self.experiment.objective.constraints
+        if not constraints:
+            raise UsageError(f"{self.name} has no constraints: choose an experiment that has.")
+        Run.load(self.experiment, self.data_dir)  # constraints that do not fit the data are refused
+        pilot = self.experiment.with_fields(
+            objective=ELBO(),
+            dual=None,
+            patience=None,
+            num_steps=self.pilot_steps or max(1, self.experiment.num_steps // 4),
+        )
+        workdir = self.workdir or f"runs/calibrate-{self.name}"
+        result = runs.train(
+            pilot, workdir=workdir, name=self.name, source=self.source, data_dir=self.data_dir
+        )
+        if result.interrupted:
+            print("interrupted; the same command continues from there.")
+            raise SystemExit(130)
+        calibration = self._calibrate(result)
+        write_json(epath.Path(workdir).expanduser() / FILE, calibration)
+        flags = [f"--objective.constraints.{k}.kappa {v:.4g}" for k, v in calibration.kappa.items()]
+        display.show(_table(calibration), f"vaelab train {self.name} {' '.join(flags)}")
+
+    def _calibrate(self, result: Result) -> Calibration:
+        constraints, run = self.experiment.objective.constraints, result.run
+        estimates = evaluation.expectations(
+            run.precise_subject(result.params, run.splits.validation),
+            run.key("calibration"),
+            dict(constraints),
+            num_samples=run.experiment.posterior_samples,
+            progress=display.track("constraints"),
+        )
+        reached = {
+            name: constraint.achieved(estimates[name].mean, run.event_shape)
+            for name, constraint in constraints.items()
+        }
+        kappa = {
+            name: constraint.kappa_from_pilot(reached[name], self.fraction)
+            for name, constraint in constraints.items()
+        }
+        return Calibration(self.name, result.last_step, self.fraction, reached, kappa)
+
+
+def _table(calibration: Calibration) -> Table:
+    table = Table(title=f"{calibration.experiment} without constraints, validation set")
+    for column in ("constraint", "pilot", f"κ at fraction {calibration.fraction:g}"):
+        table.add_column(column)
+    for name, reached in calibration.reached.items():
+        table.add_row(name, f"{reached:.4g}", f"{calibration.kappa[name]:.4g}")
+    return table

@@ -1,0 +1,106 @@
+"""How a command ends: one sentence for what the user can correct, a traceback for everything else."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator
+
+from vaelab.checks import UsageError
+
+
+class Outcome:
+    """The exit code of a command."""
+
+    code = 0
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[Outcome]:
+    """Turns an exception into a message on standard error and an exit code. Nothing changes for good.
+
+    `UsageError` is one sentence and exit code 2, Ctrl-C is 130. With $VAELAB_TRACEBACK every exception is
+    raised.
+    """
+    outcome = Outcome()
+    with _quiet_process():
+        try:
+            yield outcome
+        except SystemExit as exit_:  # tyro's messages, and --help
+            outcome.code = exit_.code if isinstance(exit_.code, int) else 1
+        except BrokenPipeError:  # the reader, such as `head`, has gone
+            outcome.code = 128 + 13
+            _drop_output()
+        except KeyboardInterrupt:
+            print("\ninterrupted.", file=sys.stderr)
+            outcome.code = 130
+        except Exception as error:
+            if os.environ.get("VAELAB_TRACEBACK"):
+                raise
+            outcome.code = 2
+            if (sentence := _sentence(error)) is not None:
+                print(f"error: {sentence}", file=sys.stderr)
+            else:
+                traceback.print_exc()
+                print("This is a bug of vaelab or of your own code.", file=sys.stderr)
+                outcome.code = 1
+
+
+def _sentence(error: Exception) -> str | None:
+    """What the user can correct, or None for a bug."""
+    if isinstance(error, UsageError):
+        return str(error)
+    if not isinstance(error, OSError):
+        return None
+    if error.errno == errno.ENOSPC:
+        what = "" if error.filename is None else f" ({error.filename})"
+        return f"the disk is full{what}: free space, and run the same command again."
+    if error.filename is None or error.strerror is None:
+        return None
+    return f"{error.filename}: {error.strerror}. Correct the path or the rights, and run the command again."
+
+
+@contextlib.contextmanager
+def _quiet_process() -> Iterator[None]:
+    """Warnings are sentences, characters that cannot be shown are replaced, background threads are quiet.
+
+    Orbax and TensorBoard write in threads, which print a traceback each when the disk is full. The main
+    thread raises the error where it waits for them.
+    """
+    hooks = (threading.excepthook, sys.unraisablehook)
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    streams = [s for s in (sys.stdout, sys.stderr) if hasattr(s, "reconfigure")]
+    handlers = [stream.errors for stream in streams]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: print(
+            f"warning: {message}", file=sys.stderr
+        )
+        threading.excepthook = lambda _: None
+        sys.unraisablehook = lambda _: None
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        for stream in streams:
+            stream.reconfigure(errors="replace")
+        try:
+            yield
+        finally:
+            threading.excepthook, sys.unraisablehook = hooks
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+            for stream, handler in zip(streams, handlers, strict=True):
+                with contextlib.suppress(ValueError, OSError):  # the stream is closed
+                    stream.reconfigure(errors=handler)
+
+
+def _drop_output() -> None:
+    """Python flushes standard output at its exit, which would fail once more."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,51 @@
+"""`vaelab train NAME`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from vaelab import runs
+from vaelab.checks import check_positive
+from vaelab.cli.parsing import ExperimentCommand
+from vaelab.cli.pilot import with_pilot
+from vaelab.runs import display
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(ExperimentCommand):
+    """Trains an experiment in a workdir, evaluates it, and draws its plots.
+
+    The same command continues where it was interrupted. A larger --num-steps continues a finished run.
+    """
+
+    workdir: str | None = None
+    """Folder of the run. Default: runs/NAME."""
+    data_dir: str | None = None
+    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
+    start_from: str | None = None
+    """Folder of another run, whose parameters are the start of this run."""
+    modules: tuple[str, ...] = ()
+    """Modules or files with types of your own, which `start_from` uses."""
+    pilot: str | None = None
+    """Folder of a `vaelab calibrate` run. Each κ becomes `pilot_fraction` of the value reached there."""
+    pilot_fraction: float = 1.0
+    """Target, as a fraction of the pilot's error (or of 1 − accuracy). 0.5 halves it."""
+
+    def __post_init__(self) -> None:
+        check_positive(pilot_fraction=self.pilot_fraction)
+
+    def run(self) -> None:
+        workdir = self.workdir or f"runs/{self.name}"
+        result = runs.train(
+            with_pilot(self.experiment, self.pilot, self.pilot_fraction),
+            workdir=workdir,
+            start=self.start_from,
+            modules=self.modules,
+            name=self.name,
+            source=self.source,
+            data_dir=self.data_dir,
+        )
+        if result.interrupted:
+            print(f"interrupted at step {result.last_step}; the same command continues from there.")
+            raise SystemExit(130)
+        display.show(display.report_table(result.report()), f"everything is in {workdir}")
