@@ -90,6 +90,6 @@ def _list(prog: str, description: str) -> str:
 def summary(experiment: Experiment) -> str:
     """Data, model and objective of an experiment, in a line."""
     model = experiment.model
-    parts = [experiment.data.title, *model.summary, experiment.objective_label]
+    parts = [experiment.data.title, model.label, experiment.objective_label]
     parts += [constraint.describe() for constraint in experiment.objective.constraints.values()]
     return ", ".join(parts)

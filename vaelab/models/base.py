@@ -53,6 +53,11 @@ class Model(nn.Module, abc.ABC):
         """Number of latent coordinates D_l of each level."""
 
     @property
+    def label(self) -> str:
+        """The model in a few words, for lists of experiments."""
+        return f"{type(self).__name__} ({self.decoder.label})"
+
+    @property
     def conditional(self) -> bool:
         """Whether the model needs a context."""
         return False

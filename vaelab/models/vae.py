@@ -52,6 +52,10 @@ class VAE(Model):
         return (self.prior.latent_dim,)
 
     @property
+    def label(self) -> str:
+        return f"{super().label}, {type(self.prior).__name__}"
+
+    @property
     def prior_samples(self) -> int | None:
         return self.prior.num_samples
 

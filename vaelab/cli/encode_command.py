@@ -1,0 +1,59 @@
+"""`vaelab encode RUN DATA`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import jax
+import numpy as np
+import tyro
+from etils import epath
+
+from vaelab import runs
+from vaelab.checks import UsageError
+from vaelab.cli.lookup import import_modules
+from vaelab.cli.parsing import Command
+from vaelab.data import Files
+from vaelab.runs.experiment import check_seed
+from vaelab.runs.files import writing
+
+
+@dataclasses.dataclass(frozen=True)
+class Encode(Command):
+    """Encodes data with a trained model: one code for each example, in the order of the file."""
+
+    folder: Annotated[str, tyro.conf.Positional]
+    """Folder of the run."""
+    data: Annotated[str, tyro.conf.Positional]
+    """Data: an npy, npz or csv file, or a folder of images."""
+    out: str = "codes.npz"
+    """File to write: .npy for the codes of a model with one level, .npz for all levels, z0, z1, ..."""
+    sampled: bool = False
+    """True draws a code from q(z|x). False takes the mean of q(z|x)."""
+    seed: int = 0
+    """Seed of the draws."""
+    modules: tuple[str, ...] = ()
+    """Modules or files with types of your own, which the run uses."""
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if not self.out.endswith((".npy", ".npz")):
+            raise UsageError(f"out must end in .npy or .npz, got {self.out!r}.")
+
+    def run(self) -> None:
+        trained = runs.load(self.folder, modules=import_modules(self.modules))
+        examples = Files(self.data).read()
+        key = jax.random.key(self.seed) if self.sampled else None
+        codes = trained.encode(examples.x, key=key, context=examples.context)
+        levels = codes if isinstance(codes, tuple) else (codes,)
+        if self.out.endswith(".npy") and len(levels) > 1:
+            raise UsageError(f"the model has {len(levels)} levels: write an .npz file with --out.")
+        path = epath.Path(self.out).expanduser()
+        with writing(path, "wb") as file:
+            if self.out.endswith(".npy"):
+                np.save(file, levels[0])
+            else:
+                np.savez(file, **{f"z{level}": z for level, z in enumerate(levels)})
+        shapes = ", ".join(str(z.shape) for z in levels)
+        print(f"codes of shape {shapes} are in {path}")

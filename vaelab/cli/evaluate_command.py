@@ -1,0 +1,78 @@
+"""`vaelab evaluate RUN`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+from etils import epath
+
+from vaelab import runs
+from vaelab.checks import UsageError, check_at_least_one
+from vaelab.cli.lookup import import_modules
+from vaelab.cli.parsing import Command
+from vaelab.runs import display
+from vaelab.runs.files import write_json
+from vaelab.runs.loading import experiment_of
+from vaelab.runs.prior_report import evaluate_prior
+from vaelab.runs.prior_tables import evaluation_tables
+from vaelab.runs.report import make_report
+from vaelab.runs.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(Command):
+    """Evaluates a run, finished or not: its report, and its prior beside the aggregated posterior.
+
+    Writes evaluation.json into the folder of the run.
+    """
+
+    folder: Annotated[str, tyro.conf.Positional]
+    """Folder of the run."""
+    data: str | None = None
+    """Other data: an npy, npz or csv file, or a folder of images, all of which is evaluated. Default: the run's own test set."""
+    num_samples: int | None = None
+    """Importance samples per test example. Default: the experiment's."""
+    num_points: int = 2000
+    """Samples of each estimate that compares the prior with the aggregated posterior."""
+    annealed_points: int = 20
+    """Test examples on which annealed importance sampling is compared. 0 leaves it out."""
+    annealed_temperatures: int = 500
+    """Temperatures of annealed importance sampling. More temperatures give a tighter bound."""
+    modules: tuple[str, ...] = ()
+    """Modules or files with types of your own, which the run uses."""
+    data_dir: str | None = None
+    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(
+            num_samples=self.num_samples, annealed_temperatures=self.annealed_temperatures
+        )
+        for name, least in (("num_points", 2), ("annealed_points", 0)):
+            value = getattr(self, name)
+            # One example, and one sample, have no standard error.
+            if value < least or value == 1:
+                raise UsageError(f"{name} must be {'0 or ' if least == 0 else ''}at least 2, got {value}.")  # fmt: skip
+
+    def run(self) -> None:
+        folder, modules = epath.Path(self.folder).expanduser(), import_modules(self.modules)
+        trained = runs.load(folder, modules=modules)
+        experiment = experiment_of(folder, modules)
+        run = Run.load(experiment, self.data_dir, name=trained.name)
+        if self.data is not None:
+            run = run.on_other_data(self.data, self.data_dir)
+        print(f"evaluating {trained.name} at step {trained.step}")
+        last = int(trained.history.rows[-1]["step"]) if trained.history.rows else trained.step
+        report = make_report(run, trained, trained.history, last, self.num_samples)
+        evaluation = evaluate_prior(
+            run,
+            trained,
+            report,
+            num_points=self.num_points,
+            annealed_points=self.annealed_points,
+            annealed_temperatures=self.annealed_temperatures,
+        )
+        write_json(folder / "evaluation.json", evaluation)
+        display.show(display.report_table(report), *evaluation_tables(evaluation))
+        print(f"everything is in {folder / 'evaluation.json'}")

@@ -1,0 +1,65 @@
+"""`vaelab sample RUN`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import jax
+import numpy as np
+import tyro
+from etils import epath
+
+from vaelab import runs
+from vaelab.checks import UsageError, check_at_least_one
+from vaelab.cli.lookup import import_modules
+from vaelab.cli.parsing import Command
+from vaelab.runs.experiment import check_seed
+from vaelab.runs.files import write_figure, writing
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample(Command):
+    """Draws samples from a trained model, without its data: an npy file, or a png of images."""
+
+    folder: Annotated[str, tyro.conf.Positional]
+    """Folder of the run."""
+    num_samples: int = 64
+    """Number of samples."""
+    out: str = "samples.npy"
+    """File to write: .npy for the array [N, *event], .png for a plot of images."""
+    draw: bool = False
+    """True draws x from the likelihood. False takes the likelihood's mean at each z ~ p(z)."""
+    seed: int = 0
+    """Seed of the samples."""
+    modules: tuple[str, ...] = ()
+    """Modules or files with types of your own, which the run uses."""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(num_samples=self.num_samples)
+        check_seed(self.seed)
+        if not self.out.endswith((".npy", ".png")):
+            raise UsageError(f"out must end in .npy or .png, got {self.out!r}.")
+
+    def run(self) -> None:
+        trained = runs.load(self.folder, modules=import_modules(self.modules))
+        if trained.model.conditional:
+            raise UsageError(
+                "this model is conditional: call runs.load(...).sample(key, n, context=...) in Python."
+            )
+        x = trained.sample(jax.random.key(self.seed), self.num_samples, mean=not self.draw)
+        path = epath.Path(self.out).expanduser()
+        if self.out.endswith(".npy"):
+            with writing(path, "wb") as file:
+                np.save(file, x)
+        else:
+            from vaelab import plotting
+            from vaelab.data import show
+
+            images = show.images(x)
+            if images is None:
+                raise UsageError(
+                    f"samples of shape {x.shape[1:]} are no images: write an .npy file with --out."
+                )
+            write_figure(path, plotting.samples(images))
+        print(f"{self.num_samples} samples of shape {x.shape[1:]} are in {path}")
