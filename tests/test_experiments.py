@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import math
 import re
@@ -14,23 +13,17 @@ import jax.numpy as jnp
 import matplotlib.image
 import numpy as np
 import pytest
-from conftest import ROOT, files
+from conftest import files
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments import command_line, evaluate
 from vaelab.constraints import RE, pNCC
 from vaelab.networks import MLP, ConditionalFlow
-from vaelab.runs.experiment import Experiment
 from vaelab.runs.record import differing_fields, to_dict
 from vaelab.runs.run import Run
 from vaelab.training import Adam, Constant, Cosine, WarmUp
 from vaelab.training.duals import Rewo
-from vaelab.training.groups import transformation
 from vaelab.training.objectives import Lagrangian
-from vaelab.training.state import initial_state as create
-from vaelab.types import Examples
-
-CONFIGS = sorted((ROOT / "experiments" / "configs").glob("[a-z]*.py"))
 
 
 @pytest.fixture(scope="module")
@@ -187,38 +180,6 @@ def test_evaluate_honours_num_samples(command, finished, report, tmp_path):
     after = files(run)
     del after["evaluation.json"]
     assert after == before
-
-
-def experiment(path) -> Experiment:
-    return importlib.import_module(f"experiments.configs.{path.stem}").experiment
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_configurations_are_short_and_build(path):
-    assert len(path.read_text().splitlines()) < 40
-    docstring = command_line._docstring(path.stem)
-    assert docstring.count("\n") >= 1, "a line on what it is, and its source"
-    assert "Source" in docstring
-    value = experiment(path)
-    shape = value.model.decoder.shape
-    scales = {name: c.divisor(shape) for name, c in value.objective.constraints.items()}
-    tx = transformation(
-        value.optimiser, value.dual, parameter_groups=value.model.parameter_groups,
-        num_steps=value.num_steps, scales=scales, prior_period=value.prior_period,
-    )  # fmt: skip
-
-    def initial(examples):
-        return create(value.model, value.objective, tx, examples, jax.random.key(value.seed))
-
-    channels = getattr(value.model, "context_channels", None)
-    context = None if channels is None else jnp.zeros((1, *shape[:2], channels))
-    state = jax.eval_shape(initial, Examples(jnp.zeros((1, *shape)), None, context))
-    assert "decoder" in state.variables.params
-    assert set(state.variables.multipliers) == set(value.objective.constraints)
-    assert set(state.opt_state.average) == set(value.objective.constraints)
-    sizes = {"digits": 8, "mnist16": 16, "mnist": 28, "cifar10": 32, "celeba": 64}
-    assert shape[0] == next(size for name, size in sizes.items() if name in path.stem)
-    assert value.timetable.num_steps == value.num_steps
 
 
 @pytest.mark.parametrize("constraint", [RE(0.1), pNCC(0.5)])

@@ -8,10 +8,11 @@ import pytest
 from scipy import stats
 
 from experiments import taming
-from experiments.configs.grey_digits_mlp_elbo import experiment as base
 from vaelab.constraints import CLA
 from vaelab.runs.run import Run
 from vaelab.types import Examples
+
+base = taming.EXPERIMENTS["grey_digits_mlp_elbo"]
 
 
 def test_a_subset_of_the_test_images_is_a_random_one_that_stays():

@@ -1,1 +1,0 @@
-"""One file an experiment: <data>_<prior>_<objective>.py, holding one `experiment`."""

@@ -1,9 +1,0 @@
-"""Color-MNIST, ConvDRAW, ELBO with a σ annealed by hand, the scheme of GQN.
-
-Source: Rezende & Viola, 2018, Taming VAEs, section 4.
-"""
-
-from experiments import taming
-from experiments.configs.color_mnist_convdraw_elbo import experiment as base
-
-experiment = taming.annealed(base)
