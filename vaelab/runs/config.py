@@ -1,0 +1,140 @@
+"""config.json: what a folder of a run was made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from vaelab.checks import UsageError
+from vaelab.runs.files import read_json, write_json
+from vaelab.runs.identity import generator, identity, plain
+from vaelab.runs.record import differing_fields
+from vaelab.runs.run import Run
+from vaelab.types import Scaling
+
+VERSION = 2  # of the files in a workdir
+_PACKAGES = (
+    "vaelab", "jax", "jaxlib", "flax", "optax", "distrax", "chex", "orbax-checkpoint", "numpy",
+)  # fmt: skip
+
+
+class ConfigurationError(UsageError):
+    """A workdir and a configuration that do not belong together."""
+
+
+def check_config(folder: epath.Path, run: Run, started_from: str | None) -> dict[str, Any] | None:
+    """The config.json of the folder if it is this run's. None if there is none yet.
+
+    Raises:
+      ConfigurationError: the folder holds another run.
+      UsageError: the folder holds a run of another length, and the length cannot change.
+    """
+    if not (folder / "config.json").exists():
+        return None
+    config = read_config(folder)
+    theirs = {**identity(config["configuration"]), **_circumstances(config)}
+    ours = identity(run.record) | {"start": started_from, "prng": generator()}
+    differences = differing_fields(ours, theirs)
+    if differences:
+        raise ConfigurationError(
+            f"workdir {folder} holds a run of another configuration, which differs in "
+            f"{', '.join(differences)}: choose another --workdir."
+        )
+    if config["configuration"]["num_steps"] != run.experiment.num_steps:
+        run.experiment.check_longer()
+    return config
+
+
+def write_config(
+    folder: epath.Path, run: Run, source: str | None, started_from: str | None
+) -> None:
+    """Writes config.json, or renews what may change in it: name, length and evaluation."""
+    path = folder / "config.json"
+    config = {
+        "version": VERSION,
+        "experiment": run.name,
+        "source": source,
+        "configuration": run.record,
+        "start": started_from,
+        "prng": generator(),
+        "scaling": _scaling(run.splits.scaling),
+        "versions": {package: metadata.version(package) for package in _PACKAGES}
+        | {"python": platform.python_version()},
+        "hardware": _hardware(),
+        "commit": _commit(),
+    }
+    if path.exists():  # as it began, apart from what may change
+        old = read_json(path)
+        config |= {name: old[name] for name in ("versions", "hardware", "commit")}
+        if old == plain(config):
+            return
+    write_json(path, config)
+
+
+def read_config(folder: epath.Path) -> dict[str, Any]:
+    """The config.json of a run.
+
+    Raises:
+      ConfigurationError: there is none, or it is another version's.
+      DamagedFileError: it cannot be read.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        if (folder / "sweep.json").exists():
+            raise ConfigurationError(
+                f"{folder} holds a sweep: name one of its runs, such as {folder / 'members' / '000'}."
+            )
+        raise ConfigurationError(
+            f"{folder} holds no run: there is no {path.name} in it. Train one there first."
+        )
+    config = read_json(path)
+    if not isinstance(config, dict) or config.get("version") != VERSION:
+        raise ConfigurationError(
+            f"{path} was written by another version of vaelab, which this version does not read: use "
+            "that version, or train again in another workdir."
+        )
+    return config
+
+
+def scaling_of(config: dict[str, Any]) -> Scaling | None:
+    """The standardisation that config.json holds."""
+    if config["scaling"] is None:
+        return None
+    return Scaling(*(np.float32(config["scaling"][name]) for name in Scaling._fields))
+
+
+def _circumstances(config: dict[str, Any]) -> dict[str, Any]:
+    return {"start": config["start"], "prng": config["prng"]}
+
+
+def _scaling(scaling: Scaling | None) -> dict[str, Any] | None:
+    if scaling is None:
+        return None
+    return {name: np.asarray(value).tolist() for name, value in scaling._asdict().items()}
+
+
+def _hardware() -> str:
+    devices = jax.devices()
+    kind = devices[0].device_kind
+    return f"{os.cpu_count()} CPU cores" if kind == "cpu" else f"{len(devices)} × {kind}"
+
+
+def _commit() -> str:
+    """The checkout's commit, marked if files differ from it. Outside a checkout the version."""
+    folder = Path(__file__).parent
+    tracked = ["git", "ls-files", "--error-unmatch", Path(__file__).name]
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        subprocess.run(tracked, cwd=folder, capture_output=True, check=True)
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return f"vaelab {metadata.version('vaelab')}"
+    return result.stdout.strip()

@@ -1,0 +1,52 @@
+"""Files that appear whole: an interruption leaves the old file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from etils import epath
+
+from vaelab.checks import DamagedFileError
+from vaelab.runs.serial import to_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@contextlib.contextmanager
+def writing(path: epath.Path, mode: str = "w") -> Iterator[Any]:
+    """A file that appears under its name when it is complete."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open(mode) as file:
+        yield file
+    partial.replace(path)
+
+
+def write_json(path: epath.Path, value: Any) -> None:
+    """Writes a typed result or plain values as JSON."""
+    text = json.dumps(to_json(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    with writing(path, "wb") as file:
+        file.write(text.encode())
+
+
+def read_json(path: epath.Path) -> Any:
+    """The values of a JSON file.
+
+    Raises:
+      DamagedFileError: the file is no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:  # also of the encoding
+        raise DamagedFileError(
+            f"{path} is damaged ({error}): repair or remove the file, or choose another workdir."
+        ) from None
+
+
+def write_figure(path: epath.Path, figure: Figure) -> None:
+    """Writes a plot as PNG."""
+    with writing(path, "wb") as file:
+        figure.savefig(file, format="png")

@@ -1,0 +1,109 @@
+"""One process at a time in a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import socket
+from collections.abc import Iterator
+
+from etils import epath
+
+from vaelab.checks import UsageError
+
+
+@contextlib.contextmanager
+def held(folder: epath.Path) -> Iterator[None]:
+    """Makes the folder and holds it for this process. A lock of a dead process is taken over.
+
+    A folder that was made here, and that nothing was written to, is removed at the end.
+
+    Raises:
+      UsageError: the folder cannot be made, or another process holds it; the sentence names process,
+        host and time.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            yield
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError, ValueError):  # it holds files
+                path.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(folder: epath.Path) -> Iterator[None]:
+    path = folder / "lock.json"
+    mine = {
+        "process": os.getpid(),
+        "started": _start_of(os.getpid()),
+        "host": socket.gethostname(),
+        "since": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+    _take(path, json.dumps(mine))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _take(path: epath.Path, content: str) -> None:
+    for _ in range(2):
+        try:
+            _create(path, content)
+            return
+        except FileExistsError:
+            holder = _read(path)
+            if holder is not None and _alive(holder):
+                raise UsageError(
+                    f"workdir {path.parent} is in use by process {holder['process']} on {holder['host']} "
+                    f"since {holder['since']}: wait for it, or choose another workdir. If that process "
+                    f"no longer runs, delete {path}."
+                ) from None
+            path.unlink(missing_ok=True)
+    raise UsageError(f"workdir {path.parent} is in use: another process took it at this moment.")
+
+
+def _create(path: epath.Path, content: str) -> None:
+    """Writes a file that must not exist yet."""
+    if "://" in os.fspath(path):  # a bucket has no exclusive creation: this is the best there is
+        if path.exists():
+            raise FileExistsError
+        path.write_text(content)
+        return
+    with open(os.fspath(path), "x") as file:
+        file.write(content)
+
+
+def _read(path: epath.Path) -> dict | None:
+    """The holder of a lock; None if its process died while it wrote the lock."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _alive(holder: dict) -> bool:
+    """False only if the holder's process is known to be gone."""
+    if holder["host"] != socket.gethostname():
+        return True
+    try:
+        os.kill(holder["process"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return holder["started"] == _start_of(holder["process"])  # numbers of processes are used again
+
+
+def _start_of(process: int) -> str | None:
+    """When a process started, in clock ticks since boot; None where the system does not say."""
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except OSError:
+        return None

@@ -1,0 +1,230 @@
+"""What one compiled program trains: a run, or members of one experiment side by side."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from vaelab.runs import memory
+from vaelab.runs.members import Member, at, check_members
+from vaelab.runs.run import Run
+from vaelab.training import population
+from vaelab.training.loop import Metrics
+from vaelab.training.sharding import make_mesh, replicate, replicated
+from vaelab.training.state import TrainState, initial_state
+from vaelab.training.step import compile_train_steps
+from vaelab.types import PyTree, Saddle
+
+
+class Program(abc.ABC):
+    """What one program trains; a train state holds all of it."""
+
+    run: Run
+
+    @property
+    @abc.abstractmethod
+    def runs(self) -> list[Run]:
+        """The run of each member, as if it were alone."""
+
+    @property
+    @abc.abstractmethod
+    def label(self) -> str:
+        """What is trained, for the user."""
+
+    @abc.abstractmethod
+    def mesh(self) -> Mesh:
+        """The devices that share the work."""
+
+    @abc.abstractmethod
+    def initial_state(self, params: PyTree | None = None) -> TrainState:
+        """The state before the first step, with these parameters or with fresh ones."""
+
+    @abc.abstractmethod
+    def place(self, state: TrainState, mesh: Mesh) -> TrainState:
+        """A copy of the state on the devices, which training may donate."""
+
+    @abc.abstractmethod
+    def compile_steps(self, mesh: Mesh):
+        """(state, source, *, num_steps) -> (state, metrics): one program for any number of steps."""
+
+    @abc.abstractmethod
+    def validate(self, variables: Saddle) -> Metrics:
+        """Metrics of the validation set, [] or [M]."""
+
+    @abc.abstractmethod
+    def member_states(self, state: TrainState) -> list[TrainState]:
+        """The state of each member."""
+
+    @abc.abstractmethod
+    def member_rows(self, metrics: Metrics) -> list[dict[str, float]]:
+        """The metrics of each member."""
+
+    def shapes(self, mesh: Mesh) -> TrainState:
+        """The shapes of a state, as they lie on the devices."""
+        return self._placed(jax.eval_shape(self.initial_state), mesh)
+
+    def check_memory(self, run_steps, state: TrainState, mesh: Mesh) -> None:
+        """Compiles the program, and raises one sentence if it does not fit into the memory."""
+        source = memory.placed(self.run.source(), replicated(mesh))
+        memory.check_fits(run_steps, state, source, num_steps=self._capacity)
+
+    @property
+    def _capacity(self) -> int:
+        return self.run.experiment.timetable.longest_dispatch
+
+    @abc.abstractmethod
+    def _placed(self, shapes: TrainState, mesh: Mesh) -> TrainState: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Single(Program):
+    """One run."""
+
+    run: Run
+
+    @property
+    def runs(self) -> list[Run]:
+        return [self.run]
+
+    @property
+    def label(self) -> str:
+        return self.run.name
+
+    def mesh(self) -> Mesh:
+        return _mesh(self.run, sweep=1)
+
+    def initial_state(self, params: PyTree | None = None) -> TrainState:
+        setup, experiment = self.run.setup(), self.run.experiment
+        return initial_state(
+            setup.model, setup.objective, setup.tx, self.run.splits.train,
+            jax.random.key(experiment.seed), initial_multiplier=setup.initial_multiplier,
+            ema_decay=setup.ema_decay, params=params,
+        )  # fmt: skip
+
+    def place(self, state: TrainState, mesh: Mesh) -> TrainState:
+        return replicate(state, mesh)
+
+    def compile_steps(self, mesh: Mesh):
+        setup = self.run.setup()
+        return compile_train_steps(
+            model=setup.model, objective=setup.objective, tx=setup.tx,
+            preprocess=self.run.experiment.data.preprocess, mesh=mesh, capacity=self._capacity,
+        )  # fmt: skip
+
+    def validate(self, variables: Saddle) -> Metrics:
+        return self.run.validate(variables)
+
+    def member_states(self, state: TrainState) -> list[TrainState]:
+        return [state]
+
+    def member_rows(self, metrics: Metrics) -> list[dict[str, float]]:
+        return [{name: float(value) for name, value in metrics.items()}]
+
+    def _placed(self, shapes: TrainState, mesh: Mesh) -> TrainState:
+        return memory.placed(shapes, replicated(mesh))
+
+
+@dataclasses.dataclass(frozen=True)
+class Members(Program):
+    """One experiment at several values of its fields, in one program."""
+
+    run: Run
+    members: Sequence[Member]
+
+    def __post_init__(self) -> None:
+        check_members(self.run.experiment, self.members)
+        implementation = str(jax.config.jax_default_prng_impl)
+        if implementation != "threefry2x32":
+            warnings.warn(
+                f"the random number generator {implementation} draws other numbers for members than for "
+                "a run alone: with threefry2x32 both are the same.",
+                stacklevel=4,
+            )
+
+    @property
+    def runs(self) -> list[Run]:
+        return [self._run(member) for member in self.members]
+
+    @property
+    def label(self) -> str:
+        return f"{len(self.members)} members of {self.run.name}"
+
+    def mesh(self) -> Mesh:
+        return _mesh(self.run, sweep=math.gcd(len(self.members), jax.device_count()))
+
+    def initial_state(self, params: PyTree | None = None) -> TrainState:
+        seeds = [m.get("seed", self.run.experiment.seed) for m in self.members]
+        keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.int32))
+        return population.initial_states(
+            self._setup, self._values(), self.run.splits.train, keys, params=params
+        )
+
+    def place(self, state: TrainState, mesh: Mesh) -> TrainState:
+        return population.place(state, mesh)
+
+    def compile_steps(self, mesh: Mesh):
+        run_steps = population.compile_member_steps(
+            self._setup, preprocess=self.run.experiment.data.preprocess, mesh=mesh,
+            capacity=self._capacity,
+        )  # fmt: skip
+        values = jax.device_put(self._values(), population.split(mesh))
+        return population.BoundSteps(run_steps, values)
+
+    def validate(self, variables: Saddle) -> Metrics:
+        rows = [  # by one objective: those of the members are equal there, and compiled once
+            self.run.validate(population.member(variables, index), run.key("validation"))
+            for index, run in enumerate(self.runs)
+        ]
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def member_states(self, state: TrainState) -> list[TrainState]:
+        step = state.step
+        members = state._replace(step=None)  # type: ignore[arg-type]
+        return [
+            population.member(members, index)._replace(step=step)
+            for index in range(len(self.members))
+        ]
+
+    def member_rows(self, metrics: Metrics) -> list[dict[str, float]]:
+        return [
+            {name: float(value[index]) for name, value in metrics.items()}
+            for index in range(len(self.members))
+        ]
+
+    def _placed(self, shapes: TrainState, mesh: Mesh) -> TrainState:
+        step = memory.placed(shapes.step, replicated(mesh))
+        members = shapes._replace(step=None)  # type: ignore[arg-type]
+        return memory.placed(members, population.split(mesh))._replace(step=step)
+
+    def _run(self, member: Mapping[str, Any]) -> Run:
+        return dataclasses.replace(self.run, experiment=at(self.run.experiment, member))
+
+    def _setup(self, values: Mapping[str, Any]) -> population.Setup:
+        return self._run(values).setup()
+
+    def _values(self) -> dict[str, jax.Array]:
+        """{path: [M]} of the fields that differ between members, the seed left out."""
+        names = [name for name in self.members[0] if name != "seed"]
+        return {name: jnp.asarray([m[name] for m in self.members], jnp.float32) for name in names}
+
+
+def _mesh(run: Run, *, sweep: int) -> Mesh:
+    """As many devices as can share the members and each batch evenly."""
+    batch_size, available = run.experiment.batch_size, jax.device_count()
+    used = sweep * math.gcd(batch_size, available // sweep)
+    if used < available:
+        warnings.warn(
+            f"{used} of {available} devices are used: batch_size = {batch_size} is divided evenly. A "
+            f"multiple of {available // sweep} uses all.",
+            stacklevel=5,
+        )
+    return make_mesh(sweep=sweep, devices=jax.devices()[:used])

@@ -1,0 +1,113 @@
+"""A configuration from its record. Nothing is imported because a file names it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from collections.abc import Sequence
+from types import FunctionType, ModuleType
+from typing import Any
+
+from vaelab.checks import UsageError
+from vaelab.runs.functions import code_digest
+
+# Packages that vaelab itself has imported; their functions serve as activations and the like.
+_TRUSTED = ("vaelab", "jax", "flax")
+
+
+class UnknownPartError(UsageError):
+    """A part of a record that cannot be rebuilt: data in memory, or a type that is not named."""
+
+
+def from_record(record: Any, modules: Sequence[ModuleType | str] = (), path: str = "") -> Any:
+    """The value of a record made by `to_record`.
+
+    Args:
+      record: plain JSON values.
+      modules: modules whose types and functions may be used, beside vaelab's: modules, or names of
+        modules, which are imported.
+      path: dotted path of the value, for errors.
+
+    Raises:
+      UnknownPartError: a type or function is neither vaelab's nor in `modules`, or has changed; an array
+        is known by its digest alone.
+
+    >>> import jax
+    >>> from vaelab import networks
+    >>> from vaelab.runs.record import to_record
+    >>> network = networks.MLP((8,), activation=jax.numpy.tanh)
+    >>> from_record(to_record(network)) == network
+    True
+    """
+    if isinstance(record, list):
+        return tuple(from_record(item, modules, f"{path}.{i}") for i, item in enumerate(record))
+    if not isinstance(record, dict):
+        return record
+    if "type" not in record:
+        return {k: from_record(v, modules, f"{path}.{k}") for k, v in record.items()}
+    kind = record["type"]
+    if kind == "float":
+        return float(record["value"])
+    if kind == "array":
+        raise UnknownPartError(
+            f"{path.lstrip('.')} is an array of shape {tuple(record['shape'])}, and the record holds its "
+            "digest alone: pass the array, or the experiment, again."
+        )
+    if kind == "class":
+        return _named(record["name"], modules, path)
+    if kind == "function":
+        return _function(record, modules, path)
+    if kind in ("module", "loop"):
+        raise UnknownPartError(f"{path.lstrip('.')} is a {kind}, which a record cannot rebuild.")
+    parts = {
+        name: from_record(part, modules, f"{path}.{name}")
+        for name, part in record.items()
+        if name != "type"
+    }
+    if kind == "partial":
+        return functools.partial(parts["function"], *parts["arguments"], **parts["keywords"])
+    if kind == "method":
+        return getattr(parts["of"], parts["name"])
+    found = _named(kind, modules, path)
+    if not isinstance(found, type):
+        raise UnknownPartError(f"{path.lstrip('.')} = {kind} is not a type.")
+    return found(**parts)
+
+
+def _function(record: dict[str, Any], modules: Sequence[ModuleType | str], path: str) -> Any:
+    found = _named(record["name"], modules, path)
+    if "code" in record and not (
+        isinstance(found, FunctionType) and code_digest(found.__code__) == record["code"]
+    ):
+        raise UnknownPartError(
+            f"{path.lstrip('.')}: the function {record['name']} has changed since the run was trained: "
+            "restore its old code, or pass the experiment."
+        )
+    return found
+
+
+def _named(name: str, modules: Sequence[ModuleType | str], path: str) -> Any:
+    """The object of a dotted name, in a trusted package or in one of the modules."""
+    named = {
+        module.__name__: module
+        for module in (
+            importlib.import_module(m) if isinstance(m, str) else m for m in modules
+        )
+    }  # fmt: skip
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        place = ".".join(parts[:length])
+        found: Any = named.get(place)
+        if found is None and parts[0] in _TRUSTED:
+            found = sys.modules.get(place)
+        if found is None:
+            continue
+        for attribute in parts[length:]:
+            found = getattr(found, attribute, None)
+        if found is not None:
+            return found
+    raise UnknownPartError(
+        f"{path.lstrip('.')} = {name} is not part of vaelab: pass the module that defines it, as "
+        f"modules=[{parts[0]}], or --modules {parts[0]}."
+    )

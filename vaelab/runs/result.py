@@ -1,0 +1,114 @@
+"""The result of training: a trained model with its data, its history, its report and its plots."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from etils import epath
+
+from vaelab.runs import report
+from vaelab.runs.history import History
+from vaelab.runs.report import Report
+from vaelab.runs.run import Run
+from vaelab.runs.trained import Trained
+from vaelab.training.state import TrainState
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Result(Trained):
+    """What `runs.train` returns. In a notebook a report is a table, and a plot shows itself.
+
+    Each plot returns its matplotlib figure; it draws into axes of your own if you give them.
+    """
+
+    run: Run = None  # type: ignore[assignment]  # after the fields of `Trained`, which have defaults
+    """The experiment with its data."""
+    state: TrainState = None  # type: ignore[assignment]
+    """Whole state of training, from which training can continue."""
+    interrupted: bool = False
+    """True if training was interrupted before its end."""
+
+    @property
+    def last_step(self) -> int:
+        """Number of training steps made."""
+        return int(self.state.step)
+
+    def whole_state(self, like: TrainState) -> TrainState:
+        del like
+        return self.state
+
+    def report(self, num_samples: int | None = None) -> Report:
+        """The numbers on the test set, with standard errors. Made once for each number of samples.
+
+        Args:
+          num_samples: importance samples per test example. None takes the experiment's.
+        """
+        return self._report(num_samples or self.run.experiment.num_samples)
+
+    @functools.lru_cache(maxsize=8)  # noqa: B019  a result is kept as long as its reports
+    def _report(self, num_samples: int) -> Report:
+        return report.make_report(self.run, self, self.history, self.last_step, num_samples)
+
+    def plot_curves(self, axes: Sequence[Axes] | None = None) -> Figure:
+        """ELBO, rate and distortion, constraints and multipliers over the steps."""
+        return self._plots.training_curves(self.run, self.history, axes)
+
+    def plot_latents(self, level: int = 0, ax: Axes | None = None) -> Figure:
+        """Codes of test examples, and the prior of a level."""
+        return self._plots.latent_space(self.run, self, level, ax)
+
+    def plot_reconstructions(self, ax: Axes | None = None) -> Figure:
+        """Test images above their reconstructions."""
+        return self._plots.reconstructions(self.run, self, ax)
+
+    def plot_samples(self, ax: Axes | None = None) -> Figure:
+        """Images decoded from samples of the prior."""
+        return self._plots.samples(self.run, self, ax)
+
+    def save(self, folder: epath.PathLike) -> None:
+        """Writes the run as `train(workdir=folder)` leaves it. `runs.load` reads it; training can continue there.
+
+        Raises:
+          UsageError: the folder holds another run.
+        """
+        from vaelab.runs.workdir import Workdir
+
+        with Workdir(folder).opened() as workdir:
+            workdir.write_result(self)
+
+    @property
+    def _plots(self):
+        from vaelab.runs import pictures  # needs matplotlib, which training does not
+
+        return pictures
+
+
+def make_result(run: Run, state: TrainState, history: History, *, interrupted: bool = False,
+    started_from: str | None = None) -> Result:
+    """The result of a run's last state: its best parameters under early stopping, else its last."""
+    variables, average, step = state.evaluated, state.opt_state.average, state.step
+    if run.experiment.patience is not None and np.isfinite(state.best.bound):
+        variables, average, step = state.best.variables, state.best.average, state.best.step
+    return Result(
+        model=run.experiment.model,
+        params=variables.params,
+        multipliers={name: float(value) for name, value in variables.multipliers.items()},
+        average={name: float(value) for name, value in average.items()},
+        step=int(step),
+        scaling=run.splits.scaling,
+        name=run.name,
+        state=state,
+        record=run.record,
+        run=run,
+        history=history,
+        interrupted=interrupted,
+        started_from=started_from,
+    )

@@ -1,0 +1,87 @@
+"""What training starts from: fresh parameters, another run's parameters, or a run's whole state."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+
+from vaelab.checks import UsageError
+from vaelab.runs.history import History
+from vaelab.runs.identity import digest_of, identity
+from vaelab.runs.programs import Program
+from vaelab.runs.record import differing_fields
+from vaelab.runs.trained import Trained
+from vaelab.training.state import TrainState
+from vaelab.types import PyTree
+
+
+class StartingPoint(NamedTuple):
+    """A whole state and its history, or parameters alone, or nothing."""
+
+    state: TrainState | None = None
+    history: History = History([])  # never appended to
+    params: PyTree | None = None
+    digest: str | None = None  # of the parameters
+
+
+def starting_point(
+    start: Trained | epath.PathLike | None, program: Program, modules: Any = ()
+) -> StartingPoint:
+    """Continues a run if it is of the same experiment; else takes its parameters.
+
+    Raises:
+      UsageError: the run cannot be continued, or its parameters do not fit.
+    """
+    if start is None:
+        return StartingPoint()
+    if isinstance(start, str | os.PathLike):
+        from vaelab.runs.loading import load
+
+        start = load(start, modules=modules)
+    run = program.run
+    same = start.record is not None and not differing_fields(
+        identity(run.record), identity(start.record)
+    )
+    if same and len(program.runs) == 1:
+        state = start.whole_state(jax.eval_shape(program.initial_state))
+        if state is not None:
+            _check_continues(start, run.experiment, int(state.step))
+            return StartingPoint(state, start.history, None, start.started_from)
+    like = jax.eval_shape(program.runs[0].initial_params)
+    _check_fits(start.params, like)
+    return StartingPoint(params=start.params, digest=digest_of(start.params))
+
+
+def _check_continues(start: Trained, experiment, step: int) -> None:
+    if start.record["num_steps"] != experiment.num_steps:
+        experiment.check_longer()
+    if step > experiment.num_steps:
+        raise UsageError(
+            f"num_steps = {experiment.num_steps} is less than the {step} steps that start has made: "
+            "increase it."
+        )
+    if experiment.patience is not None and step % experiment.evaluate_every and step < experiment.num_steps:  # fmt: skip
+        raise UsageError(
+            f"start ended at step {step}, between two validations (evaluate_every = "
+            f"{experiment.evaluate_every}), and patience counts them: choose num_steps as a multiple of "
+            "evaluate_every, or train with a workdir."
+        )
+
+
+def _check_fits(params: PyTree, like: PyTree) -> None:
+    """Raises one sentence if parameters have another structure or other shapes than the model's."""
+    ours, theirs = (
+        {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(t)}
+        for t in (like, params)
+    )  # fmt: skip
+    for name in ours | theirs:
+        if ours.get(name) != theirs.get(name):
+            raise UsageError(
+                f"start has parameters that do not fit the model: {name} has the shape "
+                f"{theirs.get(name, 'none')}, and the model's {ours.get(name, 'none')}: use a run of a model "
+                "with the same networks."
+            )

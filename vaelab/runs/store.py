@@ -1,0 +1,38 @@
+"""Where a run is kept while it trains. The base class keeps nothing: training in memory."""
+
+from __future__ import annotations
+
+from vaelab.runs.history import History
+from vaelab.runs.programs import Program
+from vaelab.training.loop import Hook
+from vaelab.training.state import TrainState
+
+
+class Store(Hook):
+    """Keeps the states and metrics of a program. As a hook it receives them while the program trains."""
+
+    place: str = ""
+    """Where the files are, for the user. Empty if there are none."""
+
+    def check(self, program: Program, started_from: str | None) -> None:
+        """Raises one sentence if another program is kept here.
+
+        Raises:
+          UsageError: the fields that differ, and the remedy.
+        """
+
+    def restore(self, like: TrainState, program: Program) -> TrainState | None:
+        """The newest state, of the shapes `like`. None if there is none."""
+        del like, program
+        return None
+
+    def histories(self, program: Program, step: int) -> list[History] | None:
+        """The logged metrics of each member up to a step. None if nothing is kept."""
+        del program, step
+        return None
+
+    def claim(self, program: Program, source: str | None, started_from: str | None) -> None:
+        """Records the program, before its first step."""
+
+    def start_training(self, step: int) -> None:
+        """Opens the logs for steps after this one."""

@@ -1,0 +1,216 @@
+"""A trained model: it encodes, reconstructs and samples without its data set."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from vaelab import evaluation
+from vaelab.checks import UndefinedError
+from vaelab.evaluation import LogLikelihood, Subject
+from vaelab.evaluation.batches import map_batches
+from vaelab.models import Model
+from vaelab.runs.files import writing
+from vaelab.runs.history import History
+from vaelab.training.checkpoint import Checkpoints
+from vaelab.training.state import TrainState
+from vaelab.types import Array, Examples, PRNGKey, PyTree, Scaling
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trained:
+    """A model with its trained parameters. x and what the model makes of it are in the data's own units.
+
+    `runs.load` gives one, and a `Result` is one. Codes and images are numpy arrays.
+    """
+
+    model: Model
+    """Model, with every shape filled in."""
+    params: PyTree
+    """Parameters: the best ones under early stopping, else the last ones."""
+    multipliers: Mapping[str, float]
+    """λ of each constraint."""
+    average: Mapping[str, float]
+    """Moving average of each constraint C."""
+    step: int
+    """Step of these parameters."""
+    scaling: Scaling | None = None
+    """Standardisation of the data. None if they were not standardised."""
+    name: str = "experiment"
+    """Name of the experiment."""
+    record: Mapping[str, Any] | None = None
+    """Record of the experiment, as config.json holds it."""
+    history: History = dataclasses.field(default_factory=lambda: History([]))
+    """Logged metrics: `history["elbo"]` at `history.steps("elbo")`."""
+    started_from: str | None = None
+    """Digest of the parameters that training started from. None for fresh ones."""
+    folder: epath.Path | None = None
+    """Folder of the run, which holds the whole state of training. None if there is none."""
+
+    @property
+    def bound(self) -> Model:
+        """The model with its parameters. Its methods are functions of arrays, without standardisation."""
+        return self.model.at(self.params)
+
+    def encode(
+        self, x: Any, *, key: PRNGKey | None = None, context: Any = None, batch_size: int = 500
+    ) -> np.ndarray | tuple[np.ndarray, ...]:
+        """Codes z of x [N, *event]: [N, D], or a tuple of [N, D_l] for a model with several levels.
+
+        A code is the mean of q(z|x), or one sample of it if a key is given.
+
+        Raises:
+          UsageError: x does not fit the model.
+          UndefinedError: q(z|x) has no mean in closed form. Pass a key.
+
+        >>> from vaelab import likelihoods, models, networks, priors
+        >>> model = models.VAE(
+        ...     encoder=networks.ConditionalGaussian(networks.MLP((4,)), dim=2),
+        ...     decoder=likelihoods.GaussianDecoder(networks.MLP((4,)), shape=(3,)),
+        ...     prior=priors.StandardNormal(2),
+        ... )
+        >>> key = jax.random.key(0)
+        >>> params = model.init(key, jnp.zeros((1, 3)), key)["params"]
+        >>> trained = Trained(model, params, {}, {}, step=0)
+        >>> trained.encode(np.zeros((5, 3))).shape, trained.sample(key, 4).shape
+        ((5, 2), (4, 3))
+        """
+        function = partial(_codes, self.model, self.params, key is not None)
+        codes = map_batches(
+            function, self._examples(x, context), _or_fixed(key), batch_size=batch_size
+        )
+        codes = tuple(z.astype(np.float32) for z in codes)
+        return codes[0] if len(codes) == 1 else codes
+
+    def decode(self, z: Any, *, context: Any = None) -> np.ndarray:
+        """The likelihood's mean at codes z [N, D], or at a tuple of them for several levels. [N, *event]."""
+        latents = z if isinstance(z, tuple) else (z,)
+        latents = tuple(jnp.asarray(each, jnp.float32) for each in latents)
+        return self._in_data_units(self.bound.decode(latents, _scaled(context)).mean())
+
+    def reconstruct(
+        self, x: Any, *, key: PRNGKey | None = None, context: Any = None, batch_size: int = 500
+    ) -> np.ndarray:
+        """The likelihood's mean at one sample of q(z|x) for each example. [N, *event] -> [N, *event].
+
+        The same noise each time unless a key is given.
+        """
+        function = partial(_reconstructions, self.model, self.params)
+        values = map_batches(
+            function, self._examples(x, context), _or_fixed(key), batch_size=batch_size
+        )
+        return self._in_data_units(values.astype(np.float32))
+
+    def sample(
+        self, key: PRNGKey, num_samples: int, *, context: Any = None, mean: bool = True
+    ) -> np.ndarray:
+        """x from the model: the likelihood's mean at z ~ p(z), or a draw from it. [num_samples, *event]."""
+        latent_key, x_key = jax.random.split(key)
+        bound, context = self.bound, _scaled(context)
+        likelihood = bound.decode(bound.sample_latents(latent_key, num_samples, context), context)
+        return self._in_data_units(likelihood.mean() if mean else likelihood.sample(seed=x_key))
+
+    def log_likelihood(
+        self, x: Any, key: PRNGKey, *, num_samples: int = 1000, context: Any = None
+    ) -> LogLikelihood:
+        """log p(x) of each example by importance sampling, and their mean ± standard error, nats.
+
+        In expectation a lower bound, `evaluation.log_likelihood`. The log density of standardised data is
+        converted to the data's own units.
+        """
+        subject = Subject(self.model, self.params, self._examples(x, context))
+        estimate = evaluation.log_likelihood(subject, key, num_samples=num_samples)
+        if self.scaling is None:
+            return estimate
+        shift = self.scaling.log_determinant(tuple(self.model.decoder.shape))
+        return estimate._replace(mean=estimate.mean + shift, log_prob=estimate.log_prob + shift)
+
+    def export(self, path: epath.PathLike) -> None:
+        """Writes the parameters as a plain npz file: one array for each, by its path.
+
+        `import_params` reads it.
+        """
+        flat = {"/".join(keys): np.asarray(leaf) for keys, leaf in _leaves(self.params)}
+        with writing(epath.Path(path).expanduser(), "wb") as file:
+            np.savez(file, **flat)
+
+    def whole_state(self, like: TrainState) -> TrainState | None:
+        """The newest state of training, of the shapes `like`. None if only the parameters are known."""
+        if self.folder is None:
+            return None
+        checkpoints = Checkpoints(self.folder / "checkpoints")
+        with contextlib.closing(checkpoints):
+            return checkpoints.restore(like)
+
+    def _examples(self, x: Any, context: Any) -> Examples:
+        x = _float32("x", x)
+        if self.scaling is not None:
+            x = self.scaling.apply(x)
+        return Examples(x, None, None if context is None else _float32("context", context))
+
+    def _in_data_units(self, x: Array | np.ndarray) -> np.ndarray:
+        x = np.asarray(x)
+        return x if self.scaling is None else np.asarray(self.scaling.invert(x))
+
+
+def import_params(path: epath.PathLike) -> PyTree:
+    """Parameters from a file that `Trained.export` wrote: nested dicts of arrays."""
+    from vaelab.data.files import names_in_npz, read_npz
+
+    path = epath.Path(path).expanduser()
+    params: dict[str, Any] = {}
+    for name, array in read_npz(path, names_in_npz(path)).items():
+        *folders, leaf = name.split("/")
+        place = params
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[leaf] = array
+    return params
+
+
+def _leaves(params: PyTree):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        yield [str(part.key) for part in path], leaf
+
+
+def _float32(name: str, x: Any) -> np.ndarray:
+    from vaelab.data.arrays import _values as values
+
+    return values(name, x)
+
+
+def _scaled(context: Any) -> Array | None:
+    return None if context is None else jnp.asarray(_float32("context", context))
+
+
+def _or_fixed(key: PRNGKey | None) -> PRNGKey:
+    return jax.random.key(0) if key is None else key
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _codes(model: Model, params: PyTree, sampled: bool, examples: Examples, key: PRNGKey):
+    bound = model.at(params)
+    if sampled:
+        return tuple(z[0] for z in bound(examples.x, key, context=examples.context).latents)
+    encoding = bound.encode(examples.x, examples.context)
+    try:
+        levels = range(len(model.latent_dims))
+        return tuple(bound.level_posterior(encoding, level).mean() for level in levels)
+    except (UndefinedError, NotImplementedError) as error:
+        raise UndefinedError(
+            "q(z|x) of this model has no mean in closed form: pass a key for a sample."
+        ) from error
+
+
+@partial(jax.jit, static_argnums=0)
+def _reconstructions(model: Model, params: PyTree, examples: Examples, key: PRNGKey) -> Array:
+    terms = model.at(params)(examples.x, key, context=examples.context)
+    return terms.likelihood.mean()[0]

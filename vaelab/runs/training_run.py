@@ -1,0 +1,198 @@
+"""Training as a function: from an experiment to its result."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, overload
+
+from etils import epath
+
+from vaelab.checks import UsageError
+from vaelab.runs import display
+from vaelab.runs.experiment import Experiment
+from vaelab.runs.history import History
+from vaelab.runs.identity import plain
+from vaelab.runs.interrupt import interruptible
+from vaelab.runs.members import Member
+from vaelab.runs.programs import Members, Program, Single
+from vaelab.runs.result import Result, make_result
+from vaelab.runs.run import Run
+from vaelab.runs.start import StartingPoint, starting_point
+from vaelab.runs.store import Store
+from vaelab.runs.sweep_folder import SweepFolder
+from vaelab.runs.trained import Trained
+from vaelab.runs.workdir import Workdir
+from vaelab.training.loop import Hook, Metrics, NonFiniteLossError, fit
+from vaelab.training.sharding import replicate
+from vaelab.types import Splits
+
+
+@overload
+def train(experiment: Experiment, *, members: None = None, **settings: Any) -> Result: ...
+@overload
+def train(experiment: Experiment, *, members: Sequence[Member], **settings: Any) -> list[Result]: ...
+def train(
+    experiment: Experiment,
+    *,
+    splits: Splits | None = None,
+    workdir: epath.PathLike | None = None,
+    start: Trained | epath.PathLike | None = None,
+    members: Sequence[Member] | None = None,
+    hooks: Sequence[Hook] = (),
+    name: str = "experiment",
+    data_dir: str | None = None,
+    progress: bool = True,
+    source: str | None = None,
+    modules: Sequence[ModuleType | str] = (),
+    **changes: Any,
+) -> Any:
+    """Trains an experiment, in memory or in a workdir. Ctrl-C ends training and returns what there is.
+
+    Args:
+      experiment: model, data, objective, optimiser and length.
+      splits: data in the place of `experiment.data.load()`.
+      workdir: folder for checkpoints, metrics, report and plots. The same call resumes there, and a
+        larger `num_steps` continues a finished run. None trains in memory.
+      start: a `Result`, a `Trained` or its folder. A run of the same experiment is continued, to a
+        larger `num_steps`. Of any other the parameters are the start of a new run.
+      members: values of fields by their dotted paths, such as {"optimiser.learning_rate": 1e-3,
+        "seed": 1}, one for each member. All members train in one program; see `runs.grid`.
+      hooks: called with metrics and checkpoints.
+      name: name of the experiment in reports and plots.
+      data_dir: folder of the data files. None takes $VAELAB_DATA, else ~/.cache/vaelab.
+      progress: True shows a progress bar.
+      source: file that defines the experiment, which config.json records.
+      modules: modules that define types of your own, if `start` is a folder.
+      changes: other values of the experiment's fields.
+
+    Returns:
+      The result; with members a list of results in their order.
+
+    Raises:
+      UsageError: experiment, data or workdir do not fit: one sentence.
+
+    >>> from vaelab import data, likelihoods, models, networks, priors, training
+    >>> model = models.VAE(
+    ...     encoder=networks.ConditionalGaussian(networks.MLP((16,), event_ndims=3), dim=2),
+    ...     decoder=likelihoods.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
+    ...     prior=priors.StandardNormal(2),
+    ... )
+    >>> experiment = Experiment(data.Digits(), model, training.ELBO(), num_steps=20)
+    >>> result = train(experiment, progress=False, log_every=10)
+    >>> result.step, result.history.steps("elbo")
+    (20, array([10, 20]))
+    """
+    run = Run.load(experiment.with_fields(**changes), data_dir, splits=splits, name=name)
+    settings = (tuple(hooks), progress, source)
+    if members is None:
+        program = Single(run)
+        point = starting_point(start, program, modules)
+        if workdir is None:
+            (result,) = _train(program, Store(), point, *settings)
+            return result
+        with Workdir(workdir).opened() as folder:
+            (result,) = _train(program, folder, point, *settings)
+            if not result.interrupted:
+                folder.finish(result)
+            return result
+    if workdir is None:
+        program = Members(run, tuple(members))
+        return _train(program, Store(), starting_point(start, program, modules), *settings)
+    trained: list[tuple[Member, Result]] = []
+    with SweepFolder(workdir).opened() as sweep:
+        for group in sweep.groups(run, members):
+            program = Members(run, group.members)
+            results = _train(program, group, starting_point(start, program, modules), *settings)
+            group.finish(results)
+            trained += zip(group.members, results, strict=True)
+            if results[0].interrupted:
+                break
+    wanted = plain([dict(member) for member in members])
+    return [result for member in wanted for other, result in trained if other == member]
+
+
+def _train(
+    program: Program,
+    store: Store,
+    point: StartingPoint,
+    hooks: tuple[Hook, ...],
+    progress: bool,
+    source: str | None,
+) -> list[Result]:
+    """Trains a program from its newest state to its end."""
+    store.check(program, point.digest)
+    experiment, mesh = program.run.experiment, program.mesh()
+    timetable, shapes = experiment.timetable, program.shapes(mesh)
+    state = store.restore(shapes, program)
+    resumed = state is not None
+    state = point.state if state is None else state
+    interrupted = False
+    if state is not None and timetable.stopped(state):
+        store.claim(program, source, point.digest)
+        histories = _histories(program, store, point, int(state.step))
+    else:
+        run_steps = program.compile_steps(mesh)
+        program.check_memory(run_steps, shapes, mesh)  # some mistakes show while it is traced
+        state = program.initial_state(point.params) if state is None else state
+        step = int(state.step)
+        store.claim(program, source, point.digest)
+        histories = _histories(program, store, point, step)
+        store.start_training(step)
+        batches = replicate(program.run.source(), mesh)
+        with contextlib.ExitStack() as stack:
+            stop = stack.enter_context(interruptible())
+            if progress:
+                bar = display.TrainingProgress(program.label, experiment.num_steps, step)
+                hooks = (stack.enter_context(bar), *hooks)
+                bar.announce(store.place, resumed or step > 0)
+            try:
+                state = fit(
+                    program.place(state, mesh),
+                    run_steps=lambda state, *, num_steps: run_steps(
+                        state, batches, num_steps=num_steps
+                    ),
+                    timetable=timetable,
+                    validate=program.validate,
+                    hooks=(_Recorder(program, histories), store, *hooks),
+                    interrupted=stop,
+                )
+            except NonFiniteLossError as error:
+                raise UsageError(f"{error} {_remedy(store)}") from error
+            interrupted = stop() and not timetable.stopped(state)
+    states = program.member_states(state)
+    return [
+        make_result(run, each, history, interrupted=interrupted, started_from=point.digest)
+        for run, each, history in zip(program.runs, states, histories, strict=True)
+    ]
+
+
+class _Recorder(Hook):
+    """Appends the metrics of each member to its history."""
+
+    def __init__(self, program: Program, histories: list[History]):
+        self._program, self._histories = program, histories
+
+    def on_metrics(self, step: int, metrics: Metrics) -> None:
+        for history, row in zip(self._histories, self._program.member_rows(metrics), strict=True):
+            history.and_row(step, row)
+
+
+def _histories(
+    program: Program, store: Store, point: StartingPoint, step: int
+) -> list[History]:
+    kept = store.histories(program, step)
+    if kept is not None:
+        return kept
+    return [History(list(point.history.until(step).rows)) for _ in program.runs]
+
+
+def _remedy(store: Store) -> str:
+    remedy = "Lower optimiser.learning_rate"
+    if not store.place:
+        return f"{remedy}."
+    return (
+        f"{remedy} and choose another --workdir. If {store.place} holds a checkpoint, its last good "
+        "parameters are a start: --start-from."
+    )
