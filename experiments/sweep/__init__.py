@@ -1,1 +1,0 @@
-"""One experiment at many values in one program: `python -m experiments.sweep --help`."""

@@ -1,5 +1,0 @@
-import sys
-
-from experiments.sweep.command import main
-
-main(sys.argv[1:])
