@@ -1,8 +1,8 @@
 """Training as a function, and the folder of a run.
 
-  result = runs.train(experiment)          # in memory; workdir="runs/mine" keeps everything
-  result.report(); result.plot_curves(); result.save("runs/mine")
-  trained = runs.load("runs/mine")         # without the data set
+result = runs.train(experiment)          # in memory; workdir="runs/mine" keeps everything
+result.report(); result.plot_curves(); result.save("runs/mine")
+trained = runs.load("runs/mine")         # without the data set
 """
 
 from vaelab.runs.comparison import Comparison, compare

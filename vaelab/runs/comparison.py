@@ -80,7 +80,12 @@ def compare(results: Mapping[str, Result] | Sequence[Result]) -> Comparison:
         likelihood = Estimate(*report.log_likelihood[:2])
         rows.append(
             Compared(
-                name, report.step, likelihood, report.elbo, report.rate, report.distortion,
+                name,
+                report.step,
+                likelihood,
+                report.elbo,
+                report.rate,
+                report.distortion,
                 report.multipliers,
             )  # fmt: skip
         )

@@ -207,7 +207,11 @@ def report_table(report: Report) -> Table:
         f"{likelihood.effective_sample_size:.0f}{inner}",
     )  # fmt: skip
     if report.bits_per_dim is not None:
-        add("bits per dimension", *(f"{value:.4f}" for value in report.bits_per_dim), "−log₂ p(x) / D")
+        add(
+            "bits per dimension",
+            *(f"{value:.4f}" for value in report.bits_per_dim),
+            "−log₂ p(x) / D",
+        )
     samples = f"{report.posterior_samples} samples on {report.num_test} examples"
     for name in ("elbo", "rate", "distortion"):
         estimate = getattr(report, name)
@@ -218,7 +222,12 @@ def report_table(report: Report) -> Table:
         add(name.replace("_", " "), f"{value:.4g}", "", "learned")
     for name, constraint in report.constraints.items():
         side = "within" if constraint.satisfied else "beyond"
-        add(f"constraint {name}", f"{constraint.value:.4f}", "", f"κ = {constraint.kappa:g}, test set {side} κ")
+        add(
+            f"constraint {name}",
+            f"{constraint.value:.4f}",
+            "",
+            f"κ = {constraint.kappa:g}, test set {side} κ",
+        )
         best = f"; best {constraint.best:.4f}" if constraint.infeasible else ""
         add("  moving average", f"{constraint.train_value:.4f}", "", constraint.outcome + best)
         add(

@@ -69,9 +69,7 @@ def load(
     )
 
 
-def experiment_of(
-    folder: epath.PathLike, modules: Sequence[ModuleType | str] = ()
-) -> Experiment:
+def experiment_of(folder: epath.PathLike, modules: Sequence[ModuleType | str] = ()) -> Experiment:
     """The experiment of a run's folder, from config.json.
 
     Raises:

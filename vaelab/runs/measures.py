@@ -56,7 +56,9 @@ class Measures(NamedTuple):
     constraints: dict[str, ConstraintMeasures]
     others: dict[str, float]  # values of constraints of other experiments, in their κ's units
     squared_error_weight: float | None  # 1/(2σ²β): weight of ‖x − g‖² beside the rate
-    sigma_star: float | None  # best scale of a Gaussian likelihood, on the training set; not of bits
+    sigma_star: (
+        float | None
+    )  # best scale of a Gaussian likelihood, on the training set; not of bits
     nll_per_dim: Estimate | None  # −log P(x|z) / D at σ*, of data with levels
     marginal_kl: Estimate | None  # KL(q(z) ‖ p)
     marginal_inputs: int  # training inputs in q(z)

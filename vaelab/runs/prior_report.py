@@ -144,9 +144,7 @@ def _inputs_sentence(run: Run, num_inputs: int, num_points: int) -> str:
         sentence += f", {dataset.preprocessing} once, with JAX key 0"
     sentence += "."
     if num_points < 2 * num_inputs:
-        sentence += (
-            f" The {num_points} points are fewer than two for each example, so the errors are upper limits."
-        )
+        sentence += f" The {num_points} points are fewer than two for each example, so the errors are upper limits."
     if not experiment.model.exact:
         sentence += (
             f" The prior is estimated from {experiment.prior_samples} inner samples: rate, cross-entropy, "

@@ -44,7 +44,9 @@ class Report(NamedTuple):
     active_units: tuple[int, ...]  # latent coordinates in use, of each level
     latent_dims: tuple[int, ...]
     learned: dict[str, float]  # a decoder's σ, a mixture's effective number of components
-    stationarity: float | None  # KKT residual; None without constraints, or if the gradient is noise
+    stationarity: (
+        float | None
+    )  # KKT residual; None without constraints, or if the gradient is noise
     constraints: dict[str, ConstraintReport]
     multipliers: dict[str, float]
     bound: str  # what the ELBO is a bound on, and what training minimised

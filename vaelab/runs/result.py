@@ -91,8 +91,14 @@ class Result(Trained):
         return pictures
 
 
-def make_result(run: Run, state: TrainState, history: History, *, interrupted: bool = False,
-    started_from: str | None = None) -> Result:
+def make_result(
+    run: Run,
+    state: TrainState,
+    history: History,
+    *,
+    interrupted: bool = False,
+    started_from: str | None = None,
+) -> Result:
     """The result of a run's last state: its best parameters under early stopping, else its last."""
     variables, average, step = state.evaluated, state.opt_state.average, state.step
     if run.experiment.patience is not None and np.isfinite(state.best.bound):

@@ -32,7 +32,9 @@ from vaelab.types import Splits
 @overload
 def train(experiment: Experiment, *, members: None = None, **settings: Any) -> Result: ...
 @overload
-def train(experiment: Experiment, *, members: Sequence[Member], **settings: Any) -> list[Result]: ...
+def train(
+    experiment: Experiment, *, members: Sequence[Member], **settings: Any
+) -> list[Result]: ...
 def train(
     experiment: Experiment,
     *,
@@ -179,9 +181,7 @@ class _Recorder(Hook):
             history.and_row(step, row)
 
 
-def _histories(
-    program: Program, store: Store, point: StartingPoint, step: int
-) -> list[History]:
+def _histories(program: Program, store: Store, point: StartingPoint, step: int) -> list[History]:
     kept = store.histories(program, step)
     if kept is not None:
         return kept
