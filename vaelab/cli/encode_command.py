@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -54,6 +54,7 @@ class Encode(Command):
             if self.out.endswith(".npy"):
                 np.save(file, levels[0])
             else:
-                np.savez(file, **{f"z{level}": z for level, z in enumerate(levels)})
+                arrays: dict[str, Any] = {f"z{level}": z for level, z in enumerate(levels)}
+                np.savez(file, **arrays)
         shapes = ", ".join(str(z.shape) for z in levels)
         print(f"codes of shape {shapes} are in {path}")

@@ -6,7 +6,7 @@ import abc
 import dataclasses
 import inspect
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import tyro
 
@@ -59,7 +59,7 @@ def parse(command: type[Command], argv: Sequence[str], *, prog: str) -> Command:
     found = lookup.find(target)
     default: Any = command(experiment=found.experiment, name=found.name, source=found.source)
     return tyro.cli(
-        tyro.conf.AvoidSubcommands[command],  # type: ignore[valid-type]
+        cast(Any, tyro.conf.AvoidSubcommands)[command],  # fields, not a choice of classes
         default=default,
         args=options,
         prog=f"{prog} {target}",

@@ -87,6 +87,6 @@ def compare(results: Mapping[str, Result] | Sequence[Result]) -> Comparison:
                 report.rate,
                 report.distortion,
                 report.multipliers,
-            )  # fmt: skip
+            )
         )
     return Comparison(tuple(rows))

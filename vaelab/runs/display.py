@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from vaelab.runs.report import Report
 
 _SECONDS_BETWEEN_LINES = 5.0
+
+# Yields a function that shows (step, text), and closes what it shows at its end.
+Shown = Generator[Callable[[int, str], None], None, None]
 
 
 def in_notebook() -> bool:
@@ -75,7 +78,7 @@ class TrainingProgress(Hook):
         self._update(step, text)
 
 
-def _bar(num_steps: int, first_step: int) -> Iterator[Callable[[int, str], None]]:
+def _bar(num_steps: int, first_step: int) -> Shown:
     console = Console()
     columns = [BarColumn(20)] if console.width >= 100 else []
     text = TextColumn("{task.completed}/{task.total}  {task.fields[text]}")
@@ -84,7 +87,7 @@ def _bar(num_steps: int, first_step: int) -> Iterator[Callable[[int, str], None]
         yield lambda step, text: bar.update(task, completed=step, text=text)
 
 
-def _lines(num_steps: int, first_step: int) -> Iterator[Callable[[int, str], None]]:
+def _lines(num_steps: int, first_step: int) -> Shown:
     last = first_step and -_SECONDS_BETWEEN_LINES
 
     def update(step: int, text: str) -> None:
@@ -97,10 +100,10 @@ def _lines(num_steps: int, first_step: int) -> Iterator[Callable[[int, str], Non
     yield update
 
 
-def _notebook_line(num_steps: int, first_step: int) -> Iterator[Callable[[int, str], None]]:
+def _notebook_line(num_steps: int, first_step: int) -> Shown:
     from IPython.display import HTML, display
 
-    handle = display(HTML("compiling"), display_id=True)  # type: ignore[no-untyped-call]
+    handle = display(HTML("compiling"), display_id=True)
 
     def update(step: int, text: str) -> None:
         bar = f'<progress value="{step}" max="{num_steps}"></progress>'

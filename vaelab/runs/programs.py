@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vaelab.runs import memory
+from vaelab.runs.identity import generator
 from vaelab.runs.members import Member, at, check_members
 from vaelab.runs.run import Run
 from vaelab.training import population
@@ -142,7 +143,7 @@ class Members(Program):
 
     def __post_init__(self) -> None:
         check_members(self.run.experiment, self.members)
-        implementation = str(jax.config.jax_default_prng_impl)
+        implementation = generator()
         if implementation != "threefry2x32":
             warnings.warn(
                 f"the random number generator {implementation} draws other numbers for members than for "

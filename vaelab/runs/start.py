@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from vaelab.checks import UsageError
+from vaelab.runs.experiment import Experiment
 from vaelab.runs.history import History
 from vaelab.runs.identity import digest_of, identity
 from vaelab.runs.programs import Program
@@ -56,8 +57,8 @@ def starting_point(
     return StartingPoint(params=start.params, digest=digest_of(start.params))
 
 
-def _check_continues(start: Trained, experiment, step: int) -> None:
-    if start.record["num_steps"] != experiment.num_steps:
+def _check_continues(start: Trained, experiment: Experiment, step: int) -> None:
+    if start.record is not None and start.record["num_steps"] != experiment.num_steps:
         experiment.check_longer()
     if step > experiment.num_steps:
         raise UsageError(

@@ -89,13 +89,13 @@ def train(
     run = Run.load(experiment.with_fields(**changes), data_dir, splits=splits, name=name)
     settings = (tuple(hooks), progress, source)
     if members is None:
-        program = Single(run)
-        point = starting_point(start, program, modules)
+        single = Single(run)
+        point = starting_point(start, single, modules)
         if workdir is None:
-            (result,) = _train(program, Store(), point, *settings)
+            (result,) = _train(single, Store(), point, *settings)
             return result
         with Workdir(workdir).opened() as folder:
-            (result,) = _train(program, folder, point, *settings)
+            (result,) = _train(single, folder, point, *settings)
             if not result.interrupted:
                 folder.finish(result)
             return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from etils import epath
@@ -111,7 +112,7 @@ class Workdir(Store):
         num_levels = len(result.model.latent_dims)
         for level in range(num_levels):
             name = "latent_space" if num_levels == 1 else f"latent_space_{level}"
-            plots[name] = lambda level=level: result.plot_latents(level)
+            plots[name] = partial(result.plot_latents, level)
         plots["training"] = result.plot_curves  # last: it says that all are there
         for name, draw in plots.items():
             try:
