@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from vaelab import evaluation
 from vaelab.evaluation import likelihood
 from vaelab.evaluation.averages import distortion, elbo, rate
-from vaelab.likelihoods import GaussianDecoder
+from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import StandardNormal
@@ -89,7 +89,7 @@ SIZES = [(6, 3, 7), (7, 3, 3), (5, 100, 7)]
 
 
 @pytest.mark.parametrize(("num_samples", "chunk_size", "batch_size"), SIZES)
-def test_the_exact_posterior_gives_log_p_exactly(num_samples, chunk_size, batch_size):
+def test_the_exact_posterior_gives_the_exact_log_p(num_samples, chunk_size, batch_size):
     """Every weight is p(x): one sample too many or too few would show as log (K ± 1)/K."""
     result = log_likelihood(
         X, EXACT, num_samples=num_samples, chunk_size=chunk_size, batch_size=batch_size
@@ -105,7 +105,7 @@ def test_the_exact_posterior_gives_log_p_exactly(num_samples, chunk_size, batch_
 
 
 @pytest.mark.parametrize(("num_samples", "chunk_size"), [(10, 4), (3, 50)])
-def test_it_is_the_logsumexp_over_the_first_k_draws(num_samples, chunk_size):
+def test_log_likelihood_is_the_logsumexp_over_the_first_k_draws(num_samples, chunk_size):
     model, params = make_model(RecordingDecoder), make_params(**WRONG)
     params["decoder"] = {"recorded": params["decoder"]}
     seen.clear()
@@ -135,7 +135,7 @@ def test_the_estimate_is_unbiased_with_ragged_chunks_and_batches():
     assert len(np.unique(result.log_prob)) > 3900
 
 
-def test_it_tightens_with_k_and_stays_below():
+def test_log_likelihood_becomes_tighter_with_k_and_stays_below():
     x = np.repeat(X[:1], 4000, axis=0)
     gaps = [
         log_likelihood(x, WRONG, num_samples=K, chunk_size=8, batch_size=4000).log_prob
@@ -260,6 +260,12 @@ def test_errors_are_sentences():
             function(X[:0], EXACT)
         with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
             function(X, EXACT, batch_size=0)
+        with pytest.raises(ValueError, match=r"must be an array \[N, ...\] of examples, got 1.0"):
+            function(np.float32(1), EXACT)
+        with pytest.raises(ValueError, match=r"events of shape \(3,\), and model.decoder.shape is"):
+            function(X[:, :3], EXACT)
+    with pytest.raises(ValueError, match="chunk_size must be at least 1, got 0"):
+        log_likelihood(X, EXACT, chunk_size=0)
     with pytest.raises(ValueError, match="num_samples must be at least 2, got 1"):
         active_units(np.ones(1), num_examples=4, num_samples=1)
     with pytest.raises(ValueError, match=r"data must hold at least 2 examples .* got 1"):
@@ -274,3 +280,72 @@ def test_one_example_has_no_standard_error():
     ]
     assert np.isnan(result.standard_error)
     np.testing.assert_allclose(result.mean, X[0, 0], rtol=1e-6)
+
+
+BITS = np.random.default_rng(0).integers(0, 2, size=(3, N)).astype(np.float32)
+
+
+@functools.cache
+def bernoulli_model():
+    return VAE(
+        encoder=ConditionalGaussian(MLP(()), D),
+        decoder=BernoulliDecoder(MLP(()), shape=(N,)),
+        prior=StandardNormal(D),
+    )
+
+
+def estimates(x):
+    """log p(x), rate and distortion of a Bernoulli model."""
+    params = make_params(**EXACT)
+    subject = evaluation.Subject(bernoulli_model(), params, x)
+    found = evaluation.expectations(subject, KEY, FUNCTIONS, num_samples=2, batch_size=3)
+    return found, evaluation.log_likelihood(subject, KEY, num_samples=2, batch_size=3).mean
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (2 * BITS - 1, r"x holds -1 in example 0, outside \[0, 1\]"),
+        ((255 * BITS).astype(np.uint8), r"x holds 255 in example 0, outside \[0, 1\]"),
+        (jnp.asarray(255 * BITS), r"x holds 255 in example 0, outside \[0, 1\]"),
+        (np.where(BITS == 1, np.nan, BITS), "x holds nan in example 0"),
+    ],
+)
+def test_values_outside_the_range_of_the_likelihood_are_refused(x, message):
+    with pytest.raises(ValueError, match=message):
+        estimates(x)
+
+
+def test_every_type_of_the_same_numbers_gives_the_same_estimates():
+    expected = estimates(BITS)
+    for x in (BITS.astype(np.int64), BITS.astype(bool), BITS.tolist(), jnp.asarray(BITS)):
+        assert estimates(x) == expected
+
+
+@pytest.mark.parametrize("function", [lambda e, t: e.x, lambda e, t: e.x[:, 0], lambda e, t: 1.0])
+def test_functions_of_another_shape_are_refused(function):
+    """Their mean over the first axis would be a number, and no expectation."""
+    with pytest.raises(
+        ValueError, match=r"functions\['f'\] must return values \[K, B\] = \[2, 7\]"
+    ):
+        expectations(X, EXACT, {"f": function}, num_samples=2, batch_size=7)
+
+
+def test_an_interrupt_says_how_far_the_evaluation_was():
+    def progress(batches):
+        for index in batches:
+            if index == 2:
+                raise KeyboardInterrupt
+            yield index
+
+    settings = {"num_samples": 2, "batch_size": 3, "progress": progress}
+    sentence = "interrupted after 2 batches of 3, and has no result"
+    with pytest.raises(KeyboardInterrupt, match=sentence):
+        expectations(X, EXACT, {"pixel": first_pixel}, **settings)
+    with pytest.raises(KeyboardInterrupt, match=sentence):
+        log_likelihood(X, EXACT, **settings)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_refused_with_its_size():
+    with pytest.raises(ValueError, match="a batch with batch_size = 7 does not fit into memory"):
+        expectations(X, EXACT, num_samples=2**34, batch_size=7)

@@ -1,4 +1,4 @@
-"""The pictures say what the numbers say: positions of lines, scales, levels, axes and pixels."""
+"""Plots show the values that they are given: positions of lines, scales, levels, axes and pixels."""
 
 import os
 import subprocess
@@ -61,7 +61,7 @@ def panel(figure, title):
 
 
 def drawn(figure, tmp_path):
-    """Draws the figure as a caller would; warnings are errors. Returns its pixels."""
+    """The pixels of the figure in its file."""
     figure.savefig(tmp_path / "figure.png")
     return matplotlib.image.imread(tmp_path / "figure.png")
 
@@ -71,7 +71,7 @@ def run_figure():
     return plotting.training_curves(made_run(), thresholds={"nll": KAPPA_NATS})
 
 
-def test_curves_are_the_logged_values(run_figure, tmp_path):
+def test_curves_show_the_logged_values(run_figure):
     rows = made_run()
     for title, label, key in (
         ("ELBO", "train", "elbo"),
@@ -93,10 +93,10 @@ def test_curves_are_the_logged_values(run_figure, tmp_path):
     np.testing.assert_array_equal(batches.get_ydata(), [row["constraint/nll"] for row in rows])
     assert batches.get_alpha() < 0.5
     assert batches.get_linewidth() < average.get_linewidth()
-    drawn(run_figure, tmp_path)
+    run_figure.draw_without_rendering()
 
 
-def test_thresholds_stand_where_they_were_put(run_figure):
+def test_thresholds_are_lines_at_their_values(run_figure):
     threshold = line(panel(run_figure, "Rate and distortion"), "threshold of nll, 78.4")
     assert set(threshold.get_ydata()) == {KAPPA_NATS}
     assert threshold.get_color() == line(threshold.axes, "distortion").get_color()
@@ -104,7 +104,7 @@ def test_thresholds_stand_where_they_were_put(run_figure):
     assert set(line(panel(run_figure, "Multiplier"), "λ = 1").get_ydata()) == {1}
 
 
-def test_multiplier_is_on_a_log_axis_that_shows_all_of_it(run_figure):
+def test_the_multiplier_has_a_log_axis_that_shows_all_values(run_figure):
     axes = panel(run_figure, "Multiplier")
     low, high = axes.get_ylim()
     assert axes.get_yscale() == "log"
@@ -118,11 +118,11 @@ def test_the_step_where_constraints_were_first_met_is_marked(run_figure, title):
     assert set(mark.get_xdata()) == {FIRST_MET}
 
 
-def test_a_constraint_never_met_is_not_marked_and_says_so(tmp_path):
+def test_a_constraint_never_met_has_no_mark_and_its_title_says_so():
     figure = plotting.training_curves(made_run()[:20])
     axes = panel(figure, "Constraint, not met yet")
     assert not any("first met" in line.get_label() for line in axes.get_lines())
-    drawn(figure, tmp_path)
+    figure.draw_without_rendering()
 
 
 def test_the_first_steps_do_not_set_the_scale(run_figure):
@@ -148,15 +148,15 @@ def test_ordinary_curves_are_shown_whole():
     assert axes.get_title("right") == ""
 
 
-def test_constraint_free_run_has_only_the_first_panels(tmp_path):
+def test_a_run_without_constraints_has_only_the_first_panels():
     assert len(plotting.training_curves(made_run()).axes) == 4
     figure = plotting.training_curves(without_constraints(made_run()))
     assert [axes.get_title("left") for axes in figure.axes] == ["ELBO", "Rate and distortion"]
     assert [axes.get_ylabel() for axes in figure.axes] == ["nats", "nats"]
-    drawn(figure, tmp_path)
+    figure.draw_without_rendering()
 
 
-def test_two_constraints_get_a_colour_each_and_their_own_units(tmp_path):
+def test_two_constraints_have_a_colour_each_and_their_own_units():
     rows = [
         row | {"constraint/cla": 0.1, "average/cla": 0.05, "multiplier/cla": 0.0}
         for row in made_run()
@@ -167,11 +167,11 @@ def test_two_constraints_get_a_colour_each_and_their_own_units(tmp_path):
         assert line(axes, "nll").get_color() != line(axes, "cla").get_color()
     assert "each in its own unit" in panel(figure, "Constraint").get_ylabel()
     assert "nats" in panel(plotting.training_curves(made_run()), "Constraint").get_ylabel()
-    drawn(figure, tmp_path)  # λ = 0 on a log axis
+    figure.draw_without_rendering()  # λ = 0 on a log axis
 
 
 @pytest.mark.parametrize("size", [400.0, 8.0, 0.03])
-def test_the_constraints_axis_bears_its_threshold_and_another_number(size):
+def test_the_axis_of_a_constraint_shows_its_threshold_and_another_number(size):
     rows = [{"step": i, "constraint/nll": size, "average/nll": size / 2} for i in range(3)]
     axes = panel(plotting.training_curves(rows), "Constraint")
     low, high = axes.get_ylim()
@@ -182,11 +182,11 @@ def test_the_constraints_axis_bears_its_threshold_and_another_number(size):
 
 
 @pytest.mark.parametrize("rows", [made_run(1), made_run(3), without_constraints(made_run(1))])
-def test_short_runs_are_drawn(rows, tmp_path):
-    drawn(plotting.training_curves(rows), tmp_path)
+def test_short_runs_are_drawn(rows):
+    plotting.training_curves(rows).draw_without_rendering()
 
 
-def test_values_that_are_not_finite_leave_a_gap_and_a_note(tmp_path):
+def test_values_that_are_not_finite_leave_a_gap_and_a_note():
     rows = made_run()
     rows[150]["elbo"] = float("nan")
     rows[160]["distortion"] = None
@@ -195,10 +195,10 @@ def test_values_that_are_not_finite_leave_a_gap_and_a_note(tmp_path):
     assert "train not finite at step 75,000" in panel(figure, "ELBO").get_title("right")
     assert "distortion not finite at step 80,000" in figure.axes[1].get_title("right")
     assert all(np.isfinite(axes.get_ylim()).all() for axes in figure.axes)
-    drawn(figure, tmp_path)
+    figure.draw_without_rendering()
 
 
-def test_rows_of_jax_scalars_are_rows():
+def test_rows_may_hold_jax_scalars():
     rows = [{key: jnp.asarray(value) for key, value in row.items()} for row in made_run(4)]
     figure = plotting.training_curves(rows)
     np.testing.assert_allclose(
@@ -213,7 +213,7 @@ def test_no_rows_are_refused():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("num", [1, 8, 13])
-def test_reconstructions_stand_beneath_their_inputs(channels, num, tmp_path):
+def test_reconstructions_are_below_their_inputs(channels, num):
     rng = np.random.default_rng(0)
     x, mean = rng.uniform(size=(2, num, 14, 14, channels)).astype(np.float32)
     figure = plotting.reconstructions(jnp.asarray(x), mean)
@@ -227,10 +227,10 @@ def test_reconstructions_stand_beneath_their_inputs(channels, num, tmp_path):
             np.testing.assert_array_equal(tile, np.broadcast_to(image[index], tile.shape))
     captions = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert captions == ["input", "reconstruction"] * (2 if num == 13 else 1)
-    drawn(figure, tmp_path)
+    figure.draw_without_rendering()
 
 
-def test_every_pixel_of_an_image_gets_the_same_whole_number_of_dots(tmp_path):
+def test_every_pixel_of_an_image_has_the_same_whole_number_of_dots(tmp_path):
     checks = np.indices((28, 28)).sum(0) % 2
     pixels = drawn(plotting.samples(np.full((9, 28, 28, 1), checks[..., None], float)), tmp_path)
     row = pixels[pixels.shape[0] // 2, :, 0]
@@ -243,7 +243,7 @@ def test_every_pixel_of_an_image_gets_the_same_whole_number_of_dots(tmp_path):
     }  # white beside the gap is wider
 
 
-def test_samples_fill_a_square_grid_row_by_row(tmp_path):
+def test_samples_fill_a_square_grid_row_by_row():
     images = np.linspace(0, 1, 10)[:, None, None, None] * np.ones((10, 5, 6, 1))
     figure = plotting.samples(images)
     canvas = figure.axes[0].images[0].get_array()
@@ -251,19 +251,58 @@ def test_samples_fill_a_square_grid_row_by_row(tmp_path):
     np.testing.assert_allclose(canvas[2, 2::7, 0], np.linspace(0, 1, 10)[:4])
     np.testing.assert_allclose(canvas[14, 2::7, 0], [8 / 9, 1, 1, 1])
     assert "10 samples" in figure.axes[0].get_title("left")
-    drawn(figure, tmp_path)
+    figure.draw_without_rendering()
 
 
-def test_images_are_clipped_and_nan_is_red():
+def test_clipped_values_and_nan_are_said_below_the_images():
     images = np.array([-0.5, 1.5, np.nan]).reshape(1, 1, 3, 1)
-    canvas = plotting.samples(images).axes[0].images[0].get_array()
+    (axes,) = plotting.samples(images, note="Grey levels.").axes
+    canvas = axes.images[0].get_array()
     np.testing.assert_array_equal(canvas[0], [[0, 0, 0], [1, 1, 1], [1, 0, 0]])
+    lines = ["Grey levels.", "Values outside [0, 1] are clipped.", "Red: not a number."]
+    assert axes.get_xlabel().split("\n") == lines
+
+
+def test_images_within_the_range_have_no_note():
+    edges = np.array([0.0, 1.0]).reshape(1, 1, 2, 1)
+    assert plotting.samples(edges).axes[0].get_xlabel() == ""
+    assert plotting.reconstructions(edges, edges).axes[0].get_xlabel() == ""
+    clipped = plotting.reconstructions(edges, edges + 1e-6)
+    assert clipped.axes[0].get_xlabel() == "Values outside [0, 1] are clipped."
+
+
+@pytest.mark.parametrize("num_channels", [2, 4])
+def test_other_numbers_of_channels_are_side_by_side(num_channels):
+    images = np.random.default_rng(0).uniform(size=(4, 5, 6, num_channels))
+    (axes,) = plotting.samples(images).axes
+    canvas = np.asarray(axes.images[0].get_array())
+    for index in range(4):
+        top, left = (index // 2) * 6, (index % 2) * (6 * num_channels + 1)
+        for channel in range(num_channels):
+            tile = canvas[top : top + 5, left + 6 * channel : left + 6 * (channel + 1)]
+            np.testing.assert_array_equal(
+                tile, np.repeat(images[index, ..., [channel]].transpose(1, 2, 0), 3, -1)
+            )
+    assert axes.get_xlabel() == f"{num_channels} channels are side by side."
+
+
+def test_the_note_is_below_the_images_and_inside_the_figure():
+    for num in (1, 20):
+        figure = plotting.samples(
+            np.zeros((num, 8, 8, 1)), note="A long note about the values. " * 6
+        )
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        note = axes.xaxis.label.get_window_extent()
+        assert note.y1 <= axes.bbox.y0
+        assert note.y0 >= 0
+        assert note.x1 <= figure.bbox.x1
 
 
 def test_images_of_other_kinds_are_refused():
     with pytest.raises(ValueError, match=r"uint8; divide bytes by 255"):
         plotting.samples(np.zeros((1, 4, 4, 1), np.uint8))
-    with pytest.raises(ValueError, match=r"images must be \[N, height, width, 1 or 3\]"):
+    with pytest.raises(ValueError, match=r"images must be \[N, height, width, channels\]"):
         plotting.samples(np.zeros((4, 4, 1)))
     with pytest.raises(ValueError, match=r"x and mean must have one shape"):
         plotting.reconstructions(np.zeros((2, 4, 4, 1)), np.zeros((3, 4, 4, 1)))
@@ -282,7 +321,7 @@ def contour_lines(figure):
     return contours
 
 
-def test_highest_density_contours_are_a_gaussians_ellipses(tmp_path):
+def test_highest_density_contours_are_a_gaussians_ellipses():
     """The region of mass m is Mahalanobis distance² ≤ −2 log(1 − m), a χ² of two degrees."""
     mean, covariance = np.array([1.0, -0.5]), np.array([[1.0, 0.3], [0.3, 0.5]])
     extent = (-6.0, 8.0, -5.5, 4.5)
@@ -297,23 +336,23 @@ def test_highest_density_contours_are_a_gaussians_ellipses(tmp_path):
         np.testing.assert_allclose(distance, stats.chi2(2).ppf(mass), rtol=0.01)
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert legend == [f"{mass} % of the prior" for mass in (95, 75, 50, 25)]
-    drawn(figure, tmp_path)
+    figure.draw_without_rendering()
 
 
-def test_density_without_tails_and_with_plateaus_is_drawn(tmp_path):
+def test_density_without_tails_and_with_plateaus_is_drawn():
     grid = np.stack(np.meshgrid(np.linspace(-2, 2, 81), np.linspace(-2, 2, 81)))
     disc = np.where(np.sum(grid**2, 0) <= 1, 0.0, -np.inf)
     figure = plotting.latent_space(np.eye(2), log_density=jnp.asarray(disc), extent=(-2, 2, -2, 2))
     radius = np.linalg.norm(contour_lines(figure).get_paths()[0].vertices, axis=1)
     np.testing.assert_allclose(radius, 1, atol=0.05)
-    drawn(figure, tmp_path)
+    figure.draw_without_rendering()
 
 
 def scatters(figure):
     return [c for c in figure.axes[0].collections if not isinstance(c, ContourSet)]
 
 
-def test_more_dimensions_are_projected_to_the_principal_axes(tmp_path):
+def test_more_dimensions_are_projected_to_the_principal_axes():
     rng = np.random.default_rng(0)
     z = rng.normal(size=(300, 10)) @ rng.normal(size=(10, 10)) + 5
     prior = rng.normal(size=(50, 10))
@@ -326,11 +365,11 @@ def test_more_dimensions_are_projected_to_the_principal_axes(tmp_path):
     first, second = 100 * pca.explained_variance_ratio_
     assert figure.axes[0].get_xlabel() == f"principal axis 1 ({first:.0f} % of variance)"
     assert figure.axes[0].get_ylabel() == f"principal axis 2 ({second:.0f} % of variance)"
-    drawn(figure, tmp_path)
+    figure.draw_without_rendering()
 
 
 @pytest.mark.parametrize("num_dims", [2, 10])
-def test_labels_colour_the_points_and_name_the_colours(num_dims, tmp_path):
+def test_labels_colour_the_points_and_name_the_colours(num_dims):
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(10), 20)
     z = 10 * labels[:, None] + rng.normal(size=(200, num_dims))
@@ -346,10 +385,10 @@ def test_labels_colour_the_points_and_name_the_colours(num_dims, tmp_path):
     in_order = dots.get_facecolors()[np.argsort(np.asarray(dots.get_offsets())[:, 0])]
     expected = np.array([named[label] for label in labels])
     np.testing.assert_allclose(in_order[:, :3], expected[:, :3])
-    drawn(figure, tmp_path)
+    figure.draw_without_rendering()
 
 
-def test_two_dimensions_are_drawn_as_they_are_without_labels(tmp_path):
+def test_two_dimensions_are_drawn_as_they_are():
     z = np.random.default_rng(0).normal(size=(30, 2))
     figure = plotting.latent_space(z)
     axes = figure.axes[0]
@@ -357,10 +396,10 @@ def test_two_dimensions_are_drawn_as_they_are_without_labels(tmp_path):
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("$z_1$", "$z_2$")
     assert axes.get_legend() is None
     assert axes.get_aspect() == 1
-    drawn(figure, tmp_path)
+    figure.draw_without_rendering()
 
 
-def test_many_numbers_as_labels_are_a_scale(tmp_path):
+def test_labels_with_many_values_have_a_scale():
     angles = np.linspace(0, 360, 100)
     z = np.stack([np.cos(np.deg2rad(angles)), np.sin(np.deg2rad(angles))], 1)
     figure = plotting.latent_space(z, angles)
@@ -368,7 +407,7 @@ def test_many_numbers_as_labels_are_a_scale(tmp_path):
     offsets = np.asarray(dots.get_offsets())
     np.testing.assert_allclose(np.cos(np.deg2rad(dots.get_array())), offsets[:, 0], atol=1e-12)
     assert figure.axes[0].child_axes[0].get_ylabel() == "label"
-    drawn(figure, tmp_path)
+    figure.draw_without_rendering()
 
 
 @pytest.mark.parametrize(
@@ -392,7 +431,7 @@ def test_latent_space_refuses_what_does_not_fit(arguments, message):
         plotting.latent_space(**({"latents": np.zeros((3, 2))} | arguments))
 
 
-def test_pictures_leave_matplotlib_as_it_was_and_need_no_display(tmp_path):
+def test_plots_leave_matplotlib_unchanged_and_need_no_display(tmp_path):
     script = (
         "import matplotlib, numpy as np, sys; before = dict(matplotlib.rcParams.copy())\n"
         "from vaelab import plotting\n"

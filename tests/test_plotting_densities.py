@@ -1,4 +1,4 @@
-"""The panels of priors show what the densities say: regions, holes, windows."""
+"""The panels of priors show their densities: regions, holes, windows."""
 
 import numpy as np
 import pytest
@@ -37,20 +37,24 @@ def hole_area(figure):
     return area
 
 
-def test_holes_are_the_priors_region_of_95_percent_where_the_aggregated_posterior_is_low(tmp_path):
-    figure = plotting.prior_densities([panel()])
+def test_holes_are_the_part_of_the_priors_95_percent_region_with_a_low_aggregated_posterior():
+    for figure in (plotting.prior_densities([panel()]), plotting.prior_density(panel())):
+        np.testing.assert_allclose(hole_area(figure), segment_beyond(0.5), rtol=0.02)
+        figure.draw_without_rendering()
+
+
+def segment_beyond(z_1):
+    """The area of the 95 % disc of the normal distribution on the right of z_1."""
     radius = np.sqrt(stats.chi2(2).ppf(0.95))
-    angle = np.arccos(0.5 / radius)
-    segment = radius**2 * (angle - np.sin(angle) * np.cos(angle))  # of the disc, beyond 0.5
-    np.testing.assert_allclose(hole_area(figure), segment, rtol=0.02)
-    figure.savefig(tmp_path / "figure.png")
+    angle = np.arccos(z_1 / radius)
+    return radius**2 * (angle - np.sin(angle) * np.cos(angle))
 
 
-def test_without_holes_nothing_is_red():
+def test_a_panel_without_holes_has_no_red():
     assert hole_area(plotting.prior_densities([panel(hole_level=-100.0)])) == 0.0
 
 
-def test_dots_are_the_points():
+def test_dots_show_the_points():
     points = np.random.default_rng(0).normal(size=(7, 2))
     axes = plotting.prior_densities([panel(points=points)]).axes[0]
     offsets = [c.get_offsets() for c in axes.collections if not isinstance(c, ContourSet)]
@@ -58,7 +62,7 @@ def test_dots_are_the_points():
 
 
 @pytest.mark.parametrize(("half", "shared"), [(5.5, True), (20.0, False)])
-def test_windows_are_shared_where_none_is_lost_in_it(half, shared):
+def test_windows_are_shared_if_their_sizes_are_similar(half, shared):
     other = panel(extent=(-half, half, -half, half))
     first, second = plotting.prior_densities([panel(), other]).axes
     assert second.get_xlim() == (-half, half)
@@ -67,11 +71,11 @@ def test_windows_are_shared_where_none_is_lost_in_it(half, shared):
     assert [axes.get_xlim() + axes.get_ylim() for axes in given.axes] == [(-1, 2, -1, 2)] * 2
 
 
-def test_a_panel_for_each_and_a_caption_that_fits(tmp_path):
+def test_every_prior_has_a_panel_and_the_caption_fits():
     panels = [panel(title=f"prior {i}") for i in range(7)]
     figure = plotting.prior_densities(panels, caption="Some words, and more. " * 80)
     assert [axes.get_title("left") for axes in figure.axes] == [p.title for p in panels]
-    figure.savefig(tmp_path / "figure.png")
+    figure.draw_without_rendering()
     box = figure._supxlabel.get_window_extent()
     assert box.x1 <= figure.bbox.x1
     assert box.y0 >= 0
@@ -91,7 +95,7 @@ def test_panels_that_do_not_fit_are_refused(panels, message):
         plotting.prior_densities(panels)
 
 
-def test_inner_samples_draws_means_and_errors(tmp_path):
+def test_inner_samples_show_means_and_errors():
     excess = np.array([[0.4, 0.1, 0.0], [0.6, 0.2, 0.0]])
     error = np.array([[0.05, 0.02, 0.0], [0.04, 0.01, 0.0]])
     figure = plotting.inner_samples([1, 4, 16], excess, error)
@@ -102,9 +106,9 @@ def test_inner_samples_draws_means_and_errors(tmp_path):
         np.testing.assert_allclose(line.get_xdata(), [1, 4, 16], rtol=0.05)
         low, high = np.array([segment[:, 1] for segment in bars.get_segments()]).T
         np.testing.assert_allclose(high - low, 2 * error[run], atol=1e-12)
-    figure.savefig(tmp_path / "figure.png")
+    figure.draw_without_rendering()
 
 
-def test_inner_samples_refuses_what_does_not_fit():
+def test_inner_samples_refuse_arrays_that_do_not_fit():
     with pytest.raises(ValueError, match=r"must be \[M, 3\]"):
         plotting.inner_samples([1, 4, 16], np.zeros((2, 2)), np.zeros((2, 2)))

@@ -1,4 +1,4 @@
-"""The pictures of constrained training: positions, scales, notes, intervals and pixels."""
+"""The plots of constrained training: positions, scales, notes, intervals and pixels."""
 
 import jax.numpy as jnp
 import matplotlib
@@ -7,9 +7,10 @@ import pytest
 from matplotlib.colors import to_hex
 from scipy import stats
 
-from vaelab.plotting.blocks import Block, posterior_scatter, sample_blocks
+from vaelab.plotting.blocks import Block, sample_blocks
 from vaelab.plotting.comparison import equal_distortion, paired_differences
 from vaelab.plotting.plane import PlaneSeries, information_plane
+from vaelab.plotting.posteriors import posterior_scatter
 from vaelab.plotting.style import PALETTE
 from vaelab.plotting.trajectory import saddle_trajectory
 
@@ -39,7 +40,7 @@ def made_plane():
     return geco, elbo
 
 
-def test_plane_shows_means_over_the_seeds_that_did_not_diverge():
+def test_the_plane_shows_means_over_the_seeds_that_did_not_diverge():
     geco, elbo = made_plane()
     figure = information_plane([geco, elbo])
     (axes,) = figure.axes
@@ -59,7 +60,7 @@ def test_plane_shows_means_over_the_seeds_that_did_not_diverge():
     figure.draw_without_rendering()
 
 
-def test_a_setting_all_of_whose_seeds_diverged_breaks_the_line():
+def test_a_setting_without_finite_seeds_breaks_the_line():
     geco, _ = made_plane()
     rate = np.array(geco.rate)
     rate[1] = np.nan
@@ -69,7 +70,7 @@ def test_a_setting_all_of_whose_seeds_diverged_breaks_the_line():
     figure.draw_without_rendering()
 
 
-def test_a_span_within_a_decade_stays_linear_and_single_runs_need_no_note():
+def test_a_span_within_a_decade_is_linear_and_single_runs_have_no_note():
     (axes,) = information_plane([PlaneSeries("ELBO", [[90.0], [99.0]], [[20.0], [4.0]])]).axes
     assert axes.get_yscale() == "linear"
     assert axes.get_title("right") == ""
@@ -77,7 +78,7 @@ def test_a_span_within_a_decade_stays_linear_and_single_runs_need_no_note():
     assert information_plane([negative]).axes[0].get_yscale() == "linear"
 
 
-def test_tags_stand_beside_their_own_markers_and_apart():
+def test_tags_are_beside_their_own_markers_and_apart():
     shift = np.array([[0.0], [1.0], [2.0], [4.5], [9.0]])
     tags = [f"κ {kappa:g}" for kappa in (0.06, 0.08, 0.1, 0.125, 0.175)]
     first = PlaneSeries("RE", 95 + shift, 24 - 0.65 * shift, tags, True)
@@ -105,7 +106,7 @@ def test_tags_stand_beside_their_own_markers_and_apart():
         ([PlaneSeries("a", [[1.0]], [[np.nan]])], "a run that is finite"),
     ],
 )
-def test_plane_refuses_what_does_not_fit(series, message):
+def test_the_plane_refuses_arrays_that_do_not_fit(series, message):
     with pytest.raises(ValueError, match=message):
         information_plane(series)
 
@@ -135,10 +136,10 @@ def coloured(axes):
     return np.asarray(points.get_offsets()), np.asarray(points.get_array()), points
 
 
-def test_trajectory_shows_the_logged_values_on_one_scale_of_colours():
+def test_the_trajectory_shows_the_logged_values_on_one_scale_of_colours():
     rows = made_run()
     figure = saddle_trajectory(rows, kappa=KAPPA, constraint="re", num_dims=DIMS)
-    plane, lambdas, bounded, _ = figure.axes
+    plane, lambdas, bounded = figure.axes
     logged = [row for row in rows if "rate" in row]
     steps = np.array([row["step"] for row in logged])
     rmse = np.sqrt([row["average/re"] / SCALE + KAPPA**2 for row in logged])
@@ -158,7 +159,7 @@ def test_trajectory_shows_the_logged_values_on_one_scale_of_colours():
     np.testing.assert_allclose(ring, [[50 * (KAPPA**2 - 1e-4) - 1.4, 140.0]])
 
 
-def test_trajectory_takes_any_constraints_units():
+def test_the_trajectory_has_the_units_of_any_constraint():
     options = {"kappa": 0.9, "constraint": "re", "num_dims": DIMS, "quantity": "accuracy"}
     figure = saddle_trajectory(
         made_run(8), **options, achieved=lambda average: 0.9 - average / SCALE
@@ -170,7 +171,7 @@ def test_trajectory_takes_any_constraints_units():
 
 
 @pytest.mark.parametrize("num_rows", [1, 12])
-def test_a_constraint_never_met_says_so_and_short_runs_are_drawn(num_rows):
+def test_the_title_says_that_a_constraint_is_never_met_and_short_runs_are_drawn(num_rows):
     rows = made_run(num_rows)
     rows[-2]["rate"] = None
     figure = saddle_trajectory(rows, kappa=KAPPA, constraint="re", num_dims=DIMS)
@@ -178,7 +179,7 @@ def test_a_constraint_never_met_says_so_and_short_runs_are_drawn(num_rows):
     figure.draw_without_rendering()
 
 
-def test_trajectory_refuses_what_does_not_fit():
+def test_the_trajectory_refuses_rows_that_do_not_fit():
     with pytest.raises(ValueError, match="must log 'average/fre'"):
         saddle_trajectory(made_run(3), kappa=1, constraint="fre", num_dims=DIMS)
     with pytest.raises(ValueError, match="num_dims must be at least 1, got 0"):
@@ -218,7 +219,7 @@ def test_equal_distortion_shows_seeds_medians_and_the_target():
     figure.draw_without_rendering()
 
 
-def test_equal_distortion_takes_an_error_of_its_own():
+def test_equal_distortion_takes_another_error():
     rows = [row | {"mse": 2.0 / row["step"]} for row in made_seed(900, 0)]
     figure = equal_distortion(
         {"GECO": [rows]}, dims=100, target=4e-4, error=lambda row: row["mse"], error_label="MSE"
@@ -236,13 +237,13 @@ def test_equal_distortion_takes_an_error_of_its_own():
         ({"curves": {"GECO": [[{"step": 1, "elbo": 2.0}]]}}, "each seed of 'GECO'"),
     ],
 )
-def test_equal_distortion_refuses_what_does_not_fit(changes, message):
+def test_equal_distortion_refuses_curves_that_do_not_fit(changes, message):
     arguments = {"curves": {"GECO": [made_seed(900, 0)]}, "dims": 100, "target": 0.4}
     with pytest.raises(ValueError, match=message):
         equal_distortion(**(arguments | changes))
 
 
-def test_paired_differences_writes_students_interval():
+def test_paired_differences_show_students_interval():
     rng = np.random.default_rng(0)
     first = rng.normal(180, 15, size=6)
     second = first - rng.normal(120, 20, size=6)
@@ -264,7 +265,7 @@ def test_paired_differences_writes_students_interval():
     np.testing.assert_array_equal(joined, np.stack([first, second], 1)[kept])
     assert {text.get_text() for text in left.texts} == set(labels) - {"seed 2"}
     assert right.get_ylabel() == "GECO − ELBO, nats"
-    assert figure.get_supxlabel().startswith("1 of 6 pairs left out")
+    assert left.get_xlabel() == "1 of 6 pairs left out: a run diverged"
     figure.draw_without_rendering()
     found = boxes(left.texts)
     assert not any(a.overlaps(b) for i, a in enumerate(found) for b in found[:i])
@@ -285,7 +286,7 @@ def test_one_pair_has_no_interval():
         ({"second": [np.nan, np.inf]}, "a pair that is finite"),
     ],
 )
-def test_paired_differences_refuses_what_does_not_fit(changes, message):
+def test_paired_differences_refuse_arrays_that_do_not_fit(changes, message):
     arguments = {
         "names": ("a", "b"), "first": [1.0, 2.0], "second": [1.0, 3.0], "labels": ["0", "1"],
         "quantity": "rate, nats",
@@ -319,6 +320,16 @@ def test_blocks_hold_data_reconstructions_and_samples_in_their_rows(channels):
     figure.draw_without_rendering()
 
 
+def test_blocks_say_that_values_are_clipped():
+    (block,) = made_blocks(1)
+    figure = sample_blocks([block._replace(samples=2 * np.asarray(block.samples))], note="Grey.")
+    (text,) = figure.texts
+    assert text.get_text() == "Grey. Values outside [0, 1] are clipped."
+    figure.draw_without_rendering()
+    assert text.get_window_extent().y1 <= figure.axes[0].get_tightbbox().y0
+    assert not sample_blocks([block]).texts
+
+
 def test_many_blocks_wrap_and_do_not_overlap():
     blocks = made_blocks(7)
     blocks[3] = blocks[3]._replace(title="a title that is much longer than its block is wide " * 2)
@@ -331,7 +342,7 @@ def test_many_blocks_wrap_and_do_not_overlap():
     assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 for box in found)
 
 
-def test_every_pixel_of_a_block_gets_the_same_whole_number_of_dots(tmp_path):
+def test_every_pixel_of_a_block_has_the_same_whole_number_of_dots(tmp_path):
     checks = np.broadcast_to((np.indices((28, 28)).sum(0) % 2)[..., None], (3, 28, 28, 1))
     figure = sample_blocks([Block("a", *[checks.astype(float)] * 3)])
     figure.savefig(tmp_path / "figure.png")
@@ -350,15 +361,15 @@ def test_every_pixel_of_a_block_gets_the_same_whole_number_of_dots(tmp_path):
         (made_blocks(1), {"columns": 0}, "columns must be at least 1, got 0"),
         ([*made_blocks(1), *made_blocks(1, images=5)], {}, "of block 'model 0' must be"),
         ([Block("a", *np.zeros((3, 2, 4, 4, 1), int))], {}, "divide bytes by 255"),
-        ([Block("a", *np.zeros((3, 2, 4, 4, 2)))], {}, "samples|data of block 'a' must be"),
+        ([Block("a", *np.zeros((3, 2, 4, 4)))], {}, "data of block 'a' must be"),
     ],
 )
-def test_blocks_refuse_what_does_not_fit(blocks, options, message):
+def test_blocks_refuse_images_that_do_not_fit(blocks, options, message):
     with pytest.raises(ValueError, match=message):
         sample_blocks(blocks, **options)
 
 
-def test_posterior_samples_are_coloured_as_their_datum_is_framed():
+def test_posterior_samples_have_the_colour_of_the_frame_of_their_example():
     rng = np.random.default_rng(0)
     z = {name: rng.normal(size=(3, 20, 2)) for name in ("ELBO", "RE")}
     images, prior = rng.uniform(size=(3, 8, 8, 1)), rng.normal(size=(30, 2))
@@ -393,7 +404,7 @@ def test_posterior_samples_are_coloured_as_their_datum_is_framed():
         ({"prior_samples": np.zeros((4, 3))}, r"prior_samples must be \[M, 2\]"),
     ],
 )
-def test_posterior_scatter_refuses_what_does_not_fit(changes, message):
+def test_posterior_scatter_refuses_arrays_that_do_not_fit(changes, message):
     arguments = {"samples": {"a": np.zeros((2, 5, 2))}, "images": np.zeros((2, 4, 4, 1))}
     with pytest.raises(ValueError, match=message):
         posterior_scatter(**(arguments | changes))

@@ -114,7 +114,7 @@ def test_a_context_is_given_to_the_model():
     nll = quantised_nll(Subject(FromContext(), params, binary), KEY, **settings)
     assert nll.mean == pytest.approx(np.log(2), rel=1e-3)  # a scale that tells nothing
     assert nll.bits == pytest.approx(1.0, rel=1e-3)
-    with pytest.raises(ValueError, match="levels = 2 values, and lie between them"):
+    with pytest.raises(ValueError, match="levels = 2 equally spaced values"):
         quantised_nll(Subject(FromContext(), params, data), KEY, **settings)
 
 

@@ -1,4 +1,4 @@
-"""Numbers with what makes them true: estimator, sample count, standard error."""
+"""Estimates on a data set: each with its estimator, number of samples and standard error."""
 
 from vaelab.evaluation.aggregated import Aggregated, aggregated_posterior
 from vaelab.evaluation.annealing import AnnealedLogLikelihood, annealed_importance_sampling

@@ -15,16 +15,16 @@ from vaelab.types import Array, PyTree
 
 
 class Aggregated(NamedTuple):
-    """q(z_l) of one level over all data of a subject; `elbo_surgery` and `holes` take it.
+    """q(z_l) of one level over all data of a subject. `elbo_surgery` and `holes` take it.
 
-    The data are the training set as the encoder saw it, every example a component, in one fixed
-    binarisation: binarise grey images once before, and never afresh for each call.
+    Every example is a component. Give the training set as the encoder saw it: binarise grey images
+    once, and not again for each call.
     """
 
     subject: Subject
     level: int
     density: AggregatedPosterior
-    variables: PyTree  # of the density, {"params": {"mean", "scale"}}, each [N, D_l]
+    variables: PyTree  # variables of the density, {"params": {"mean", "scale"}}, each [N, D_l]
 
     @property
     def num_inputs(self) -> int:
@@ -48,8 +48,9 @@ def aggregated_posterior(
     """q(z_level) = 1/N Σ_n q(z_level|x_n) over the subject's data.
 
     Raises:
-      UndefinedError: the level has no posterior or prior of its own, or its posterior is no diagonal
-        Gaussian.
+      UndefinedError: the level has no posterior or prior of its own, or its posterior is not a
+        diagonal Gaussian.
+      UsageError: batch_size or chunk_size is below 1.
     """
     examples = subject.examples
     mean, scale = map_batches(

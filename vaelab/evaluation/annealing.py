@@ -1,4 +1,4 @@
-"""The log-likelihood log p(x), by annealed importance sampling: without the encoder."""
+"""The log-likelihood log p(x) by annealed importance sampling, which does not use the encoder."""
 
 from __future__ import annotations
 
@@ -50,14 +50,15 @@ def annealed_importance_sampling(
     """log 1/C Σ_c w_c, w = Π_k p(x|z_k)^(t_k+1 − t_k), along p(z, u) p(x|z)^t from t = 0 to 1.
 
     Chains start at samples of the prior's joint over the latents z of all levels and its auxiliary
-    variables u, and move by Hamiltonian Monte Carlo on (z, u); temperatures are spaced as a sigmoid is. One temperature is
-    importance sampling from the prior. Step sizes, one per example and temperature, are adapted in
-    a pilot run with samples of its own and then fixed: the weights stay unbiased, and the estimate
-    is in expectation a lower bound on log p(x), whatever the prior estimates and the encoder does.
-    Neal, 2001; Wu et al., 2017, section 3.
+    variables u. They move by Hamiltonian Monte Carlo on (z, u). The temperatures have the spacing of
+    a sigmoid. One temperature is importance sampling from the prior. A pilot run with its own
+    samples adapts the step sizes, one for each example and temperature; then they are fixed. So the
+    weights are unbiased, and the estimate is in expectation a lower bound on log p(x), also with an
+    estimated prior and for any encoder. Neal, 2001; Wu et al., 2017, section 3.
 
     Raises:
       UndefinedError: the latents or auxiliary variables are not all continuous.
+      UsageError: a number is below 1.
     """
     counts = dict(
         num_chains=num_chains, num_temperatures=num_temperatures, num_leapfrogs=num_leapfrogs
@@ -87,7 +88,7 @@ def annealed_importance_sampling(
 
 
 class _Chains(NamedTuple):
-    """Where chains are, V coordinates of (z, u) flattened, and what is known there."""
+    """The positions of chains, V coordinates of (z, u) flattened, with densities and gradients."""
 
     position: Array  # [C, B, V]
     log_prior: Array  # [C, B], log p(z, u)
@@ -103,14 +104,14 @@ def batch_estimate(
     """(log p(x), effective sample size, acceptance rate) of a batch, each [B]: one program."""
     x = examples.x
     start, evaluate = _start_and_evaluation(model, params, examples, num_chains)
-    # Some transitions at t = 0 first: the step size of the first temperatures, too, is adapted.
+    # Transitions at t = 0 adapt the step size of the first temperatures.
     num_warm_up = 1 + min(num_temperatures // 2, 50)
     path = np.concatenate([np.zeros(num_warm_up), schedule(num_temperatures)[1:]])
     temperatures = jnp.asarray(path[:-1], jnp.float32)
     increments = jnp.asarray(np.diff(path), jnp.float32)
 
     def run(step_sizes, inputs):
-        """All temperatures once; a pilot run ignores the step sizes [T, B] and returns its own."""
+        """All temperatures once. A pilot run ignores the step sizes [T, B] and returns its own."""
         is_pilot, key = inputs
         start_key, move_key = jax.random.split(key)
 
@@ -134,7 +135,7 @@ def batch_estimate(
         )
         return adapted, (log_w, jnp.mean(acceptance, axis=0))
 
-    # Pilot and run are two rounds of one loop, which is compiled once.
+    # The pilot and the run are two rounds of one loop, which is compiled once.
     rounds = (jnp.array([True, False]), jax.random.split(key))
     _, (log_w, acceptance) = jax.lax.scan(run, jnp.zeros((len(temperatures), len(x))), rounds)
     log_sum, log_sum_squares = logsumexp(log_w[1], axis=0), logsumexp(2 * log_w[1], axis=0)
@@ -142,7 +143,7 @@ def batch_estimate(
 
 
 def schedule(num_temperatures: int) -> np.ndarray:
-    """Temperatures from 0 to 1, close at both ends: a sigmoid over [−4, 4]. [T + 1].
+    """Temperatures from 0 to 1, denser at both ends: a sigmoid over [−4, 4]. [T + 1].
 
     >>> schedule(2)
     array([0. , 0.5, 1. ])
@@ -154,7 +155,7 @@ def schedule(num_temperatures: int) -> np.ndarray:
 def _start_and_evaluation(
     model: Model, params: PyTree, examples: Examples, num_chains: int
 ) -> tuple[Callable[[PRNGKey], _Chains], Callable[[Array], _Chains]]:
-    """Two functions: key -> chains at samples of the prior, and position -> chains there."""
+    """Two functions: key -> chains at samples of the prior, and position -> chains at the position."""
     x, context = examples.x, examples.context
 
     def sample(key: PRNGKey) -> PyTree:
@@ -170,8 +171,8 @@ def _start_and_evaluation(
     shapes = jax.eval_shape(sample, jax.random.key(0))
     if not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(shapes)):
         raise UndefinedError(
-            "annealing moves along gradients, and the latents or the prior's auxiliary variables are "
-            "not all continuous: use evaluation.log_likelihood."
+            "annealing needs gradients, and the latents or the prior's auxiliary variables are not all "
+            "continuous: use evaluation.log_likelihood."
         )
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[2:]), shapes))
     joint_latents = jax.vmap(jax.vmap(unravel))
@@ -205,10 +206,10 @@ def _hamiltonian(
     key: PRNGKey,
     num_leapfrogs: int,
 ) -> tuple[_Chains, Array]:
-    """One transition that leaves p(z, u) p(x|z)^t invariant, and its acceptance [C, B]. Neal, 2011."""
+    """One transition that leaves p(z, u) p(x|z)^t invariant, and its acceptance probability [C, B]. Neal, 2011."""
     momentum_key, step_key, accept_key = jax.random.split(key, 3)
     momentum = jax.random.normal(momentum_key, chains.position.shape)
-    # Paths of random length: those of one length may all return to where they began.
+    # Paths have random lengths: paths of one length may all return to their start.
     shape = (*chains.log_prior.shape, 1)
     step = step_size[:, None] * jax.random.uniform(step_key, shape, minval=0.8, maxval=1.2)
 
@@ -228,7 +229,7 @@ def _hamiltonian(
 
     proposal, end = jax.lax.fori_loop(0, num_leapfrogs, leapfrog, (chains, momentum))
     log_ratio = log_density(proposal, end) - log_density(chains, momentum)
-    # A path that diverged ends in NaN: refused.
+    # A path that diverges ends in NaN. It is rejected.
     probability = jnp.where(jnp.isnan(log_ratio), 0.0, jnp.exp(jnp.minimum(log_ratio, 0.0)))
     accepted = jax.random.uniform(accept_key, probability.shape) < probability
 

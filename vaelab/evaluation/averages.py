@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.evaluation.subject import Subject
 from vaelab.types import Array, Examples, PRNGKey, Terms
 
 
 class Estimate(NamedTuple):
-    """A mean over examples, and the standard error of that mean."""
+    """A mean over examples, and the standard error of that mean: NaN for a single example."""
 
     mean: float
     standard_error: float
@@ -52,9 +52,12 @@ def expectations(
 ) -> dict[str, Estimate]:
     """1/N Σ_n E_q(z|x_n)[f(x_n, z)] for each f(examples, terms) -> [K, B], by name.
 
-    The same samples serve all functions, so that elbo = −(rate + distortion) up to rounding. The
-    standard error is over examples; the value of each example is its mean over `num_samples` draws.
-    A constraint is such a function, too.
+    All functions use the same samples, so elbo = −(rate + distortion) up to rounding. The value of an
+    example is its mean over `num_samples` draws. The standard error is over examples. Every
+    constraint is such a function.
+
+    Raises:
+      UsageError: num_samples or batch_size is below 1, or a function returns another shape.
     """
     check_at_least_one(num_samples=num_samples)
     means = map_batches(
@@ -78,16 +81,16 @@ def mean_and_error(values: np.ndarray) -> Estimate:
 
 
 def stratified_mean_and_error(values: np.ndarray, inputs: np.ndarray) -> Estimate:
-    """Mean of draws from N given inputs, each r or r + 1 times as `even_draws` deals them. [M], [M] -> Estimate.
+    """Mean over M draws from N given inputs, each drawn r or r + 1 times by `even_draws`. [M], [M] -> Estimate.
 
       Var = 1/M [v + m/M (1 − m/N) s²],   M = rN + m,
 
-    v the mean variance within an input, s² the variance of the inputs' means: only the incomplete
-    round of m inputs, drawn without replacement, lets the means count. Both are estimated from sums
-    of squares, without bias. Cochran, 1977, theorems 2.2 and 5.3.
+    v is the mean variance within an input, and s² is the variance of the means of the inputs. s²
+    counts only through the incomplete round of m inputs, which are drawn without replacement. Both
+    are estimated from sums of squares, without bias. Cochran, 1977, theorems 2.2 and 5.3.
 
-    With an input that has one draw alone, v is unknown. Then the error is `mean_and_error`'s, which
-    counts all of s² and so is conservative: at most √(1 + s²/v) times too large.
+    If an input has only one draw, v is unknown. Then the error is that of `mean_and_error`. It counts
+    all of s², so it is conservative: at most √(1 + s²/v) times too large.
 
     >>> stratified_mean_and_error(np.array([1.0, 3.0, 11.0, 13.0]), np.array([0, 0, 1, 1]))
     Estimate(mean=7.0, standard_error=0.7071067811865476)
@@ -112,4 +115,13 @@ def stratified_mean_and_error(values: np.ndarray, inputs: np.ndarray) -> Estimat
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _batch_means(model, functions, num_samples, params, examples, key) -> dict[str, Array]:
     terms = model.at(params)(examples.x, key, num_samples, context=examples.context)
-    return {name: jnp.mean(function(examples, terms), axis=0) for name, function in functions}
+    means = {}
+    for name, function in functions:
+        values = function(examples, terms)
+        if jnp.shape(values) != terms.distortion.shape:
+            raise UsageError(
+                f"functions[{name!r}] must return values [K, B] = {list(terms.distortion.shape)}, got "
+                f"{list(jnp.shape(values))}: one value for each sample and example."
+            )
+        means[name] = jnp.mean(values, axis=0)
+    return means

@@ -1,8 +1,9 @@
-"""A function over a whole data set, batch by batch."""
+"""A function over a data set, batch by batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -27,13 +28,17 @@ def map_batches(
     batch_size: int,
     progress: Progress = iter,
 ) -> PyTree:
-    """function(batch, key) -> tree of [batch_size, ...], over all of the data: float64, [N, ...].
+    """function(batch, key) -> tree of [batch_size, ...], over all data: float64, [N, ...].
 
-    The data are an array [N, ...], or a tree of such arrays, `Examples` for instance.
+    The data are an array [N, ...] or a tree of such arrays, for example `Examples`.
 
-    Each batch has a key of its own, folded from `key` and its number, so noise depends on the batch
-    size. The last batch is filled up with copies of its last example, so that one compiled program
-    serves all; their results are dropped.
+    Each batch has its own key, folded from `key` and the number of the batch, so the noise depends on
+    the batch size. The last batch is filled with copies of its last example, so that one compiled
+    program is enough. The results of the copies are dropped.
+
+    Raises:
+      UsageError: the data are empty, batch_size is below 1, or a batch does not fit into memory.
+      KeyboardInterrupt: its message says how many batches were finished.
 
     >>> map_batches(lambda x, key: 2 * x, np.arange(3), jax.random.key(0), batch_size=2)
     array([0., 2., 4.])
@@ -47,23 +52,51 @@ def map_batches(
     def fetch(values: PyTree, kept: int) -> None:
         parts.append(jax.tree.map(lambda v: np.asarray(v, np.float64)[:kept], values))
 
-    for index in progress(range(-(-size // batch_size))):
-        start = index * batch_size
-        rows = np.minimum(np.arange(start, start + batch_size), size - 1)
-        batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), data)  # noqa: B023
-        values = function(batch, jax.random.fold_in(key, index))
-        if pending is not None:  # one batch late, so that the device never waits for the host
-            fetch(*pending)
-        pending = values, min(batch_size, size - start)
-    assert pending is not None  # there are data
-    fetch(*pending)
+    with explained(batch_size) as count:
+        for index in count(progress(range(-(-size // batch_size)))):
+            start = index * batch_size
+            rows = np.minimum(np.arange(start, start + batch_size), size - 1)
+            batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), data)  # noqa: B023
+            values = function(batch, jax.random.fold_in(key, index))
+            if pending is not None:  # one batch late, so that the device does not wait for the host
+                fetch(*pending)
+            pending = values, min(batch_size, size - start)
+        assert pending is not None  # there are data
+        fetch(*pending)
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+@contextlib.contextmanager
+def explained(batch_size: int) -> Iterator[Callable[[Iterable[int]], Iterator[int]]]:
+    """Gives an interrupt and a lack of memory a message. Wrap the batches in the function that it yields."""
+    done = 0
+
+    def count(batches: Iterable[int]) -> Iterator[int]:
+        nonlocal done
+        for index in batches:
+            yield index
+            done += 1
+
+    try:
+        yield count
+    except KeyboardInterrupt:
+        batches = "1 batch" if done == 1 else f"{done} batches"
+        raise KeyboardInterrupt(
+            f"the evaluation was interrupted after {batches} of {batch_size}, and has no result."
+        ) from None
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise UsageError(
+            f"a batch with batch_size = {batch_size} does not fit into memory: decrease batch_size, "
+            "chunk_size or the number of samples."
+        ) from error
 
 
 def even_draws(key: PRNGKey, num_draws: int, num_inputs: int) -> np.ndarray:
     """Random inputs, each ⌊num_draws/N⌋ or ⌈num_draws/N⌉ times, [num_draws].
 
-    The variance between inputs hardly counts in a mean over such draws; see
+    A mean over such draws has little of the variance between inputs, see
     `averages.stratified_mean_and_error`.
     """
     _check_not_empty(num_inputs)

@@ -1,4 +1,4 @@
-"""Whether a constraint can be met, from what a run logged of it."""
+"""The outcome of a constraint, from the values that a run logged."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from vaelab.checks import UsageError
 
 
 class Feasibility(NamedTuple):
-    """What became of one constraint."""
+    """The outcome of one constraint."""
 
     met: bool  # at the end
-    infeasible: bool  # violated to the end, with λ at its limit
-    best: float  # smallest moving average of C that was logged, in C's own units
-    sentence: str
+    infeasible: bool  # violated at the end, with λ at its limit
+    best: float  # smallest logged moving average of C, in the units of C
+    sentence: str  # the outcome in words
 
 
 def feasibility(
@@ -23,9 +23,12 @@ def feasibility(
 ) -> Feasibility:
     """Judges the moving averages of C and the multipliers λ of a run, in the order of its steps.
 
-    A constraint that cannot be met stalls above zero while λ runs to its limit: no weight on it,
-    however large, brings it down further. One that is active moves about zero, above it as often as
-    below: it is met where the last fifth of its averages comes down to zero.
+    A constraint that cannot be met stays above zero while λ grows to its limit: a larger weight does
+    not lower it. An active constraint moves around zero. It is met if the smallest of the last fifth
+    of its averages is zero or less.
+
+    Raises:
+      UsageError: there are no values, or not as many averages as multipliers.
 
     >>> feasibility([9.0, 3.0, 2.0, 2.0], [1.0, 1e3, 1e6, 1e8], multiplier_limit=1e8).sentence
     'infeasible: violated with λ at its limit of 1e+08'
@@ -48,7 +51,7 @@ def feasibility(
         sentence = f"infeasible: violated with λ at its limit of {multiplier_limit:g}"
         return Feasibility(False, True, best, sentence)
     if min(averages[-(len(averages) // 5 or 1) :]) <= 0:
-        return Feasibility(True, False, best, "met: it moves about its bound")
+        return Feasibility(True, False, best, "met: it moves around its bound")
     if best <= 0:
         return Feasibility(False, False, best, "not met at the end, but on average before")
     rising = (

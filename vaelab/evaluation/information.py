@@ -1,4 +1,4 @@
-"""How much of the latent space is used."""
+"""The part of the latent space that a model uses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.evaluation.subject import Subject
 from vaelab.types import Array, PRNGKey
@@ -23,19 +23,20 @@ def active_units(
     batch_size: int = 100,
     progress: Progress = iter,
 ) -> list[int]:
-    """Per level, the number of coordinates with Var_x E_q[z_d|x] > threshold. Burda et al., 2016.
+    """The number of coordinates with Var_x E_q[z_d|x] > threshold, for each level. Burda et al., 2016.
 
-    The inner mean is taken over samples, which adds Var_q[z_d|x]/K to the variance; its unbiased
-    estimate is subtracted again. So this holds for every model that returns `Terms`.
+    The inner mean is over samples, which adds Var_q[z_d|x]/K to the variance. The unbiased estimate of
+    this term is subtracted. So the function works for every model that returns `Terms`.
 
     Raises:
-      UsageError: there are fewer than two examples or samples.
+      UsageError: there are fewer than two examples or samples, or batch_size is below 1.
     """
     examples = subject.examples
     if len(examples.x) < 2:
         raise UsageError(
             f"data must hold at least 2 examples to have a variance, got {len(examples.x)}."
         )
+    check_at_least_one(num_samples=num_samples)
     if num_samples < 2:
         raise UsageError(f"num_samples must be at least 2, got {num_samples}.")
     moments = map_batches(

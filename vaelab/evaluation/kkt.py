@@ -1,4 +1,4 @@
-"""How far a trained Lagrangian is from a Karush-Kuhn-Tucker point."""
+"""The distance of a trained Lagrangian from a Karush-Kuhn-Tucker point."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import UsageError
-from vaelab.evaluation.batches import Progress
+from vaelab.checks import UsageError, check_at_least_one
+from vaelab.evaluation.batches import Progress, explained
 from vaelab.evaluation.subject import Subject
 from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms
 
 
 class ConstraintResidual(NamedTuple):
-    """What one inequality C ≤ 0 leaves open, in the units of C / scale."""
+    """The residuals of one inequality C ≤ 0, in the units of C / scale."""
 
     violation: float  # max(0, E[C] / scale): primal feasibility
     complementarity: float  # λ · max(0, −E[C] / scale): complementary slackness
 
 
 class KKT(NamedTuple):
-    """Residuals of the Karush-Kuhn-Tucker conditions; λ ≥ 0, the dual one, holds by construction."""
+    """Residuals of the Karush-Kuhn-Tucker conditions. Dual feasibility, λ ≥ 0, holds by construction."""
 
-    # ‖∇(rate + Σ λ_j C_j)‖ / (‖∇rate‖ + Σ λ_j ‖∇C_j‖), at most 1; None where gradients drown in noise
+    # ‖∇(rate + Σ λ_j C_j)‖ / (‖∇rate‖ + Σ λ_j ‖∇C_j‖), at most 1; None if the noise hides a gradient
     stationarity: float | None
     constraints: dict[str, ConstraintResidual]
 
@@ -42,17 +42,25 @@ def kkt_residuals(
     batch_size: int = 100,
     progress: Progress = iter,
 ) -> KKT:
-    """Residuals at (params, multipliers) of: minimise E[rate] where E[C_j] ≤ 0. On the subject's data.
+    """Residuals at (params, multipliers) of the problem: minimise E[rate] subject to E[C_j] ≤ 0.
 
-    Every squared norm is the mean inner product of gradients on up to eight disjoint parts of the data,
-    so that the noise of sampling does not count as a gradient: unbiased. Their ratio is worth something
-    only where the gradients of the rate, and of the constraints with λ > 0, stand out of the noise: by
-    two standard errors, or there is none.
-    Examples that do not fill equal parts of whole batches are left out.
+    Every squared norm is the mean inner product of gradients on up to eight disjoint parts of the data.
+    So it is unbiased: sampling noise does not count as a gradient. The stationarity is a ratio of
+    norms. It is None unless the squared norms of the rate's gradient, and of the gradients of the
+    constraints with λ > 0, exceed two standard errors.
+    Only as many examples count as fill equal parts with whole batches.
 
     Raises:
-      UsageError: there are fewer than 2 · batch_size examples.
+      UsageError: there are fewer than 2 · batch_size examples, num_samples or batch_size is below 1,
+        or a constraint has no multiplier or no scale.
     """
+    check_at_least_one(num_samples=num_samples, batch_size=batch_size)
+    for name in constraints:
+        for field, given in (("multipliers", multipliers), ("scales", scales)):
+            if name not in given:
+                raise UsageError(
+                    f"{field} must hold a number for the constraint {name!r}, got {list(given)}."
+                )
     examples = subject.examples
     num_parts = min(8, len(examples.x) // batch_size)
     if num_parts < 2:
@@ -63,13 +71,14 @@ def kkt_residuals(
     num_batches = len(examples.x) // batch_size // num_parts * num_parts
     functions = tuple(constraints.items())
     parts: list[Any] = [None] * num_parts
-    for index in progress(range(num_batches)):
-        rows = slice(index * batch_size, (index + 1) * batch_size)
-        batch = jax.tree.map(jnp.asarray, examples.take(rows))
-        batch_key = jax.random.fold_in(key, index)
-        sums = _gradients(subject.model, functions, num_samples, subject.params, batch, batch_key)
-        part = index % num_parts
-        parts[part] = sums if index < num_parts else jax.tree.map(jnp.add, parts[part], sums)
+    gradients_of = partial(_gradients, subject.model, functions, num_samples, subject.params)
+    with explained(batch_size) as count:
+        for index in count(progress(range(num_batches))):
+            rows = slice(index * batch_size, (index + 1) * batch_size)
+            batch = jax.tree.map(jnp.asarray, examples.take(rows))
+            sums = gradients_of(batch, jax.random.fold_in(key, index))
+            part = index % num_parts
+            parts[part] = sums if index < num_parts else jax.tree.map(jnp.add, parts[part], sums)
     grams = np.asarray(_inner_products([gradients for _, gradients in parts]), np.float64)
     weights = np.array([1.0, *(float(multipliers[name]) for name in constraints)])
     pairs = grams[np.triu_indices(num_parts, 1)]  # [P, 1 + J, 1 + J]
@@ -110,9 +119,9 @@ def _gradients(model, functions, num_samples, params, examples, key) -> tuple[Ar
 
 @jax.jit
 def _inner_products(parts: list[PyTree]) -> Array:
-    """Inner products of the rows of the parts' stacks of gradients, [G, G, 1 + J, 1 + J]."""
+    """Inner products of the gradients of all pairs of parts, [G, G, 1 + J, 1 + J]."""
     leaves = [jnp.stack(leaves) for leaves in zip(*map(jax.tree.leaves, parts), strict=True)]
     flat = [leaf.reshape(*leaf.shape[:2], -1) for leaf in leaves]  # [G, 1 + J, ...]
-    # Near a KKT point these cancel: in bfloat16, a TPU's default, stationarity would rest at 1e-3.
+    # Near a KKT point the products cancel. bfloat16, the default of a TPU, would not resolve that.
     product = partial(jnp.einsum, "ajp,bkp->abjk", precision=jax.lax.Precision.HIGHEST)
     return jnp.sum(jnp.stack([product(each, each) for each in flat]), axis=0)

@@ -1,4 +1,4 @@
-"""The log-likelihood log p(x), by importance sampling."""
+"""The log-likelihood log p(x) by importance sampling."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LogLikelihood(NamedTuple):
     """An importance-sampling estimate of log p(x), nats."""
 
     mean: float  # over examples
-    standard_error: float  # of that mean, over examples
+    standard_error: float  # of that mean, over examples; NaN for a single example
     num_samples: int  # importance samples per example
     effective_sample_size: float  # (Σ w)² / Σ w², mean over examples
     log_prob: np.ndarray  # [N], per example
@@ -38,11 +38,14 @@ def log_likelihood(
 ) -> LogLikelihood:
     """log 1/K Σ_k p(x, z_k)/q(z_k|x), z_k ~ q(z|x), with exactly K = `num_samples`.
 
-    In expectation a lower bound on log p(x) that tightens with K (Burda et al., 2016). Each example
-    is encoded once; samples stream through in chunks with a running log-sum-exp, so memory depends
-    on batch_size · chunk_size alone.
+    In expectation a lower bound on log p(x) that becomes tighter with K. Burda et al., 2016. Each
+    example is encoded once. Samples are drawn in chunks with a running log-sum-exp, so the memory
+    depends only on batch_size · chunk_size.
+
+    Raises:
+      UsageError: num_samples, batch_size or chunk_size is below 1.
     """
-    check_at_least_one(num_samples=num_samples)
+    check_at_least_one(num_samples=num_samples, chunk_size=chunk_size)
     chunk_size = min(chunk_size, num_samples)
     log_prob, ess = map_batches(
         partial(batch_estimate, subject.model, num_samples, chunk_size, subject.params),

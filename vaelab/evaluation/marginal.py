@@ -1,4 +1,4 @@
-"""KL(q(z) ‖ p(z)) for any posterior with a density, where `elbo_surgery` needs Gaussians."""
+"""KL(q(z) ‖ p(z)) for any posterior with a density. `elbo_surgery` needs Gaussian posteriors."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import UndefinedError, UsageError
+from vaelab.checks import UndefinedError, UsageError, check_at_least_one
 from vaelab.evaluation.averages import Estimate, stratified_mean_and_error
-from vaelab.evaluation.batches import Progress, even_draws, map_batches
+from vaelab.evaluation.batches import Progress, even_draws, explained, map_batches
 from vaelab.evaluation.subject import Subject
 from vaelab.models.base import Latents
 from vaelab.types import Array, PRNGKey
@@ -28,19 +28,20 @@ def marginal_kl(
 ) -> Estimate:
     """E_q(z)[log q(z) − log p(z)], q(z) = 1/N Σ_n q(z|x_n) over the subject's data. Nats.
 
-    z is the latent vector of one level; with `level` = None it is that of all levels jointly, which
-    every unconditional model has. The points are z ~ q(z|x_n) for inputs n drawn as evenly as
-    possible; the density of each point under q(z) counts all N inputs, encoded once. With fewer
-    inputs than the training set has, q(z) is another density, and its KL larger. Rosca et al., 2018;
-    Rezende & Viola, 2018, section 4.1.1.
+    z is the latent vector of one level. With `level` = None it is the vector of all levels, which every
+    unconditional model has. The points are z ~ q(z|x_n) for inputs n drawn as evenly as possible. The
+    density of each point under q(z) counts all N inputs, which are encoded once. With fewer inputs
+    than the training set, q(z) is another density with a larger KL. Rosca et al., 2018; Rezende &
+    Viola, 2018, section 4.1.1.
 
-    The standard error is over the points, and too large with fewer than 2N of them
-    (`averages.stratified_mean_and_error`).
+    The standard error is over the points. With fewer than 2N points it is too large, see
+    `averages.stratified_mean_and_error`.
 
     Raises:
-      UsageError: there are fewer than two points.
+      UsageError: there are fewer than two points, or batch_size is below 1.
       UndefinedError: the level has no posterior or prior of its own, or the model is conditional.
     """
+    check_at_least_one(num_points=num_points, batch_size=batch_size)
     if num_points < 2:
         raise UsageError(f"num_points must be at least 2, got {num_points}.")
     if subject.model.conditional:
@@ -55,11 +56,12 @@ def marginal_kl(
     drawn = map_batches(draw, x[chosen], z_key, batch_size=batch_size)
     z = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), drawn)
     log_q = jnp.full(num_points, -jnp.inf)
-    for index in progress(range(-(-len(x) // batch_size))):
-        batch = x[index * batch_size : (index + 1) * batch_size]
-        missing = batch_size - len(batch)
-        filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-        log_q = _add(subject.model, level, subject.params, filled, len(batch), z, log_q)
+    with explained(batch_size) as count:
+        for index in count(progress(range(-(-len(x) // batch_size)))):
+            batch = x[index * batch_size : (index + 1) * batch_size]
+            missing = batch_size - len(batch)
+            filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+            log_q = _add(subject.model, level, subject.params, filled, len(batch), z, log_q)
     log_p = _log_prior(subject.model, level, subject.params, z, prior_key)
     of_q, of_p = (np.asarray(value, np.float64) for value in (log_q, log_p))
     return stratified_mean_and_error(of_q - np.log(len(x)) - of_p, chosen)
@@ -67,7 +69,7 @@ def marginal_kl(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _draw(model, level, params, x, key) -> Latents:
-    """One z for each input; a tuple of [B, D_l]."""
+    """One z for each input, a tuple of [B, D_l]."""
     bound = model.at(params)
     encoding = bound.encode(x)
     if level is None:

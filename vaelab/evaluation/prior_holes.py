@@ -1,4 +1,4 @@
-"""Holes: where the prior has mass and the aggregated posterior has none, and the reverse."""
+"""Holes: regions with mass of the prior and without mass of the aggregated posterior."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vaelab.types import Array, PRNGKey
 
 
 class Holes(NamedTuple):
-    """Where the prior p has mass and the aggregated posterior q has none, and the reverse."""
+    """KLs between the prior p and the aggregated posterior q, and the mass of p in the holes of q."""
 
-    prior_to_aggregated: Estimate  # KL(p ‖ q), nats: large where p has mass that q has not
+    prior_to_aggregated: Estimate  # KL(p ‖ q), nats: large if p has mass and q has none
     aggregated_to_prior: Estimate  # KL(q ‖ p), nats: the marginal KL
     hole_mass: Estimate  # share of p where q is below `level`; 0.01 if p = q
-    level: float  # log q(z) that 99 % of q's own samples exceed
-    num_samples: int  # from p, and as many from q
+    level: float  # log q(z) that 99 % of the samples of q exceed
+    num_samples: int  # from p, and the same number from q
 
 
 def holes(
@@ -34,12 +34,15 @@ def holes(
     batch_size: int = 100,
     progress: Progress = iter,
 ) -> Holes:
-    """Both KLs between prior and aggregated posterior of a level, and the prior's mass in q's holes.
+    """Both KLs between the prior and the aggregated posterior of a level, and the mass of p in the holes.
 
-    A hole is where log q(z) is below the 1 % quantile of log q under q itself. The hole mass has a
-    bootstrap standard error, over p's samples and over q's, which fix the quantile. If it is 0, the
-    mass is below 3/M with 95 % confidence. Where the prior is not exact, log p(z) is underestimated:
-    KL(q‖p) is too high and KL(p‖q) is too low on average.
+    In a hole log q(z) is below the 1 % quantile of log q under q. The hole mass has a bootstrap
+    standard error over the samples of p and of q. The samples of q determine the quantile. A hole mass
+    of 0 means a mass below 3/M with 95 % confidence, M = `num_samples`. If the prior is not exact, log
+    p(z) is underestimated: on average KL(q‖p) is too high and KL(p‖q) is too low.
+
+    Raises:
+      UsageError: num_samples or batch_size is below 1.
     """
     check_at_least_one(num_samples=num_samples)
     key, bootstrap_key = jax.random.split(key)
@@ -67,7 +70,7 @@ def holes(
 
 
 def _hole_mass(of_p: np.ndarray, of_q: np.ndarray, key: PRNGKey) -> tuple[Estimate, float]:
-    """Share of p where log q is below q's own 1 % quantile, and that quantile. log q at z ~ p, z ~ q [M]."""
+    """The share of p with log q below the 1 % quantile of q, and the quantile. [M] log q at z ~ p, [M] at z ~ q."""
     level = np.quantile(of_q, 0.01)
     p_rows, q_rows = np.asarray(jax.random.randint(key, (2, 200, len(of_p)), 0, len(of_p)))
     levels = np.quantile(of_q[q_rows], 0.01, axis=1, keepdims=True)

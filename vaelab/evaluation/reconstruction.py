@@ -1,8 +1,7 @@
-"""Likelihoods of reconstructions that do not depend on the scale training used.
+"""Likelihoods of reconstructions that do not depend on the scale of the training likelihood.
 
-A constrained model's multiplier stands for a σ of its own, so its likelihood does not compare with
-another's. After training one global σ* is fitted, everything else frozen. Rezende & Viola, 2018,
-appendix D.
+The multiplier of a constrained model acts as a σ, so likelihoods of different models do not compare.
+After training, one global σ* is fitted to the frozen model. Rezende & Viola, 2018, appendix D.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from vaelab.types import Array, Examples, PRNGKey, Terms
 
 
 class OptimalScale(NamedTuple):
-    """σ*, the scale of a Gaussian likelihood that fits best with the reconstructions given."""
+    """σ*, the best scale of a Gaussian likelihood for given reconstructions."""
 
     scale: float  # σ*, data units
     mean_squared_error: float  # σ*²
@@ -40,7 +39,7 @@ class QuantisedNLL(NamedTuple):
 
 
 def squared_error(examples: Examples, terms: Terms) -> Array:
-    """‖x − g(z)‖² / D, [K, B], in squared data units; g is the likelihood's mean."""
+    """‖x − g(z)‖² / D, [K, B], in squared data units. g is the mean of the likelihood."""
     error = (examples.x - terms.likelihood.mean()) ** 2
     return jnp.mean(error, axis=tuple(range(2, error.ndim)))
 
@@ -55,7 +54,10 @@ def optimal_scale(
 ) -> OptimalScale:
     """σ*² = 1/(N D) Σ_n E_q ‖x_n − g(z)‖², over the training data. Eq. 26 of the reference.
 
-    The data are images [N, ...] or examples; z is drawn `num_samples` times for each.
+    z is drawn `num_samples` times for each example.
+
+    Raises:
+      UsageError: num_samples or batch_size is below 1.
     """
     estimate = expectations(
         subject, key, {"mse": squared_error}, num_samples=num_samples,
@@ -74,23 +76,28 @@ def quantised_nll(
     batch_size: int = 100,
     progress: Progress = iter,
 ) -> QuantisedNLL:
-    """E_q[−log P(x|z)] / D, P the normal of scale σ* around g(z), binned to x's levels.
+    """E_q[−log P(x|z)] / D. P is the normal of mean g(z) and scale σ*, binned to the levels of x.
 
-    The data have `levels` values in [0, 1].
+    The data have `levels` equally spaced values in [0, 1].
 
     Raises:
-      UsageError: the scale is not positive and finite, there are no samples, fewer than two levels,
-        or data outside [0, 1] or between levels.
+      UsageError: the scale is not positive and finite, num_samples or batch_size is below 1, there
+        are fewer than two levels, or data are outside [0, 1] or between levels.
     """
     check_positive(scale=scale)
     check_at_least_one(num_samples=num_samples)
     x = subject.examples.x
     low, high = float(x.min(initial=0.0)), float(x.max(initial=0.0))
     if low < 0 or high > 1:
-        raise UsageError(f"data must lie in [0, 1], got values from {low:g} to {high:g}.")
+        raise UsageError(
+            f"data must lie in [0, 1], got values from {low:g} to {high:g}: rescale the data."
+        )
     steps = np.asarray(x) * (levels - 1)
     if np.abs(steps - np.round(steps)).max(initial=0.0) > 1e-3:
-        raise UsageError(f"data must be of levels = {levels} values, and lie between them.")
+        raise UsageError(
+            f"data must hold only levels = {levels} equally spaced values from 0 to 1, got other values: "
+            "give levels the number of values of the data."
+        )
     values = map_batches(
         partial(_batch_nll, subject.model, levels, num_samples, subject.params, jnp.float32(scale)),
         subject.examples,

@@ -1,10 +1,11 @@
-"""What is evaluated: a model, its parameters and the data."""
+"""The subject of an evaluation: a model, its parameters and the data."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 
 from vaelab.checks import UsageError
@@ -14,23 +15,23 @@ from vaelab.types import Array, Examples, PyTree, as_examples
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A model with its parameters, and the data [N, *event] (or `Examples`) that it is evaluated on.
+    """A model with its parameters, and the data [N, *event] (or `Examples`) for its evaluation.
 
-    Every function of this package takes a subject first. Of the model it needs these things, so any
-    object that has them will do, with or without Flax:
+    The first argument of every estimate is a subject. The model may be any object with these
+    properties, with or without Flax:
 
-      - it is hashable: it becomes a static argument of compiled functions;
-      - `at(params)` returns an object with the methods of `vaelab.models.Model` that an estimate is
-        made of: `encode` and `terms` (and a call, which is both) for bounds and log p(x),
-        `level_posterior` and `level_log_prior` for what compares prior and posterior, also
-        `sample_latents` for `holes` and `log_posterior` and `log_prior` for a joint `marginal_kl`;
-        `sample_joint`, `log_joint_prior` and `decode` for annealing;
-      - `check_data(examples)` raises one sentence where the data do not fit;
-      - `conditional` for `marginal_kl`, and `with_prior_samples` for the method here of that name.
+      - It is hashable: it is a static argument of compiled functions.
+      - `at(params)` returns an object with the methods of `vaelab.models.Model` that the estimate
+        calls. Bounds and log p(x) call `encode` and `terms`, or the object itself, which is both.
+        Comparisons of prior and posterior call `level_posterior` and `level_log_prior`. `holes` also
+        calls `sample_latents`, and a joint `marginal_kl` calls `log_posterior` and `log_prior`.
+        Annealing calls `sample_joint`, `log_joint_prior` and `decode`.
+      - `check_data(examples)` raises one sentence if the data do not fit.
+      - `conditional` is read by `marginal_kl`, and `with_prior_samples` by the method of that name.
 
     Raises:
-      UsageError: the data are empty, of another shape than the model's, or outside the range of its
-        likelihood.
+      UsageError: the data are empty, have another shape than the model, or are outside the range of
+        its likelihood.
     """
 
     model: Model
@@ -38,8 +39,12 @@ class Subject:
     data: Examples | np.ndarray | Array
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "data", as_examples(self.data))
-        if len(self.examples.x) == 0:
+        examples = as_examples(self.data)
+        x = examples.x if isinstance(examples.x, jax.Array) else np.asarray(examples.x)
+        if x.ndim == 0:
+            raise UsageError(f"the data must be an array [N, ...] of examples, got {x}.")
+        object.__setattr__(self, "data", examples._replace(x=x))
+        if len(x) == 0:
             raise UsageError("the data are empty: there is nothing to evaluate.")
         self.model.check_data(self.examples)
 
@@ -49,9 +54,9 @@ class Subject:
         return self.data  # type: ignore[return-value]  # made so by __post_init__
 
     def take(self, rows: Any) -> Subject:
-        """The same subject on some of the examples: an index array, or a slice."""
+        """The same subject on some examples. `rows` is an index array or a slice."""
         return dataclasses.replace(self, data=self.examples.take(rows))
 
     def with_prior_samples(self, num_samples: int) -> Subject:
-        """The same subject with another number of inner samples where log p(z) is estimated."""
+        """The same subject with another number of inner samples for an estimated log p(z)."""
         return dataclasses.replace(self, model=self.model.with_prior_samples(num_samples))

@@ -1,9 +1,10 @@
-"""The rate in its parts (ELBO surgery), and the bias of a marginal KL over few inputs.
+"""The parts of the rate (ELBO surgery), and the bias of a marginal KL over few inputs.
 
-Estimates are averages over samples z, computed on batches of points against chunks of components;
-the N inputs are given. With fewer than 2N samples the standard errors are too large
-(`averages.stratified_mean_and_error`). Where the prior is not exact, log p(z) is underestimated (less, with more
-inner samples): rate, cross-entropy, marginal KL and the dimension-wise KL are too high on average.
+Estimates are averages over samples z for N given inputs, computed on batches of points and chunks of
+components. With fewer than 2N samples the standard errors are too large, see
+`averages.stratified_mean_and_error`. If the prior is not exact, log p(z) is underestimated, less with
+more inner samples. Then the rate, the cross-entropy, the marginal KL and the dimension-wise KL are too
+high on average.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from vaelab.types import Array, PRNGKey
 
 
 class Surgery(NamedTuple):
-    """The parts of the rate, nats; p is the prior and expectations are over x and q(z|x).
+    """The parts of the rate, nats. p is the prior, and expectations are over x and q(z|x).
 
     rate = cross_entropy − conditional_entropy = mutual_information + marginal_kl, and
     marginal_kl = total_correlation + dimension_wise_kl.
@@ -52,11 +53,14 @@ def elbo_surgery(
     batch_size: int = 100,
     progress: Progress = iter,
 ) -> Surgery:
-    """The rate of a level in its parts, all from the same `num_points` samples z ~ q(z|x_n).
+    """The parts of the rate of a level, all from the same `num_points` samples z ~ q(z|x_n).
 
-    q(z) has all N inputs as components, each point's own among them, so that the parts add up (to
-    rounding) and no point's information exceeds log N. The points' inputs are drawn without
-    replacement, evenly often. Hoffman & Johnson, 2016; Chen et al., 2018, eq. 2.
+    q(z) has all N inputs as components, also the input of the point. So the parts add up to rounding,
+    and the information of a point is at most log N. The inputs of the points are drawn as evenly as
+    possible, without replacement. Hoffman & Johnson, 2016; Chen et al., 2018, eq. 2.
+
+    Raises:
+      UsageError: num_points or batch_size is below 1.
     """
     check_at_least_one(num_points=num_points)
     index_key, key = jax.random.split(key)
@@ -97,15 +101,22 @@ def subsampled_marginal_kl(
 ) -> dict[int, Estimate]:
     """KL(q_n(z) ‖ p), q_n of n random inputs, for each n in `sizes`, by size.
 
-    Its excess over n = N shows the bias of estimating the marginal KL on a subset: on average it falls
-    as n grows, for KL is convex. The subsets are nested, one of each size; standard errors are over
-    samples, the subset being given.
+    The excess over n = N is the bias of a marginal KL on a subset. It falls on average with n, because
+    the KL is convex. The subsets are nested, one for each size. Standard errors are over samples, for
+    the given subset.
+
+    Raises:
+      UsageError: there are no sizes, a size is not between 1 and N, or num_points or batch_size is
+        below 1.
     """
     check_at_least_one(num_points=num_points)
     num_inputs = aggregated.num_inputs
+    if len(sizes) == 0:
+        raise UsageError("sizes must hold at least one number of inputs, got none.")
     for size in sizes:
         if not 1 <= size <= num_inputs:
             raise UsageError(f"sizes must lie between 1 and the {num_inputs} inputs, got {size}.")
+        check_at_least_one(sizes=size)  # and whole
     order_key, index_key, key = jax.random.split(key, 3)
     order = jax.random.permutation(order_key, num_inputs)
     variables = jax.tree.map(lambda leaf: leaf[order], aggregated.variables)
@@ -145,7 +156,7 @@ def _marginal_kl(model, posterior, level, params, variables, points, key) -> Arr
 
 
 def _sample(model, level, params, variables, index, key) -> tuple[Array, Array, Array, Array]:
-    """z ~ q(z|x_index), the mean and scale it is from, and log p(z)."""
+    """z ~ q(z|x_index), the mean and scale of its posterior, and log p(z)."""
     noise_key, prior_key = jax.random.split(key)
     mean, scale = variables["params"]["mean"][index], variables["params"]["scale"][index]
     z = mean + scale * jax.random.normal(noise_key, mean.shape)

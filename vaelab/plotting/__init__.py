@@ -1,17 +1,31 @@
-"""Every picture an experiment leaves in its workdir, as functions of arrays.
+"""The plots of runs and studies, as functions of arrays.
 
-Each function takes numpy or jax arrays and returns a matplotlib `Figure`, made without pyplot and
-without touching any global setting; the caller saves it (`figure.savefig(path)`) or shows it.
+Each function takes numpy or jax arrays and returns a matplotlib `Figure`. A notebook shows the figure
+when it is the value of a cell; `figure.savefig(path)` writes it. pyplot and the global settings of
+matplotlib stay untouched.
+
+Functions with one panel take `ax`, and functions with several panels take `axes`, to draw into axes
+that the caller made. They change nothing else of the caller's figure, and return that figure. Legends
+and titles need room: make the figure with `layout="constrained"`. pyplot shows its own figures at the
+end of a cell; write `;` after the call, or the notebook shows such a figure twice.
+
+>>> import numpy as np
+>>> from matplotlib.figure import Figure
+>>> figure = Figure(layout="constrained")
+>>> samples(np.zeros((4, 8, 8, 1)), ax=figure.subplots()) is figure
+True
 """
 
-from vaelab.plotting.blocks import Block, posterior_scatter, sample_blocks
+from vaelab.plotting.blocks import Block, sample_blocks
 from vaelab.plotting.comparison import equal_distortion, paired_differences
-from vaelab.plotting.courses import Settling, settling
 from vaelab.plotting.curves import training_curves
-from vaelab.plotting.densities import Panel, inner_samples, prior_densities
+from vaelab.plotting.densities import Panel, prior_densities, prior_density
+from vaelab.plotting.excess import inner_samples
 from vaelab.plotting.images import reconstructions, samples
 from vaelab.plotting.latents import latent_space
+from vaelab.plotting.multipliers import Settling, settling
 from vaelab.plotting.plane import PlaneSeries, information_plane
+from vaelab.plotting.posteriors import posterior_scatter
 from vaelab.plotting.trajectory import saddle_trajectory
 
 __all__ = [
@@ -26,6 +40,7 @@ __all__ = [
     "paired_differences",
     "posterior_scatter",
     "prior_densities",
+    "prior_density",
     "reconstructions",
     "saddle_trajectory",
     "sample_blocks",

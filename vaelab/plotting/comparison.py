@@ -1,4 +1,4 @@
-"""Two objectives compared, seed by seed."""
+"""Objectives compared, seed by seed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.plotting.layout import (
-    COLOURS,
-    Rows,
-    decimals,
-    fixed,
-    head,
-    log_where_wide,
-    new_figure,
-    row_of_panels,
-    settled,
-)
+from vaelab.plotting.figure import row_of_panels
+from vaelab.plotting.layout import COLOURS, Rows, decimals, fixed, head, log_where_wide, settled
 from vaelab.plotting.style import GREY, INDIGO, INK, ROSE, set_style
 
 
@@ -35,24 +26,27 @@ def equal_distortion(
     error: Callable[[Mapping[str, Any]], float] | None = None,
     error_label: str = "distortion, nats per dimension",
     title: str = "Average KL (rate)",
+    axes: Sequence[Axes] | None = None,
 ) -> Figure:
-    """What two objectives pay in rate for the same reconstruction error.
+    """The rate that objectives pay for the same reconstruction error.
 
-    What to see: both come to the target on the right, and then the lower curve on the left is the
-    better encoder. Bold is the median over the seeds, faint are the seeds; the numbers are the
-    median's at its last step. The first steps do not set the scales. Rezende & Viola, 2018,
-    figure 5.
+    What to see: all curves on the right reach the target. Then the lower curve on the left is the
+    better encoder. Bold is the median over the seeds, faint are the seeds. The numbers are the last
+    values of the medians. The first steps do not set the scales. Rezende & Viola, 2018, figure 5.
 
     Args:
       curves: {objective: rows of `metrics.jsonl`, one list for each seed}, each row with "step",
         "rate" and "distortion" (nats).
-      dims: D, which the distortion is divided by.
-      target: the reconstruction error that all are to reach, in `error`'s unit.
-      error: a row's reconstruction error, its distortion / D by default.
-      error_label: its name and unit.
+      dims: D, the divisor of the distortion.
+      target: the reconstruction error that all should reach, in the unit of `error`.
+      error: the reconstruction error of a row; distortion / D by default.
+      error_label: the name of the error, and its unit.
+      title: of the left panel.
+      axes: two axes to draw into. None makes a figure.
 
     Raises:
-      UsageError: there are no curves or more than eight, one logs no rate, or D < 1.
+      UsageError: there are no curves or more than eight, a seed logs no rate or distortion, D < 1, or
+        there are not two axes.
 
     >>> rows = [{"step": s, "rate": 9.0, "distortion": 100.0 / s} for s in (1, 2, 4)]
     >>> figure = equal_distortion({"ELBO": [rows, rows]}, dims=100, target=0.25)
@@ -68,7 +62,9 @@ def equal_distortion(
             return error(row)
         return np.nan if row["distortion"] is None else row["distortion"] / dims
 
-    figure, panels = row_of_panels(2, (10, 3.8))
+    figure, panels = row_of_panels(axes, 2, (10, 3.8))
+    for panel in panels:
+        set_style(panel)
     shown: list[list[float]] = [[], [target]]
     num_seeds = set()
     for i, (name, seeds) in enumerate(curves.items()):
@@ -83,32 +79,32 @@ def equal_distortion(
              for rows in kept],
             [{row["step"]: error_of(row) for row in rows} for rows in kept],
         )  # fmt: skip
-        for axes, trace, values in zip(panels, traces, shown, strict=True):
+        for panel, trace, values in zip(panels, traces, shown, strict=True):
             median = _median(trace)
             for seed in trace if len(trace) > 1 else ():
-                axes.plot(*zip(*seed.items(), strict=True), color=COLOURS[i], linewidth=0.7,
-                          alpha=0.35)  # fmt: skip
+                panel.plot(*zip(*seed.items(), strict=True), color=COLOURS[i], linewidth=0.7,
+                           alpha=0.35)  # fmt: skip
             last = median[-1, 1]
             label = f"{name}: {fixed(last, decimals(last))}"
-            axes.plot(*median.T, color=COLOURS[i], linewidth=1.8, label=label, zorder=3)
+            panel.plot(*median.T, color=COLOURS[i], linewidth=1.8, label=label, zorder=3)
             for seed in trace:
                 values += settled(np.array(list(seed.values()), float))
     label = f"target: {fixed(target, decimals(target))}"
     panels[1].axhline(target, color=INK, linestyle="--", linewidth=1, label=label, zorder=2)
-    for axes, values in zip(panels, shown, strict=True):
-        # Over a lesser span than elsewhere: what matters is how the curves end.
-        log_where_wide(axes.yaxis, np.array(values), ratio=3.0)
-        _limits(axes, values)
-        axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
-        axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda step, _: f"{step:,.0f}"))
-        axes.set_xlabel("training step", fontsize=9, color=INK)
+    for panel, values in zip(panels, shown, strict=True):
+        # A smaller span than elsewhere: the ends of the curves matter.
+        log_where_wide(panel.yaxis, np.array(values), ratio=3.0)
+        _limits(panel, values)
+        panel.set_xlim(left=0)
+        panel.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+        panel.xaxis.set_major_formatter(ticker.FuncFormatter(lambda step, _: f"{step:,.0f}"))
+        panel.set_xlabel("training step", fontsize=9, color=INK)
     panels[0].set_ylabel("rate, nats", fontsize=9, color=INK)
     panels[1].set_ylabel(error_label, fontsize=9, color=INK)
     count = "/".join(map(str, sorted(num_seeds)))
     note = "bold: median of {count} seeds\n" if num_seeds != {1} else ""
     head(panels[0], title, f"{note.format(count=count)}numbers: at the last step")
-    head(panels[1], "Reconstruction error", "first steps may lie off the axes")
+    head(panels[1], "Reconstruction error", "first steps may be off the axes")
     return figure
 
 
@@ -118,22 +114,26 @@ def paired_differences(
     second: npt.ArrayLike,
     labels: Sequence[str],
     quantity: str,
+    *,
+    axes: Sequence[Axes] | None = None,
 ) -> Figure:
-    """Whether the second of two objectives has less of something than the first, pair by pair.
+    """A quantity under two objectives, pair by pair, and its mean difference.
 
-    What to see: lines that all fall (or rise), and on the right an interval that leaves 0 out. It
-    is the 95 % interval of the mean difference, second − first, by Student's t over the pairs:
+    What to see: lines that all fall (or rise), and on the right an interval without 0. It is the
+    95 % interval of the mean difference, second − first, by Student's t over the pairs:
     mean ± t_{0.975, S−1} s/√S. Rezende & Viola, 2018, table 2.
 
     Args:
-      names: of the two objectives.
-      first: [S], of the first objective, one value a pair (a seed); NaN where the run diverged.
-      second: [S], of the second.
-      labels: [S], of the pairs, written beside their lines.
-      quantity: what is compared, and its unit after a comma, "marginal KL, nats".
+      names: the names of the two objectives.
+      first: [S], values of the first objective, one for each pair (a seed). NaN marks a run that
+        diverged.
+      second: [S], values of the second objective.
+      labels: [S], the labels of the pairs, written beside their lines.
+      quantity: the name of the quantity, and its unit after a comma: "marginal KL, nats".
+      axes: two axes to draw into. None makes a figure.
 
     Raises:
-      UsageError: shapes do not fit, or no pair is finite.
+      UsageError: shapes do not fit, no pair is finite, or there are not two axes.
 
     >>> figure = paired_differences(("ELBO", "GECO"), [3.0, 5.0], [1.0, 2.0], ["0", "1"], "KL, nats")
     >>> print(figure.axes[1].get_title("left"))
@@ -148,7 +148,7 @@ def paired_differences(
             f"{np.shape(second)} and {len(labels)} labels."
         )
     if len(names) != 2:
-        raise UsageError(f"names must be two, of first and of second, got {len(names)}.")
+        raise UsageError(f"names must be two, for first and second, got {len(names)}.")
     finite = np.asarray(np.isfinite(pair).all(1))
     if not finite.any():
         raise UsageError("first and second must hold a pair that is finite, got none.")
@@ -159,11 +159,11 @@ def paired_differences(
     places = decimals(half, 2) if half else decimals(mean)
     comma, unit = quantity.rpartition(", ")[1:] if ", " in quantity else ("", "")
 
-    figure = new_figure((6.6, 3.9))
-    left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
-    for axes in (left, right):
-        set_style(axes)
-        axes.grid(False, axis="x")
+    figure, panels = row_of_panels(axes, 2, (6.6, 3.9), width_ratios=(1.35, 1))
+    left, right = panels
+    for panel in panels:
+        set_style(panel)
+        panel.grid(False, axis="x")
     left.plot((0, 1), pair[finite].T, color=GREY, linewidth=1, zorder=2)
     ticks = []
     for side, (name, colour) in enumerate(zip(names, (ROSE, INDIGO), strict=True)):
@@ -192,12 +192,12 @@ def paired_differences(
     right.set_ylabel(f"{names[1]} − {names[0]}{comma}{unit}", fontsize=9, color=INK)
     if num < len(pair):
         text = f"{len(pair) - num} of {len(pair)} pairs left out: a run diverged"
-        figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color=GREY)
+        left.set_xlabel(text, loc="left", fontsize=8, color=GREY)
     return figure
 
 
 def _median(seeds: Sequence[Mapping[float, float]]) -> np.ndarray:
-    """[T, 2]: steps that any seed logs, and the median of the seeds that are finite there."""
+    """[T, 2]: the steps that any seed logs, and the median of the seeds that are finite at the step."""
     steps = sorted(set().union(*seeds))
     values = [[v for seed in seeds if np.isfinite(v := seed.get(step, np.nan))] for step in steps]
     return np.array(
@@ -206,6 +206,7 @@ def _median(seeds: Sequence[Mapping[float, float]]) -> np.ndarray:
 
 
 def _limits(axes: Axes, values: Sequence[float]) -> None:
+    """Sets the limits of the y axis to those of the values, with a margin."""
     if not values:
         return
     low, high = min(values), max(values)
@@ -217,7 +218,7 @@ def _limits(axes: Axes, values: Sequence[float]) -> None:
 
 
 def _beside(axes: Axes, heights: np.ndarray, labels: Sequence[str]) -> None:
-    """Labels right of x = 1, moved apart where they would overlap."""
+    """Labels on the right of x = 1, moved apart so that they do not overlap."""
     axes.margins(y=0.1)
     low, high = axes.get_ylim()
     room = 0.045 * (high - low)

@@ -1,4 +1,4 @@
-"""Priors of a two-dimensional latent space, as densities over the aggregated posterior."""
+"""Priors of a two-dimensional latent space as densities, with the aggregated posterior."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from matplotlib import ticker
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.transforms import offset_copy
 
 from vaelab.checks import UsageError
+from vaelab.plotting.figure import new_figure, one_panel
 from vaelab.plotting.latents import MASSES, draw_contours, highest_density_levels, marker_handle
-from vaelab.plotting.layout import draw_caption, legend_above, new_figure, wrap_caption
-from vaelab.plotting.style import GREY, INDIGO, INK, PALETTE, ROSE, set_style
+from vaelab.plotting.layout import draw_caption, legend_above, wrap_caption
+from vaelab.plotting.style import GREY, INDIGO, INK, ROSE, set_style
 
 _HOLE_ALPHA = 0.55
 
@@ -24,11 +27,47 @@ class Panel(NamedTuple):
     """A prior p, and the aggregated posterior q of the same model, in two dimensions."""
 
     title: str
-    log_prior: npt.ArrayLike  # [G, G'], log p on a grid: rows along z_2, upwards, columns along z_1
+    log_prior: (
+        npt.ArrayLike
+    )  # [G, G'], log p on a grid: rows along z_2, from bottom to top, columns along z_1
     log_aggregated: npt.ArrayLike  # [G, G'], log q on the same grid
-    hole_level: float  # log q below which the aggregated posterior counts as absent
+    hole_level: float  # log q below which the aggregated posterior is regarded as absent
     points: npt.ArrayLike  # [N, 2], samples of q(z|x)
     extent: tuple[float, float, float, float]  # (left, right, bottom, top) of the grid
+
+
+def prior_density(panel: Panel, *, ax: Axes | None = None) -> Figure:
+    """One prior: where it has its mass, where the data are, and the holes.
+
+    What to see: dots on grey. Grey is the mass of the prior: the regions are the smallest that hold
+    25, 50, 75 and 95 % of it within the grid. Red is a hole: a part of the 95 % region in which the
+    density of the aggregated posterior is below `hole_level`. A sample from there resembles no data.
+
+    Args:
+      panel: the prior, and the aggregated posterior.
+      ax: the axes to draw into. None makes a figure.
+
+    Raises:
+      UsageError: the grids differ in shape, or the points are not [N, 2].
+
+    >>> grid = np.linspace(-3, 3, 30)
+    >>> log_normal = -0.5 * (grid**2 + grid[:, None] ** 2)
+    >>> panel = Panel("N(0, I)", log_normal, log_normal, -4.6, np.zeros((1, 2)), (-3, 3, -3, 3))
+    >>> prior_density(panel).axes[0].get_title("left")
+    'N(0, I)'
+    """
+    _check(panel)
+    figure, axes = one_panel(ax, (4.6, 5.0))
+    _draw(axes, panel)
+    _set_window(axes, panel.extent)
+    axes.set_xlabel("$z_1$", fontsize=9, color=INK)
+    axes.set_ylabel("$z_2$", fontsize=9, color=INK, rotation=0, va="center")
+    axes.legend(
+        handles=_handles(), loc="upper left", ncols=2, frameon=False, borderaxespad=0, fontsize=8,
+        bbox_to_anchor=(0, 0), bbox_transform=offset_copy(axes.transAxes, figure, 0, -0.45),
+        labelcolor=INK, handletextpad=0.4, columnspacing=1.4,
+    )  # fmt: skip
+    return figure
 
 
 def prior_densities(
@@ -39,17 +78,21 @@ def prior_densities(
     title: str = "",
     caption: str = "",
 ) -> Figure:
-    """Priors side by side: where each has its mass, where the data are, and the holes between.
+    """Priors side by side: where each has its mass, where the data are, and the holes.
 
-    What to see: dots on grey. Grey is the prior's mass, its regions the smallest that hold 25, 50,
-    75 and 95 % of it within the grid. Red are the holes: parts of the 95 % region where the
-    aggregated posterior's density is below `hole_level`, from which a sample resembles no data.
+    What to see: as in `prior_density`, panel by panel.
 
-    All panels show `window` (left, right, bottom, top); by default the one that holds all grids
-    where that is at most 1.6 times the smallest of them, and else each its own.
+    Args:
+      panels: one for each prior.
+      columns: number of panels in a row.
+      window: (left, right, bottom, top) of all panels. By default all panels show the window that
+        holds all grids if it is at most 1.6 times as wide as the smallest of them. Otherwise each
+        panel shows its own grid.
+      title: a line above all panels.
+      caption: text below all panels.
 
     Raises:
-      UsageError: there are no panels, or a panel's grids differ in shape or its points are no pairs.
+      UsageError: there are no panels, or the arrays of a panel do not fit.
 
     >>> grid = np.linspace(-3, 3, 30)
     >>> log_normal = -0.5 * (grid**2 + grid[:, None] ** 2)
@@ -77,67 +120,9 @@ def prior_densities(
             axes.set_ylabel("$z_2$", fontsize=9, color=INK, rotation=0, va="center")
         if number + columns >= len(panels):
             axes.set_xlabel("$z_1$", fontsize=9, color=INK)
-        left, right, bottom, top = shared or panel.extent
-        axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(ticker.MaxNLocator(4, integer=True))
-    masses = [
-        marker_handle(shade, f"{100 * mass:.0f} %", marker="s", markeredgecolor=GREY)
-        for mass, shade in MASSES.items()
-    ]
-    masses[0].set_label(f"{masses[0].get_label()} of the prior")
-    hole = Patch(facecolor=ROSE, alpha=_HOLE_ALPHA, label="hole: prior without data")
-    dots = marker_handle(INDIGO, "z ~ q(z|x)", markersize=3.5)
-    legend_above(figure, [dots, hole, *masses], title, columns=6 if columns > 3 else 3)
+        _set_window(axes, shared or panel.extent)
+    legend_above(figure, _handles(), title, columns=6 if columns > 3 else 3)
     draw_caption(figure, lines)
-    return figure
-
-
-def inner_samples(
-    num_samples: Sequence[int], excess: npt.ArrayLike, standard_error: npt.ArrayLike
-) -> Figure:
-    """How much too high a sampled prior's rate is estimated, by its number of inner samples.
-
-    What to see: curves that fall to 0 (the rate with the most samples). How high they start is how
-    far the prior's own encoder is from exact.
-
-    Args:
-      num_samples: [J] inner samples, ascending.
-      excess: [M, J], nats, of M runs: rate minus the rate with the most inner samples.
-      standard_error: [M, J], of the excess.
-
-    >>> figure = inner_samples([1, 4], [[0.3, 0.0]], [[0.01, 0.0]])
-    >>> figure.axes[0].get_xlabel()
-    'inner samples K'
-    """
-    excess, error = np.asarray(excess, float), np.asarray(standard_error, float)
-    if excess.shape != error.shape or excess.ndim != 2 or excess.shape[1] != len(num_samples):
-        raise UsageError(
-            f"excess and standard_error must be [M, {len(num_samples)}], got {excess.shape} and "
-            f"{error.shape}."
-        )
-    figure = new_figure((5.2, 3.4))
-    axes = figure.subplots()
-    set_style(axes)
-    for run, (values, errors) in enumerate(zip(excess, error, strict=True)):
-        # Beside each other, or the bars would hide each other.
-        shift = 1.04 ** (run - (len(excess) - 1) / 2)
-        axes.errorbar(
-            np.asarray(num_samples) * shift, values, yerr=errors, label=f"seed {run}", marker="o",
-            markersize=4, linewidth=1.4, capsize=2.5, color=PALETTE[1::2][run % 5],
-        )  # fmt: skip
-    axes.axhline(0, color=INK, linestyle="--", linewidth=1, zorder=1)
-    axes.set_xscale("log")
-    axes.set_xticks(num_samples, [str(count) for count in num_samples])
-    axes.xaxis.set_minor_locator(ticker.NullLocator())
-    axes.set_xlabel("inner samples K", fontsize=9, color=INK)
-    axes.set_ylabel(f"rate(K) − rate({num_samples[-1]}), nats", fontsize=9, color=INK)
-    axes.set_title(
-        "Rate under the hierarchical prior, same models, test images\n"
-        "bars: standard error of the difference, over images",
-        loc="left", fontsize=9, color=INK,
-    )  # fmt: skip
-    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
     return figure
 
 
@@ -171,10 +156,28 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title, loc="left", fontsize=9, color=INK)
 
 
+def _set_window(axes: Axes, window: tuple[float, float, float, float]) -> None:
+    left, right, bottom, top = window
+    axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(ticker.MaxNLocator(4, integer=True))
+
+
+def _handles() -> list[Artist]:
+    """The entries of the legend."""
+    masses = [
+        marker_handle(shade, f"{100 * mass:.0f} %", marker="s", markeredgecolor=GREY)
+        for mass, shade in MASSES.items()
+    ]
+    masses[0].set_label(f"{masses[0].get_label()} of the prior")
+    hole = Patch(facecolor=ROSE, alpha=_HOLE_ALPHA, label="hole: prior without data")
+    return [marker_handle(INDIGO, "z ~ q(z|x)", markersize=3.5), hole, *masses]
+
+
 def shared_window(
     extents: Sequence[tuple[float, float, float, float]],
 ) -> tuple[float, float, float, float] | None:
-    """The window that holds all, where no panel would be lost in it."""
+    """The window that holds all extents, or None if the smallest of them would be too small in it."""
     left, right, bottom, top = np.array(extents, float).T
     window = (left.min(), right.max(), bottom.min(), top.max())
     smallest = np.min([right - left, top - bottom])

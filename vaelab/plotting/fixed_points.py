@@ -1,4 +1,4 @@
-"""Reconstructions on their way to fixed points, in the plane of the data, and their transitions."""
+"""Fixed points of reconstructions in the plane of the data, the paths to them, and phase transitions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vaelab.checks import UsageError
-from vaelab.plotting.layout import draw_caption, legend_above, new_figure, wrap_caption
+from vaelab.plotting.figure import new_figure
+from vaelab.plotting.layout import draw_caption, legend_above, wrap_caption
 from vaelab.plotting.style import GREY, INDIGO, INK, PRIOR, ROSE, TEAL, set_style
 
 
 class Trajectories(NamedTuple):
-    """Where the cells' reconstructions went, in the plane."""
+    """The paths of the reconstructions of all cells, in the plane."""
 
     title: str
     x: npt.ArrayLike  # [n, 2], the data
@@ -27,13 +28,13 @@ class Trajectories(NamedTuple):
 
 
 class ErrorCurve(NamedTuple):
-    """Reconstruction error over β, and the critical temperatures found on it."""
+    """The reconstruction error over β, and its critical temperatures."""
 
     label: str
     betas: npt.ArrayLike  # [R]
     errors: npt.ArrayLike  # [R], squared units of the data
     curvature: npt.ArrayLike  # [R − 2], |d²E/dβ²| at betas[1:-1]
-    critical: npt.ArrayLike  # [any], drawn as lines; NaN is not
+    critical: npt.ArrayLike  # [any], the critical β; NaN is not drawn
 
 
 def trajectories(
@@ -43,10 +44,16 @@ def trajectories(
     title: str = "",
     caption: str = "",
 ) -> Figure:
-    """Panels of fixed points: one row per kind of constraint, one column per strength.
+    """Panels of fixed points: one row for each kind of constraint, one column for each strength.
 
-    What to see: red dots are few where cells merge, and string together where a Lipschitz constraint
-    holds neighbouring cells together.
+    What to see: cells that merge are few red dots. Under a Lipschitz constraint, which keeps
+    neighbouring cells close, the red dots form strings.
+
+    Args:
+      rows: the panels of each row.
+      row_labels: the label of each row.
+      title: a line above all panels.
+      caption: text below all panels.
 
     Raises:
       UsageError: there are no panels, the rows differ in length, or shapes do not fit.
@@ -82,15 +89,18 @@ def phase_transitions(
     title: str = "",
     caption: str = "",
 ) -> Figure:
-    """Fixed points at rising β, over the reconstruction error and its second derivative.
+    """Fixed points at increasing β, above the reconstruction error and its second derivative.
 
-    What to see: from one panel to the next clusters merge; the error bends at the β where they do,
-    and its second derivative has a spike there.
+    What to see: clusters merge from one panel to the next. The error bends at the β of a merger, and
+    its second derivative has a peak there.
 
     Args:
-      panels: the top row, by rising β.
-      curves: the first solid, its critical temperatures grey lines; others and theirs dashed.
-      known: a critical temperature known in closed form, marked on the axis.
+      panels: the top row, in the order of β.
+      curves: the first curve is solid, and its critical temperatures are grey lines. The others are
+        dashed.
+      known: a critical temperature in closed form, marked on the axis.
+      title: a line above all panels.
+      caption: text below all panels.
 
     Raises:
       UsageError: there are no panels or no curves, or shapes do not fit.
@@ -104,9 +114,7 @@ def phase_transitions(
         raise UsageError("panels and curves must hold at least one each, got none.")
     width = 0.3 + max(2.4 * len(panels), 7.5)
     lines = wrap_caption(caption, width)
-    figure = Figure(
-        figsize=(width, 6.0 + 0.16 * len(lines)), dpi=150, facecolor="white", layout="constrained"
-    )
+    figure = new_figure((width, 6.0 + 0.16 * len(lines)))
     grid = figure.add_gridspec(2, 2 * len(panels), height_ratios=(1, 1.15))
     for column, panel in enumerate(panels):
         _trajectories(figure.add_subplot(grid[0, 2 * column : 2 * column + 2]), panel)
@@ -148,12 +156,18 @@ def phase_transitions(
 def vanishing_variance(
     variances: npt.ArrayLike, elbos: npt.ArrayLike, *, smallest: float, caption: str = ""
 ) -> Figure:
-    """A likelihood variance optimised with the rest: σ² falls without end as the ELBO rises.
+    """σ² and the ELBO of a run that optimises the likelihood variance, too.
+
+    What to see: σ² falls without end, and the ELBO rises.
 
     Args:
-      variances: σ² after each step, [S], squared units of the data.
-      elbos: nats per datum, [S].
-      smallest: where the run held σ².
+      variances: [S], σ² after each step, in squared units of the data.
+      elbos: [S], nats per datum.
+      smallest: the lower limit of σ² in the run.
+      caption: text below both panels.
+
+    Raises:
+      UsageError: shapes do not fit.
 
     >>> figure = vanishing_variance([1.0, 0.1, 0.01], [-1.0, 0.5, 2.0], smallest=0.01)
     >>> [axes.get_ylabel() for axes in figure.axes]
@@ -165,10 +179,8 @@ def vanishing_variance(
             f"variances and elbos must be [S] each, got {variances.shape} and {elbos.shape}."
         )
     lines = wrap_caption(caption, 7.6)
-    figure = Figure(
-        figsize=(7.6, 2.9 + 0.16 * len(lines)), dpi=150, facecolor="white", layout="constrained"
-    )
-    # Beyond the held value nothing happens.
+    figure = new_figure((7.6, 2.9 + 0.16 * len(lines)))
+    # Nothing changes after σ² has reached its limit.
     held = np.flatnonzero(variances <= smallest * (1 + 1e-6))
     end = int(held[0]) + 1 if held.size else len(variances)
     panels = figure.subplots(1, 2)
@@ -183,7 +195,7 @@ def vanishing_variance(
     panels[0].set_yscale("log")
     panels[0].axhline(smallest, color=ROSE, linestyle="--", linewidth=1)
     panels[0].annotate(
-        "held here", (0, smallest), xycoords=("axes fraction", "data"), xytext=(4, 3),
+        "lower limit", (0, smallest), xycoords=("axes fraction", "data"), xytext=(4, 3),
         textcoords="offset points", fontsize=8, color=ROSE,
     )  # fmt: skip
     draw_caption(figure, lines)
@@ -199,7 +211,7 @@ def _trajectories(axes: Axes, panel: Trajectories) -> None:
     set_style(axes)
     axes.grid(False)
     moved = np.abs(np.diff(path, axis=0)).max(axis=(1, 2), initial=0) > 0
-    path = path[: int(moved.sum()) + 1]  # it stands still after it has stopped
+    path = path[: int(moved.sum()) + 1]  # without the steps after the stop
     axes.add_collection(
         LineCollection(
             list(path.transpose(1, 0, 2)), colors=PRIOR, linewidths=0.4, alpha=0.7, zorder=1,
@@ -229,7 +241,7 @@ def _legend(figure: Figure, title: str) -> None:
     dot: dict[str, Any] = dict(linestyle="none", marker="o", markeredgewidth=0, markersize=4)
     handles = [
         Line2D([], [], color=INDIGO, label="data", **dot),
-        Line2D([], [], color=ROSE, label="reconstructions, where they stop", **dot),
-        Line2D([], [], color=PRIOR, label="their way there"),
+        Line2D([], [], color=ROSE, label="reconstructions at the end", **dot),
+        Line2D([], [], color=PRIOR, label="their paths"),
     ]
     legend_above(figure, handles, title, columns=3)

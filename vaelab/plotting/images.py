@@ -1,6 +1,9 @@
-"""Images beside images: reconstructions beneath their inputs, and samples in a grid."""
+"""Images beside images: reconstructions below their inputs, and samples in a grid."""
 
 from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -8,117 +11,129 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vaelab.checks import UsageError
-from vaelab.plotting.style import INK
+from vaelab.plotting.canvas import checked_images, gap_of, join_notes, tile
+from vaelab.plotting.figure import DPI, figure_of, new_figure, width_of
+from vaelab.plotting.style import GREY, INK
 
 
-def reconstructions(x: npt.ArrayLike, mean: npt.ArrayLike) -> Figure:
-    """Inputs, and beneath each its reconstruction: what the code kept, and what it lost.
+def reconstructions(
+    x: npt.ArrayLike, mean: npt.ArrayLike, *, note: str | None = None, ax: Axes | None = None
+) -> Figure:
+    """Inputs, and below each input its reconstruction: what the code kept, and what it lost.
 
-    What to see: the same object in the same place. Blur is distortion; a sharp image of something
-    else is a code that forgot what it saw.
+    What to see: the same object in the same place. Blur is distortion. A sharp image of another
+    object is a code that lost the identity of the object.
 
     Args:
-      x: [N, height, width, C] inputs in [0, 1], C = 1 (grey) or 3 (colour).
-      mean: the decoder's means for them, shaped like x. Values outside [0, 1] are clipped,
-        NaN is red.
+      x: [N, height, width, C], inputs in [0, 1]. One channel is grey, three are colours; other
+        numbers of channels are shown side by side.
+      mean: the decoder's means for the inputs, of the shape of x.
+      note: a line below the images, for example what was done to the values. A line of the plot's
+        own says which values outside [0, 1] were clipped, and that NaN is red.
+      ax: the axes to draw into. None makes a figure.
 
     Raises:
-      UsageError: the shapes differ, there are no images, or they are integers.
+      UsageError: the shapes differ, there are no images, or the images are integers.
 
     >>> x = np.zeros((3, 8, 8, 1))
     >>> reconstructions(x, x + 0.5).axes[0].images[0].get_array().shape
     (17, 26, 3)
     """
-    x, mean = checked_images("x", x), checked_images("mean", mean)
-    if x.shape != mean.shape:
-        raise UsageError(f"x and mean must have one shape, got {x.shape} and {mean.shape}.")
-    num_pairs = -(-len(x) // 10)
-    columns = -(-len(x) // num_pairs)
-    gap = gap_of(x)
+    if np.shape(x) != np.shape(mean):
+        raise UsageError(f"x and mean must have one shape, got {np.shape(x)} and {np.shape(mean)}.")
+    inputs, outputs = checked_images("x", x), checked_images("mean", mean)
+    num, height = inputs.rgb.shape[:2]
+    num_pairs = -(-num // 10)
+    columns = -(-num // num_pairs)
+    gap = gap_of(inputs.rgb)
     canvas: list[np.ndarray] = []
     ticks = []
-    for start in range(0, len(x), columns):
-        if canvas:  # Pairs stand further apart than their two rows.
+    for start in range(0, num, columns):
+        if canvas:  # pairs of rows are further apart than the two rows of a pair
             canvas.append(np.ones((3 * gap, canvas[0].shape[1], 3)))
-        for name, images in (("input", x), ("reconstruction", mean)):
-            ticks.append((sum(map(len, canvas)) + x.shape[1] / 2 - 0.5, name))
+        for name, images in (("input", inputs.rgb), ("reconstruction", outputs.rgb)):
+            ticks.append((sum(map(len, canvas)) + height / 2 - 0.5, name))
             row = tile(images[start : start + columns], columns)
             canvas += [row] if name == "reconstruction" else [row, np.ones((gap, row.shape[1], 3))]
-    figure, axes = _image_figure(np.concatenate(canvas), x.shape[1], left=1.05)
+    notes = join_notes(note, inputs, outputs)
+    figure, axes = _draw(np.concatenate(canvas), height, ax, left=1.05, notes=notes)
     axes.set_title("Inputs and their reconstructions", loc="left", fontsize=10, color=INK)
     axes.set_yticks(*zip(*ticks, strict=True), fontsize=9, color=INK)
     return figure
 
 
-def samples(images: npt.ArrayLike) -> Figure:
-    """What the model makes up: a grid of images decoded from samples of the prior.
+def samples(images: npt.ArrayLike, *, note: str | None = None, ax: Axes | None = None) -> Figure:
+    """What the model generates: a grid of images decoded from samples of the prior.
 
-    What to see: images that could be data, and as varied as data. Odd or empty ones come from
+    What to see: images that could be data, and as varied as the data. Odd or empty images come from
     places where the prior has mass and the aggregated posterior has none.
 
     Args:
-      images: [N, height, width, C] in [0, 1], C = 1 (grey) or 3 (colour). Values outside are
-        clipped, NaN is red.
+      images: [N, height, width, C] in [0, 1]. One channel is grey, three are colours; other numbers
+        of channels are shown side by side.
+      note: a line below the images, for example what was done to the values. A line of the plot's
+        own says which values outside [0, 1] were clipped, and that NaN is red.
+      ax: the axes to draw into. None makes a figure.
 
     Raises:
-      UsageError: there are no images, or they are integers.
+      UsageError: there are no images, or the images are integers.
 
     >>> samples(np.zeros((9, 8, 8, 3))).axes[0].images[0].get_array().shape
     (26, 26, 3)
     """
-    images = checked_images("images", images)
-    canvas = tile(images, int(np.ceil(np.sqrt(len(images)))))
-    figure, axes = _image_figure(canvas, images.shape[1], left=0.1)
-    count = "a sample" if len(images) == 1 else f"{len(images)} samples"
+    checked = checked_images("images", images)
+    num, height = checked.rgb.shape[:2]
+    canvas = tile(checked.rgb, int(np.ceil(np.sqrt(num))))
+    figure, axes = _draw(canvas, height, ax, left=0.1, notes=join_notes(note, checked))
+    count = "a sample" if num == 1 else f"{num} samples"
     axes.set_title(f"Decoded from {count} of the prior", loc="left", fontsize=10, color=INK)
     axes.set_yticks([])
     return figure
 
 
-def checked_images(name: str, images: npt.ArrayLike) -> np.ndarray:
-    """Checked images as float RGB in [0, 1], [N, height, width, 3]."""
-    array = np.asarray(images)
-    if array.ndim != 4 or not len(array) or array.shape[-1] not in (1, 3):
-        raise UsageError(f"{name} must be [N, height, width, 1 or 3], N ≥ 1, got {array.shape}.")
-    if array.dtype.kind in "iu":
-        raise UsageError(f"{name} must be in [0, 1], got {array.dtype}; divide bytes by 255.")
-    rgb = np.repeat(np.clip(array.astype(float), 0, 1), 3 // array.shape[-1], axis=-1)
-    rgb[np.isnan(rgb).any(-1)] = (1, 0, 0)
-    return rgb
-
-
-def gap_of(images: np.ndarray) -> int:
-    return max(1, images.shape[1] // 14)
-
-
-def tile(images: np.ndarray, columns: int) -> np.ndarray:
-    """[N, height, width, 3] -> one image, row by row, with white gaps."""
-    gap = gap_of(images)
-    num, height, width, _ = images.shape
-    rows = -(-num // columns)
-    canvas = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3))
-    for index, image in enumerate(images):
-        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
-        canvas[top : top + height, left : left + width] = image
-    return canvas
-
-
-def _image_figure(canvas: np.ndarray, pixels: int, *, left: float) -> tuple[Figure, Axes]:
-    """A figure of the canvas, a whole number of dots to each pixel.
-
-    `pixels` is the height of one image, `left` the margin in inches.
-    """
-    dpi, top, rest = 150, 0.35, 0.1
-    height, width = canvas.shape[:2]
-    scale = max(1, min(round(900 / max(width, height)), 150 // pixels)) / dpi
-    # Wide enough for the caption over a single image.
-    total = max(left + width * scale + rest, left + 2.7), rest + height * scale + top
-    figure = Figure(figsize=total, dpi=dpi, facecolor="white")
-    axes = figure.add_axes(
-        (left / total[0], rest / total[1], width * scale / total[0], height * scale / total[1])
-    )
-    axes.imshow(canvas, interpolation="nearest", aspect="auto")
+def _draw(
+    canvas: np.ndarray, pixels: int, ax: Axes | None, *, left: float, notes: Sequence[str]
+) -> tuple[Figure, Axes]:
+    """The canvas on the axes, with its notes below. `pixels` is the height of one image."""
+    if ax is None:
+        figure, axes, width = _figure_of_size(canvas.shape, pixels, left, notes)
+        aspect = "auto"
+    else:
+        figure, axes, aspect, width = figure_of(ax), ax, "equal", width_of(ax)
+    axes.imshow(canvas, interpolation="nearest", aspect=aspect)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_xticks([])
+    if notes:
+        lines = _wrapped(notes, width)
+        axes.set_xlabel("\n".join(lines), loc="left", fontsize=8, color=GREY)
     return figure, axes
+
+
+def _figure_of_size(
+    shape: Sequence[int], pixels: int, left: float, notes: Sequence[str]
+) -> tuple[Figure, Axes, float]:
+    """A new figure with room for the canvas, a whole number of dots for each pixel.
+
+    `left` is the margin in inches. Also returns the width for the notes in inches.
+    """
+    top, rest = 0.35, 0.1
+    height, width = shape[:2]
+    scale = max(1, min(round(900 / max(width, height)), 150 // pixels)) / DPI
+    # Wide enough for the title of a single image.
+    total_width = max(left + width * scale + rest, left + 2.7)
+    note_width = total_width - left - rest
+    bottom = rest + 0.15 * len(_wrapped(notes, note_width)) + 0.05 * bool(notes)
+    # Whole dots, or the images would not be sharp.
+    bottom = round(bottom * DPI) / DPI
+    total = total_width, bottom + height * scale + top
+    figure = new_figure(total, layout="none")
+    axes = figure.add_axes(
+        (left / total[0], bottom / total[1], width * scale / total[0], height * scale / total[1])
+    )
+    return figure, axes, note_width
+
+
+def _wrapped(notes: Sequence[str], width: float) -> list[str]:
+    """The notes in lines of this width in inches."""
+    return [line for note in notes for line in textwrap.wrap(note, max(20, int(15 * width)))]

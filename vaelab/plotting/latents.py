@@ -1,4 +1,4 @@
-"""The data's latents over the prior's mass."""
+"""The latents of the data, over the mass of the prior."""
 
 from __future__ import annotations
 
@@ -7,14 +7,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vaelab.checks import UsageError
-from vaelab.plotting.layout import new_figure
+from vaelab.plotting.figure import one_panel, width_of
 from vaelab.plotting.style import GREY, INDIGO, INK, PALETTE, PRIOR, set_style
 
-MASSES = {0.95: "#f0f0f0", 0.75: "#dcdcdc", 0.5: "#c6c6c6", 0.25: "#aeaeae"}  # of prior, and shade
+MASSES = {
+    0.95: "#f0f0f0",
+    0.75: "#dcdcdc",
+    0.5: "#c6c6c6",
+    0.25: "#aeaeae",
+}  # mass of the prior: shade
+
+_OUTSIDE: dict[str, Any] = {
+    "loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0, "frameon": False,
+    "fontsize": 9, "title_fontsize": 9,
+}  # fmt: skip
+_INSIDE: dict[str, Any] = {
+    "loc": "upper right", "frameon": False, "fontsize": 7.5, "title_fontsize": 7.5,
+    "labelspacing": 0.25, "markerscale": 0.8, "handlelength": 0.8, "borderpad": 0.1,
+    "borderaxespad": 0.1,
+}  # fmt: skip
 
 
 def latent_space(
@@ -25,31 +41,33 @@ def latent_space(
     extent: tuple[float, float, float, float] | None = None,
     prior_samples: npt.ArrayLike | None = None,
     level: int | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
-    """Where the data lie in the latent space, and whether the prior lies there too.
+    """Where the data are in the latent space, and where the prior has its mass.
 
-    What to see: points in the prior's shaded regions, and no region without points. Shade without
-    points is a hole, from which odd samples come; points without shade cost rate. Classes that
-    keep apart are told apart by the code.
+    What to see: points in the shaded regions of the prior, and no region without points. Shade
+    without points is a hole: samples from there are odd. Points without shade cost rate. The code
+    tells classes apart if their points are apart.
 
     The shaded regions are the smallest that hold 25, 50, 75 and 95 % of the prior's mass within
-    `extent`. More than two dimensions are projected to the first two principal axes of `latents`
-    (centred, by a singular value decomposition, each axis's largest loading positive), and
-    `prior_samples`, the grey dots, with them.
+    `extent`. With more than two dimensions, `latents` and `prior_samples` (the grey dots) are
+    projected to the first two principal axes of `latents`, by a singular value decomposition of the
+    centred latents. The largest loading of each axis is positive.
 
     Args:
-      latents: [N, D], D ≥ 2, for example the encoder's means.
-      labels: [N], or None. Up to ten classes get a colour each; more, and real-valued labels, are
-        values on a scale.
-      log_density: [G, G'], the prior's log density on a grid, for D = 2: rows along z_2 from
-        bottom to top, columns along z_1 from left to right. It need not be normalised.
-      level: the model's level, for the title; None where there is one.
-      extent: (left, right, bottom, top), the coordinates of the grid's outermost points.
+      latents: [N, D], D ≥ 2, for example the means of the encoder.
+      labels: [N], or None. Up to ten classes get a colour each. More classes, and real-valued
+        labels, are values on a scale.
+      log_density: [G, G'], the log density of the prior on a grid, for D = 2: rows along z_2 from
+        bottom to top, columns along z_1 from left to right. Its constant does not matter.
+      extent: (left, right, bottom, top), the coordinates of the outermost points of the grid.
       prior_samples: [M, D].
+      level: the number of the level, for the title. None for a model with one level.
+      ax: the axes to draw into. Their legend is inside the panel. None makes a figure.
 
     Raises:
-      UsageError: shapes do not fit, latents are not finite, `log_density` comes without `extent`
-        or with D > 2, or more than ten labels are not numbers.
+      UsageError: shapes do not fit, latents are not finite, `log_density` has no `extent` or D > 2,
+        or more than ten labels are not numbers.
 
     >>> z = np.array([[3, 0, 0], [-3, 0, 0], [0, 1, 0], [0, -1, 0]])
     >>> latent_space(z).axes[0].get_xlabel()
@@ -82,8 +100,7 @@ def latent_space(
         projection = (axes_t * np.where(largest < 0, -1, 1))[:2].T
         z, prior = (z - centre) @ projection, (prior - centre) @ projection
 
-    figure = new_figure((6.4, 5.2))
-    axes = figure.subplots()
+    figure, axes = one_panel(ax, (6.4, 5.2))
     set_style(axes)
     axes.grid(False)
     handles = []
@@ -93,15 +110,27 @@ def latent_space(
         axes.scatter(
             prior[:, 0], prior[:, 1], s=10, color=PRIOR, linewidths=0, zorder=1, rasterized=True
         )
-        handles.append(marker_handle(PRIOR, "prior's samples"))
-    classes = _coloured_scatter(axes, z, None if labels is None else np.asarray(labels))
+        handles.append(marker_handle(PRIOR, "samples of the prior"))
+    classes, scale = _coloured_scatter(axes, z, None if labels is None else np.asarray(labels))
     axes.set_aspect("equal", adjustable="datalim")
+    room = 0.0 if scale is None else 0.8
     if classes or handles:
-        axes.legend(
+        legend = axes.legend(
             handles=classes + handles, title="label" if classes else None, alignment="left",
-            loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, frameon=False,
-            fontsize=9, title_fontsize=9, labelcolor=INK, handletextpad=0.4,
+            labelcolor=INK, handletextpad=0.4, **(_OUTSIDE if ax is None else _INSIDE),
         )  # fmt: skip
+        room = max(room, legend.get_window_extent().width / figure.dpi + 0.1)
+    share = min(room / width_of(axes), 0.6)
+    if ax is not None and room:
+        # The legend is inside the panel, in a column without points.
+        box = axes.dataLim
+        axes.update_datalim([(box.x0 + box.width / (1 - share), box.y0)])
+        axes.autoscale_view()
+    if scale is not None:
+        left = 1.04 if ax is None else 1 - share + 0.03
+        bar = axes.inset_axes((left, 0, 0.04, 0.6))  # below the legend
+        figure.colorbar(scale, cax=bar).set_label("label", fontsize=9, color=INK)
+        bar.tick_params(labelsize=8.5, color=GREY, labelcolor=INK)
     axes.set_xlabel(axis_names[0], fontsize=10, color=INK)
     axes.set_ylabel(axis_names[1], fontsize=10, color=INK)
     of_level = "" if level is None else f", level {level},"
@@ -115,7 +144,7 @@ def latent_space(
 def draw_contours(
     axes: Axes, log_density: np.ndarray, extent: tuple[float, float, float, float]
 ) -> list[Line2D]:
-    """Shades the highest-density regions; returns their legend."""
+    """Shades the highest-density regions and returns the handles of their legend."""
     if log_density.ndim != 2 or min(log_density.shape) < 2 or np.any(np.isnan(log_density)):
         raise UsageError(
             f"log_density must be a grid [G, G'] without NaN, got shape {log_density.shape}."
@@ -137,19 +166,21 @@ def draw_contours(
 
 
 def highest_density_levels(log_density: np.ndarray) -> np.ndarray:
-    """Log densities above which the grid holds `MASSES` of its mass, ascending."""
+    """The log densities above which the grid has `MASSES` of its mass, ascending."""
     descending = np.sort(log_density, axis=None)[::-1]
     mass = np.cumsum(np.exp(descending - descending[0]))
     return descending[np.searchsorted(mass, np.array(list(MASSES)) * mass[-1])]
 
 
-def _coloured_scatter(axes: Axes, z: np.ndarray, labels: np.ndarray | None) -> list[Line2D]:
-    """Points coloured by label; returns their legend, or draws a colour bar for a scale."""
+def _coloured_scatter(
+    axes: Axes, z: np.ndarray, labels: np.ndarray | None
+) -> tuple[list[Line2D], PathCollection | None]:
+    """Points in the colours of their labels. Returns the handles of classes, and the points on a scale."""
     style: dict[str, Any] = {"linewidths": 0, "alpha": 0.8, "rasterized": True, "zorder": 2}
     style["s"] = np.clip(16000 / len(z), 5, 22)
     if labels is None:
         axes.scatter(z[:, 0], z[:, 1], color=INDIGO, **style)
-        return []
+        return [], None
     if labels.shape != (len(z),):
         raise UsageError(f"labels must be [{len(z)}] like latents, got {labels.shape}.")
     values, indices = np.unique(labels, return_inverse=True)
@@ -158,16 +189,13 @@ def _coloured_scatter(axes: Axes, z: np.ndarray, labels: np.ndarray | None) -> l
     x, y = z[order].T
     if len(values) <= len(PALETTE) and labels.dtype.kind != "f":
         axes.scatter(x, y, c=np.array(PALETTE)[indices[order]].tolist(), **style)
-        return [marker_handle(PALETTE[i], str(value)) for i, value in enumerate(values)]
+        return [marker_handle(PALETTE[i], str(value)) for i, value in enumerate(values)], None
     if not np.issubdtype(labels.dtype, np.number):
         raise UsageError(f"labels must be at most ten names, or numbers, got {len(values)} names.")
-    points = axes.scatter(x, y, c=labels[order], cmap="viridis", **style)
-    bar = axes.inset_axes((1.04, 0, 0.04, 0.6))  # below the legend
-    axes.figure.colorbar(points, cax=bar).set_label("label", fontsize=9, color=INK)
-    bar.tick_params(labelsize=8.5, color=GREY, labelcolor=INK)
-    return []
+    return [], axes.scatter(x, y, c=labels[order], cmap="viridis", **style)
 
 
 def marker_handle(colour: str, label: str, **style: Any) -> Line2D:
+    """The entry of a legend for markers of one colour."""
     shape: dict[str, Any] = {"marker": "o", "markersize": 7, "markeredgewidth": 0.7} | style
     return Line2D([], [], linestyle="none", color=colour, label=label, **shape)

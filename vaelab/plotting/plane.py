@@ -7,30 +7,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vaelab.checks import UsageError
-from vaelab.plotting.layout import (
-    COLOURS,
-    head,
-    legend_columns,
-    log_where_wide,
-    place_tags,
-    row_of_panels,
-)
-from vaelab.plotting.style import INK
+from vaelab.plotting.figure import one_panel, width_of
+from vaelab.plotting.layout import COLOURS, head, legend_columns, log_where_wide
+from vaelab.plotting.style import INK, set_style
+from vaelab.plotting.tags import place_tags
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 
 
 class PlaneSeries(NamedTuple):
-    """One objective in the information plane, at P settings and S seeds; NaN where a run diverged."""
+    """One objective in the information plane, at P settings and S seeds. NaN marks a run that diverged."""
 
     label: str
     distortion: npt.ArrayLike  # [P, S]
     rate: npt.ArrayLike  # [P, S], nats
-    tags: Sequence[str] = ()  # [P], for example "κ 0.1"; or none
-    connect: bool = False  # by a line, in the settings' order
+    tags: Sequence[str] = ()  # [P], for example "κ 0.1", or none
+    connect: bool = False  # True draws a line through the settings, in their order
 
 
 def information_plane(
@@ -38,20 +34,22 @@ def information_plane(
     *,
     distortion_label: str = "negative log-likelihood, nats per dimension",
     title: str = "Information plane",
+    ax: Axes | None = None,
 ) -> Figure:
-    """What each objective pays in rate for what it reaches in distortion.
+    """The rate that each objective pays for its distortion.
 
-    What to see: which points lie below and to the left of which: less rate at equal distortion. A
-    line shows the trade-off that one objective's settings span. The large markers are means over
-    the seeds that did not diverge, the small ones the seeds. An axis whose values are positive and
-    span more than a decade is logarithmic. Rezende & Viola, 2018, figure 4.
+    What to see: points below and to the left of other points have less rate at equal distortion. A
+    line is the trade-off over the settings of one objective. Large markers are means over the seeds
+    that did not diverge. Small markers are seeds. An axis is logarithmic if its values are positive
+    and span more than a decade. Rezende & Viola, 2018, figure 4.
 
     Args:
       series: the objectives, at most eight, each with its settings (κ, β) and seeds.
-      distortion_label: what `distortion` is, and its unit.
+      distortion_label: the name of `distortion`, and its unit.
+      ax: the axes to draw into. None makes a figure.
 
     Raises:
-      UsageError: there are no series or more than eight, shapes do not fit, or all diverged.
+      UsageError: there are no series or more than eight, shapes do not fit, or all runs diverged.
 
     >>> geco = PlaneSeries("GECO", [[1.0, 1.2], [1.9, 2.1]], [[90, 94], [30, 34]], ("κ 1", "κ 2"), True)
     >>> elbo = PlaneSeries("ELBO", [[0.9, np.nan]], [[200.0, np.nan]])
@@ -73,7 +71,8 @@ def information_plane(
     if not sum(map(len, finite)):
         raise UsageError("series must hold a run that is finite in distortion and rate, got none.")
 
-    figure, axes = row_of_panels(1, (6.6, 4.6))
+    figure, axes = one_panel(ax, (6.6, 4.6))
+    set_style(axes)
     means = []
     for i, (one, point) in enumerate(zip(series, points, strict=True)):
         mean = np.array([seeds[~np.isnan(seeds[:, 0])].mean(0) if np.isfinite(seeds).any() else
@@ -83,11 +82,11 @@ def information_plane(
             "marker": _MARKERS[i],
             "markeredgewidth": 0.8,
         }
-        axes[0].plot(
+        axes.plot(
             *finite[i].T, linestyle="none", alpha=0.4, zorder=3, **(style | {"markeredgewidth": 0}),
             markersize=3.5,
         )  # fmt: skip
-        axes[0].plot(
+        axes.plot(
             *mean.T, linestyle="-" if one.connect else "none", linewidth=1.4, zorder=4, **style,
             markersize=7.5, markeredgecolor="white", label=one.label,
         )  # fmt: skip
@@ -96,14 +95,15 @@ def information_plane(
     if notes:
         note += f"\ndiverged, not shown: {', '.join(notes)}"
     everything = np.concatenate(finite)
-    log_where_wide(axes[0].xaxis, everything[:, 0])
-    log_where_wide(axes[0].yaxis, everything[:, 1])
-    axes[0].set_xlabel(distortion_label, fontsize=9, color=INK)
-    axes[0].set_ylabel("rate, nats", fontsize=9, color=INK)
-    head(axes[0], title, note.strip(), columns=legend_columns([one.label for one in series], 6.0))
-    courses = [mean if one.connect else mean[:0] for one, mean in zip(series, means, strict=True)]
-    courses += [point[None] for point in [*everything, *np.concatenate(means)]]
-    place_tags(figure, axes[0], [one.tags for one in series], means, courses, COLOURS)
+    log_where_wide(axes.xaxis, everything[:, 0])
+    log_where_wide(axes.yaxis, everything[:, 1])
+    axes.set_xlabel(distortion_label, fontsize=9, color=INK)
+    axes.set_ylabel("rate, nats", fontsize=9, color=INK)
+    columns = legend_columns([one.label for one in series], 6.0 if ax is None else width_of(ax))
+    head(axes, title, note.strip(), columns=columns)
+    lines = [mean if one.connect else mean[:0] for one, mean in zip(series, means, strict=True)]
+    lines += [point[None] for point in [*everything, *np.concatenate(means)]]
+    place_tags(axes, [one.tags for one in series], means, lines, COLOURS)
     return figure
 
 
@@ -117,7 +117,7 @@ def _members(series: PlaneSeries) -> np.ndarray:
         )
     if len(series.tags) not in (0, shapes[0][0]):
         raise UsageError(
-            f"tags of {series.label!r} must be none or {shapes[0][0]}, one a setting, got "
+            f"tags of {series.label!r} must be none or {shapes[0][0]}, one for each setting, got "
             f"{len(series.tags)}."
         )
     points = np.stack([np.asarray(series.distortion, float), np.asarray(series.rate, float)], -1)

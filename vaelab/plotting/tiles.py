@@ -1,4 +1,4 @@
-"""Tiles of the latent space: what overlaps and holes decode to, and what tiles weigh."""
+"""Tiles of the latent space: the reconstructions of overlaps and holes, and the masses of tiles."""
 
 from __future__ import annotations
 
@@ -13,34 +13,40 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vaelab.checks import UsageError
-from vaelab.plotting.layout import draw_caption, legend_above, new_figure, wrap_caption
+from vaelab.plotting.figure import new_figure
+from vaelab.plotting.layout import draw_caption, legend_above, wrap_caption
 from vaelab.plotting.style import BLACK, GREY, INDIGO, INK, PALETTE, ROSE, set_style
 
 _COLOURS = tuple(colour for colour in PALETTE if colour != BLACK)
 
 
 class TileMasses(NamedTuple):
-    """Masses of K tiles, under the prior that was given and under the best one."""
+    """The masses of K tiles, under the given prior and under the best prior."""
 
     title: str
     prior: npt.ArrayLike  # [K]
-    posterior: npt.ArrayLike  # [K], of q(z), under the given prior
+    posterior: npt.ArrayLike  # [K], of q(z) for the given prior
     best_prior: npt.ArrayLike  # [K]
-    best_posterior: npt.ArrayLike  # [K], of q(z), under the best prior
+    best_posterior: npt.ArrayLike  # [K], of q(z) for the best prior
 
 
 def blurs_and_holes(
     x: npt.ArrayLike, weights: npt.ArrayLike, g: npt.ArrayLike, *, caption: str = ""
 ) -> Figure:
-    """Left the latent space, each cell in the mixed colour of its data; right what it decodes to.
+    """The latent space, each cell in the mixed colour of its data, and the reconstructions of the cells.
 
-    What to see: where posteriors overlap the colours mix, and the reconstruction lies between data,
-    a blur. In the black, no posterior has mass: what is decoded there is undefined.
+    What to see: where posteriors overlap, the colours mix, and the reconstruction is a blur between
+    data. No posterior has mass in the black cells: their reconstruction is undefined.
 
     Args:
-      x: data [n, 2], at most 9.
-      weights: [n, H, W], of the data in each cell of [0, 1]², rows upwards; all 0 in a hole.
-      g: [H, W, 2], what the cells decode to; NaN in holes.
+      x: [n, 2], the data, n ≤ 9.
+      weights: [n, H, W], the weights of the data in each cell of [0, 1]², rows from bottom to top.
+        All are 0 in a hole.
+      g: [H, W, 2], the reconstructions of the cells. NaN in holes.
+      caption: text below both panels.
+
+    Raises:
+      UsageError: shapes do not fit, or there are more than nine data.
 
     >>> weights = np.array([[[1.0, 0.5, 0.0]], [[0.0, 0.5, 0.0]]])
     >>> x = np.array([[0.0, 0.0], [1.0, 0.0]])
@@ -62,7 +68,7 @@ def blurs_and_holes(
     if len(x) > len(_COLOURS):
         raise UsageError(f"x must hold at most {len(_COLOURS)} data, got {len(x)}.")
     colours = np.array([to_rgb(colour) for colour in _COLOURS[: len(x)]])
-    picture = np.einsum("ihw,ic->hwc", weights, colours)  # holes come out black
+    mixed = np.einsum("ihw,ic->hwc", weights, colours)  # holes are black
     lines = wrap_caption(caption, 7.6)
     figure = new_figure((7.6, 4.1 + 0.16 * len(lines)))
     latent, data = figure.subplots(1, 2)
@@ -70,7 +76,7 @@ def blurs_and_holes(
         set_style(axes)
         axes.grid(False)
     latent.imshow(
-        np.clip(picture, 0, 1), origin="lower", extent=(0, 1, 0, 1), interpolation="nearest"
+        np.clip(mixed, 0, 1), origin="lower", extent=(0, 1, 0, 1), interpolation="nearest"
     )
     latent.set_xlabel("z₁", fontsize=9, color=INK)
     latent.set_ylabel("z₂", fontsize=9, color=INK)
@@ -81,7 +87,7 @@ def blurs_and_holes(
     places, first = np.unique(np.round(g[blurred], 6), axis=0, return_index=True)
     data.scatter(*x.T, s=110, color=colours, edgecolors=INK, linewidths=0.8, zorder=2, label="data")
     data.scatter(
-        *places.T, s=42, color=np.clip(picture[blurred][first], 0, 1), marker="D",
+        *places.T, s=42, color=np.clip(mixed[blurred][first], 0, 1), marker="D",
         edgecolors=INK, linewidths=0.6, zorder=3,
     )  # fmt: skip
     for number, place in enumerate(x, 1):
@@ -93,9 +99,9 @@ def blurs_and_holes(
     data.set_title("Data space", loc="left", fontsize=10, color=INK)
     point: dict[str, Any] = dict(linestyle="none", markeredgecolor=INK, color=GREY)
     handles = [
-        Line2D([], [], marker="o", markersize=8, label="datum: decoded where one posterior is", **point),
-        Line2D([], [], marker="D", markersize=5.5, label="blur: decoded where they overlap", **point),
-        Patch(color=BLACK, label="hole: anything may be decoded"),
+        Line2D([], [], marker="o", markersize=8, label="datum: decoded from one posterior", **point),
+        Line2D([], [], marker="D", markersize=5.5, label="blur: decoded from an overlap", **point),
+        Patch(color=BLACK, label="hole: decoding is undefined"),
     ]  # fmt: skip
     legend_above(figure, handles, columns=3)
     draw_caption(figure, lines)
@@ -103,10 +109,18 @@ def blurs_and_holes(
 
 
 def equipartition(panels: Sequence[TileMasses], *, title: str = "", caption: str = "") -> Figure:
-    """Mass of each tile under the aggregated posterior, against its mass under the prior.
+    """The mass of each tile under the aggregated posterior, over its mass under the prior.
 
-    What to see: on the diagonal the encoder fills each tile as the prior does. A prior that is given
-    leaves tiles off it; the best prior for the same reconstructions puts all on it.
+    What to see: on the diagonal a tile has the same mass under both. With the given prior some tiles
+    are off the diagonal. With the best prior for the same reconstructions all tiles are on it.
+
+    Args:
+      panels: one for each β.
+      title: a line above all panels.
+      caption: text below all panels.
+
+    Raises:
+      UsageError: there are no panels.
 
     >>> panel = TileMasses("β = 1", [0.4, 0.6], [0.5, 0.5], [0.5, 0.5], [0.5, 0.5])
     >>> equipartition([panel]).axes[0].get_xlabel()
@@ -138,8 +152,8 @@ def equipartition(panels: Sequence[TileMasses], *, title: str = "", caption: str
     figure.axes[0].set_ylabel("mass under q(z)", fontsize=8.5, color=INK)
     dot: dict[str, Any] = dict(linestyle="none", marker="o")
     handles = [
-        Line2D([], [], color=INDIGO, markersize=4, label="tile, under the given prior", **dot),
-        Line2D([], [], color=ROSE, markerfacecolor="none", label="tile, under the best prior", **dot),
+        Line2D([], [], color=INDIGO, markersize=4, label="tile, given prior", **dot),
+        Line2D([], [], color=ROSE, markerfacecolor="none", label="tile, best prior", **dot),
         Line2D([], [], color=GREY, linestyle="--", label="equipartition"),
     ]  # fmt: skip
     legend_above(figure, handles, title, columns=3)

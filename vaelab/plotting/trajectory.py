@@ -1,9 +1,9 @@
-"""The course of one constrained run, in the information plane and in λ."""
+"""The trajectory of one constrained run, in the information plane and in λ."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -14,19 +14,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.plotting.layout import (
-    Rows,
-    curve,
-    head,
-    log_ticks,
-    log_where_wide,
-    number,
-    place_tags,
-    row_of_panels,
-)
-from vaelab.plotting.style import GREY, INK, WINE
+from vaelab.plotting.figure import row_of_panels
+from vaelab.plotting.layout import Rows, curve, head, log_ticks, log_where_wide, number
+from vaelab.plotting.style import GREY, INK, WINE, set_style
+from vaelab.plotting.tags import place_tags
 
-# Without viridis's yellow end, which vanishes on white.
+# Viridis without its yellow end, which is invisible on white.
 _STEPS = colors.ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.9, 256)))
 
 
@@ -39,25 +32,29 @@ def saddle_trajectory(
     achieved: Callable[[float], float] | None = None,
     quantity: str = "RMSE per dimension",
     title: str = "Trajectory in the information plane",
+    axes: Sequence[Axes] | None = None,
 ) -> Figure:
-    """How one constrained run moved: in the information plane, in λ and in what κ bounds.
+    """How one constrained run moved: in the information plane, in λ and in the quantity that κ bounds.
 
-    What to see: first the distortion falls, at any rate, until the constraint is met; from there λ
-    falls too, and the rate is reduced at the distortion that κ allows. The colour is the training
-    step in all three panels, on the square-root scale of the panels' own axes: much happens early.
-    Rezende & Viola, 2018, figure 3.
+    What to see: first the distortion falls until the constraint is met, whatever the rate. Then λ
+    falls, and the rate falls at the distortion that κ allows. The colour is the training step in all
+    three panels. Steps have a square-root scale, because much happens early. Rezende & Viola, 2018,
+    figure 3.
 
     Args:
-      rows: the rows of `metrics.jsonl`, each a mean over the steps since the last: "step", "rate",
+      rows: the rows of `metrics.jsonl`, each a mean over the steps since the row before: "step", "rate",
         "distortion" (nats), and "average/c", "constraint/c", "multiplier/c" for the constraint c.
-      kappa: the threshold, in `quantity`'s units.
+      kappa: the threshold, in the units of `quantity`.
       constraint: the constraint's name, c.
-      num_dims: D, which the distortion is divided by.
-      achieved: from E[C] to the quantity that κ bounds; by default RE's, sqrt(E[C]/D + κ²).
-      quantity: its name and unit.
+      num_dims: D, the divisor of the distortion.
+      achieved: the map from E[C] to the quantity that κ bounds. The default is the map of RE,
+        sqrt(E[C]/D + κ²).
+      quantity: the name of that quantity, and its unit.
+      axes: three axes to draw into. None makes a figure.
 
     Raises:
-      UsageError: no row logs the constraint, the rate or the distortion, or D < 1.
+      UsageError: no row logs the constraint, the rate or the distortion, D < 1, or there are not three
+        axes.
 
     >>> rows = [{"step": s, "rate": 20.0, "distortion": 900 / s, "average/re": 4 / s - 2,
     ...          "constraint/re": 4 / s - 2, "multiplier/re": 1.0 + s} for s in (1, 2, 3)]
@@ -78,7 +75,9 @@ def saddle_trajectory(
     multiplier_steps, multiplier = curve(rows, f"multiplier/{constraint}")
     met = average_steps[average <= 0][:1]
 
-    figure, panels = row_of_panels(3, (12, 3.7))
+    figure, panels = row_of_panels(axes, 3, (12, 3.7))
+    for panel in panels:
+        set_style(panel)
     last = float(max(steps.max(), average_steps.max(), 1))
     norm = colors.PowerNorm(0.5, vmin=0, vmax=last)
     plane, lambdas, bounded = panels
@@ -103,11 +102,11 @@ def saddle_trajectory(
                     label=f"κ = {kappa:g}")  # fmt: skip
     log_where_wide(bounded.yaxis, np.append(in_units(average), kappa))
     bounded.set_ylabel(quantity, fontsize=9, color=INK)
-    for axes in (lambdas, bounded):
-        _step_axis(axes, last)
+    for panel in (lambdas, bounded):
+        _step_axis(panel, last)
         if met.size:
-            label = f"met at step {met[0]:,.0f}" if axes is lambdas else None
-            axes.axvline(met[0], color=INK, linestyle=":", linewidth=1, label=label, zorder=1)
+            label = f"met at step {met[0]:,.0f}" if panel is lambdas else None
+            panel.axvline(met[0], color=INK, linestyle=":", linewidth=1, label=label, zorder=1)
     if met.size:
         at = np.abs(steps - met[0]).argmin()
         plane.plot(
@@ -119,28 +118,28 @@ def saddle_trajectory(
     head(
         bounded,
         "Constraint",
-        "coloured: moving average\ngrey: mean of the batches" if batch.size else "",
+        "colour: moving average\ngrey: mean of a batch" if batch.size else "",
     )
-    bar = figure.colorbar(
-        matplotlib.cm.ScalarMappable(norm, _STEPS), ax=list(panels), pad=0.015, aspect=28
-    )
+    # Within the last panel's own frame, so that no other axes of the figure move.
+    beside = bounded.inset_axes((1.03, 0, 0.04, 1))
+    bar = figure.colorbar(matplotlib.cm.ScalarMappable(norm, _STEPS), cax=beside)
     _step_ticks(bar.ax.yaxis, last)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8.5, color=GREY, labelcolor=INK)
     bar.set_label("training step", fontsize=9, color=INK)
     course = np.stack([distortion / num_dims, rate], -1)
     course = course[np.isfinite(course).all(1)]
-    place_tags(figure, plane, [("start", "end")], [course[[0, -1][: len(course)]]], [course], [INK])
+    place_tags(plane, [("start", "end")], [course[[0, -1][: len(course)]]], [course], [INK])
     return figure
 
 
 def _coloured(
     axes: Axes, x: np.ndarray, y: np.ndarray, steps: np.ndarray, norm: colors.Normalize
 ) -> None:
-    """A line through the points, each stretch and each point in its step's colour."""
+    """A line through the points. Each segment and each point has the colour of its step."""
     vertices = np.stack([x, y], -1)
-    stretches = np.stack([vertices[:-1], vertices[1:]], 1)
-    lines = LineCollection(list(stretches), cmap=_STEPS, norm=norm, linewidths=1.6, zorder=2)
+    segments = np.stack([vertices[:-1], vertices[1:]], 1)
+    lines = LineCollection(list(segments), cmap=_STEPS, norm=norm, linewidths=1.6, zorder=2)
     lines.set_array(steps[1:])
     axes.add_collection(lines, autolim=False)
     axes.scatter(x, y, c=steps, cmap=_STEPS, norm=norm, s=9, linewidths=0, zorder=3)
@@ -155,7 +154,7 @@ def _step_axis(axes: Axes, last: float) -> None:
 
 
 def _step_ticks(axis: Any, last: float) -> None:
-    """0 and round numbers that stand apart under a square root."""
+    """0, and round numbers whose square roots are apart."""
     decades = 10.0 ** np.arange(np.floor(np.log10(last)), -1, -1)
     ticks, room = [], np.inf
     for step in (digit * decade for decade in decades for digit in (5, 3, 2, 1)):

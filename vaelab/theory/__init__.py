@@ -1,4 +1,4 @@
-"""The theory of VAEs whose encoder and decoder can be anything: fixed points, computed exactly."""
+"""The theory of VAEs with an arbitrary encoder and decoder: exact fixed points."""
 
 from vaelab.theory.fixed_points import (
     FixedPoint,

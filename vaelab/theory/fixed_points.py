@@ -1,8 +1,7 @@
-"""Fixed points of a β-VAE whose encoder and decoder can be anything, on cells of the latent space.
+"""Fixed points of a β-VAE with an arbitrary encoder and decoder, on cells of the latent space.
 
-Cells a of prior mass π_a carry the reconstructions g_a; the posterior is q(a|x_i) = π_a m_ia. The
-likelihood is N(g, σ²I) with σ² = β/2, so that β is the weight on the KL where the squared error has
-weight one. Rezende & Viola, 2018, sections 3.1 and 3.2, appendices A and C.
+Cell a has the prior mass π_a and the reconstruction g_a. The posterior is q(a|x_i) = π_a m_ia. The
+likelihood is N(g, σ²I) with σ² = β/2: β is the weight of the KL if the squared error has weight one. Rezende & Viola, 2018, sections 3.1 and 3.2, appendices A and C.
 """
 
 from __future__ import annotations
@@ -32,22 +31,22 @@ def grid(side: int) -> Array:
 
 
 def initial_reconstructions(key: PRNGKey, side: int, *, noise: float = 0.01) -> Array:
-    """The cells' own centres, in the plane of the data, with uniform noise in ±noise. [side², 2]."""
+    """The centres of the cells as points in the plane of the data, with uniform noise in ±noise. [side², 2]."""
     centres = grid(side)
     return centres + jax.random.uniform(key, centres.shape, minval=-noise, maxval=noise)
 
 
 def log_ratio(x: Array, g: Array, beta: float | Array, log_prior: Array | None = None) -> Array:
-    """log m_ia = log q(a|x_i) − log π_a, of the best encoder for these reconstructions. [n, A].
+    """log m_ia = log q(a|x_i) − log π_a of the best encoder for these reconstructions. [n, A].
 
-    `m_ia = exp(−‖x_i − g_a‖²/β) / Σ_b π_b exp(−‖x_i − g_b‖²/β)`, so that Σ_a π_a m_ia = 1. In logs,
-    with each row's smallest exponent taken out: nothing underflows however small β is.
+    `m_ia = exp(−‖x_i − g_a‖²/β) / Σ_b π_b exp(−‖x_i − g_b‖²/β)`, so Σ_a π_a m_ia = 1. It is
+    computed in log space, and does not underflow for any β.
 
     Args:
       x: [n, D], the data.
       g: [A, D], reconstructions.
       beta: [] > 0, in squared units of x.
-      log_prior: [A], log π; uniform by default.
+      log_prior: [A], log π. Uniform by default.
 
     >>> x = jnp.array([[0.0], [1.0]])
     >>> jax.device_get(jnp.exp(log_ratio(x, x, 0.01))).round(3)
@@ -69,10 +68,10 @@ def uniform(num_cells: int) -> Array:
 def targets(log_m: Array, x: Array) -> Array:
     """T_a = Σ_i m_ia x_i / Σ_j m_ja, the best decoder for that encoder. [n, A], [n, D] -> [A, D].
 
-    A convex combination of data. Numerator and denominator are divided by the column's largest m, so
-    a hole, a cell whose mass N_a = Σ_i m_ia underflows, still has its exact limit: the data for which
-    it is the least bad alternative. As β → 0 that is the datum i of smallest excess
-    `‖x_i − g_a‖² − min_b ‖x_i − g_b‖²`; its nearest datum once every datum is some cell's reconstruction.
+    Each T_a is a convex combination of data. Numerator and denominator are divided by the largest m of
+    the column. So a hole, a cell whose mass N_a = Σ_i m_ia underflows, has its exact limit. As β → 0
+    the limit is the datum i with the smallest excess `‖x_i − g_a‖² − min_b ‖x_i − g_b‖²`. If every datum
+    is the reconstruction of a cell, it is the nearest datum.
 
     >>> jax.device_get(targets(jnp.log(jnp.array([[1.0], [3.0]])), jnp.array([[0.0], [1.0]]))).round(3)
     array([[0.75]], dtype=float32)
@@ -89,11 +88,11 @@ def transition(
     log_prior: Array | None = None,
     penalty: Array | None = None,
 ) -> Array:
-    """T(g), one full step of the fixed-point equations: best encoder, then best decoder. [A, D].
+    """T(g), one full step of the fixed-point equations: the best encoder, then the best decoder. [A, D].
 
-    With a `penalty` Λ [A, A] the decoder's step is under Lipschitz constraints, see
-    `lipschitz.projection`. It is the pre-image iteration of kernel PCA with the normalised Gaussian
-    kernel m. Equation 20, and equation 25 with a penalty. Arguments of `log_ratio`.
+    With a `penalty` Λ [A, A] the step of the decoder has Lipschitz constraints, see
+    `lipschitz.projection`. Without a penalty the step is the pre-image iteration of kernel PCA with the
+    normalised Gaussian kernel m. Equation 20, and equation 25 with a penalty. Arguments of `log_ratio`.
 
     >>> jax.device_get(transition(jnp.array([[0.0], [1.0]]), jnp.array([[0.2], [0.9]]), 0.01)).round(3)
     array([[0.],
@@ -116,11 +115,11 @@ def objective(
 ) -> Array:
     """The ELBO per datum at the best encoder, `1/n Σ_i log Σ_a π_a exp(−‖x_i − g_a‖²/β)`, nats. [].
 
-    Without the Gaussian's constant −D/2 log(πβ). A penalty takes off `Σ_ab Λ_ab ‖g_a − g_b‖²/(A n β)`,
-    the scale in which `transition` is its M-step under a uniform prior.
+    The constant of the Gaussian, −D/2 log(πβ), is left out. A penalty subtracts
+    `Σ_ab Λ_ab ‖g_a − g_b‖²/(A n β)`. In this scale `transition` is the M-step under a uniform prior.
 
-    No step `g + s (T(g) − g)` with 0 ≤ s ≤ 2 lets it fall: given the encoder it is a concave quadratic
-    of g with its top at T(g), and where the step ends the best encoder only adds to it.
+    No step `g + s (T(g) − g)` with 0 ≤ s ≤ 2 decreases the objective. For a fixed encoder it is a
+    concave quadratic of g with its maximum at T(g), and the best encoder at the new g increases it.
 
     >>> x = jnp.array([[0.0], [1.0]])
     >>> jax.device_get(objective(x, x, 0.01)).round(3)  # −log 2: two tiles
@@ -149,15 +148,15 @@ def reconstruction_error(
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """How to step, and when to stop: `g ← (1 − s) g + s T(g)` until ‖g_new − g‖ < tolerance.
+    """The step and the stopping rule: `g ← (1 − s) g + s T(g)` until ‖g_new − g‖ < tolerance.
 
-    By default the rule of appendix A, whose s is lost from the text: 0.1 is ours. It stops where
-    steps are short, which next to a critical β is not where g is stationary: `Rule(1.0, 1e-10,
-    100_000)` iterates to convergence, in float64.
+    The default is the rule of appendix A. The text does not give s: 0.1 is our choice. The rule stops
+    when steps are short. Near a critical β this is not a stationary point. `Rule(1.0, 1e-10, 100_000)`
+    iterates to convergence in float64.
 
     Raises:
-      UsageError: smoothing is not in (0, 2), where the objective rises; tolerance is negative, or
-        max_steps is not positive.
+      UsageError: smoothing is not in (0, 2), the range in which the objective increases; tolerance is
+        negative; or max_steps is not positive.
     """
 
     smoothing: float = 0.1
@@ -173,12 +172,12 @@ class Rule:
 
 
 class FixedPoint(NamedTuple):
-    """Where an iteration stopped."""
+    """The end of an iteration."""
 
     g: Array  # [A, D], reconstructions
     num_steps: Array  # [] int32
     distance: Array  # [], ‖g_new − g‖ of the last step, over all cells
-    path: Array | None = None  # [max_steps + 1, A, D], from the start; the end stands still
+    path: Array | None = None  # [max_steps + 1, A, D], from the start; the last g is repeated
 
 
 @partial(jax.jit, static_argnames=("rule", "keep_path"))
@@ -192,9 +191,9 @@ def iterate(
     rule: Rule = Rule(),
     keep_path: bool = False,
 ) -> FixedPoint:
-    """Steps of `transition` from g, smoothed, until the rule stops them: one program, without the host.
+    """Smoothed steps of `transition` from g until the rule stops them, in one compiled program.
 
-    Arguments of `transition`. Cells merge where they agree: tiles of the latent space.
+    Arguments of `transition`. Cells with equal reconstructions merge to tiles of the latent space.
 
     >>> end = iterate(jnp.array([[0.0], [1.0]]), jnp.array([[0.2], [0.9]]), 0.01)
     >>> jax.device_get(end.g).round(1), bool(end.distance < 1e-3)
@@ -208,7 +207,7 @@ def iterate(
         distance: Array
         path: Array | None
 
-    def go_on(carry: Carry) -> Array:
+    def must_continue(carry: Carry) -> Array:
         return (carry.step < rule.max_steps) & (carry.distance >= rule.tolerance)
 
     def step(carry: Carry) -> Carry:
@@ -219,7 +218,7 @@ def iterate(
 
     path = jnp.zeros((rule.max_steps + 1, *g.shape), g.dtype).at[0].set(g) if keep_path else None
     start = Carry(g, jnp.array(0), jnp.array(jnp.inf, g.dtype), path)
-    end = jax.lax.while_loop(go_on, step, start)
+    end = jax.lax.while_loop(must_continue, step, start)
     path = end.path
     if path is not None:
         reached = jnp.arange(rule.max_steps + 1) <= end.step
@@ -228,5 +227,5 @@ def iterate(
 
 
 def squared_distance(x: Array, g: Array) -> Array:
-    """‖x_i − g_a‖², [n, A]; of differences, which do not cancel as x² − 2xg + g² does."""
+    """‖x_i − g_a‖², [n, A], from differences: x² − 2xg + g² would cancel."""
     return jnp.sum((x[:, None] - g) ** 2, axis=-1)

@@ -1,4 +1,4 @@
-"""Lipschitz constraints on a decoder of free reconstructions, as a projection after each step."""
+"""Lipschitz constraints on the reconstructions of cells, as a projection after each step."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vaelab.types import Array
 def projection(targets: Array, masses: Array, penalty: Array) -> Array:
     """The G that minimises Σ_a N_a ‖G_a − T_a‖² + Σ_ab Λ_ab ‖G_a − G_b‖², over ordered pairs.
 
-    Where T = N⁻¹ MᵀX and N_a = Σ_i m_ia it solves (N + 2 Lap(Λ)) G = MᵀX, the Lagrangian's step.
+    With T = N⁻¹ MᵀX and N_a = Σ_i m_ia it solves (N + 2 Lap(Λ)) G = MᵀX, the step of the Lagrangian.
     Each row is divided by N_a + 2 Σ_b Λ_ab first:
     `G_a = f_a T_a + (1 − f_a) Σ_b Λ_ab G_b / Σ_b Λ_ab` with `f_a = N_a / (N_a + 2 Σ_b Λ_ab)`, a mean of
-    the cell's own target and of its neighbours. So a hole (N_a = 0) follows its neighbours alone, and a
-    cell without neighbours keeps its target, whatever its mass: Λ = 0 returns T.
+    the target of the cell and of its neighbours. So a hole (N_a = 0) is the mean of its neighbours, and
+    a cell without neighbours keeps its target, whatever its mass: Λ = 0 returns T.
 
-    Between a hole's component and all data there must be a path of positive Λ, or that component is
+    A path of positive Λ must connect every hole to a cell with mass. Otherwise the hole is
     undetermined. float32 resolves Λ up to about 10⁵ N.
 
     Rezende & Viola, 2018, appendix B and equation 25.
@@ -27,7 +27,7 @@ def projection(targets: Array, masses: Array, penalty: Array) -> Array:
     Args:
       targets: T [A, D], reconstructions without the constraint.
       masses: N [A] ≥ 0.
-      penalty: Λ [A, A], symmetric, ≥ 0; the diagonal does not count.
+      penalty: Λ [A, A], symmetric, ≥ 0. The diagonal is ignored.
 
     >>> penalty = jnp.array([[0.0, 0.5], [0.5, 0.0]])
     >>> jax.device_get(projection(jnp.array([[0.0], [1.0]]), jnp.ones(2), penalty)).round(3)
@@ -46,13 +46,13 @@ def projection(targets: Array, masses: Array, penalty: Array) -> Array:
 
 
 def local_penalty(centres: Array, radius: float, strength: float | Array) -> Array:
-    """Λ_ab = strength where latent cells are within a radius of each other, else 0. [A, L] -> [A, A].
+    """Λ_ab = strength if the distance of cells a and b is at most the radius, else 0. [A, L] -> [A, A].
 
     >>> local_penalty(jnp.array([[0.0], [1.0], [2.0]]), radius=1.0, strength=5.0).tolist()
     [[0.0, 5.0, 0.0], [5.0, 0.0, 5.0], [0.0, 5.0, 0.0]]
     """
     distance = jnp.sqrt(jnp.sum((centres[:, None] - centres) ** 2, axis=-1))
-    # Cells of a grid lie on the radius up to rounding.
+    # The distances of cells of a grid equal the radius up to rounding.
     near = (distance <= radius * (1 + 1e-5)) & ~jnp.eye(len(centres), dtype=bool)
     return strength * near
 
@@ -69,7 +69,7 @@ def global_penalty(num_cells: int, strength: float | Array) -> Array:
 
 @jax.jit
 def roughness(g: Array, penalty: Array) -> Array:
-    """What the constraint penalises, Σ_ab Λ_ab ‖g_a − g_b‖², over ordered pairs. g [A, D] -> [].
+    """The penalty Σ_ab Λ_ab ‖g_a − g_b‖², over ordered pairs. g [A, D] -> [].
 
     >>> roughness(jnp.array([[0.0], [2.0]]), global_penalty(2, 3.0))
     Array(24., dtype=float32)

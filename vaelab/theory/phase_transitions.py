@@ -1,4 +1,4 @@
-"""Phase transitions of a β-VAE: temperatures at which its reconstructions merge all at once."""
+"""Phase transitions of a β-VAE: temperatures at which its reconstructions merge."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def error_curve(
     *,
     rule: Rule = Rule(),  # noqa: B008 (frozen)
 ) -> tuple[Array, Array]:
-    """The order parameter: reconstruction errors at the fixed points reached from g, one per β.
+    """The order parameter: reconstruction errors at the fixed points from the start g, one for each β.
 
-    One β after the other in one program, so that each stops by its own count of steps.
+    One program iterates one β after the other, so that each β has its own number of steps.
 
     Returns:
       ([R], squared units of x; [R] int32, steps).
@@ -43,9 +43,9 @@ def error_curve(
 
 @jax.jit
 def second_derivative(x: Array, y: Array) -> Array:
-    """Second divided differences ×2 of y at x, ascending but spaced at will. [R], [R] -> [R − 2].
+    """Twice the second divided differences of y at ascending x of any spacing. [R], [R] -> [R − 2].
 
-    `2 ((y₊ − y₀)/(x₊ − x₀) − (y₀ − y₋)/(x₀ − x₋)) / (x₊ − x₋)`: exact for quadratics.
+    `2 ((y₊ − y₀)/(x₊ − x₀) − (y₀ − y₋)/(x₀ − x₋)) / (x₊ − x₋)`, which is exact for quadratics.
 
     >>> second_derivative(jnp.array([0.0, 1.0, 3.0]), jnp.array([0.0, 1.0, 9.0])).tolist()
     [2.0]
@@ -65,7 +65,7 @@ class CriticalTemperatures(NamedTuple):
 def critical_temperatures(betas: Array, errors: Array, *, num: int = 3) -> CriticalTemperatures:
     """The β at which |d²E/dβ²| has its highest `num` local maxima. [R], [R] -> [num] each.
 
-    Rezende & Viola, 2018, section 3.2. The ends of the curve are no maxima.
+    Rezende & Viola, 2018, section 3.2. The ends of the curve do not count as maxima.
 
     >>> betas = jnp.linspace(0.0, 3.0, 31)
     >>> errors = jnp.minimum(betas, 1.0) + 3 * jnp.minimum(betas, 2.0)  # bends at 1 and, more, at 2
@@ -85,11 +85,11 @@ def critical_temperatures(betas: Array, errors: Array, *, num: int = 3) -> Criti
 
 @jax.jit
 def last_merger(x: Array) -> Array:
-    """The β above which cells that all reconstruct the data's mean are stable: 2 × the largest variance.
+    """The β above which it is stable that all cells reconstruct the mean: 2 × the largest variance.
 
-    Around g = mean the step multiplies differences between cells by `(2/β) C`, C the covariance:
-    beyond that β the mean attracts, below it repels. Rose, 1998, section II. Data that are skewed may
-    have other fixed points there, too: a point far from all others keeps cells of its own.
+    Near g = mean a step multiplies the differences between cells by `(2/β) C`, C the covariance. So the
+    mean attracts above this β and repels below. Rose, 1998, section II. Skewed data may have other fixed
+    points above it: a point far from all others keeps its own cells.
 
     >>> jax.device_get(last_merger(jnp.array([[-1.0, 0.0], [1.0, 0.0]]))).round(3)
     np.float32(2.0)

@@ -1,4 +1,4 @@
-"""Tiles: parts of the latent space that belong to the same data, and what they weigh."""
+"""Tiles: parts of the latent space that belong to the same data, and their masses."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vaelab.types import Array
 
 
 class Tiles(NamedTuple):
-    """Cells that share a reconstruction; a tile goes by the index of its first cell."""
+    """Cells that share a reconstruction. The index of a tile is the index of its first cell."""
 
     label: Array  # [A] int32, the tile of each cell
-    prior: Array  # [A], mass of the prior in tile k; 0 where k is not the first of a tile
-    posterior: Array  # [A], mass of the aggregated posterior q(z) = 1/n Σ_i q(z|x_i) there
+    prior: Array  # [A], mass of the prior in tile k; 0 if k is not the first cell of a tile
+    posterior: Array  # [A], mass of the aggregated posterior q(z) = 1/n Σ_i q(z|x_i) in tile k
 
 
 @jax.jit
@@ -30,9 +30,9 @@ def tiles(
     *,
     tolerance: float | Array = 1e-2,
 ) -> Tiles:
-    """Which cells merged, and the mass of each tile under prior and aggregated posterior.
+    """The tiles of merged cells, and their masses under the prior and the aggregated posterior.
 
-    Cells belong together where a chain of steps no longer than `tolerance` joins their
+    Two cells belong to one tile if a chain of steps of at most `tolerance` joins their
     reconstructions. Arguments of `fixed_points.log_ratio`.
 
     >>> found = tiles(jnp.array([[0.0], [1.0]]), jnp.array([[0.0], [0.0], [1.0]]), 0.01)
@@ -62,10 +62,10 @@ def tiles(
 
 @jax.jit
 def tile_ratios(x: Array, g: Array, beta: float | Array, log_prior: Array | None = None) -> Array:
-    """q(a)/π_a = 1/n Σ_i m_ia, which is 1 by equipartition wherever π_a > 0. [A].
+    """q(a)/π_a = 1/n Σ_i m_ia. Equipartition means 1 for all cells with π_a > 0. [A].
 
-    It is 1 where the ELBO is stationary in π too. On a prior that is given, a fixed point need not
-    have it. Proposition 3.3.
+    It is 1 if the ELBO is also stationary in π. A fixed point under a given prior need not have
+    equipartition. Proposition 3.3.
 
     >>> x, g = jnp.array([[0.0], [1.0]]), jnp.array([[0.0], [0.0], [1.0]])
     >>> jax.device_get(tile_ratios(x, g, 0.01)).round(3)
@@ -77,7 +77,7 @@ def tile_ratios(x: Array, g: Array, beta: float | Array, log_prior: Array | None
 
 @jax.jit
 def tile_kl(x: Array, g: Array, beta: float | Array, log_prior: Array | None = None) -> Array:
-    """KL(q(z) ‖ π), by how much equipartition fails, nats. [].
+    """KL(q(z) ‖ π), the distance from equipartition, nats. [].
 
     >>> x, g = jnp.array([[0.0], [1.0]]), jnp.array([[0.0], [0.0], [1.0]])
     >>> jax.device_get(tile_kl(x, g, 0.01)).round(3)  # log 3/4 / 2 + log 3/2 / 2
@@ -92,10 +92,10 @@ def tile_kl(x: Array, g: Array, beta: float | Array, log_prior: Array | None = N
 def optimal_log_prior(
     x: Array, g: Array, beta: float | Array, log_prior: Array, num_steps: int | Array = 1000
 ) -> Array:
-    """The cells' masses that maximise the ELBO for these reconstructions, log π [A].
+    """The masses of the cells that maximise the ELBO for these reconstructions, log π [A].
 
     Steps of Blahut and Arimoto, `π_a ← π_a · 1/n Σ_i m_ia`, from `log_prior`. The ELBO is concave in
-    π and no step lets it fall; at its top q(a) = π_a where π_a > 0, and Σ_i m_ia ≤ n elsewhere.
+    π, and no step decreases it. At the maximum q(a) = π_a if π_a > 0, and Σ_i m_ia ≤ n otherwise.
     Blahut, 1972, theorem 5; proposition 3.3.
 
     >>> x = jnp.array([[0.0], [1.0]])
@@ -111,10 +111,10 @@ def optimal_log_prior(
 
 
 class BlurredReconstructions(NamedTuple):
-    """The best decoder for posteriors that are the prior, restricted to supports."""
+    """The best decoder for posteriors that are the prior restricted to supports."""
 
-    g: Array  # [A, D]; NaN in holes, where the ELBO does not depend on it
-    weights: Array  # [n, A], of the data in g; sum to 1 over data, to 0 in holes
+    g: Array  # [A, D]; NaN in holes: the ELBO does not depend on them
+    weights: Array  # [n, A], of the data in g; their sum over data is 1, and 0 in holes
     holes: Array  # [A] bool, cells in no support
 
 
@@ -122,14 +122,14 @@ class BlurredReconstructions(NamedTuple):
 def blurred_reconstructions(
     x: Array, supports: Array, prior: Array | None = None
 ) -> BlurredReconstructions:
-    """`g_a = Σ_i x_i 1[a ∈ Ω_i]/π(Ω_i) / Σ_i 1[a ∈ Ω_i]/π(Ω_i)`, the mean of all that land there.
+    """`g_a = Σ_i x_i 1[a ∈ Ω_i]/π(Ω_i) / Σ_i 1[a ∈ Ω_i]/π(Ω_i)`, the mean of the data in cell a.
 
-    Each datum weighs with the inverse prior mass of its support. Equation 17.
+    The weight of a datum is the inverse prior mass of its support. Equation 17.
 
     Args:
       x: [n, D], the data.
-      supports: [n, A] bool, Ω_i, the cells in which q(z|x_i) = π(z)/π(Ω_i); none may be empty.
-      prior: [A], masses of the cells; uniform by default.
+      supports: [n, A] bool, Ω_i, the cells in which q(z|x_i) = π(z)/π(Ω_i). None is empty.
+      prior: [A], masses of the cells. Uniform by default.
 
     >>> supports = jnp.array([[True, True, False, False], [False, True, False, False]])
     >>> blurred = blurred_reconstructions(jnp.array([[0.0], [1.0]]), supports)

@@ -1,4 +1,4 @@
-"""A likelihood variance that is optimised with encoder and decoder: it goes to zero."""
+"""A likelihood variance optimised together with encoder and decoder: it converges to zero."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vaelab.types import Array
 
 
 class JointRun(NamedTuple):
-    """Steps on encoder, decoder and variance together; row 0 is the start."""
+    """Steps on encoder, decoder and variance. Row 0 is the start."""
 
     g: Array  # [A, D], the last reconstructions
     variance: Array  # [num_steps + 1], σ²
@@ -32,16 +32,19 @@ def optimise_variance(
     smoothing: float | Array = 0.1,
     smallest: float | Array = 1e-12,
 ) -> JointRun:
-    """Alternates steps on g with `σ² = E‖x − g(z)‖²/D`, its best value for the new reconstructions.
+    """Alternates steps on g with `σ² = E‖x − g(z)‖²/D`, the best value for the new reconstructions.
 
-    With at least as many cells as data the ELBO has no maximum: it rises as D/2 log 1/σ² where every
-    datum has a tile of its own. The run is held at `smallest`, as an implementation has to.
-    The ELBO never falls before that. Where cells are too few nearby, one that serves two data can keep
-    σ² away from zero for good. Proposition 3.1 (ii).
+    With at least as many cells as data the ELBO has no maximum: if every datum has its own tile, it
+    grows as D/2 log 1/σ². `smallest` is the lower limit of σ². The ELBO does not decrease before σ²
+    reaches it. If there are too few cells, one cell for two data can keep σ² away from zero.
+    Proposition 3.1 (ii).
 
     Args:
-      x, g: data [n, D], and reconstructions to start from [A, D].
-      variance: σ² to start from.
+      x, g: data [n, D], and the first reconstructions [A, D].
+      variance: the first σ².
+      num_steps: number of steps.
+      smoothing: the share s of each step, as in `fixed_points.Rule`.
+      smallest: the lower limit of σ².
 
     >>> run = optimise_variance(jnp.array([[0.0], [1.0]]), jnp.array([[0.4], [0.6]]), 0.25)
     >>> run.variance.shape, bool(run.variance[-1] < 1e-10)

@@ -1,4 +1,4 @@
-"""The picture of a constraint's stability: what is drawn where, and what is refused."""
+"""The plot of the stability of constraints: positions, and refusals."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ def settling(label="RE ≤ 0.1", multipliers=((2.0, 8.0, 4.0), (1.0, 3.0, 1.0)))
 
 def test_multipliers_are_relative_to_their_last_value():
     axes = plot_settling([settling()]).axes[0]
-    courses = [line.get_ydata() for line in axes.get_lines()[:2]]
-    np.testing.assert_allclose(courses, [[0.5, 2, 1], [1, 3, 1]])
+    drawn = [line.get_ydata() for line in axes.get_lines()[:2]]
+    np.testing.assert_allclose(drawn, [[0.5, 2, 1], [1, 3, 1]])
     assert axes.get_lines()[2].get_ydata() == [100.0, 100.0]
     assert axes.get_yscale() == "log"
     assert axes.get_ylim()[1] > 100
 
 
-def test_each_constraint_has_a_panel_with_its_reference_beneath():
+def test_each_constraint_has_a_panel_with_its_reference():
     figure = plot_settling([settling(), settling("CLA ≥ 0.8"), settling("pNCC ≥ 0.5")])
     assert [axes.get_title("left") for axes in figure.axes[1:]] == [
         "RE ≤ 0.1", "CLA ≥ 0.8", "pNCC ≥ 0.5"
@@ -54,6 +54,6 @@ def test_the_reference_may_be_interpolated():
         ([settling(multipliers=((),))], "multipliers of 'RE ≤ 0.1' must end above 0"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(constraints, sentence):
+def test_constraints_that_cannot_be_drawn_are_refused(constraints, sentence):
     with pytest.raises(ValueError, match=sentence):
         plot_settling(constraints)
