@@ -98,7 +98,7 @@ def test_the_original_order_comes_back_and_its_end_is_validation(data_set, tmp_p
         assert split.x.dtype == np.float32
         assert split.labels.dtype == np.int32
     assert "tensorflow" not in sys.modules
-    sentence = f"num_validation must lie in 1 to 29, {name} having 30 training images, got 30."
+    sentence = f"num_validation must lie in 1 to 29, because {name} has 30 training images, got 30."
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         data_set(num_validation=30).load(str(tmp_path))
 
@@ -185,7 +185,7 @@ def test_a_colour_data_set_prepared_as_tfrecord_is_refused(tmp_path):
         prepare("cifar10", str(tmp_path))
     with (
         pytest.warns(
-            UserWarning, match=f"^{re.escape(str(folder))} is passed over, as it was prepared"
+            UserWarning, match=f"^{re.escape(str(folder))} is skipped because it was prepared"
         ),
         pytest.raises(
             FileNotFoundError, match=r"^cifar10, prepared as array_record, was not found"

@@ -18,7 +18,7 @@ import pytest
 from vaelab.data import MNIST, FashionMNIST
 from vaelab.data.files import read_idx
 from vaelab.data.prepare import main, prepare
-from vaelab.data.prepared import find_prepared, read_prepared
+from vaelab.data.prepared import prepared_folders, read_prepared
 
 DATA = pathlib.Path(
     os.environ.get("VAELAB_DATA") or pathlib.Path(__file__).parents[2] / "../shared/data"
@@ -78,8 +78,8 @@ def test_evaluation_images_are_those_of_the_published_code():
 def test_missing_files_are_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     sentence = (
-        f"fashion_mnist/train-images-idx3-ubyte.gz was not found in {tmp_path}: put fashion_mnist there "
-        "as its four original idx files, or install the extra [tfds] (see README.md) and run python -m "
+        f"fashion_mnist/train-images-idx3-ubyte.gz was not found in {tmp_path}: put the four original "
+        "idx files of fashion_mnist there, or install the extra [tfds] (see README.md) and run python -m "
         "vaelab.data.prepare fashion_mnist, or name another folder with --data-dir or $VAELAB_DATA."
     )
     with pytest.raises(FileNotFoundError, match=f"^{re.escape(sentence)}$"):
@@ -139,7 +139,7 @@ def prepared(tmp_path):
 
 def test_a_prepared_data_set_is_read_in_the_original_order_without_tensorflow(prepared, tmp_path):
     images, labels, folder = prepared
-    found = find_prepared("mnist", str(tmp_path))
+    (found,) = prepared_folders("mnist", str(tmp_path))
     assert pathlib.Path(found) == folder
     x, read_labels = read_prepared(found, "train")
     np.testing.assert_array_equal(x[..., 0], images)
@@ -155,11 +155,11 @@ def test_a_data_set_prepared_as_tfrecord_is_passed_over(prepared, tmp_path, monk
     records = folder / "mnist-train.array_record-00000-of-00001"
     records.rename(folder / "mnist-train.tfrecord-00000-of-00001")
     warning = (
-        f"{folder} is passed over, as it was prepared in a file format that needs TensorFlow to be read: "
-        "run python -m vaelab.data.prepare mnist, which writes one that does not."
+        f"{folder} is skipped because it was prepared in a file format that needs TensorFlow to be read: "
+        "run python -m vaelab.data.prepare mnist, which writes a format that does not."
     )
     with pytest.warns(UserWarning, match=f"^{re.escape(warning)}$"):
-        assert find_prepared("mnist", str(tmp_path)) is None
+        assert prepared_folders("mnist", str(tmp_path)) == []
     sentence = (
         f"{folder} was prepared in a file format that needs TensorFlow to be read: delete that folder and "
         "prepare the data set again."
@@ -171,12 +171,13 @@ def test_a_data_set_prepared_as_tfrecord_is_passed_over(prepared, tmp_path, monk
 def test_tfds_default_folder_is_looked_at_too(prepared, tmp_path, monkeypatch):
     _, _, folder = prepared
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tensorflow_datasets"))
-    assert pathlib.Path(find_prepared("mnist", str(tmp_path / "elsewhere"))) == folder
+    (found,) = prepared_folders("mnist", str(tmp_path / "elsewhere"))
+    assert pathlib.Path(found) == folder
 
 
 def test_prepare_refuses_a_folder_that_is_not_there(tmp_path):
     sentence = (
-        f"manual_dir {tmp_path}/none is not a folder: name the one that holds the original files"
+        f"manual_dir {tmp_path}/none is not a folder: name the folder with the original files"
     )
     with pytest.raises(FileNotFoundError, match=f"^{re.escape(sentence)}"):
         prepare("mnist", str(tmp_path), f"{tmp_path}/none")
@@ -207,7 +208,7 @@ def test_what_prepare_writes_equals_the_idx_files(tmp_path):
     command = [sys.executable, "-m", "vaelab.data.prepare", "mnist"]
     folders = ["--data-dir", str(tmp_path), "--manual-dir", str(DATA / "mnist")]
     subprocess.run([*command, *folders], check=True)
-    assert find_prepared("mnist", str(tmp_path)) is not None
+    assert prepared_folders("mnist", str(tmp_path))
     from_tfds, from_files = (
         MNIST(binarisation="none").load(str(place)) for place in (tmp_path, DATA)
     )

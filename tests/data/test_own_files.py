@@ -47,7 +47,7 @@ def test_npz_may_name_its_parts(tmp_path):
 @pytest.mark.parametrize("header", ["", "a,b,c,kind\n"])
 def test_csv_is_a_table_with_or_without_names(header, tmp_path):
     table = np.column_stack([X, LABELS])
-    text = "".join(",".join(repr(float(value)) for value in row) + "\n" for row in table)
+    text = "".join(",".join(map(repr, [*row[:3].tolist(), int(row[3])])) + "\n" for row in table)
     (tmp_path / "x.csv").write_text(header + text + "\n")
     column = "kind" if header else "4"
     labelled = data.Files(str(tmp_path / "x.csv"), label_column=column).load()
@@ -102,7 +102,7 @@ def test_a_folder_of_images_is_read(shape, tmp_path):
         found, pixels[np.lexsort(pixels.reshape(20, -1).astype(float).T[::-1])]
     )
     assert splits.train.labels is None
-    assert data.Files(str(tmp_path / "all")).show(splits.test.x).shape == (2, *shape)
+    assert data.Files(str(tmp_path / "all")).show(splits.test.x).images.shape == (2, *shape)
 
 
 def test_sub_folders_are_classes_and_parts(tmp_path):
@@ -177,18 +177,19 @@ ROWS = "1,2\n3,4\n5,6\n"
         (csv(ROWS), "x.csv", "{path}: fractions leave test empty, with 0.1 of 3 examples: give more examples, or a larger fraction."),
         (lambda folder: (folder / "x.csv").write_bytes(b"\xff\xfe\x00"), "x.csv", "{path} cannot be read ("),
         (lambda folder: (folder / "x").mkdir(), "x", "{path} holds no PNG or JPEG files: name a folder with images."),
-        (two_sizes, "x", "{path}/wide.png is of the size 9x4, and {path}/000.png of 6x5: set size to resize all images to one."),
+        (two_sizes, "x", "{path}/wide.png has the size 9x4, and {path}/000.png has 6x5: set size to resize all images to one."),
         (damaged(b""), "x", "{path}/001.png cannot be read (cannot identify image file"),
         (damaged(b"<html>"), "x", "{path}/001.png cannot be read (cannot identify image file"),
         (damaged(90), "x", "{path}/001.png cannot be read ("),
-        (sixteen_bits, "x", "{path}/deep.png cannot be read (its pixels are of the kind I;16, not 8-bit): repair or remove it."),
+        (sixteen_bits, "x", "{path}/deep.png cannot be read (pixels of the kind I;16 are not 8-bit): repair or remove it."),
         (beside, "x", "{path} holds images both in sub-folders, which are classes, and beside them, such as alone.png: move it into one of them."),
         (lambda folder: np.savez(folder / "x.npz", y=X), "x.npz", "{path} has an array y, which is not known: name the arrays x, labels, context, groups, validation_x,"),
-        (lambda folder: np.savez(folder / "x.npz", labels=LABELS), "x.npz", "{path} has no array x: name the examples so."),
+        (lambda folder: np.savez(folder / "x.npz", labels=LABELS), "x.npz", "{path} has no array x: give the examples this name."),
         (lambda folder: np.savez(folder / "x.npz", x=X, test_x=X[:, :2]), "x.npz", "{path}: test.x holds examples of the shape (2,) and train.x of (3,): give all splits one shape."),
         (lambda folder: np.save(folder / "x.npy", X * np.nan), "x.npy", "{path}: train.x holds nan in example 0"),
-        (lambda folder: np.save(folder / "x.npy", X.astype(int)), "x.npy", "{path}: x must be bytes (uint8), booleans or floats [N, ...], got int64"),
-        (lambda folder: np.save(folder / "x.npy", np.array([None])), "x.npy", "{path} holds pickled objects, which are never read, as they can run any code: save it as a plain array."),
+        (lambda folder: np.save(folder / "x.npy", X + 1j), "x.npy", "{path}: x must be numbers [N, ...], got complex"),
+        (lambda folder: np.save(folder / "x.npy", 10.0 ** np.arange(40)[:, None]), "x.npy", "{path}: x holds 1e+39 in example 39, too large for float32: rescale the data."),
+        (lambda folder: np.save(folder / "x.npy", np.array([None])), "x.npy", "{path} holds pickled objects, which vaelab never reads because they can run code: save it as a plain array."),
         (lambda folder: (folder / "x.npy").write_bytes(b""), "x.npy", "{path} is no npy file, it begins with nothing, it is empty: fetch the file again."),
         (lambda folder: (folder / "x.pkl").touch(), "x.pkl", "{path} ends in .pkl, which is not known: give npy, npz, csv, or a folder of images."),
     ],

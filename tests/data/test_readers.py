@@ -135,7 +135,7 @@ def test_a_folder_in_a_files_place_is_named(data_set, tmp_path):
     path = write(tmp_path, whole(data_set))
     path.unlink()
     path.mkdir()
-    assert refusal(data_set, tmp_path).startswith(f"{path} is a folder, where a file should be:")
+    assert refusal(data_set, tmp_path).startswith(f"{path} is a folder and must be a file:")
 
 
 @named
@@ -212,9 +212,11 @@ def test_pickles_are_never_unpickled(tmp_path):
     np.savez(tmp_path / "x.npz", x=bomb)
     np.save(tmp_path / "x.npy", bomb)
     shutil.copy(tmp_path / "x.npy", tmp_path / "y.npz")
-    with pytest.raises(ValueError, match=r"x\.npz: x holds pickled objects, which are never read"):
+    with pytest.raises(
+        ValueError, match=r"x\.npz: x holds pickled objects, which vaelab never reads"
+    ):
         read_npz(tmp_path / "x.npz", ["x"])
-    with pytest.raises(ValueError, match=r"x\.npy holds pickled objects, which are never read"):
+    with pytest.raises(ValueError, match=r"x\.npy holds pickled objects, which vaelab never reads"):
         read_npy(tmp_path / "x.npy")
     with pytest.raises(ValueError, match=r"y\.npz is no npz file, it begins with"):
         read_npz(tmp_path / "y.npz", ["x"])

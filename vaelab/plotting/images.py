@@ -11,7 +11,7 @@ from vaelab.checks import UsageError
 from vaelab.plotting.style import INK
 
 
-def reconstructions(x: npt.ArrayLike, mean: npt.ArrayLike) -> Figure:
+def reconstructions(x: npt.ArrayLike, mean: npt.ArrayLike, *, note: str = "") -> Figure:
     """Inputs, and beneath each its reconstruction: what the code kept, and what it lost.
 
     What to see: the same object in the same place. Blur is distortion; a sharp image of something
@@ -21,6 +21,7 @@ def reconstructions(x: npt.ArrayLike, mean: npt.ArrayLike) -> Figure:
       x: [N, height, width, C] inputs in [0, 1], C = 1 (grey) or 3 (colour).
       mean: the decoder's means for them, shaped like x. Values outside [0, 1] are clipped,
         NaN is red.
+      note: a sentence below the title.
 
     Raises:
       UsageError: the shapes differ, there are no images, or they are integers.
@@ -44,13 +45,15 @@ def reconstructions(x: npt.ArrayLike, mean: npt.ArrayLike) -> Figure:
             ticks.append((sum(map(len, canvas)) + x.shape[1] / 2 - 0.5, name))
             row = tile(images[start : start + columns], columns)
             canvas += [row] if name == "reconstruction" else [row, np.ones((gap, row.shape[1], 3))]
-    figure, axes = _image_figure(np.concatenate(canvas), x.shape[1], left=1.05)
-    axes.set_title("Inputs and their reconstructions", loc="left", fontsize=10, color=INK)
+    figure, axes = _image_figure(np.concatenate(canvas), x.shape[1], left=1.05, note=note)
+    axes.set_title(
+        _with("Inputs and their reconstructions", note), loc="left", fontsize=10, color=INK
+    )
     axes.set_yticks(*zip(*ticks, strict=True), fontsize=9, color=INK)
     return figure
 
 
-def samples(images: npt.ArrayLike) -> Figure:
+def samples(images: npt.ArrayLike, *, note: str = "") -> Figure:
     """What the model makes up: a grid of images decoded from samples of the prior.
 
     What to see: images that could be data, and as varied as data. Odd or empty ones come from
@@ -59,6 +62,7 @@ def samples(images: npt.ArrayLike) -> Figure:
     Args:
       images: [N, height, width, C] in [0, 1], C = 1 (grey) or 3 (colour). Values outside are
         clipped, NaN is red.
+      note: a sentence below the title.
 
     Raises:
       UsageError: there are no images, or they are integers.
@@ -68,9 +72,11 @@ def samples(images: npt.ArrayLike) -> Figure:
     """
     images = checked_images("images", images)
     canvas = tile(images, int(np.ceil(np.sqrt(len(images)))))
-    figure, axes = _image_figure(canvas, images.shape[1], left=0.1)
+    figure, axes = _image_figure(canvas, images.shape[1], left=0.1, note=note)
     count = "a sample" if len(images) == 1 else f"{len(images)} samples"
-    axes.set_title(f"Decoded from {count} of the prior", loc="left", fontsize=10, color=INK)
+    axes.set_title(
+        _with(f"Decoded from {count} of the prior", note), loc="left", fontsize=10, color=INK
+    )
     axes.set_yticks([])
     return figure
 
@@ -103,16 +109,25 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
     return canvas
 
 
-def _image_figure(canvas: np.ndarray, pixels: int, *, left: float) -> tuple[Figure, Axes]:
+def _with(title: str, note: str) -> str:
+    return f"{title}\n{note}" if note else title
+
+
+def _image_figure(
+    canvas: np.ndarray, pixels: int, *, left: float, note: str
+) -> tuple[Figure, Axes]:
     """A figure of the canvas, a whole number of dots to each pixel.
 
     `pixels` is the height of one image, `left` the margin in inches.
     """
-    dpi, top, rest = 150, 0.35, 0.1
+    dpi, top, rest = 150, 0.55 if note else 0.35, 0.1
     height, width = canvas.shape[:2]
     scale = max(1, min(round(900 / max(width, height)), 150 // pixels)) / dpi
-    # Wide enough for the caption over a single image.
-    total = max(left + width * scale + rest, left + 2.7), rest + height * scale + top
+    # Wide enough for the title and the note over a single image.
+    total = (
+        max(left + width * scale + rest, left + 2.7, left + 0.075 * len(note)),
+        rest + height * scale + top,
+    )
     figure = Figure(figsize=total, dpi=dpi, facecolor="white")
     axes = figure.add_axes(
         (left / total[0], rest / total[1], width * scale / total[0], height * scale / total[1])

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from vaelab.runs.run import Run
-from vaelab.runs.workdir import write_figure
 from vaelab import plotting
 from vaelab.checks import UndefinedError
 from vaelab.models import Model
+from vaelab.runs.run import Run
+from vaelab.runs.workdir import write_figure
 from vaelab.training.metrics import read_metrics
 from vaelab.training.state import TrainState
 from vaelab.types import Array, Examples, PRNGKey, PyTree
@@ -30,8 +30,11 @@ def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
     plots = {"training": _training(run, workdir)}
     inputs, outputs, sampled = (run.show(x) for x in (shown.x, means, made))
     if inputs is not None and outputs is not None and sampled is not None:
-        plots["reconstructions"] = plotting.reconstructions(inputs, outputs)
-        plots["samples"] = plotting.samples(sampled)
+        notes = " ".join(dict.fromkeys(filter(None, (inputs.note, outputs.note))))
+        plots["reconstructions"] = plotting.reconstructions(
+            inputs.images, outputs.images, note=notes
+        )
+        plots["samples"] = plotting.samples(sampled.images, note=sampled.note)
     for level, dim in enumerate(model.latent_dims):
         if dim > 1:
             name = "latent_space" + (f"_{level}" if len(model.latent_dims) > 1 else "")

@@ -14,12 +14,12 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from vaelab.runs import memory, workdir
-from vaelab.runs.experiment import Experiment
-from vaelab.runs.session import session
 from vaelab import data, evaluation
 from vaelab.checks import UsageError
 from vaelab.evaluation import Subject, elbo
+from vaelab.runs import memory, workdir
+from vaelab.runs.experiment import Experiment
+from vaelab.runs.session import session
 from vaelab.training.groups import transformation
 from vaelab.training.loop import fit
 from vaelab.training.metrics import MetricsLog
@@ -171,8 +171,8 @@ class Run:
         """The same, its prior estimated with `prior_samples` inner samples."""
         return self.subject(params, data).with_prior_samples(self.experiment.prior_samples)
 
-    def show(self, x: Array | np.ndarray) -> np.ndarray | None:
-        """Data, or what the model made of them, as a person looks at them: `DataSet.show`."""
+    def show(self, x: Array | np.ndarray) -> data.Shown | None:
+        """Data or outputs of the model as images for a plot: `DataSet.show`."""
         return self.experiment.data.show(self.splits.in_data_units(np.asarray(x)))
 
     def fixed_training_set(self, num_examples: int | None = None) -> Examples:
