@@ -190,6 +190,13 @@ def test_conversions_are_said_through_wrappers_and_float32_has_none():
         assert data_set.load().conversions == expected
 
 
+def test_a_copy_of_a_data_set_says_the_same_once():
+    arrays = data.Arrays(X)
+    assert dataclasses.replace(arrays, seed=3).load().conversions == arrays.conversions
+    assert arrays.conversions == ("x is converted from float64 to float32.",)
+    assert arrays == data.Arrays(X.astype(np.float32))
+
+
 def test_values_that_float32_rounds_to_zero_are_said():
     x = X.copy()
     x[3] = [1e-60, -1e-42, 1e-30]

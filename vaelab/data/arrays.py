@@ -58,6 +58,8 @@ class Arrays(DataSet):
     """Seed of the cut."""
     scaling: Scaling | None = None
     """Map that x has been through already, as in `Splits.scaling`."""
+    conversions: tuple[str, ...] = ()
+    """Sentences about conversions, as in `Splits.conversions`. Those made here are added."""
 
     def __post_init__(self) -> None:
         check_cut(self.fractions, self.seed)
@@ -69,7 +71,7 @@ class Arrays(DataSet):
             if (part := getattr(self, name)) is not None:
                 part = _converted(f"{name}.", as_examples(part), said)
                 object.__setattr__(self, name, part)
-        object.__setattr__(self, "_conversions", tuple(said))
+        object.__setattr__(self, "conversions", (*self.conversions, *said))
         # Validation precedes the cut: a sentence names the row of the array that was given.
         given = self._given
         validate(
@@ -81,13 +83,11 @@ class Arrays(DataSet):
     def of(cls, splits: Splits) -> Arrays:
         """The data set whose `load` returns these splits, checked and converted."""
         train = splits.train
-        arrays = cls(
+        return cls(
             train.x, train.labels, context=train.context, groups=train.groups,
             validation=splits.validation, test=splits.test, scaling=splits.scaling,
+            conversions=splits.conversions,
         )  # fmt: skip
-        said = splits.conversions + arrays._conversions  # type: ignore[attr-defined]
-        object.__setattr__(arrays, "_conversions", said)
-        return arrays
 
     @property
     def num_levels(self) -> int | None:
@@ -98,7 +98,7 @@ class Arrays(DataSet):
         del data_dir
         parts = {"validation": self.validation, "test": self.test}
         parts |= cut(self._given, self._shares, self.seed)
-        return Splits(**parts, scaling=self.scaling, conversions=self._conversions)  # type: ignore[attr-defined]
+        return Splits(**parts, scaling=self.scaling, conversions=self.conversions)
 
     def show(self, x: npt.ArrayLike) -> Shown | None:
         """Images, rescaled from the range of the training part unless that is within [0, 1]."""
