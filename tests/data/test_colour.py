@@ -194,6 +194,31 @@ def test_a_colour_data_set_prepared_as_tfrecord_is_refused(tmp_path):
         CIFAR10().load(str(tmp_path))
 
 
+def test_a_damaged_folder_does_not_hide_a_good_one(tmp_path, monkeypatch):
+    """The data directory precedes the default folder of TFDS, and newer versions precede older ones."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "default"))
+    generator = np.random.default_rng(0)
+    folders = [
+        describe(tmp_path / root, "cifar10", {"train": [9], "test": [3]})
+        for root in ("tensorflow_datasets", "default")
+    ]
+    values = lambda i: {"id": b"", "label": i % 10}  # noqa: E731
+    for folder in folders:
+        for split, length in {"train": 9, "test": 3}.items():
+            images = generator.integers(256, size=(length, 32, 32, 3), dtype=np.uint8)
+            write(folder, split, list(range(length)), images, values, [length])
+    good = CIFAR10(2).load(str(tmp_path / "elsewhere"))
+    (folders[0] / "cifar10-test.array_record-00000-of-00001").write_bytes(b"cut")
+    with pytest.warns(
+        UserWarning, match=r"^(.*) cannot be read \(.*\. (.*) is read instead\.$"
+    ) as said:
+        found = CIFAR10(2).load(str(tmp_path))
+    (warning,) = said
+    assert str(warning.message).startswith(str(folders[0]))
+    assert str(folders[1]) in str(warning.message)
+    np.testing.assert_array_equal(found.train.x, good.train.x)
+
+
 def test_celeba_of_no_images_is_refused():
     with pytest.raises(
         ValueError, match=r"^num_train must be at least 1, or None for all, got 0\.$"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import io
@@ -11,9 +12,12 @@ import pathlib
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
 from vaelab.data import MNIST, FashionMNIST
 from vaelab.data.files import read_idx
@@ -149,7 +153,7 @@ def test_a_prepared_data_set_is_read_in_the_original_order_without_tensorflow(pr
     assert "tensorflow" not in sys.modules
 
 
-def test_a_data_set_prepared_as_tfrecord_is_passed_over(prepared, tmp_path, monkeypatch):
+def test_a_data_set_prepared_as_tfrecord_is_skipped(prepared, tmp_path, monkeypatch):
     _, _, folder = prepared
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "elsewhere"))
     records = folder / "mnist-train.array_record-00000-of-00001"
@@ -168,7 +172,7 @@ def test_a_data_set_prepared_as_tfrecord_is_passed_over(prepared, tmp_path, monk
         prepare("mnist", str(tmp_path))
 
 
-def test_tfds_default_folder_is_looked_at_too(prepared, tmp_path, monkeypatch):
+def test_the_default_folder_of_tfds_is_searched_too(prepared, tmp_path, monkeypatch):
     _, _, folder = prepared
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tensorflow_datasets"))
     (found,) = prepared_folders("mnist", str(tmp_path / "elsewhere"))
@@ -189,6 +193,67 @@ def test_prepare_names_the_data_sets_it_knows(monkeypatch, capsys):
         main()
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.endswith("error: TFDS has no data set 'minst'; the nearest name is 'mnist'.")
+
+
+CELEBA = "identity_CelebA.txt", "img_align_celeba.zip"
+
+
+def failing_builder(error: Exception):
+    """A TFDS builder with the files of CelebA whose download fails."""
+
+    def download_and_prepare(download_config):
+        raise error
+
+    infos = {f"https://{name}": SimpleNamespace(filename=name) for name in reversed(CELEBA)}
+    return lambda *args, **kwargs: SimpleNamespace(
+        url_infos=infos, download_and_prepare=download_and_prepare
+    )
+
+
+BY_HAND = (
+    "check the network and run the command again, or download identity_CelebA.txt, img_align_celeba.zip with "
+    "a browser, and name their folder with --manual-dir."
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "remedy"),
+    [
+        (NonMatchingChecksumError("Artifact https://x, downloaded to y, has wrong checksum:\n* Expected: a"), "NonMatchingChecksumError: Artifact https://x, downloaded to y, has wrong checksum: * Expected: a", BY_HAND),
+        (ConnectionError("no route to drive.google.com"), "ConnectionError: no route to drive.google.com", BY_HAND),
+        (AssertionError("Manual directory /m does not exist or is empty.\n"), "AssertionError: Manual directory /m does not exist or is empty", BY_HAND),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x.tmp"), "OSError: No space left on device", "free space in {root}, and run the command again."),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "PermissionError: Permission denied", "allow this user to write to {root}."),
+        (ModuleNotFoundError("No module named 'apache_beam'"), "ModuleNotFoundError: No module named 'apache_beam'", "install the missing package."),
+    ],
+)  # fmt: skip
+def test_a_failed_preparation_is_one_sentence(error, reason, remedy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tfds, "builder", failing_builder(error))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(sys, "argv", ["prepare", "celeb_a", "--data-dir", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main()
+    sentence = f"celeb_a was not prepared ({reason}): {remedy}"
+    sentence = sentence.format(root=tmp_path / "tensorflow_datasets")
+    assert capsys.readouterr().err.endswith(f"error: {sentence}\n")
+
+
+def test_prepare_expands_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "manual").mkdir()
+    configs = []
+    builder = SimpleNamespace(
+        url_infos={}, data_dir=str(tmp_path),
+        download_and_prepare=lambda download_config: configs.append(download_config),
+    )  # fmt: skip
+    folders = []
+    monkeypatch.setattr(
+        tfds, "builder", lambda name, data_dir, file_format: folders.append(data_dir) or builder
+    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    prepare("celeb_a", "~/data", "~/manual")
+    assert configs[0].manual_dir == str(tmp_path / "manual")
+    assert folders == [str(tmp_path / "data/tensorflow_datasets")]
 
 
 @pytest.mark.skipif(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 import shutil
 
@@ -57,6 +58,62 @@ def test_csv_is_a_table_with_or_without_names(header, tmp_path):
         assert part.labels.dtype == np.int32
         np.testing.assert_array_equal(part.x, X[part.labels])
     assert plain.train.x.shape == (16, 4)
+
+
+def angles(tmp_path, label="{}"):
+    rows = "".join(f"{i / 3},{label.format(i)}\n" for i in range(20))
+    (tmp_path / "x.csv").write_text("a,angle\n" + rows)
+    return str(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize(
+    ("label", "label_type", "dtype"),
+    [
+        ("{}", None, np.int32),
+        (" {} ", None, np.int32),
+        ("{}.0", None, np.float32),
+        ("{}e0", None, np.float32),
+        ("{}", "targets", np.float32),
+        ("{}.0", "classes", np.int32),
+    ],
+)
+def test_the_text_or_a_setting_decides_between_classes_and_targets(
+    label, label_type, dtype, tmp_path
+):
+    path = angles(tmp_path, label)
+    labels = data.Files(path, label_column="angle", label_type=label_type).load().train.labels
+    expected = data.Files(angles(tmp_path), label_column="angle").load().train.labels
+    assert labels.dtype == dtype
+    np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize(("label_type", "dtype"), [(None, np.int32), ("targets", np.float32)])
+def test_labels_of_an_npz_may_be_targets(label_type, dtype, tmp_path):
+    np.savez(tmp_path / "x.npz", x=X, labels=LABELS, test_x=X[:2], test_labels=LABELS[:2])
+    splits = data.Files(str(tmp_path / "x.npz"), label_type=label_type).load()
+    assert splits.train.labels.dtype == splits.test.labels.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("label", "settings", "sentence"),
+    [
+        ("0.5", {"label_type": "classes"}, "{path} has the label 0.5, which is not a class: set label_type to targets."),
+        ("-5", {}, "{path}: train.labels holds -5 at example 0: number the classes from 0, or give targets as floats."),
+        ("1_0", {}, "{path}, line 2, column angle holds '1_0': put a finite number there"),
+    ],
+)  # fmt: skip
+def test_labels_that_are_not_classes_are_refused(label, settings, sentence, tmp_path):
+    path = angles(tmp_path, label)
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence.format(path=path))}"):
+        data.Files(path, label_column="angle", **settings).load()
+
+
+def test_a_label_type_without_labels_is_refused(tmp_path):
+    path = angles(tmp_path)
+    with pytest.raises(ValueError, match=r"x\.csv has no numeric labels: leave it out\.$"):
+        data.Files(path, label_type="classes").load()
+    with pytest.raises(ValueError, match=r"^label_type must be classes, targets or None, got 'no'"):
+        data.Files(path, label_type="no")
 
 
 def test_csv_labels_may_be_real_valued(tmp_path):
@@ -126,6 +183,31 @@ def test_images_are_resized_and_grey_ones_join_colour_ones(tmp_path):
     expected = Image.open(tmp_path / "000.png").resize((4, 4), Image.Resampling.BILINEAR)
     distances = abs(joined(splits) * 255 - np.asarray(expected, float)).max(axis=(1, 2, 3))
     assert distances.min() < 1e-3
+
+
+def test_conversions_are_said_with_the_splits(tmp_path):
+    np.save(tmp_path / "x.npy", LABELS[:, None])
+    write_images(tmp_path / "images", images())
+    said = data.Files(str(tmp_path / "x.npy")).load().conversions
+    assert said == ("x is converted from int64 to float32.",)
+    assert data.Files(str(tmp_path / "images")).load().conversions == ()
+
+
+def test_paths_start_at_the_home_folder_and_endings_may_be_capitals(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "x.npy", X)
+    (tmp_path / "x.npy").rename(tmp_path / "X.NPY")
+    for path in ("~/X.NPY", pathlib.Path("~/X.NPY")):
+        assert data.Files(path).load().train.x.shape == (16, 3)
+    assert data.Files("X.NPY").load("~").train.x.shape == (16, 3)
+    monkeypatch.setenv("VAELAB_DATA", "~")
+    assert data.Files("X.NPY").load().train.x.shape == (16, 3)
+
+
+def test_a_path_that_is_too_long_is_one_sentence(tmp_path, monkeypatch):
+    """Python 3.12 raises where older versions find nothing."""
+    with pytest.raises(ValueError, match=r"^.*a{300}.* (cannot be read|was not found)"):
+        data.Files(f"{'a' * 300}.npy").load(str(tmp_path))
 
 
 def test_a_relative_path_starts_at_the_data_directory(tmp_path):

@@ -74,17 +74,17 @@ def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = Non
     import tensorflow_datasets as tfds
 
     config = tfds.download.DownloadConfig(manual_dir=None if manual is None else os.fspath(manual))
-    builder = None
+    files: list[str] = []
     try:
         builder = tfds.builder(name, data_dir=os.fspath(root), file_format="array_record")
+        files = sorted(info.filename for info in builder.url_infos.values() if info.filename)
         builder.download_and_prepare(download_config=config)
     except Exception as error:  # TFDS and its servers fail in many ways
-        files = [] if builder is None else [info.filename for info in builder.url_infos.values()]
         raise UsageError(_sentence(name, root, files, error)) from error
     return epath.Path(builder.data_dir)
 
 
-def _sentence(name: str, root: epath.Path, files: Sequence[str | None], error: Exception) -> str:
+def _sentence(name: str, root: epath.Path, files: Sequence[str], error: Exception) -> str:
     """What went wrong, and the remedy."""
     problem = f"{name} was not prepared ({type(error).__name__}: {reason_of(error)})"
     if isinstance(error, ImportError):
@@ -93,7 +93,7 @@ def _sentence(name: str, root: epath.Path, files: Sequence[str | None], error: E
         return f"{problem}: free space in {root}, and run the command again."
     if isinstance(error, PermissionError):
         return f"{problem}: allow this user to write to {root}."
-    names = ", ".join(sorted(name for name in files if name)) or "the original files"
+    names = ", ".join(files) or "the original files"
     return (
         f"{problem}: check the network and run the command again, or download {names} with a browser, "
         "and name their folder with --manual-dir."
