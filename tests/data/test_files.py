@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from vaelab.data.files import data_directory, find_file, read_idx
+from vaelab.data.files import data_directory, find_file
+from vaelab.data.readers import read_idx
 
 HEADER = b"\x00\x00\x08\x03" + struct.pack(">III", 2, 2, 3)
 VALUES = bytes(range(12))

@@ -20,9 +20,9 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
 from vaelab.data import MNIST, FashionMNIST
-from vaelab.data.files import read_idx
 from vaelab.data.prepare import main, prepare
 from vaelab.data.prepared import prepared_folders, read_prepared
+from vaelab.data.readers import read_idx
 
 DATA = pathlib.Path(
     os.environ.get("VAELAB_DATA") or pathlib.Path(__file__).parents[2] / "../shared/data"

@@ -19,7 +19,8 @@ from PIL import Image
 
 from vaelab import data
 from vaelab.checks import DamagedFileError, MissingPackageError
-from vaelab.data.files import read_npy, read_npz, reading
+from vaelab.data.files import reading
+from vaelab.data.readers import read_npy, read_npz
 
 MNIST_FILES = {
     f"mnist/{part}-{kind}-ubyte.gz": shape

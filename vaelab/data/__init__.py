@@ -2,9 +2,11 @@
 
 from vaelab.data.arrays import Arrays
 from vaelab.data.binarise import bernoulli
+from vaelab.data.bit_depth import ReducedBitDepth, reduce_bit_depth
 from vaelab.data.colour import CIFAR10, CIFAR10JPEG, SVHN, CelebA
 from vaelab.data.colour_mnist import ColorMNIST, color_mnist, tinted_mnist
 from vaelab.data.dataset import DataSet, GreyImages
+from vaelab.data.dequantised import Dequantised, dequantise
 from vaelab.data.few_digits import MicroMNIST, micro_mnist
 from vaelab.data.given import as_data_set
 from vaelab.data.images import CaltechSilhouettes, Digits, FreyFaces, Omniglot, StaticMNIST
@@ -14,13 +16,7 @@ from vaelab.data.resized import Resized
 from vaelab.data.show import Shown
 from vaelab.data.standardised import Standardised, scaling_of
 from vaelab.data.tfds_images import TFDS
-from vaelab.data.treatments import (
-    Dequantised,
-    ReducedBitDepth,
-    Treatment,
-    dequantise,
-    reduce_bit_depth,
-)
+from vaelab.data.treatments import Treatment
 from vaelab.data.triplets import (
     MNISTRotate,
     MNISTSum,

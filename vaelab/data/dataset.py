@@ -34,6 +34,15 @@ class DataSet(abc.ABC):
         """The data before binarisation, from which other data sets are made. The default is `load`."""
         return self.load(data_dir)
 
+    def pinned(self, data_dir: str | None = None) -> DataSet:
+        """The same data set, tied to the present content of the files that a user names by path.
+
+        It is what config.json records. Its `load` refuses other content. The default is the data set
+        itself, whose files are published ones.
+        """
+        del data_dir
+        return self
+
     def preprocess(self, key: PRNGKey, x: Array) -> Array:
         """The batch that a training step takes. The default is x itself. [B, *event] -> the same shape."""
         del key

@@ -45,6 +45,9 @@ class MicroMNIST(GreyImages):
         object.__setattr__(self, "source", as_data_set(self.source))
         check_at_least_one(num_examples=self.num_examples)
 
+    def pinned(self, data_dir: str | None = None) -> DataSet:
+        return dataclasses.replace(self, source=self.source.pinned(data_dir))
+
     def grey(self, data_dir: str | None = None) -> Splits:
         train = self.source.untreated(data_dir).train
         check_digits("MicroMNIST", train)

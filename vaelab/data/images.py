@@ -10,7 +10,8 @@ from etils import epath
 
 from vaelab.checks import DamagedFileError
 from vaelab.data.dataset import DataSet, GreyImages
-from vaelab.data.files import check_shape, find_file, naming, read_mat, read_npz
+from vaelab.data.files import find_file, naming
+from vaelab.data.readers import check_shape, read_mat, read_npz
 from vaelab.data.validation import validate
 from vaelab.types import Examples, Splits
 

@@ -54,6 +54,9 @@ class MadeOfDigits(GreyImages):
     def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
         """Examples made of images [N, height, width, 1] and labels [N]."""
 
+    def pinned(self, data_dir: str | None = None) -> DataSet:
+        return dataclasses.replace(self, source=self.source.pinned(data_dir))
+
     def grey(self, data_dir: str | None = None) -> Splits:
         parts = []
         for index, (name, split) in enumerate(self.source.untreated(data_dir).parts.items()):

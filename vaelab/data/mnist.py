@@ -12,8 +12,9 @@ from etils import epath
 
 from vaelab.checks import DamagedFileError
 from vaelab.data.dataset import GreyImages
-from vaelab.data.files import FETCH_AGAIN, check_shape, data_directory, find_file, read_idx
+from vaelab.data.files import FETCH_AGAIN, data_directory, find_file
 from vaelab.data.prepared import PREPARE_AGAIN, first_whole, prepared_folders, read_prepared
+from vaelab.data.readers import check_shape, read_idx
 from vaelab.types import Examples, Splits
 
 _NUM_VALIDATION = 10_000

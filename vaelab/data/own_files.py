@@ -11,11 +11,13 @@ from etils import epath
 
 from vaelab.checks import MissingFileError, UsageError, check_at_least_one
 from vaelab.data.arrays import Arrays
+from vaelab.data.content import content_digest
 from vaelab.data.csv_table import read_csv
 from vaelab.data.dataset import DataSet
-from vaelab.data.files import data_directory, names_in_npz, naming, read_npy, read_npz, reading
+from vaelab.data.files import data_directory, naming, reading
 from vaelab.data.image_folder import is_image_folder, read_image_folder
 from vaelab.data.parts import Fractions, check_cut
+from vaelab.data.readers import names_in_npz, read_npy, read_npz
 from vaelab.types import Examples, Splits
 
 _PARTS = ("train", "validation", "test")
@@ -53,6 +55,8 @@ class Files(DataSet):
     """Shares of train, validation and test. Only the shares of parts that the file does not have count."""
     seed: int = 0
     """Seed of the cut."""
+    sha256: str | None = None
+    """Expected digest of the content, which `pinned` sets. None accepts any content."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", os.fspath(self.path))
@@ -72,8 +76,16 @@ class Files(DataSet):
         """256 for a folder of images. None for arrays, which may hold any value."""
         return None if _suffix(epath.Path(self.path)) in _READ_BY_SUFFIX else 256
 
+    def pinned(self, data_dir: str | None = None) -> Files:
+        return dataclasses.replace(self, sha256=content_digest(self._find(data_dir)))
+
     def load(self, data_dir: str | None = None) -> Splits:
         path = self._find(data_dir)
+        if self.sha256 is not None and (found := content_digest(path)) != self.sha256:
+            raise UsageError(
+                f"{path} has changed: its SHA-256 is {found[:12]}..., and sha256 is {self.sha256[:12]}...: "
+                "restore the content, or set sha256 to None."
+            )
         parts = {name: self._labelled(path, part) for name, part in self._read(path).items()}
         train = parts.pop("train")
         with naming(path):

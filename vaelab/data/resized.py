@@ -42,6 +42,9 @@ class Resized(GreyImages):
         check_at_least_one(size=self.size)
         self.source.check_resizable()
 
+    def pinned(self, data_dir: str | None = None) -> DataSet:
+        return dataclasses.replace(self, source=self.source.pinned(data_dir))
+
     def grey(self, data_dir: str | None = None) -> Splits:
         splits = self.source.untreated(data_dir)
         for name, part in splits.parts.items():
