@@ -101,12 +101,13 @@ def _block(name: str, flags: list[str], folder: epath.Path, arguments: Arguments
     shown = run.splits.test.take(slice(arguments.num_images))
     means = plots.reconstructions(model, params, shown, run.key("reconstructions"))
     made = plots.samples(model, params, shown, run.key("samples"))
-    pictures = [run.show(x) for x in (shown.x, means, made)]
-    if any(picture is None for picture in pictures):
+    drawn = [run.show(x) for x in (shown.x, means, made)]
+    pictures = [images.images for images in drawn if images is not None]
+    if len(pictures) < 3:
         raise UsageError(
             f"the data of {name} cannot be looked at: choose a family of experiments on images."
         )
-    return Block(_title(run, state, read_metrics(folder)), *pictures)  # type: ignore[arg-type]
+    return Block(_title(run, state, read_metrics(folder)), *pictures)
 
 
 def _title(run: Run, state: TrainState, rows: Sequence[Mapping[str, Any]]) -> str:

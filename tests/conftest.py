@@ -10,12 +10,11 @@ import subprocess
 import sys
 import threading
 
-# Most programs of these tests take longer to compile than to run: so they are compiled quickly, in
-# this process. The commands that tests start in others are compiled as users compile them.
-os.environ["XLA_FLAGS"] = (
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
-    + os.environ.get("XLA_FLAGS", "")
-)
+from xla_flags import quick_flags
+
+# Most programs of these tests take longer to compile than to run, so this process compiles them quickly.
+# The commands that tests start in other processes are compiled like those of users.
+os.environ["XLA_FLAGS"] = quick_flags()
 
 import jax
 import pytest
@@ -27,8 +26,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# jax.jit as users have it, where a test is about what the optimised program computes, bit for bit.
-OPTIMISED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+# jax.jit like that of users, for tests of the optimised program, bit for bit.
+OPTIMISED = {
+    name: value
+    for name, value in {
+        "xla_backend_optimization_level": 3,
+        "xla_cpu_use_fusion_emitters": True,
+    }.items()
+    if f"--{name}=" in os.environ["XLA_FLAGS"]
+}
 optimised_jit = functools.partial(jax.jit, compiler_options=OPTIMISED)
 
 SMALL = [

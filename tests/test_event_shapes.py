@@ -60,7 +60,7 @@ def test_images_of_two_channels_have_a_report_and_pictures(data_set, tmp_path):
 
     run = Run.load(experiment_on(data_set, (4, 5, 2)), None)
     assert finish(run, epath.Path(tmp_path)) == PICTURES
-    assert run.show(run.splits.test.x).shape == (6, 4, 10, 1)
+    assert run.show(run.splits.test.x).images.shape == (6, 4, 10, 1)
 
 
 @pytest.mark.parametrize("shape", [(40,), (8, 5)])

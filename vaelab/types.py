@@ -106,6 +106,7 @@ class Splits(NamedTuple):
     validation: Examples
     test: Examples
     scaling: Scaling | None = None  # what x went through after it was read; None: nothing
+    conversions: tuple[str, ...] = ()  # sentences about what reading converted, to be printed once
 
     @property
     def parts(self) -> dict[str, Examples]:
@@ -115,7 +116,7 @@ class Splits(NamedTuple):
     def map(self, function: Callable[[Examples], Examples]) -> Splits:
         """The splits with `function` applied to each of the three parts."""
         train, validation, test = map(function, self.parts.values())
-        return Splits(train, validation, test, self.scaling)
+        return self._replace(train=train, validation=validation, test=test)
 
     def in_data_units(self, x: Any) -> Any:
         """x, or what a model made, in the units of the data that were read. [..., *event]."""

@@ -98,7 +98,7 @@ def test_the_original_order_comes_back_and_its_end_is_validation(data_set, tmp_p
         assert split.x.dtype == np.float32
         assert split.labels.dtype == np.int32
     assert "tensorflow" not in sys.modules
-    sentence = f"num_validation must lie in 1 to 29, {name} having 30 training images, got 30."
+    sentence = f"num_validation must lie in 1 to 29, because {name} has 30 training images, got 30."
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         data_set(num_validation=30).load(str(tmp_path))
 
@@ -185,13 +185,38 @@ def test_a_colour_data_set_prepared_as_tfrecord_is_refused(tmp_path):
         prepare("cifar10", str(tmp_path))
     with (
         pytest.warns(
-            UserWarning, match=f"^{re.escape(str(folder))} is passed over, as it was prepared"
+            UserWarning, match=f"^{re.escape(str(folder))} is skipped because it was prepared"
         ),
         pytest.raises(
             FileNotFoundError, match=r"^cifar10, prepared as array_record, was not found"
         ),
     ):
         CIFAR10().load(str(tmp_path))
+
+
+def test_a_damaged_folder_does_not_hide_a_good_one(tmp_path, monkeypatch):
+    """The data directory precedes the default folder of TFDS, and newer versions precede older ones."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "default"))
+    generator = np.random.default_rng(0)
+    folders = [
+        describe(tmp_path / root, "cifar10", {"train": [9], "test": [3]})
+        for root in ("tensorflow_datasets", "default")
+    ]
+    values = lambda i: {"id": b"", "label": i % 10}  # noqa: E731
+    for folder in folders:
+        for split, length in {"train": 9, "test": 3}.items():
+            images = generator.integers(256, size=(length, 32, 32, 3), dtype=np.uint8)
+            write(folder, split, list(range(length)), images, values, [length])
+    good = CIFAR10(2).load(str(tmp_path / "elsewhere"))
+    (folders[0] / "cifar10-test.array_record-00000-of-00001").write_bytes(b"cut")
+    with pytest.warns(
+        UserWarning, match=r"^(.*) cannot be read \(.*\. (.*) is read instead\.$"
+    ) as said:
+        found = CIFAR10(2).load(str(tmp_path))
+    (warning,) = said
+    assert str(warning.message).startswith(str(folders[0]))
+    assert str(folders[1]) in str(warning.message)
+    np.testing.assert_array_equal(found.train.x, good.train.x)
 
 
 def test_celeba_of_no_images_is_refused():

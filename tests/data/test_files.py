@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from vaelab.data.files import data_directory, find_file, read_idx
+from vaelab.data.files import data_directory, find_file
+from vaelab.data.readers import read_idx
 
 HEADER = b"\x00\x00\x08\x03" + struct.pack(">III", 2, 2, 3)
 VALUES = bytes(range(12))
@@ -57,12 +58,12 @@ def test_reads_big_endian_row_major_bytes(tmp_path, suffix, packed):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a", HEADER + VALUES[:-1], "holds 11 values where its header says (2, 2, 3): fetch the file again."),
-        ("a", HEADER + VALUES + b"\x00", "holds 13 values where its header says (2, 2, 3): fetch the file again."),
-        ("a", HEADER[:-1], "begins with the bytes 00 00 08 03, which is no idx file of unsigned bytes: fetch the file again."),
-        ("a", b"\x00\x00\x0d\x01", "begins with the bytes 00 00 0d 01, which is no idx file of unsigned bytes: fetch the file again."),
-        ("a", b"", "begins with the bytes (none), which is no idx file of unsigned bytes: fetch the file again."),
-        ("a.gz", b"<html>", "begins with the bytes 3c 68 74 6d, which is no idx file of unsigned bytes: fetch the file again."),
+        ("a", HEADER + VALUES[:-1], "holds 11 values, and its header says (2, 2, 3): fetch the file again."),
+        ("a", HEADER + VALUES + b"\x00", "holds 13 values, and its header says (2, 2, 3): fetch the file again."),
+        ("a", HEADER[:-1], "is no idx file of unsigned bytes, it begins with 00 00 08 03: fetch the file again."),
+        ("a", b"\x00\x00\x0d\x01", "is no idx file of unsigned bytes, it begins with 00 00 0d 01: fetch the file again."),
+        ("a", b"", "is no idx file of unsigned bytes, it begins with nothing: fetch the file again."),
+        ("a.gz", b"<html>", "is no idx file of unsigned bytes, it begins with 3c 68 74 6d: fetch the file again."),
         ("a.gz", gzip.compress(HEADER + VALUES, mtime=0)[:-9], "cannot be read (Compressed file ended before the end-of-stream marker was reached): fetch the file again."),
     ],
 )  # fmt: skip

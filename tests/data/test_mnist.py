@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import io
@@ -11,14 +12,17 @@ import pathlib
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
 from vaelab.data import MNIST, FashionMNIST
-from vaelab.data.files import read_idx
 from vaelab.data.prepare import main, prepare
-from vaelab.data.prepared import find_prepared, read_prepared
+from vaelab.data.prepared import prepared_folders, read_prepared
+from vaelab.data.readers import read_idx
 
 DATA = pathlib.Path(
     os.environ.get("VAELAB_DATA") or pathlib.Path(__file__).parents[2] / "../shared/data"
@@ -78,8 +82,8 @@ def test_evaluation_images_are_those_of_the_published_code():
 def test_missing_files_are_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     sentence = (
-        f"fashion_mnist/train-images-idx3-ubyte.gz was not found in {tmp_path}: put fashion_mnist there "
-        "as its four original idx files, or install the extra [tfds] (see README.md) and run python -m "
+        f"fashion_mnist/train-images-idx3-ubyte.gz was not found in {tmp_path}: put the four original "
+        "idx files of fashion_mnist there, or install the extra [tfds] (see README.md) and run python -m "
         "vaelab.data.prepare fashion_mnist, or name another folder with --data-dir or $VAELAB_DATA."
     )
     with pytest.raises(FileNotFoundError, match=f"^{re.escape(sentence)}$"):
@@ -139,7 +143,7 @@ def prepared(tmp_path):
 
 def test_a_prepared_data_set_is_read_in_the_original_order_without_tensorflow(prepared, tmp_path):
     images, labels, folder = prepared
-    found = find_prepared("mnist", str(tmp_path))
+    (found,) = prepared_folders("mnist", str(tmp_path))
     assert pathlib.Path(found) == folder
     x, read_labels = read_prepared(found, "train")
     np.testing.assert_array_equal(x[..., 0], images)
@@ -149,17 +153,17 @@ def test_a_prepared_data_set_is_read_in_the_original_order_without_tensorflow(pr
     assert "tensorflow" not in sys.modules
 
 
-def test_a_data_set_prepared_as_tfrecord_is_passed_over(prepared, tmp_path, monkeypatch):
+def test_a_data_set_prepared_as_tfrecord_is_skipped(prepared, tmp_path, monkeypatch):
     _, _, folder = prepared
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "elsewhere"))
     records = folder / "mnist-train.array_record-00000-of-00001"
     records.rename(folder / "mnist-train.tfrecord-00000-of-00001")
     warning = (
-        f"{folder} is passed over, as it was prepared in a file format that needs TensorFlow to be read: "
-        "run python -m vaelab.data.prepare mnist, which writes one that does not."
+        f"{folder} is skipped because it was prepared in a file format that needs TensorFlow to be read: "
+        "run python -m vaelab.data.prepare mnist, which writes a format that does not."
     )
     with pytest.warns(UserWarning, match=f"^{re.escape(warning)}$"):
-        assert find_prepared("mnist", str(tmp_path)) is None
+        assert prepared_folders("mnist", str(tmp_path)) == []
     sentence = (
         f"{folder} was prepared in a file format that needs TensorFlow to be read: delete that folder and "
         "prepare the data set again."
@@ -168,15 +172,16 @@ def test_a_data_set_prepared_as_tfrecord_is_passed_over(prepared, tmp_path, monk
         prepare("mnist", str(tmp_path))
 
 
-def test_tfds_default_folder_is_looked_at_too(prepared, tmp_path, monkeypatch):
+def test_the_default_folder_of_tfds_is_searched_too(prepared, tmp_path, monkeypatch):
     _, _, folder = prepared
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tensorflow_datasets"))
-    assert pathlib.Path(find_prepared("mnist", str(tmp_path / "elsewhere"))) == folder
+    (found,) = prepared_folders("mnist", str(tmp_path / "elsewhere"))
+    assert pathlib.Path(found) == folder
 
 
 def test_prepare_refuses_a_folder_that_is_not_there(tmp_path):
     sentence = (
-        f"manual_dir {tmp_path}/none is not a folder: name the one that holds the original files"
+        f"manual_dir {tmp_path}/none is not a folder: name the folder with the original files"
     )
     with pytest.raises(FileNotFoundError, match=f"^{re.escape(sentence)}"):
         prepare("mnist", str(tmp_path), f"{tmp_path}/none")
@@ -188,6 +193,67 @@ def test_prepare_names_the_data_sets_it_knows(monkeypatch, capsys):
         main()
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.endswith("error: TFDS has no data set 'minst'; the nearest name is 'mnist'.")
+
+
+CELEBA = "identity_CelebA.txt", "img_align_celeba.zip"
+
+
+def failing_builder(error: Exception):
+    """A TFDS builder with the files of CelebA whose download fails."""
+
+    def download_and_prepare(download_config):
+        raise error
+
+    infos = {f"https://{name}": SimpleNamespace(filename=name) for name in reversed(CELEBA)}
+    return lambda *args, **kwargs: SimpleNamespace(
+        url_infos=infos, download_and_prepare=download_and_prepare
+    )
+
+
+BY_HAND = (
+    "check the network and run the command again, or download identity_CelebA.txt, img_align_celeba.zip with "
+    "a browser, and name their folder with --manual-dir."
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "remedy"),
+    [
+        (NonMatchingChecksumError("Artifact https://x, downloaded to y, has wrong checksum:\n* Expected: a"), "NonMatchingChecksumError: Artifact https://x, downloaded to y, has wrong checksum: * Expected: a", BY_HAND),
+        (ConnectionError("no route to drive.google.com"), "ConnectionError: no route to drive.google.com", BY_HAND),
+        (AssertionError("Manual directory /m does not exist or is empty.\n"), "AssertionError: Manual directory /m does not exist or is empty", BY_HAND),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x.tmp"), "OSError: No space left on device", "free space in {root}, and run the command again."),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "PermissionError: Permission denied", "allow this user to write to {root}."),
+        (ModuleNotFoundError("No module named 'apache_beam'"), "ModuleNotFoundError: No module named 'apache_beam'", "install the missing package."),
+    ],
+)  # fmt: skip
+def test_a_failed_preparation_is_one_sentence(error, reason, remedy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tfds, "builder", failing_builder(error))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(sys, "argv", ["prepare", "celeb_a", "--data-dir", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main()
+    sentence = f"celeb_a was not prepared ({reason}): {remedy}"
+    sentence = sentence.format(root=tmp_path / "tensorflow_datasets")
+    assert capsys.readouterr().err.endswith(f"error: {sentence}\n")
+
+
+def test_prepare_expands_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "manual").mkdir()
+    configs = []
+    builder = SimpleNamespace(
+        url_infos={}, data_dir=str(tmp_path),
+        download_and_prepare=lambda download_config: configs.append(download_config),
+    )  # fmt: skip
+    folders = []
+    monkeypatch.setattr(
+        tfds, "builder", lambda name, data_dir, file_format: folders.append(data_dir) or builder
+    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    prepare("celeb_a", "~/data", "~/manual")
+    assert configs[0].manual_dir == str(tmp_path / "manual")
+    assert folders == [str(tmp_path / "data/tensorflow_datasets")]
 
 
 @pytest.mark.skipif(
@@ -207,7 +273,7 @@ def test_what_prepare_writes_equals_the_idx_files(tmp_path):
     command = [sys.executable, "-m", "vaelab.data.prepare", "mnist"]
     folders = ["--data-dir", str(tmp_path), "--manual-dir", str(DATA / "mnist")]
     subprocess.run([*command, *folders], check=True)
-    assert find_prepared("mnist", str(tmp_path)) is not None
+    assert prepared_folders("mnist", str(tmp_path))
     from_tfds, from_files = (
         MNIST(binarisation="none").load(str(place)) for place in (tmp_path, DATA)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 import shutil
 
@@ -47,7 +48,7 @@ def test_npz_may_name_its_parts(tmp_path):
 @pytest.mark.parametrize("header", ["", "a,b,c,kind\n"])
 def test_csv_is_a_table_with_or_without_names(header, tmp_path):
     table = np.column_stack([X, LABELS])
-    text = "".join(",".join(repr(float(value)) for value in row) + "\n" for row in table)
+    text = "".join(",".join(map(repr, [*row[:3].tolist(), int(row[3])])) + "\n" for row in table)
     (tmp_path / "x.csv").write_text(header + text + "\n")
     column = "kind" if header else "4"
     labelled = data.Files(str(tmp_path / "x.csv"), label_column=column).load()
@@ -57,6 +58,62 @@ def test_csv_is_a_table_with_or_without_names(header, tmp_path):
         assert part.labels.dtype == np.int32
         np.testing.assert_array_equal(part.x, X[part.labels])
     assert plain.train.x.shape == (16, 4)
+
+
+def angles(tmp_path, label="{}"):
+    rows = "".join(f"{i / 3},{label.format(i)}\n" for i in range(20))
+    (tmp_path / "x.csv").write_text("a,angle\n" + rows)
+    return str(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize(
+    ("label", "label_type", "dtype"),
+    [
+        ("{}", None, np.int32),
+        (" {} ", None, np.int32),
+        ("{}.0", None, np.float32),
+        ("{}e0", None, np.float32),
+        ("{}", "targets", np.float32),
+        ("{}.0", "classes", np.int32),
+    ],
+)
+def test_the_text_or_a_setting_decides_between_classes_and_targets(
+    label, label_type, dtype, tmp_path
+):
+    path = angles(tmp_path, label)
+    labels = data.Files(path, label_column="angle", label_type=label_type).load().train.labels
+    expected = data.Files(angles(tmp_path), label_column="angle").load().train.labels
+    assert labels.dtype == dtype
+    np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize(("label_type", "dtype"), [(None, np.int32), ("targets", np.float32)])
+def test_labels_of_an_npz_may_be_targets(label_type, dtype, tmp_path):
+    np.savez(tmp_path / "x.npz", x=X, labels=LABELS, test_x=X[:2], test_labels=LABELS[:2])
+    splits = data.Files(str(tmp_path / "x.npz"), label_type=label_type).load()
+    assert splits.train.labels.dtype == splits.test.labels.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("label", "settings", "sentence"),
+    [
+        ("0.5", {"label_type": "classes"}, "{path} has the label 0.5, which is not a class: set label_type to targets."),
+        ("-5", {}, "{path}: train.labels holds -5 at example 0: number the classes from 0, or give targets as floats."),
+        ("1_0", {}, "{path}, line 2, column angle holds '1_0': put a finite number there"),
+    ],
+)  # fmt: skip
+def test_labels_that_are_not_classes_are_refused(label, settings, sentence, tmp_path):
+    path = angles(tmp_path, label)
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence.format(path=path))}"):
+        data.Files(path, label_column="angle", **settings).load()
+
+
+def test_a_label_type_without_labels_is_refused(tmp_path):
+    path = angles(tmp_path)
+    with pytest.raises(ValueError, match=r"x\.csv has no numeric labels: leave it out\.$"):
+        data.Files(path, label_type="classes").load()
+    with pytest.raises(ValueError, match=r"^label_type must be classes, targets or None, got 'no'"):
+        data.Files(path, label_type="no")
 
 
 def test_csv_labels_may_be_real_valued(tmp_path):
@@ -102,7 +159,7 @@ def test_a_folder_of_images_is_read(shape, tmp_path):
         found, pixels[np.lexsort(pixels.reshape(20, -1).astype(float).T[::-1])]
     )
     assert splits.train.labels is None
-    assert data.Files(str(tmp_path / "all")).show(splits.test.x).shape == (2, *shape)
+    assert data.Files(str(tmp_path / "all")).show(splits.test.x).images.shape == (2, *shape)
 
 
 def test_sub_folders_are_classes_and_parts(tmp_path):
@@ -126,6 +183,31 @@ def test_images_are_resized_and_grey_ones_join_colour_ones(tmp_path):
     expected = Image.open(tmp_path / "000.png").resize((4, 4), Image.Resampling.BILINEAR)
     distances = abs(joined(splits) * 255 - np.asarray(expected, float)).max(axis=(1, 2, 3))
     assert distances.min() < 1e-3
+
+
+def test_conversions_are_said_with_the_splits(tmp_path):
+    np.save(tmp_path / "x.npy", LABELS[:, None])
+    write_images(tmp_path / "images", images())
+    said = data.Files(str(tmp_path / "x.npy")).load().conversions
+    assert said == ("x is converted from int64 to float32.",)
+    assert data.Files(str(tmp_path / "images")).load().conversions == ()
+
+
+def test_paths_start_at_the_home_folder_and_endings_may_be_capitals(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "x.npy", X)
+    (tmp_path / "x.npy").rename(tmp_path / "X.NPY")
+    for path in ("~/X.NPY", pathlib.Path("~/X.NPY")):
+        assert data.Files(path).load().train.x.shape == (16, 3)
+    assert data.Files("X.NPY").load("~").train.x.shape == (16, 3)
+    monkeypatch.setenv("VAELAB_DATA", "~")
+    assert data.Files("X.NPY").load().train.x.shape == (16, 3)
+
+
+def test_a_path_that_is_too_long_is_one_sentence(tmp_path, monkeypatch):
+    """Python 3.12 raises where older versions find nothing."""
+    with pytest.raises(ValueError, match=r"^.*a{300}.* (cannot be read|was not found)"):
+        data.Files(f"{'a' * 300}.npy").load(str(tmp_path))
 
 
 def test_a_relative_path_starts_at_the_data_directory(tmp_path):
@@ -177,18 +259,19 @@ ROWS = "1,2\n3,4\n5,6\n"
         (csv(ROWS), "x.csv", "{path}: fractions leave test empty, with 0.1 of 3 examples: give more examples, or a larger fraction."),
         (lambda folder: (folder / "x.csv").write_bytes(b"\xff\xfe\x00"), "x.csv", "{path} cannot be read ("),
         (lambda folder: (folder / "x").mkdir(), "x", "{path} holds no PNG or JPEG files: name a folder with images."),
-        (two_sizes, "x", "{path}/wide.png is of the size 9x4, and {path}/000.png of 6x5: set size to resize all images to one."),
+        (two_sizes, "x", "{path}/wide.png has the size 9x4, and {path}/000.png has 6x5: set size to resize all images to one."),
         (damaged(b""), "x", "{path}/001.png cannot be read (cannot identify image file"),
         (damaged(b"<html>"), "x", "{path}/001.png cannot be read (cannot identify image file"),
         (damaged(90), "x", "{path}/001.png cannot be read ("),
-        (sixteen_bits, "x", "{path}/deep.png cannot be read (its pixels are of the kind I;16, not 8-bit): repair or remove it."),
+        (sixteen_bits, "x", "{path}/deep.png cannot be read (pixels of the kind I;16 are not 8-bit): repair or remove it."),
         (beside, "x", "{path} holds images both in sub-folders, which are classes, and beside them, such as alone.png: move it into one of them."),
         (lambda folder: np.savez(folder / "x.npz", y=X), "x.npz", "{path} has an array y, which is not known: name the arrays x, labels, context, groups, validation_x,"),
-        (lambda folder: np.savez(folder / "x.npz", labels=LABELS), "x.npz", "{path} has no array x: name the examples so."),
+        (lambda folder: np.savez(folder / "x.npz", labels=LABELS), "x.npz", "{path} has no array x: give the examples this name."),
         (lambda folder: np.savez(folder / "x.npz", x=X, test_x=X[:, :2]), "x.npz", "{path}: test.x holds examples of the shape (2,) and train.x of (3,): give all splits one shape."),
         (lambda folder: np.save(folder / "x.npy", X * np.nan), "x.npy", "{path}: train.x holds nan in example 0"),
-        (lambda folder: np.save(folder / "x.npy", X.astype(int)), "x.npy", "{path}: x must be bytes (uint8), booleans or floats [N, ...], got int64"),
-        (lambda folder: np.save(folder / "x.npy", np.array([None])), "x.npy", "{path} holds pickled objects, which are never read, as they can run any code: save it as a plain array."),
+        (lambda folder: np.save(folder / "x.npy", X + 1j), "x.npy", "{path}: x must be numbers [N, ...], got complex"),
+        (lambda folder: np.save(folder / "x.npy", 10.0 ** np.arange(40)[:, None]), "x.npy", "{path}: x holds 1e+39 in example 39, too large for float32: rescale the data."),
+        (lambda folder: np.save(folder / "x.npy", np.array([None])), "x.npy", "{path} holds pickled objects, which vaelab never reads because they can run code: save it as a plain array."),
         (lambda folder: (folder / "x.npy").write_bytes(b""), "x.npy", "{path} is no npy file, it begins with nothing, it is empty: fetch the file again."),
         (lambda folder: (folder / "x.pkl").touch(), "x.pkl", "{path} ends in .pkl, which is not known: give npy, npz, csv, or a folder of images."),
     ],

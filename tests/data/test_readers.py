@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 import scipy.io
 from etils import epath
+from PIL import Image
 
 from vaelab import data
-from vaelab.data.files import read_npy, read_npz
+from vaelab.checks import DamagedFileError, MissingPackageError
+from vaelab.data.files import reading
+from vaelab.data.readers import read_npy, read_npz
 
 MNIST_FILES = {
     f"mnist/{part}-{kind}-ubyte.gz": shape
@@ -55,25 +58,12 @@ def whole(data_set) -> dict[str, bytes]:
         parts = {name: zero(3, 98) for name in ("train", "valid", "test")}
         return {"binarized_mnist/binarized_mnist_packed.npz": npz(**parts)}
     if isinstance(data_set, data.Omniglot):
-        ids = np.ones(1_350, np.int64)
-        parts = {"train": zero(1_350, 28, 28), "test": zero(5, 28, 28)}
-        parts |= {"train_char_id": ids, "test_char_id": ids[:5]}
-        return {"omniglot/omniglot_28_rebuilt.npz": npz(**parts)}
+        return omniglot()
     if isinstance(data_set, data.CaltechSilhouettes):
-        parts = {f"{part}_data": zero(3, 784) for part in ("train", "val", "test")}
-        parts |= {f"{part}_labels": zero(3, 1) + 1 for part in ("train", "val", "test")}
-        return {"caltech101_silhouettes/caltech101_silhouettes_28_split1.mat": mat(**parts)}
+        return caltech()
     if isinstance(data_set, data.FreyFaces):
         return {"freyfaces/frey_rawface.mat": mat(ff=zero(560, 410))}
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        from PIL import Image
-
-        for number in range(20):
-            image = io.BytesIO()
-            Image.new("RGB", (32, 32)).save(image, format="jpeg")
-            archive.writestr(f"test/cat/{number:04d}.jpg", image.getvalue())
-    return {"cifar10_jpeg/cifar10_test_jpeg.zip": file.getvalue()}
+    return jpegs()
 
 
 READERS = [
@@ -135,7 +125,7 @@ def test_a_folder_in_a_files_place_is_named(data_set, tmp_path):
     path = write(tmp_path, whole(data_set))
     path.unlink()
     path.mkdir()
-    assert refusal(data_set, tmp_path).startswith(f"{path} is a folder, where a file should be:")
+    assert refusal(data_set, tmp_path).startswith(f"{path} is a folder and must be a file:")
 
 
 @named
@@ -177,6 +167,83 @@ def test_an_incomplete_file_is_named(data_set, files, sentence, tmp_path):
     assert refusal(data_set, tmp_path).startswith(f"{path} {sentence}")
 
 
+def omniglot(**changes) -> dict[str, bytes]:
+    ids = np.ones(1_350, np.int64)
+    parts = dict(
+        train=zero(1_350, 28, 28), test=zero(5, 28, 28), train_char_id=ids, test_char_id=ids[:5]
+    )
+    return {"omniglot/omniglot_28_rebuilt.npz": npz(**parts | changes)}
+
+
+def caltech(**changes) -> dict[str, bytes]:
+    parts = {f"{part}_data": zero(3, 784) for part in ("train", "val", "test")}
+    parts |= {f"{part}_labels": zero(3, 1) + 1 for part in ("train", "val", "test")}
+    return {"caltech101_silhouettes/caltech101_silhouettes_28_split1.mat": mat(**parts | changes)}
+
+
+def jpegs(size=(32, 32), num_images=20, mode="RGB", last=None) -> dict[str, bytes]:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(num_images):
+            image = io.BytesIO()
+            shape = last if last and number == num_images - 1 else size
+            Image.new(mode, shape).save(image, format="jpeg")
+            archive.writestr(f"test/cat/{number:04d}.jpg", image.getvalue())
+    return {"cifar10_jpeg/cifar10_test_jpeg.zip": file.getvalue()}
+
+
+@pytest.mark.parametrize(
+    ("data_set", "files", "sentence"),
+    [
+        (data.StaticMNIST(), {"binarized_mnist/binarized_mnist_packed.npz": npz(train=zero(3, 98), valid=zero(0, 98), test=zero(3, 98))}, ": valid must be uint8 [N, 98], got uint8 of the shape (0, 98): make it from"),
+        (data.Omniglot(), omniglot(train_char_id=np.ones(7, int)), ": train_char_id must hold 1350 integers from 1, got int64 of the shape (7,): make it from"),
+        (data.Omniglot(), omniglot(test_char_id=np.ones(5)), ": test_char_id must hold 5 integers from 1, got float64 of the shape (5,): make it from"),
+        (data.Omniglot(), omniglot(test_char_id=np.zeros(5, int)), ": test_char_id must hold 5 integers from 1"),
+        (data.Omniglot(), omniglot(train=zero(1_345, 28, 28), train_char_id=np.ones(1_345, int)), ": train holds 1345 images, and more than 1345 are needed: make it from"),
+        (data.CaltechSilhouettes(), caltech(val_labels=zero(2, 1) + 1), ": val_labels must hold 3 integers from 1, got uint8 of the shape (2, 1): download it from"),
+        (data.CaltechSilhouettes(), caltech(test_data=zero(3, 784) + 7), ": test.x holds -6 in image 0, outside [0, 1]"),
+        (data.FreyFaces(), {"freyfaces/frey_rawface.mat": mat(ff=zero(560, 400))}, ": ff holds 400 images, and more than 400 are needed: download it from"),
+        (data.CIFAR10JPEG(), jpegs(num_images=9), " holds 9 images, and 10 are needed: make it from"),
+        (data.CIFAR10JPEG(), jpegs(num_images=0), " cannot be read ("),
+        (data.CIFAR10JPEG(), jpegs(last=(9, 9)), " cannot be read ("),
+    ],
+)  # fmt: skip
+def test_a_file_with_other_contents_is_named(data_set, files, sentence, tmp_path):
+    path = write(tmp_path, files)
+    assert refusal(data_set, tmp_path).startswith(f"{path}{sentence}")
+
+
+def test_too_few_training_images_of_mnist_are_named(tmp_path):
+    files = {
+        name: gzip.compress(idx((9_000, *shape[1:])), 1) for name, shape in MNIST_FILES.items()
+    }
+    write(tmp_path, files)
+    assert refusal(data.MNIST(), tmp_path) == (
+        f"mnist in {tmp_path} has 9000 training images, and validation alone takes 10000: fetch the file "
+        "again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "sentence"),
+    [
+        (MemoryError("Unable to allocate 10 GiB"), DamagedFileError, "x.npz cannot be read (Unable to allocate 10 GiB): free memory, or use a smaller file."),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), DamagedFileError, "x.npz cannot be read (Permission denied): allow this user to read it."),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), DamagedFileError, "x.npz cannot be read (Input/output error): fetch the file again."),
+        (EOFError(), DamagedFileError, "x.npz cannot be read (EOFError): fetch the file again."),
+        (ModuleNotFoundError("No module named 'scipy'", name="scipy"), MissingPackageError, "x.npz cannot be read without the package scipy: install it."),
+    ],
+)  # fmt: skip
+def test_the_remedy_fits_the_error(error, kind, sentence):
+    def read():
+        with reading("x.npz"):
+            raise error
+
+    with pytest.raises(kind) as caught:
+        read()
+    assert str(caught.value) == sentence
+
+
 @pytest.mark.parametrize("rename", [
     lambda name: name, lambda name: name.removesuffix(".gz"),
     lambda name: name.removesuffix(".gz").replace("-idx", ".idx"), lambda name: name.replace("-idx", ".idx"),
@@ -212,9 +279,11 @@ def test_pickles_are_never_unpickled(tmp_path):
     np.savez(tmp_path / "x.npz", x=bomb)
     np.save(tmp_path / "x.npy", bomb)
     shutil.copy(tmp_path / "x.npy", tmp_path / "y.npz")
-    with pytest.raises(ValueError, match=r"x\.npz: x holds pickled objects, which are never read"):
+    with pytest.raises(
+        ValueError, match=r"x\.npz: x holds pickled objects, which vaelab never reads"
+    ):
         read_npz(tmp_path / "x.npz", ["x"])
-    with pytest.raises(ValueError, match=r"x\.npy holds pickled objects, which are never read"):
+    with pytest.raises(ValueError, match=r"x\.npy holds pickled objects, which vaelab never reads"):
         read_npy(tmp_path / "x.npy")
     with pytest.raises(ValueError, match=r"y\.npz is no npz file, it begins with"):
         read_npz(tmp_path / "y.npz", ["x"])

@@ -64,7 +64,7 @@ def test_standardised_images_are_shown_as_their_source_is():
     source = data.Arrays(IMAGES)
     standardised = data.Standardised(source)
     splits = standardised.load()
-    shown = standardised.show(splits.in_data_units(splits.test.x))
+    shown = standardised.show(splits.in_data_units(splits.test.x)).images
     np.testing.assert_allclose(shown, source.load().test.x, atol=1e-6)
 
 

@@ -258,28 +258,28 @@ def given(*shape: int, labels=None, value: float = 0.5) -> Given:
         ),
         (
             lambda: data.ColorMNIST(given(20, 2, 2, 3)).load(),
-            "ColorMNIST: train is made of grey images, and the source's have 3 channels: take a "
-            "source of one channel, such as MNIST.",
+            "ColorMNIST: train is made of grey images [N, height, width, 1], and the source's have "
+            "the shape (20, 2, 2, 3): choose a source of one channel, such as MNIST.",
         ),
         (
             lambda: data.MNISTSum(given(19, 2, 2, 1, labels=np.arange(19, dtype=np.int32) % 10)).load(),
             "MNISTSum: train needs the labels 0 to 9 and two images or more of each, and the source "
-            "has 10 labels, the rarest with 1 images: take a source of digits, such as MNIST.",
+            "has 10 labels, the rarest with 1 images: choose a source of digits, such as MNIST.",
         ),
         (
             lambda: data.MNISTSum(given(22, 2, 2, 1, labels=np.arange(22, dtype=np.int32) % 11)).load(),
             "MNISTSum: train needs the labels 0 to 9 and two images or more of each, and the source "
-            "has 11 labels, the rarest with 2 images: take a source of digits, such as MNIST.",
+            "has 11 labels, the rarest with 2 images: choose a source of digits, such as MNIST.",
         ),
         (
             lambda: data.MicroMNIST(given(20, 2, 2, 1)).load(),
             "MicroMNIST is made of digits, and the data have no labels: choose data with classes. "
-            "Take a source of digits, such as MNIST.",
+            "Choose a source of digits, such as MNIST.",
         ),
         (
             lambda: data.MNISTSum(given(20, 2, 2, 1, labels=np.zeros(20, np.float32))).load(),
             "MNISTSum: train is made of digits, and labels must be classes, integers [N], got float32 "
-            "of the shape (20,): choose data with classes. Take a source of digits, such as MNIST.",
+            "of the shape (20,): choose data with classes. Choose a source of digits, such as MNIST.",
         ),
         (lambda: data.Resized(SOURCE, 0), "size must be at least 1, got 0."),
         (
@@ -383,7 +383,7 @@ GIVE_ONE = "give one context for each image, or None."
         ("context", CONTEXT.astype(int), f"test.context must be float32 of the shape [N, *event], N being the 3 images of test.x, got int64 of the shape (3, 5, 5, 2): {GIVE_ONE}"),
         ("context", CONTEXT[:, :4], "test.context holds images of the shape (4, 5, 2) and train.context of (5, 5, 2): give all splits one shape."),
         ("context", NOT_FINITE, "test.context holds nan in image 0: repair or remove that image, the data must be finite."),
-        ("labels", np.array([0, -1, 1], np.int32), "test.labels holds -1 at image 1: number the classes from 0."),
+        ("labels", np.array([0, -1, 1], np.int32), "test.labels holds -1 at image 1: number the classes from 0, or give targets as floats."),
     ],
 )  # fmt: skip
 def test_context_and_labels_are_checked(field, value, sentence):

@@ -61,5 +61,5 @@ class Sample(Command):
                 raise UsageError(
                     f"samples of shape {x.shape[1:]} are no images: write an .npy file with --out."
                 )
-            write_figure(path, plotting.samples(images))
+            write_figure(path, plotting.samples(images.images, note=images.note))
         print(f"{self.num_samples} samples of shape {x.shape[1:]} are in {path}")

@@ -1,18 +1,22 @@
-"""Data sets: each loads its train, validation and test splits, and prepares every batch."""
+"""Data sets: each loads its train, validation and test splits and prepares the batches."""
 
 from vaelab.data.arrays import Arrays
 from vaelab.data.binarise import bernoulli
+from vaelab.data.bit_depth import ReducedBitDepth, reduce_bit_depth
 from vaelab.data.colour import CIFAR10, CIFAR10JPEG, SVHN, CelebA
 from vaelab.data.colour_mnist import ColorMNIST, color_mnist, tinted_mnist
-from vaelab.data.dataset import DataSet, GreyImages, Treatment
+from vaelab.data.dataset import DataSet, GreyImages
+from vaelab.data.dequantised import Dequantised, dequantise
 from vaelab.data.few_digits import MicroMNIST, micro_mnist
+from vaelab.data.given import as_data_set
 from vaelab.data.images import CaltechSilhouettes, Digits, FreyFaces, Omniglot, StaticMNIST
 from vaelab.data.mnist import MNIST, FashionMNIST
 from vaelab.data.own_files import Files
 from vaelab.data.resized import Resized
+from vaelab.data.show import Shown
 from vaelab.data.standardised import Standardised, scaling_of
 from vaelab.data.tfds_images import TFDS
-from vaelab.data.treatments import Dequantised, ReducedBitDepth, dequantise, reduce_bit_depth
+from vaelab.data.treatments import Treatment
 from vaelab.data.triplets import (
     MNISTRotate,
     MNISTSum,
@@ -51,9 +55,11 @@ __all__ = [
     "Omniglot",
     "ReducedBitDepth",
     "Resized",
+    "Shown",
     "Standardised",
     "StaticMNIST",
     "Treatment",
+    "as_data_set",
     "bernoulli",
     "color_mnist",
     "dequantise",

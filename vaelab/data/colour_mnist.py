@@ -1,4 +1,4 @@
-"""MNIST in colour: three digits at once, one in each colour channel; or one digit, tinted."""
+"""MNIST in colour: one digit in each colour channel, or one tinted digit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vaelab.types import Array, Examples, PRNGKey
 
 @partial(jax.jit, static_argnames="num_examples")
 def color_mnist(images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
-    """Color-MNIST: three independent digits in the colour channels, which makes 1,000 modes.
+    """Color-MNIST: three independent digits in the colour channels, 1,000 modes.
 
     images [N, height, width, 1], labels [N] -> x [num_examples, height, width, 3], labels
     100 l0 + 10 l1 + l2, 0 to 999. Metz et al., 2017, Unrolled generative adversarial networks.
@@ -31,10 +31,10 @@ def color_mnist(images: Array, labels: Array, key: PRNGKey, *, num_examples: int
 
 @partial(jax.jit, static_argnames="num_examples")
 def tinted_mnist(images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
-    """A digit of one colour on black, the hue independent of the digit and uniform; its own label.
+    """A digit of one colour on black, with its own label. The hue is uniform and independent of the digit.
 
-    x = image × rgb(hue), the colour being fully saturated and of full value, so that its largest
-    channel is the grey image. images [N, height, width, 1], labels [N] -> x of three channels.
+    x = image × rgb(hue) with a colour of full saturation and value. Its largest channel is the grey
+    image. images [N, height, width, 1], labels [N] -> x of three channels.
 
     >>> images, labels = jnp.ones((10, 8, 8, 1)), jnp.arange(10)
     >>> tinted_mnist(images, labels, jax.random.key(0), num_examples=4).x.max(axis=-1).min()
@@ -54,7 +54,7 @@ class ColorMNIST(MadeOfDigits):
     """Color-MNIST, 28x28 with three channels: see `color_mnist`. 50,000 / 10,000 / 10,000."""
 
     tinted: bool = False
-    """one digit in a random colour instead: see `tinted_mnist`"""
+    """True makes one digit in a random colour instead: see `tinted_mnist`."""
 
     def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
         make = tinted_mnist if self.tinted else color_mnist

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 
 import numpy as np
 from etils import epath
@@ -16,16 +17,20 @@ from vaelab.data.files import reading
 def read_csv(
     path: epath.PathLike, *, label_column: str | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """x [N, D] float32, and the label column [N]: integers if all of it are, else floats; else None.
+    """x [N, D] float64, and the label column [N] or None.
 
-    A first line without any number holds the names of the columns.
+    Labels are int64 if every label is written as an integer, and float64 if one of them has a decimal
+    point or an exponent. The first line holds the names of the columns if no cell of it is a number.
 
     Raises:
-      UsageError: text, a hole or a row of another length, with its line and column; no such label column.
+      UsageError: text, an empty cell or a row of another length, with its line and column; no such
+        label column.
     """
     path = epath.Path(path)
     with reading(path):
-        text = path.read_text().removeprefix("\ufeff")  # the byte-order mark of spreadsheets
+        text = path.read_text(encoding="utf-8").removeprefix(
+            "\ufeff"
+        )  # the byte-order mark of spreadsheets
         lines = list(csv.reader(io.StringIO(text)))
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line]
     names = None
@@ -52,20 +57,20 @@ def read_csv(
                 )
             row[column] = value
     if label_column is None:
-        return table.astype(np.float32), None
+        return table, None
     if label_column not in names:
         raise UsageError(
             f"{path} has no column {label_column!r}: label_column must be one of {', '.join(names)}."
         )
     index = names.index(label_column)
-    labels = table[:, index]
-    whole = np.array_equal(labels, np.rint(labels))
-    kept = np.delete(table, index, axis=1).astype(np.float32)
-    return kept, labels.astype(np.int64 if whole else np.float32)
+    cells = [line[index] for _, line in numbered]
+    integers = all(re.fullmatch(r"\s*[+-]?\d{1,18}\s*", cell) for cell in cells)
+    labels = np.array([int(cell) for cell in cells]) if integers else table[:, index]
+    return np.delete(table, index, axis=1), labels
 
 
 def _number(cell: str) -> float | None:
     try:
-        return float(cell)
+        return None if "_" in cell else float(cell)  # Python reads 1_000
     except ValueError:
         return None

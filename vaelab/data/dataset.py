@@ -1,4 +1,4 @@
-"""What a data set is: a small frozen dataclass that loads its splits and prepares each batch."""
+"""The contract of data sets: small frozen dataclasses that load splits and prepare batches."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import abc
 import dataclasses
 from typing import Literal, get_args
 
-import numpy as np
 import numpy.typing as npt
 
 from vaelab.checks import UsageError
 from vaelab.data import show
 from vaelab.data.binarise import SEED, bernoulli, binarise_splits
+from vaelab.data.show import Shown
 from vaelab.data.validation import validate
 from vaelab.types import Array, PRNGKey, Splits
 
@@ -23,46 +23,55 @@ class DataSet(abc.ABC):
 
     @property
     def num_levels(self) -> int | None:
-        """Number of equidistant values from 0 to 1 that x can have; None: any value."""
+        """Number of equidistant values from 0 to 1 that x can have. None if x can have any value."""
         return None
 
     @abc.abstractmethod
     def load(self, data_dir: str | None = None) -> Splits:
-        """Train, validation and test splits, from `data_dir`, else $VAELAB_DATA, else ~/.cache/vaelab."""
+        """Train, validation and test splits. Files are in `data_dir`, else $VAELAB_DATA, else ~/.cache/vaelab."""
 
     def untreated(self, data_dir: str | None = None) -> Splits:
-        """The data before binarisation: what other data sets are made of. The default is `load`."""
+        """The data before binarisation, from which other data sets are made. The default is `load`."""
         return self.load(data_dir)
 
+    def pinned(self, data_dir: str | None = None) -> DataSet:
+        """The same data set, tied to the present content of the files that a user names by path.
+
+        It is what config.json records. Its `load` refuses other content. The default is the data set
+        itself, whose files are published ones.
+        """
+        del data_dir
+        return self
+
     def preprocess(self, key: PRNGKey, x: Array) -> Array:
-        """A batch as a training step takes it; the default is x itself. [B, *event] -> the same."""
+        """The batch that a training step takes. The default is x itself. [B, *event] -> the same shape."""
         del key
         return x
 
     @property
     def preprocessing(self) -> str:
-        """What `preprocess` does, as a participle such as "binarised"; empty where it does nothing."""
+        """The effect of `preprocess`, as a participle such as "binarised". Empty if there is none."""
         return ""
 
-    def show(self, x: npt.ArrayLike) -> np.ndarray | None:
-        """What a person looks at: [N, height, width, 1 or 3] in [0, 1], or None where there is nothing.
+    def show(self, x: npt.ArrayLike) -> Shown | None:
+        """Images for a plot, with a note if their values were clipped or rescaled. None without images.
 
-        x [N, *event] is in the units of the data: `Splits.in_data_units`. The default shows images of one
-        or three channels as they are, and other numbers of channels side by side.
+        x [N, *event] has the units of the data: `Splits.in_data_units`. The default shows one or three
+        channels as an image, and other numbers of channels side by side.
         """
         return show.images(x)
 
     def describe(self) -> str:
-        """The data set, and what was done to its validation and test data, for reports."""
+        """For reports: the data set, and how its validation and test data were changed."""
         return self.title
 
     @property
     def title(self) -> str:
-        """The data set in a word."""
+        """Short name of the data set."""
         return type(self).__name__
 
     def check_resizable(self) -> None:
-        """Raises where a change of size would come too late.
+        """Raises if the images can no longer be resized, because their values have been treated.
 
         Raises:
           UsageError: one sentence with the remedy.
@@ -72,10 +81,10 @@ class DataSet(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class GreyImages(DataSet):
-    """Grey images in [0, 1], which a Bernoulli likelihood reads as probabilities."""
+    """Grey images in [0, 1]: probabilities for a Bernoulli likelihood."""
 
     binarisation: Binarisation = "dynamic"
-    """validation and test are binarised once; training afresh per batch (dynamic) or once (fixed); none keeps all grey"""
+    """Validation and test are binarised once. Training images are binarised afresh for each batch (dynamic) or once (fixed). With none all images stay grey."""
 
     @property
     def num_levels(self) -> int | None:
@@ -103,7 +112,7 @@ class GreyImages(DataSet):
         return binarise_splits(splits, train=self.binarisation == "fixed")
 
     def preprocess(self, key: PRNGKey, x: Array) -> Array:
-        """Fresh binary images where the binarisation is dynamic, else x itself."""
+        """Fresh binary images if the binarisation is dynamic, else x itself."""
         return bernoulli(key, x) if self.binarisation == "dynamic" else x
 
     @property
@@ -113,43 +122,3 @@ class GreyImages(DataSet):
     def describe(self) -> str:
         binarised = self.binarisation != "none"
         return f"{self.title}, binarised once with numpy seed {SEED}" if binarised else self.title
-
-
-@dataclasses.dataclass(frozen=True)
-class Treatment(DataSet):
-    """Another data set, its values treated: what a treatment does not change is the source's."""
-
-    source: DataSet
-
-    @property
-    def num_levels(self) -> int | None:
-        return self.source.num_levels
-
-    def preprocess(self, key: PRNGKey, x: Array) -> Array:
-        return self.source.preprocess(key, x)
-
-    @property
-    def preprocessing(self) -> str:
-        return self.source.preprocessing
-
-    def show(self, x: npt.ArrayLike) -> np.ndarray | None:
-        return self.source.show(x)
-
-    @property
-    @abc.abstractmethod
-    def treatment(self) -> str:
-        """What is done to validation and test data, for reports: "with 32 levels"."""
-
-    def describe(self) -> str:
-        return f"{self.source.describe()}, {self.treatment}"
-
-    @property
-    def title(self) -> str:
-        return f"{type(self).__name__}({self.source.title})"
-
-    def check_resizable(self) -> None:
-        name = type(self).__name__
-        raise UsageError(
-            f"source must not be {name}, which would treat images of the old size: write "
-            f"{name}(Resized(...))."
-        )

@@ -1,27 +1,20 @@
-"""Where data files are, and how they are read: whatever is wrong with one is a sentence that names it."""
+"""Where data files are. Every error of reading one is a sentence that names it."""
 
 from __future__ import annotations
 
 import contextlib
-import gzip
-import math
 import os
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import numpy as np
 from etils import epath
 
-from vaelab.checks import DamagedFileError, MissingFileError, UsageError
-
-_UINT8 = b"\x00\x00\x08"  # how an idx file of unsigned bytes begins
-_GZIP = b"\x1f\x8b"
+from vaelab.checks import DamagedFileError, MissingFileError, MissingPackageError, UsageError
 
 FETCH_AGAIN = "fetch the file again"
 
 
 def data_directory(data_dir: str | None = None) -> epath.Path:
-    """Where data files are looked for: `data_dir`, else $VAELAB_DATA, else ~/.cache/vaelab.
+    """The folder of data files: `data_dir`, else $VAELAB_DATA, else ~/.cache/vaelab. ~ is expanded.
 
     >>> data_directory("gs://bucket/data").name
     'data'
@@ -31,12 +24,12 @@ def data_directory(data_dir: str | None = None) -> epath.Path:
 
 
 def find_file(name: str, data_dir: str | None = None, *, remedy: str) -> epath.Path:
-    """The file `name` in the data directory, or the same file under a name that unpacking gives it.
+    """The file `name` in the data directory, also under a name that unpacking may give it.
 
     `a-idx3-ubyte.gz` may also be `a-idx3-ubyte` or `a.idx3-ubyte`, each with or without .gz.
 
     Raises:
-      MissingFileError: one sentence: the file, where it was looked for, and `remedy`, how to get it.
+      MissingFileError: there is no such file. `remedy` says how to get it.
       UsageError: a folder is in its place.
     """
     directory = data_directory(data_dir)
@@ -44,14 +37,13 @@ def find_file(name: str, data_dir: str | None = None, *, remedy: str) -> epath.P
     candidates = [name, plain, plain.replace("-idx", ".idx"), f"{plain.replace('-idx', '.idx')}.gz"]
     folders = []
     for path in (directory / candidate for candidate in dict.fromkeys(candidates)):
-        if path.is_dir():
-            folders.append(path)
-        elif path.exists():
-            return path
+        with reading(path, "correct the path"):
+            if path.is_dir():
+                folders.append(path)
+            elif path.exists():
+                return path
     if folders:
-        raise UsageError(
-            f"{folders[0]} is a folder, where a file should be: move it, and {remedy}."
-        )
+        raise UsageError(f"{folders[0]} is a folder and must be a file: move it, and {remedy}.")
     raise MissingFileError(
         f"{name} was not found in {directory}: {remedy}, or name another folder with --data-dir or "
         "$VAELAB_DATA."
@@ -60,147 +52,52 @@ def find_file(name: str, data_dir: str | None = None, *, remedy: str) -> epath.P
 
 @contextlib.contextmanager
 def reading(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> Iterator[None]:
-    """Whatever goes wrong inside, where a file is read, becomes one sentence with its name.
+    """Inside, every error of reading a file becomes one sentence with the file's name.
 
     Raises:
-      UsageError: the file cannot be read, or does not hold what it should.
+      DamagedFileError: the file cannot be read, or has other contents than expected.
+      MissingPackageError: reading needs a package that is not installed.
+    """
+    try:
+        yield
+    except (DamagedFileError, MissingPackageError):
+        raise
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{path} cannot be read without the package {error.name}: install it."
+        ) from error
+    except MemoryError as error:
+        raise DamagedFileError(
+            f"{path} cannot be read ({reason_of(error)}): free memory, or use a smaller file."
+        ) from error
+    except PermissionError as error:
+        raise DamagedFileError(
+            f"{path} cannot be read ({reason_of(error)}): allow this user to read it."
+        ) from error
+    except Exception as error:  # libraries raise errors of many types
+        raise DamagedFileError(f"{path} cannot be read ({reason_of(error)}): {remedy}.") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """The message of an error on one line, without a final stop.
+
+    >>> reason_of(ValueError("two\\nlines."))
+    'two lines'
+    """
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(reason.split()).rstrip(".") or type(error).__name__
+
+
+@contextlib.contextmanager
+def naming(path: epath.PathLike) -> Iterator[None]:
+    """Inside, a sentence about data becomes a sentence about the data of this file.
+
+    Raises:
+      DamagedFileError: the sentence, after the file's name.
     """
     try:
         yield
     except DamagedFileError:
-        raise
-    except Exception as error:  # the libraries that read files raise whatever comes to hand
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        reason = " ".join(reason.split()).rstrip(".") or type(error).__name__
-        raise DamagedFileError(f"{path} cannot be read ({reason}): {remedy}.") from error
-
-
-def read_npz(
-    path: epath.PathLike, names: Sequence[str], remedy: str = FETCH_AGAIN
-) -> dict[str, np.ndarray]:
-    """The arrays of these names in an npz file. Pickled objects are refused, never unpickled.
-
-    Raises:
-      UsageError: the file is no npz, is damaged, or lacks one of the arrays.
-    """
-    path = epath.Path(path)
-    with reading(path, remedy), path.open("rb") as file:
-        _check_begins(file, path, b"PK", "npz", remedy)
-        with np.load(file, allow_pickle=False) as arrays:
-            if missing := [name for name in names if name not in arrays]:
-                raise DamagedFileError(
-                    f"{path} has no array {missing[0]}, only {', '.join(arrays) or 'none at all'}: {remedy}."
-                )
-            return {name: _loaded(path, name, arrays, remedy) for name in names}
-
-
-def names_in_npz(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> list[str]:
-    """The names of an npz file's arrays."""
-    path = epath.Path(path)
-    with reading(path, remedy), path.open("rb") as file:
-        _check_begins(file, path, b"PK", "npz", remedy)
-        with np.load(file, allow_pickle=False) as arrays:
-            return list(arrays)
-
-
-def read_npy(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> np.ndarray:
-    """The array of an npy file. Pickled objects are refused, never unpickled."""
-    path = epath.Path(path)
-    with reading(path, remedy), path.open("rb") as file:
-        _check_begins(file, path, b"\x93NUMPY", "npy", remedy)
-        try:
-            return np.load(file, allow_pickle=False)
-        except ValueError as error:
-            if "allow_pickle" not in str(error):
-                raise
-            raise DamagedFileError(
-                f"{path} holds pickled objects, which are never read, as they can run any code: save it "
-                "as a plain array."
-            ) from error
-
-
-def read_mat(
-    path: epath.PathLike, names: Sequence[str], remedy: str = FETCH_AGAIN
-) -> dict[str, np.ndarray]:
-    """The arrays of these names in a MATLAB file of version 4 to 7.
-
-    Raises:
-      UsageError: the file is damaged, or lacks one of the arrays.
-    """
-    from scipy.io import loadmat
-
-    path = epath.Path(path)
-    with reading(path, remedy), path.open("rb") as file:
-        arrays = loadmat(file)
-    if missing := [name for name in names if name not in arrays]:
-        raise DamagedFileError(f"{path} has no array {missing[0]}: {remedy}.")
-    return {name: arrays[name] for name in names}
-
-
-def read_idx(path: epath.PathLike) -> np.ndarray:
-    """The uint8 array of an idx file, compressed or not, whatever its name: LeCun's format for MNIST.
-
-    Bytes 00 00 08, the number of axes, each axis as a big-endian 32-bit integer, then the values in
-    row-major order.
-
-    Raises:
-      UsageError: the file is not idx, not uint8, or not as long as its header says.
-    """
-    path = epath.Path(path)
-    with reading(path):
-        content = path.read_bytes()
-        if content[:2] == _GZIP:
-            content = gzip.decompress(content)
-    num_axes = content[3] if len(content) > 3 else 0
-    start = 4 + 4 * num_axes
-    if content[:3] != _UINT8 or len(content) < start:
-        raise DamagedFileError(
-            f"{path} begins with the bytes {content[:4].hex(' ') or '(none)'}, which is no idx file of "
-            f"unsigned bytes: {FETCH_AGAIN}."
-        )
-    shape = struct.unpack(f">{num_axes}I", content[4:start])
-    if len(content) - start != math.prod(shape):
-        raise DamagedFileError(
-            f"{path} holds {len(content) - start} values where its header says {shape}: {FETCH_AGAIN}."
-        )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-
-
-def check_shape(
-    path: epath.PathLike, name: str, array: np.ndarray, shape: tuple[int | None, ...], remedy: str
-) -> None:
-    """Raises unless the array of a file is uint8 of this shape; None is any length.
-
-    Raises:
-      UsageError: one sentence with the file and the array's name.
-    """
-    fits = array.ndim == len(shape) and all(
-        want in (None, have) for want, have in zip(shape, array.shape, strict=True)
-    )
-    if not fits or array.dtype != np.uint8:
-        wanted = ", ".join("N" if length is None else str(length) for length in shape)
-        raise DamagedFileError(
-            f"{path}: {name} must be uint8 [{wanted}], got {array.dtype} of the shape {array.shape}: "
-            f"{remedy}."
-        )
-
-
-def _loaded(path: epath.Path, name: str, arrays, remedy: str) -> np.ndarray:
-    try:
-        return arrays[name]
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise DamagedFileError(
-                f"{path}: {name} holds pickled objects, which are never read, as they can run any code: "
-                "save it as a plain array."
-            ) from None
-        raise
-
-
-def _check_begins(file, path: epath.Path, magic: bytes, kind: str, remedy: str) -> None:
-    """numpy takes a file that begins otherwise for a pickle."""
-    begins = file.read(len(magic))
-    file.seek(0)
-    if begins != magic:
-        first = repr(begins)[1:] if begins else "nothing, it is empty"
-        raise DamagedFileError(f"{path} is no {kind} file, it begins with {first}: {remedy}.")
+        raise  # it names the file already
+    except UsageError as error:
+        raise DamagedFileError(f"{path}: {error}") from None

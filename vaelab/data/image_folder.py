@@ -16,7 +16,7 @@ _GREY, _COLOUR = ("1", "L", "LA"), ("P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr",
 
 
 def is_image_folder(folder: epath.Path) -> bool:
-    """Whether this is a folder with images in it, or in its sub-folders."""
+    """True for a folder with images in it or in its sub-folders."""
     return folder.is_dir() and any(True for _ in _images_in(folder))
 
 
@@ -25,12 +25,12 @@ def read_image_folder(
 ) -> list[Examples]:
     """For each folder x [N, height, width, 1 or 3] uint8, and labels if the images lie in sub-folders.
 
-    The names of the sub-folders of all folders, sorted, are the classes 0, 1, ... Transparency is
-    dropped, and grey images become colour ones if one image has colours. With `size`, images are resized
-    to size x size, whatever their proportions: bilinear, antialiased.
+    The sorted names of the sub-folders of all folders are the classes 0, 1, ... Transparency is
+    dropped. Grey images become colour images if one image has colours. With `size`, images are resized
+    to size x size without regard to their proportions: bilinear, antialiased.
 
     Raises:
-      UsageError: no images; images of several sizes; one that cannot be read, by name.
+      UsageError: no images; images of several sizes; an image that cannot be read. The sentence names it.
     """
     roots = [epath.Path(folder) for folder in folders]
     paths = [sorted(_images_in(root)) for root in roots]
@@ -43,7 +43,7 @@ def read_image_folder(
     for path, image in zip(flat_paths, flat, strict=True):
         if image.shape[:2] != flat[0].shape[:2]:
             raise UsageError(
-                f"{path} is of the size {_size(image)}, and {flat_paths[0]} of {_size(flat[0])}: set size "
+                f"{path} has the size {_size(image)}, and {flat_paths[0]} has {_size(flat[0])}: set size "
                 "to resize all images to one."
             )
     channels = max(image.shape[-1] for image in flat)
@@ -64,7 +64,7 @@ def _images_in(folder: epath.Path):
 
 
 def _classes(roots: Sequence[epath.Path], paths: Sequence[Sequence[epath.Path]]) -> list[str]:
-    """The names of sub-folders with images, sorted; none where the images lie in no sub-folder."""
+    """The sorted names of sub-folders with images. None of them if no image lies in a sub-folder."""
     places = [path.relative_to(root).parts for root, found in zip(roots, paths, strict=True) for path in found]  # fmt: skip
     inside = [len(place) > 1 for place in places]
     if any(inside) and not all(inside):
@@ -83,7 +83,7 @@ def _read(path: epath.Path, size: int | None) -> np.ndarray:
     with reading(path, "repair or remove it"), path.open("rb") as file:
         image = ImageOps.exif_transpose(Image.open(file))  # decodes all of it
         if image.mode not in _GREY + _COLOUR:
-            raise UsageError(f"its pixels are of the kind {image.mode}, not 8-bit")
+            raise ValueError(f"pixels of the kind {image.mode} are not 8-bit")
         image = image.convert("L" if image.mode in _GREY else "RGB")
         if size is not None:
             image = image.resize((size, size), Image.Resampling.BILINEAR)

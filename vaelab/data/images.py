@@ -1,4 +1,4 @@
-"""Small image data sets that are read whole from one file each."""
+"""Small image data sets, each read from one file."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
+from etils import epath
 
+from vaelab.checks import DamagedFileError
 from vaelab.data.dataset import DataSet, GreyImages
-from vaelab.data.files import check_shape, find_file, read_mat, read_npz
+from vaelab.data.files import find_file, naming
+from vaelab.data.readers import check_shape, read_mat, read_npz
 from vaelab.data.validation import validate
 from vaelab.types import Examples, Splits
 
-_SPLIT_SEED = 0  # of the shuffles where a data set comes without a split of its own
+_SPLIT_SEED = 0  # of the shuffles of data sets that have no published split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Omniglot(GreyImages):
         arrays = read_npz(path, ("train", "test", "train_char_id", "test_char_id"), remedy)
         for part in ("train", "test"):
             check_shape(path, part, arrays[part], (None, 28, 28), remedy)
+            _check_classes(path, f"{part}_char_id", arrays, len(arrays[part]), remedy)
+        _check_rows(path, "train", len(arrays["train"]), 1_345, remedy)
         (train, train_labels), (test, test_labels) = (
             (arrays[part][..., None].astype(np.float32) / 255, arrays[f"{part}_char_id"] - 1)
             for part in ("train", "test")
@@ -82,7 +87,8 @@ class StaticMNIST(DataSet):
             Examples(x[:, :784].reshape(-1, 28, 28, 1).astype(np.float32)) for x in parts
         )
         splits = Splits(train, validation, test)
-        validate(splits)
+        with naming(path):
+            validate(splits)
         return splits
 
 
@@ -90,7 +96,7 @@ class StaticMNIST(DataSet):
 class CaltechSilhouettes(DataSet):
     """Caltech 101 silhouettes, binary 28x28, the object 1: 4,100 / 2,264 / 2,307, 101 classes.
 
-    The file has the object 0; papers on VAEs turn it round. Marlin et al., 2010.
+    In the file the object is 0; papers on VAEs invert it. Marlin et al., 2010.
     """
 
     num_levels: ClassVar[int] = 2
@@ -106,12 +112,14 @@ class CaltechSilhouettes(DataSet):
 
         def read(part: str) -> Examples:
             check_shape(path, f"{part}_data", arrays[f"{part}_data"], (None, 784), remedy)
+            _check_classes(path, f"{part}_labels", arrays, len(arrays[f"{part}_data"]), remedy)
             columns = arrays[f"{part}_data"].reshape(-1, 28, 28, 1)  # [N, column, row, 1]
             x = 1 - columns.transpose(0, 2, 1, 3).astype(np.float32)
             return Examples(x, arrays[f"{part}_labels"].ravel().astype(np.int32) - 1)
 
         splits = Splits(read("train"), read("val"), read("test"))
-        validate(splits)
+        with naming(path):
+            validate(splits)
         return splits
 
 
@@ -129,11 +137,36 @@ class FreyFaces(DataSet):
         path = find_file("freyfaces/frey_rawface.mat", data_dir, remedy=remedy)
         faces = read_mat(path, ("ff",), remedy)["ff"]
         check_shape(path, "ff", faces, (560, None), remedy)
+        _check_rows(path, "ff", faces.shape[1], 400, remedy)
         x = faces.T.reshape(-1, 28, 20, 1).astype(np.float32) / 255
         order = np.random.RandomState(_SPLIT_SEED).permutation(len(x))
         splits = _cut(x, None, order, num_validation=200, num_test=200)
-        validate(splits)
+        with naming(path):
+            validate(splits)
         return splits
+
+
+def _check_classes(
+    path: epath.Path, name: str, arrays: dict[str, np.ndarray], num_examples: int, remedy: str
+) -> None:
+    """Raises unless the array of this name has one class for each example, numbered from 1."""
+    classes = arrays[name].ravel()
+    if classes.dtype.kind not in "iu" or len(classes) != num_examples or classes.min() < 1:
+        raise DamagedFileError(
+            f"{path}: {name} must hold {num_examples} integers from 1, got {arrays[name].dtype} of the "
+            f"shape {arrays[name].shape}: {remedy}."
+        )
+
+
+def _check_rows(
+    path: epath.Path, name: str, num_examples: int, num_others: int, remedy: str
+) -> None:
+    """Raises unless examples are left for training after the other parts are cut."""
+    if num_examples <= num_others:
+        raise DamagedFileError(
+            f"{path}: {name} holds {num_examples} images, and more than {num_others} are needed: "
+            f"{remedy}."
+        )
 
 
 def _cut(
@@ -154,7 +187,7 @@ def _cut(
 
 
 def _stratified_order(labels: np.ndarray) -> np.ndarray:
-    """A shuffled order of which any stretch holds every class in proportion."""
+    """A random order in which every stretch holds all classes in proportion."""
     order = np.random.RandomState(_SPLIT_SEED).permutation(len(labels))
     place = np.empty(len(labels))
     for label in np.unique(labels):

@@ -1,4 +1,4 @@
-"""What the data sets made of another one's digits share: a source, the sizes, and a fixed seed."""
+"""Data sets made of the digits of another data set: their source, sizes and seed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import UsageError, check_at_least_one, classes_of
-from vaelab.data.dataset import Binarisation, GreyImages
+from vaelab.checks import UsageError, check_at_least_one, check_values, classes_of
+from vaelab.data.dataset import Binarisation, DataSet, GreyImages
+from vaelab.data.given import as_data_set
 from vaelab.data.mnist import MNIST
 from vaelab.types import Array, Examples, PRNGKey, Splits
 
@@ -23,24 +24,25 @@ SEED = 0  # of every made data set; each split has a key of its own
 
 @dataclasses.dataclass(frozen=True)
 class MadeOfDigits(GreyImages):
-    """A data set made of the digits of a source: each split of images of that split alone.
+    """A data set made of the digits of a source. Each split is made of the same split of the source.
 
-    The source's grey images are used, whatever its own binarisation; x is binarised as this data
-    set defines, and the context stays grey.
+    The source's own binarisation is ignored: x is binarised as this data set defines, and the context
+    stays grey.
 
     Raises:
-      UsageError: a split of no examples; a source whose images are not grey, or that lacks a digit.
+      UsageError: an empty split; a source whose images are not grey, or that lacks a digit.
     """
 
     binarisation: Binarisation = dataclasses.field(default="none", kw_only=True)
-    source: GreyImages = GREY_MNIST
-    """the digits: grey images with labels 0 to 9"""
+    source: DataSet = GREY_MNIST
+    """Data set of grey images with labels 0 to 9, or anything that `as_data_set` takes."""
     num_train: int = 50_000
     num_validation: int = 10_000
     num_test: int = 10_000
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "source", as_data_set(self.source))
         names = ("num_train", "num_validation", "num_test")
         check_at_least_one(**dict(zip(names, self._sizes(), strict=True)))
 
@@ -50,7 +52,10 @@ class MadeOfDigits(GreyImages):
 
     @abc.abstractmethod
     def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
-        """Examples of images [N, height, width, 1] and labels [N]: what tells the data sets apart."""
+        """Examples made of images [N, height, width, 1] and labels [N]."""
+
+    def pinned(self, data_dir: str | None = None) -> DataSet:
+        return dataclasses.replace(self, source=self.source.pinned(data_dir))
 
     def grey(self, data_dir: str | None = None) -> Splits:
         parts = []
@@ -72,22 +77,23 @@ def check_digits(name: str, digits: Examples) -> None:
     Raises:
       UsageError: one sentence that begins with `name`.
     """
-    if digits.x.shape[-1] != 1:
+    if digits.x.ndim != 4 or digits.x.shape[-1] != 1:
         raise UsageError(
-            f"{name} is made of grey images, and the source's have {digits.x.shape[-1]} channels: "
-            "take a source of one channel, such as MNIST."
+            f"{name} is made of grey images [N, height, width, 1], and the source's have the shape "
+            f"{digits.x.shape}: choose a source of one channel, such as MNIST."
         )
+    check_values(f"{name}: the source", digits.x, 0.0, 1.0)
     try:
         labels = classes_of(digits.labels)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(
-            f"{name} is made of digits, and {error} Take a source of digits, such as MNIST."
+            f"{name} is made of digits, and {error} Choose a source of digits, such as MNIST."
         ) from None
     counts = np.bincount(labels, minlength=NUM_DIGITS)
     if len(counts) != NUM_DIGITS or counts.min() < 2:
         raise UsageError(
             f"{name} needs the labels 0 to 9 and two images or more of each, and the source has "
-            f"{len(counts)} labels, the rarest with {counts.min()} images: take a source of digits, "
+            f"{len(counts)} labels, the rarest with {counts.min()} images: choose a source of digits, "
             "such as MNIST."
         )
 

@@ -1,19 +1,20 @@
 """MNIST and Fashion-MNIST, from a prepared TFDS data set or from the original idx files.
 
-Both sources give the same arrays in the same order, so a number does not depend on which was there.
+Both sources give the same arrays in the same order, so results do not depend on the source.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import warnings
 
 import numpy as np
+from etils import epath
 
 from vaelab.checks import DamagedFileError
 from vaelab.data.dataset import GreyImages
-from vaelab.data.files import FETCH_AGAIN, check_shape, find_file, read_idx
-from vaelab.data.prepared import find_prepared, read_prepared
+from vaelab.data.files import FETCH_AGAIN, data_directory, find_file
+from vaelab.data.prepared import PREPARE_AGAIN, first_whole, prepared_folders, read_prepared
+from vaelab.data.readers import check_shape, read_idx
 from vaelab.types import Examples, Splits
 
 _NUM_VALIDATION = 10_000
@@ -21,7 +22,7 @@ _NUM_VALIDATION = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class MNIST(GreyImages):
-    """MNIST, 28x28: 50,000 / 10,000 / 10,000, validation being the end of the training set. LeCun et al., 1998."""
+    """MNIST, 28x28: 50,000 / 10,000 / 10,000. Validation is the end of the training set. LeCun et al., 1998."""
 
     def grey(self, data_dir: str | None = None) -> Splits:
         return read_mnist("mnist", data_dir)
@@ -29,19 +30,25 @@ class MNIST(GreyImages):
 
 @dataclasses.dataclass(frozen=True)
 class FashionMNIST(GreyImages):
-    """Fashion-MNIST, 28x28: 50,000 / 10,000 / 10,000, split as MNIST is. Xiao et al., 2017."""
+    """Fashion-MNIST, 28x28: 50,000 / 10,000 / 10,000, split like MNIST. Xiao et al., 2017."""
 
     def grey(self, data_dir: str | None = None) -> Splits:
         return read_mnist("fashion_mnist", data_dir)
 
 
 def read_mnist(name: str, data_dir: str | None = None) -> Splits:
-    """Grey images in [0, 1] and labels of `name`, a TFDS data set of MNIST's files and format.
+    """Grey images in [0, 1] and labels of `name`, a data set with MNIST's files and format.
 
     Raises:
       MissingFileError: the data set is neither prepared nor there as idx files.
+      DamagedFileError: it cannot be read, or has too few images.
     """
     (x, labels), test = (_floats(*part) for part in _read(name, data_dir))
+    if len(x) <= _NUM_VALIDATION:
+        raise DamagedFileError(
+            f"{name} in {data_directory(data_dir)} has {len(x)} training images, and validation alone "
+            f"takes {_NUM_VALIDATION}: {FETCH_AGAIN}."
+        )
     return Splits(
         train=Examples(x[:-_NUM_VALIDATION], labels[:-_NUM_VALIDATION]),
         validation=Examples(x[-_NUM_VALIDATION:], labels[-_NUM_VALIDATION:]),
@@ -50,30 +57,29 @@ def read_mnist(name: str, data_dir: str | None = None) -> Splits:
 
 
 def _read(name: str, data_dir: str | None) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Train and test, from the prepared data set; from the idx files where it is damaged."""
-    parts, damage = ("train", "test"), None
-    if prepared := find_prepared(name, data_dir):
-        try:
-            return [read_prepared(prepared, part) for part in parts]
-        except DamagedFileError as error:
-            damage = error
-    try:
-        files: list[tuple[np.ndarray, np.ndarray | None]] = [
-            _read_files(name, part, data_dir) for part in parts
-        ]
-    except FileNotFoundError:
-        if damage is None:
-            raise
-        raise damage from None
-    if damage is not None:
-        warnings.warn(f"{damage} The idx files are read instead.", stacklevel=2)
-    return files
+    """Train and test, from the prepared data set, or from the idx files if none is whole."""
+
+    def prepared(folder: epath.Path) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        return [_with_labels(folder, read_prepared(folder, part)) for part in ("train", "test")]
+
+    def files() -> list[tuple[np.ndarray, np.ndarray | None]]:
+        return [_read_files(name, part, data_dir) for part in ("train", "test")]
+
+    return first_whole(prepared_folders(name, data_dir), prepared, otherwise=files)
+
+
+def _with_labels(
+    folder: epath.Path, part: tuple[np.ndarray, np.ndarray | None]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    if part[1] is None:
+        raise DamagedFileError(f"{folder} has no integer labels: {PREPARE_AGAIN}.")
+    return part
 
 
 def _read_files(name: str, split: str, data_dir: str | None) -> tuple[np.ndarray, np.ndarray]:
     prefix = {"train": "train", "test": "t10k"}[split]
     remedy = (
-        f"put {name} there as its four original idx files, or install the extra [tfds] (see README.md) "
+        f"put the four original idx files of {name} there, or install the extra [tfds] (see README.md) "
         f"and run python -m vaelab.data.prepare {name}"
     )
     paths = [
@@ -87,6 +93,6 @@ def _read_files(name: str, split: str, data_dir: str | None) -> tuple[np.ndarray
 
 
 def _floats(images: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes as values in [0, 1]."""
+    """Bytes divided by 255, and labels as int32."""
     assert labels is not None
     return images.astype(np.float32) / 255, labels.astype(np.int32)

@@ -1,19 +1,23 @@
-"""Files of your own as a data set: npy, npz, csv, or a folder of PNG or JPEG images."""
+"""Files as a data set: npy, npz, csv, or a folder of PNG or JPEG images."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+from typing import Literal
 
 import numpy as np
 from etils import epath
 
 from vaelab.checks import MissingFileError, UsageError, check_at_least_one
 from vaelab.data.arrays import Arrays
+from vaelab.data.content import content_digest
 from vaelab.data.csv_table import read_csv
 from vaelab.data.dataset import DataSet
-from vaelab.data.files import data_directory, names_in_npz, read_npy, read_npz
+from vaelab.data.files import data_directory, naming, reading
 from vaelab.data.image_folder import is_image_folder, read_image_folder
-from vaelab.data.parts import Fractions, check_fractions
+from vaelab.data.parts import Fractions, check_cut
+from vaelab.data.readers import names_in_npz, read_npy, read_npz
 from vaelab.types import Examples, Splits
 
 _PARTS = ("train", "validation", "test")
@@ -25,34 +29,43 @@ class Files(DataSet):
     """Examples read from `path`; its ending selects the format.
 
     - `.npy`: x [N, *event].
-    - `.npz`: x, and labels, context and groups where there are any. Parts of their own are
-      `validation_x`, `validation_labels`, ..., `test_x`, ...
-    - `.csv`: a row for each example, a column for each coordinate, with or without a line of names.
-    - a folder: its PNG and JPEG files. The names of sub-folders are the classes, in alphabetical order;
-      `train`, `validation` and `test` are parts with sub-folders of their own.
+    - `.npz`: x, and optional labels, context and groups. Other parts are `validation_x`,
+      `validation_labels`, ..., `test_x`, ...
+    - `.csv`: a row for each example and a column for each coordinate, with or without a line of names.
+    - a folder: its PNG and JPEG files. The names of sub-folders are the classes, in alphabetical order.
+      The folders `train`, `validation` and `test` are parts, with sub-folders of their own.
 
-    `Arrays` documents how arrays are converted and how missing parts are cut. A relative
-    path starts at the current folder if it is there, else at the data directory.
+    `Arrays` documents how arrays are converted and how missing parts are cut. A relative path starts at
+    the current folder, or at the data directory if it does not exist there. ~ is expanded.
 
     Raises:
       MissingFileError: there is nothing at `path`.
-      UsageError: a file that cannot be read, or does not fit; the sentence names it.
+      UsageError: a file that cannot be read, or whose data do not fit; the sentence names the file.
     """
 
     path: str
-    """file or folder"""
+    """File or folder."""
     size: int | None = None
-    """side to which images of a folder are resized, square; None keeps their size, which must be one"""
+    """Height and width to which the images of a folder are resized. None keeps their size, which must be the same for all."""
     label_column: str | None = None
-    """column of a csv file with the labels: its name, or its number from 1 where it has no line of names"""
+    """Column of a csv file with the labels: its name, or its number from 1 if the file has no line of names."""
+    label_type: Literal["classes", "targets"] | None = None
+    """Meaning of the labels of a csv or npz file: integer classes or real-valued targets. None reads integers as classes and numbers with a decimal point as targets."""
     fractions: Fractions = (0.8, 0.1, 0.1)
-    """shares of train, validation and test, of parts that the file does not name"""
+    """Shares of train, validation and test. Only the shares of parts that the file does not have count."""
     seed: int = 0
-    """of the cut"""
+    """Seed of the cut."""
+    sha256: str | None = None
+    """Expected digest of the content, which `pinned` sets. None accepts any content."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "path", os.fspath(self.path))
         check_at_least_one(size=self.size)
-        check_fractions(self.fractions)
+        check_cut(self.fractions, self.seed)
+        if self.label_type not in (None, "classes", "targets"):
+            raise UsageError(
+                f"label_type must be classes, targets or None, got {self.label_type!r}."
+            )
 
     @property
     def title(self) -> str:
@@ -60,26 +73,53 @@ class Files(DataSet):
 
     @property
     def num_levels(self) -> int | None:
-        """256 for a folder of images; arrays may hold any value."""
-        return None if epath.Path(self.path).suffix in _READ_BY_SUFFIX else 256
+        """256 for a folder of images. None for arrays, which may hold any value."""
+        return None if _suffix(epath.Path(self.path)) in _READ_BY_SUFFIX else 256
+
+    def pinned(self, data_dir: str | None = None) -> Files:
+        return dataclasses.replace(self, sha256=content_digest(self._find(data_dir)))
 
     def load(self, data_dir: str | None = None) -> Splits:
         path = self._find(data_dir)
-        parts = self._read(path)
+        if self.sha256 is not None and (found := content_digest(path)) != self.sha256:
+            raise UsageError(
+                f"{path} has changed: its SHA-256 is {found[:12]}..., and sha256 is {self.sha256[:12]}...: "
+                "restore the content, or set sha256 to None."
+            )
+        parts = {name: self._labelled(path, part) for name, part in self._read(path).items()}
         train = parts.pop("train")
-        try:
-            return Arrays(
-                *train[:2], context=train.context, groups=train.groups, **parts,
+        with naming(path):
+            splits = Arrays(
+                train.x, train.labels, context=train.context, groups=train.groups,
+                validation=parts.get("validation"), test=parts.get("test"),
                 fractions=self.fractions, seed=self.seed,
             ).load()  # fmt: skip
-        except ValueError as error:
-            raise UsageError(f"{path}: {error}") from None
+        return splits._replace(conversions=()) if path.is_dir() else splits  # images are bytes
+
+    def _labelled(self, path: epath.Path, part: Examples) -> Examples:
+        """The examples with labels of the type that `label_type` names."""
+        labels = part.labels
+        if self.label_type is None:
+            return part
+        if labels is None or labels.dtype.kind not in "iuf" or path.is_dir():
+            raise UsageError(
+                f"label_type is for numbers, and {path} has no numeric labels: leave it out."
+            )
+        if self.label_type == "targets":
+            return part._replace(labels=labels.astype(np.float64))
+        if (fractional := labels != np.rint(labels)).any():
+            raise UsageError(
+                f"{path} has the label {labels[fractional].flat[0]}, which is not a class: set "
+                "label_type to targets."
+            )
+        return part._replace(labels=labels.astype(np.int64))
 
     def _find(self, data_dir: str | None) -> epath.Path:
         given = epath.Path(self.path).expanduser()
         for path in (given, data_directory(data_dir) / given):
-            if path.exists():
-                return path
+            with reading(path, "correct the path"):
+                if path.exists():
+                    return path
         raise MissingFileError(
             f"{self.path} was not found, neither from the current folder nor in "
             f"{data_directory(data_dir)}: correct the path, or name another folder with --data-dir or "
@@ -87,20 +127,21 @@ class Files(DataSet):
         )
 
     def _read(self, path: epath.Path) -> dict[str, Examples]:
-        for field, fits in (("size", path.is_dir()), ("label_column", path.suffix == ".csv")):
+        for field, fits in (("size", path.is_dir()), ("label_column", _suffix(path) == ".csv")):
             if getattr(self, field) is not None and not fits:
                 what = "a folder of images" if field == "size" else "a csv file"
                 raise UsageError(f"{field} is for {what}, and {path} is none: leave it out.")
         if path.is_dir():
             return self._read_folder(path)
-        if path.suffix not in _READ_BY_SUFFIX:
+        suffix = _suffix(path)
+        if suffix not in _READ_BY_SUFFIX:
             raise UsageError(
-                f"{path} ends in {path.suffix or 'nothing'}, which is not known: give npy, npz, csv, or a "
+                f"{path} ends in {suffix or 'nothing'}, which is not known: give npy, npz, csv, or a "
                 "folder of images."
             )
-        if path.suffix == ".csv":
+        if suffix == ".csv":
             return {"train": Examples(*read_csv(path, label_column=self.label_column))}
-        return {"train": Examples(read_npy(path))} if path.suffix == ".npy" else _read_npz(path)
+        return {"train": Examples(read_npy(path))} if suffix == ".npy" else _read_npz(path)
 
     def _read_folder(self, path: epath.Path) -> dict[str, Examples]:
         folders = {name: path / name for name in _PARTS if is_image_folder(path / name)}
@@ -108,6 +149,10 @@ class Files(DataSet):
             folders = {"train": path}
         read = read_image_folder(list(folders.values()), size=self.size)
         return dict(zip(folders, read, strict=True))
+
+
+def _suffix(path: epath.Path) -> str:
+    return path.suffix.lower()
 
 
 def _read_npz(path: epath.Path) -> dict[str, Examples]:
@@ -130,5 +175,5 @@ def _read_npz(path: epath.Path) -> dict[str, Examples]:
     for part, fields in parts.items():
         if "x" not in fields:
             name = "x" if part == "train" else f"{part}_x"
-            raise UsageError(f"{path} has no array {name}: name the examples so.")
+            raise UsageError(f"{path} has no array {name}: give the examples this name.")
     return {part: Examples(**fields) for part, fields in parts.items()}

@@ -1,4 +1,4 @@
-"""Cuts examples into train, validation and test, at random and by fractions."""
+"""Random cuts of examples into train, validation and test."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, check_not_negative
 from vaelab.types import Examples
 
 Fractions = tuple[float, float, float]
 
 
-def check_fractions(fractions: Sequence[float]) -> None:
-    """Raises unless these are three shares that sum to 1.
+def check_cut(fractions: Sequence[float], seed: int) -> None:
+    """Raises unless the fractions are three shares that sum to 1 and the seed is not negative.
 
-    >>> check_fractions((0.8, 0.1, 0.2))
+    >>> check_cut((0.8, 0.1, 0.2), seed=0)
     Traceback (most recent call last):
     vaelab.UsageError: fractions must be three positive shares of train, validation and test that sum to 1, got ...
     """
@@ -29,13 +29,13 @@ def check_fractions(fractions: Sequence[float]) -> None:
             "fractions must be three positive shares of train, validation and test that sum to 1, got "
             f"{tuple(fractions)}."
         )
+    check_not_negative(seed=seed)
 
 
 def cut(examples: Examples, shares: dict[str, float], seed: int) -> dict[str, Examples]:
-    """A random part of the examples for each name, without overlap, of about its share of all.
+    """A random part of the examples for each name. The parts are disjoint and have about their shares.
 
-    The shares are relative to their sum. Rows are drawn one by one, whatever their group. A share of 1
-    keeps the examples in their order.
+    The shares are relative to their sum. The cut ignores groups. A single part keeps the order.
 
     Raises:
       UsageError: a part would be empty.
@@ -44,9 +44,18 @@ def cut(examples: Examples, shares: dict[str, float], seed: int) -> dict[str, Ex
     >>> {name: len(part.x) for name, part in parts.items()}
     {'train': 8, 'test': 2}
     """
-    num_examples = len(examples.x)
     if len(shares) == 1:
         return dict.fromkeys(shares, examples)
+    rows = rows_of_parts(len(examples.x), shares, seed)
+    return {name: examples.take(part) for name, part in rows.items()}
+
+
+def rows_of_parts(num_examples: int, shares: dict[str, float], seed: int) -> dict[str, np.ndarray]:
+    """The rows that `cut` takes for each part.
+
+    Raises:
+      UsageError: a part would be empty.
+    """
     ends = np.rint(num_examples * np.cumsum(list(shares.values())) / sum(shares.values()))
     order = np.random.default_rng(seed).permutation(num_examples)
     rows = dict(zip(shares, np.split(order, ends[:-1].astype(int)), strict=True))
@@ -56,4 +65,4 @@ def cut(examples: Examples, shares: dict[str, float], seed: int) -> dict[str, Ex
                 f"fractions leave {name} empty, with {shares[name]:g} of {num_examples} examples: give "
                 "more examples, or a larger fraction."
             )
-    return {name: examples.take(part) for name, part in rows.items()}
+    return rows

@@ -1,24 +1,26 @@
-"""Prepares a TFDS data set once, so that vaelab can read it without TensorFlow from then on.
+"""Prepares a TFDS data set once. Afterwards vaelab reads it without TensorFlow.
 
     python -m vaelab.data.prepare mnist
     python -m vaelab.data.prepare fashion_mnist --manual-dir folder/with/the/idx/files
     python -m vaelab.data.prepare celeb_a --manual-dir folder/with/the/downloads
 
-CelebA's servers often refuse a download; what a browser fetched is taken from the manual folder.
-This is the one place that needs TensorFlow: python -m pip install -e ".[tfds]".
+CelebA's servers often refuse a download. Files that a browser has downloaded are read from the manual
+folder. Only this command needs TensorFlow: python -m pip install -e ".[tfds]".
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import importlib.util
 import os
+from collections.abc import Sequence
 
 from etils import epath
 
 from vaelab.checks import MissingFileError, MissingPackageError, UsageError
-from vaelab.data.files import data_directory
+from vaelab.data.files import data_directory, reason_of
 from vaelab.data.prepared import OTHER_FORMAT, PREPARE_AGAIN, is_readable, versions
 
 DATA_SETS = (
@@ -35,29 +37,30 @@ def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = Non
 
     Args:
       name: one of `DATA_SETS`, or any other image data set of TFDS, which `data.TFDS(name)` reads.
-      data_dir: the data directory; without it $VAELAB_DATA, else ~/.cache/vaelab.
-      manual_dir: a folder with the original files, taken from there instead of downloaded.
+      data_dir: the data directory. None is $VAELAB_DATA, else ~/.cache/vaelab.
+      manual_dir: a folder with the original files. They are not downloaded.
 
     Returns:
       The folder of the prepared data set.
 
     Raises:
-      UsageError: an unknown data set, or one that is already there in another file format.
+      UsageError: an unknown data set, a data set that exists in another file format, or a download
+        that failed. The sentence names the files for a download by hand.
       MissingFileError: `manual_dir` does not exist.
-      ImportError: TensorFlow is not installed.
+      MissingPackageError: TensorFlow is not installed.
 
     >>> prepare("minst")
     Traceback (most recent call last):
-    ...
-    UsageError: TFDS has no data set 'minst'; the nearest name is 'mnist'.
+    vaelab.UsageError: TFDS has no data set 'minst'; the nearest name is 'mnist'.
     """
     if name not in DATA_SETS and name not in (known := _known()):
         nearest = difflib.get_close_matches(name, known, 1, cutoff=0.0)[0]
         raise UsageError(f"TFDS has no data set {name!r}; the nearest name is {nearest!r}.")
-    if manual_dir is not None and not epath.Path(manual_dir).is_dir():
+    manual = None if manual_dir is None else epath.Path(manual_dir).expanduser()
+    if manual is not None and not manual.is_dir():
         raise MissingFileError(
-            f"manual_dir {manual_dir} is not a folder: name the one that holds the original files of "
-            f"{name}, or leave it out to download them."
+            f"manual_dir {manual} is not a folder: name the folder with the original files of {name}, or "
+            "leave it out to download them."
         )
     root = data_directory(data_dir) / "tensorflow_datasets"
     for folder in versions(root / name):
@@ -70,11 +73,31 @@ def prepare(name: str, data_dir: str | None = None, manual_dir: str | None = Non
         )
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder(name, data_dir=os.fspath(root), file_format="array_record")
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
-    )
+    config = tfds.download.DownloadConfig(manual_dir=None if manual is None else os.fspath(manual))
+    files: list[str] = []
+    try:
+        builder = tfds.builder(name, data_dir=os.fspath(root), file_format="array_record")
+        files = sorted(info.filename for info in builder.url_infos.values() if info.filename)
+        builder.download_and_prepare(download_config=config)
+    except Exception as error:  # TFDS and its servers fail in many ways
+        raise UsageError(_sentence(name, root, files, error)) from error
     return epath.Path(builder.data_dir)
+
+
+def _sentence(name: str, root: epath.Path, files: Sequence[str], error: Exception) -> str:
+    """What went wrong, and the remedy."""
+    problem = f"{name} was not prepared ({type(error).__name__}: {reason_of(error)})"
+    if isinstance(error, ImportError):
+        return f"{problem}: install the missing package."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{problem}: free space in {root}, and run the command again."
+    if isinstance(error, PermissionError):
+        return f"{problem}: allow this user to write to {root}."
+    names = ", ".join(files) or "the original files"
+    return (
+        f"{problem}: check the network and run the command again, or download {names} with a browser, "
+        "and name their folder with --manual-dir."
+    )
 
 
 def _known() -> list[str]:
@@ -87,11 +110,15 @@ def _known() -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m vaelab.data.prepare",
-        description="Prepare a TFDS data set once; vaelab then reads it without TensorFlow.",
+        description="Prepare a TFDS data set once. Afterwards vaelab reads it without TensorFlow.",
     )
-    parser.add_argument("name", help=f"the data set: {', '.join(DATA_SETS)}, or any of TFDS")
-    parser.add_argument("--data-dir", help="default: $VAELAB_DATA, else ~/.cache/vaelab")
-    parser.add_argument("--manual-dir", help="take the original files from here: no download")
+    parser.add_argument("name", help=f"Data set: {', '.join(DATA_SETS)}, or any other of TFDS.")
+    parser.add_argument(
+        "--data-dir", help="Folder of data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."
+    )
+    parser.add_argument(
+        "--manual-dir", help="Folder with the original files, which are then not downloaded."
+    )
     arguments = parser.parse_args()
     try:
         folder = prepare(arguments.name, arguments.data_dir, arguments.manual_dir)

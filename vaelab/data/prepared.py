@@ -1,11 +1,12 @@
-"""Prepared TFDS data sets, read without TensorFlow and in the order of the original files."""
+"""Prepared TFDS data sets, read without TensorFlow, in the order of the original files."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from etils import epath
@@ -13,18 +14,21 @@ from etils import epath
 from vaelab.checks import DamagedFileError, MissingFileError
 from vaelab.data.files import data_directory, reading
 
+Contents = TypeVar("Contents")
+
 PREPARE_AGAIN = "delete that folder and prepare the data set again"
 OTHER_FORMAT = "was prepared in a file format that needs TensorFlow to be read"
 
 
-def find_prepared(
+def prepared_folders(
     name: str, data_dir: str | None = None, *, version: int | None = 3
-) -> epath.Path | None:
-    """The folder of a prepared data set of this major version, or any, readable without TensorFlow.
+) -> list[epath.Path]:
+    """The folders of a prepared data set of this major version (None: any) that need no TensorFlow.
 
-    Looked for in the data directory's tensorflow_datasets, then in TFDS's own default place; None
-    where it is in neither. One in another file format is passed over, with a warning.
+    They lie in the data directory's tensorflow_datasets, or else in the default folder of TFDS. A data
+    set in another file format is skipped with a warning.
     """
+    found = []
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     roots = (data_directory(data_dir) / "tensorflow_datasets", epath.Path(default).expanduser())
     for root in roots:
@@ -32,17 +36,56 @@ def find_prepared(
             if version is not None and not folder.name.startswith(f"{version}."):
                 continue
             if is_readable(folder):
-                return folder
+                found.append(folder)
+                continue
             warnings.warn(
-                f"{folder} is passed over, as it {OTHER_FORMAT}: run python -m vaelab.data.prepare {name}, "
-                "which writes one that does not.",
+                f"{folder} is skipped because it {OTHER_FORMAT}: run python -m vaelab.data.prepare {name}, "
+                "which writes a format that does not.",
                 stacklevel=2,
             )
-    return None
+    return found
+
+
+def first_whole(
+    folders: Sequence[epath.Path],
+    read: Callable[[epath.Path], Contents],
+    *,
+    otherwise: Callable[[], Contents] | None = None,
+) -> Contents:
+    """`read` of the first folder that is not damaged, else `otherwise()`. Damage is a warning.
+
+    Raises:
+      DamagedFileError: every folder is damaged, and there is nothing else; the first one is named.
+      MissingFileError: there are no folders, and `otherwise` finds nothing.
+    """
+    damages = []
+    for folder in folders:
+        try:
+            contents = read(folder)
+        except DamagedFileError as error:
+            damages.append(error)
+            continue
+        _warn_of(damages, f"{folder} is")
+        return contents
+    if otherwise is None:
+        raise damages[0]
+    try:
+        contents = otherwise()
+    except MissingFileError:
+        if not damages:
+            raise
+        raise damages[0] from None
+    _warn_of(damages, "The idx files are")
+    return contents
+
+
+def _warn_of(damages: Sequence[DamagedFileError], instead: str) -> None:
+    for damage in damages:
+        warnings.warn(f"{damage} {instead} read instead.", stacklevel=3)
 
 
 def versions(folder: epath.Path) -> list[epath.Path]:
-    """The versions of a data set in TFDS's folder for it, the newest first; unfinished ones are left out."""
+    """The finished versions in TFDS's folder of a data set, the newest first."""
     numbers = {path: path.name.split(".") for path in folder.glob("*.*.*")}
     whole = [path for path, parts in numbers.items() if len(parts) == 3 and all(map(str.isdigit, parts))]  # fmt: skip
     return sorted(whole, key=lambda path: [int(part) for part in numbers[path]], reverse=True)
@@ -50,21 +93,21 @@ def versions(folder: epath.Path) -> list[epath.Path]:
 
 def require_prepared(
     name: str, data_dir: str | None = None, *, version: int | None = 3
-) -> epath.Path:
-    """`find_prepared`, of a data set that is read from nowhere else.
+) -> list[epath.Path]:
+    """`prepared_folders`, at least one.
 
     Raises:
-      MissingFileError: one sentence: the data set, where it was looked for, and how to get it.
+      MissingFileError: there is none. The sentence says how to get it.
     """
-    folder = find_prepared(name, data_dir, version=version)
-    if folder is None:
+    folders = prepared_folders(name, data_dir, version=version)
+    if not folders:
         place = data_directory(data_dir) / "tensorflow_datasets"
         raise MissingFileError(
             f"{name}, prepared as array_record, was not found in {place}: install the extra [tfds] "
             f"(see README.md) and run python -m vaelab.data.prepare {name}, or name another folder "
             "with --data-dir or $VAELAB_DATA."
         )
-    return folder
+    return folders
 
 
 def prepared_splits(folder: epath.PathLike) -> list[str]:
@@ -76,7 +119,7 @@ def prepared_splits(folder: epath.PathLike) -> list[str]:
 
 
 def is_readable(folder: epath.Path) -> bool:
-    """Whether a prepared data set is in the one file format that is read without TensorFlow."""
+    """True if a prepared data set has the one file format that needs no TensorFlow."""
     return any(folder.glob("*-train.array_record*"))
 
 
@@ -88,15 +131,15 @@ def read_prepared(
     crop: Callable[[np.ndarray], np.ndarray] = np.asarray,
     limit: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images [N, height, width, channels] uint8, and labels [N] int32 where there are any.
+    """Images [N, height, width, channels] uint8, and labels [N] int32, or None if there are none.
 
-    TFDS stores examples in the order of md5(split + key), `key(i)` being what the data set calls the
-    i-th example of the original files. Undoing that order makes "the last 5,000" mean the same
-    images as everywhere else; without a `key` the order is the stored one. Each image goes through `crop` as it is read; with `limit`, only the
-    first so many of the original order are. Labels that are no integers are left out.
+    TFDS stores examples in the order of md5(split + key), where `key(i)` is the data set's name for the
+    i-th example of the original files. Undoing that order makes "the last 5,000" the same images as
+    elsewhere. Without a `key` the stored order stays. `crop` is applied to each image. `limit` keeps
+    the first images of the original order. Labels that are not integers are dropped.
 
     Raises:
-      UsageError: the folder is damaged, or holds no images, or images of several sizes.
+      DamagedFileError: the folder is damaged, or its images are not bytes of one size.
     """
     with reading(folder, PREPARE_AGAIN):
         return _read(folder, split, key, crop, limit)
@@ -129,16 +172,22 @@ def _read(
                 f"{folder} has no feature image, only {', '.join(example)}: choose a data set of images."
             )
         image = crop(example["image"])
-        if images is None:  # at once, not as a list: the whole set may fill half the memory
+        if image.dtype != np.uint8:
+            raise DamagedFileError(
+                f"{folder}: image {index} of {split} is {image.dtype}: choose a data set of 8-bit images."
+            )
+        if (
+            images is None
+        ):  # one array instead of a list, because all images may fill half the memory
             images = np.empty((num_examples, *image.shape), np.uint8)
         if image.shape != images.shape[1:]:
             raise DamagedFileError(
-                f"{folder}: image {index} of {split} is of the shape {image.shape}, and others of "
+                f"{folder}: image {index} of {split} has the shape {image.shape}, and others have "
                 f"{images.shape[1:]}: choose a data set of images of one size."
             )
         images[index] = image
         if labelled := np.issubdtype(np.asarray(example.get("label", 0.0)).dtype, np.integer):
-            labels[index] = example["label"]
+            labels[index] = int(example["label"])  # raises if it does not fit 32 bits
     if images is None:
         raise DamagedFileError(f"{folder}: {split} holds no images: {PREPARE_AGAIN}.")
     return images, labels if labelled else None

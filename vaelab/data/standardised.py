@@ -1,4 +1,4 @@
-"""Data with mean 0 and standard deviation 1 in each coordinate; the way back is part of the splits."""
+"""Data with mean 0 and standard deviation 1 in each coordinate. The splits hold the way back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from vaelab.checks import UsageError
-from vaelab.data.dataset import Treatment
+from vaelab.data.treatments import Treatment
 from vaelab.types import Scaling, Splits
 
 
@@ -16,17 +16,22 @@ class Standardised(Treatment):
     """Another data set as (x − mean) / scale, with the mean and the standard deviation of its training part.
 
     The map is `Splits.scaling`, which inverts it and converts log densities to the data's units. A
-    coordinate, or channel, that does not vary in the training part has the scale 1: it becomes 0. The
-    context stays as it is.
+    coordinate or channel that does not vary in the training part has scale 1 and becomes 0. The
+    context does not change. The source may be an array: `Standardised(x)`.
 
     Raises:
       UsageError: a source that changes every batch at random, or that is standardised already.
+
+    >>> x = np.linspace(0, 9, 60, dtype=np.float32).reshape(20, 3)
+    >>> float(Standardised(x).load().train.x.std().round(4))
+    1.0
     """
 
     per_channel: bool = False
-    """one mean and scale for each channel, the last axis; otherwise one for each coordinate"""
+    """True gives each channel (the last axis) one mean and scale. False gives each coordinate its own."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.source.preprocessing:
             raise UsageError(
                 f"source of Standardised must keep its batches as they are, and those of "
@@ -64,6 +69,6 @@ def scaling_of(x: np.ndarray, *, per_channel: bool = False) -> Scaling:
     axes = tuple(range(x.ndim - 1)) if per_channel else (0,)
     varies = x.min(axis=axes) < x.max(axis=axes)
     scale = np.where(varies, x.std(axis=axes, dtype=np.float64), 1.0)
-    # Where nothing varies the mean is the value itself, without rounding.
+    # The mean of equal values is rounded; the smallest value is exact.
     mean = np.where(varies, x.mean(axis=axes, dtype=np.float64), x.min(axis=axes))
     return Scaling(mean.astype(np.float32), scale.astype(np.float32))

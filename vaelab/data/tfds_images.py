@@ -1,49 +1,56 @@
-"""Any image data set of TFDS that is prepared, by its name."""
+"""Any prepared image data set of TFDS, by its name."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import ClassVar
 
+from etils import epath
+
 from vaelab.checks import UsageError
 from vaelab.data.arrays import Arrays
 from vaelab.data.dataset import DataSet
-from vaelab.data.parts import Fractions, check_fractions
-from vaelab.data.prepared import prepared_splits, read_prepared, require_prepared
+from vaelab.data.files import naming
+from vaelab.data.parts import Fractions, check_cut
+from vaelab.data.prepared import first_whole, prepared_splits, read_prepared, require_prepared
 from vaelab.types import Examples, Splits
+
+_PARTS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
 class TFDS(DataSet):
     """The images of a data set that `python -m vaelab.data.prepare NAME` prepared, and its classes.
 
-    The feature `image` is x, in [0, 1]; an integer feature `label` is the classes. The splits are those of
-    TFDS; validation and test, where it has none, are cut from train at random. The order is that of the
-    prepared files. No TensorFlow is needed to read it.
+    The feature `image` is x, in [0, 1]. The integer feature `label`, if there is one, is the class. The
+    splits are those of TFDS; if there is no validation or test split, it is cut from train at random.
+    The order is that of the prepared files. Reading needs no TensorFlow.
 
     Raises:
-      MissingFileError: it is not prepared.
-      UsageError: it has no images, or images of several sizes.
+      MissingFileError: the data set is not prepared.
+      UsageError: it has no 8-bit images of one size.
     """
 
     num_levels: ClassVar[int] = 256
 
     name: str
-    """of the data set in TFDS, such as `cifar100` or `kmnist`"""
+    """Name of the data set in TFDS, such as `cifar100` or `kmnist`."""
     fractions: Fractions = (0.8, 0.1, 0.1)
-    """shares of train, validation and test, of splits that TFDS does not have"""
+    """Shares of train, validation and test. Only the shares of splits that TFDS does not have count."""
     seed: int = 0
-    """of the cut"""
+    """Seed of the cut."""
 
     def __post_init__(self) -> None:
-        check_fractions(self.fractions)
+        check_cut(self.fractions, self.seed)
 
     @property
     def title(self) -> str:
         return f"TFDS({self.name})"
 
     def load(self, data_dir: str | None = None) -> Splits:
-        folder = require_prepared(self.name, data_dir, version=None)
+        return first_whole(require_prepared(self.name, data_dir, version=None), self._read)
+
+    def _read(self, folder: epath.Path) -> Splits:
         there = prepared_splits(folder)
         if "train" not in there:
             raise UsageError(
@@ -51,8 +58,13 @@ class TFDS(DataSet):
             )
         parts = {
             name: Examples(*read_prepared(folder, name, key=None))
-            for name in ("train", "validation", "test")
-            if name in there
+            for name in there
+            if name in _PARTS
         }
         train = parts.pop("train")
-        return Arrays(*train[:2], **parts, fractions=self.fractions, seed=self.seed).load()
+        with naming(folder):
+            splits = Arrays(
+                train.x, train.labels, validation=parts.get("validation"), test=parts.get("test"),
+                fractions=self.fractions, seed=self.seed,
+            ).load()  # fmt: skip
+        return splits._replace(conversions=())  # all images are bytes, as documented

@@ -1,72 +1,69 @@
-"""Images with noise or with fewer grey levels, which keeps a likelihood from growing without bound.
-
-A constraint on the reconstruction makes both unnecessary: they are here as baselines. Rezende &
-Viola, 2018, section 1.
-"""
+"""Data sets whose values are those of another one, treated."""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 
-import jax
 import jax.numpy as jnp
-import numpy as np
+import numpy.typing as npt
 
 from vaelab.checks import UsageError, check_values
-from vaelab.data.dataset import Treatment
+from vaelab.data.dataset import DataSet
+from vaelab.data.given import as_data_set
+from vaelab.data.show import Shown
 from vaelab.types import Array, PRNGKey, Splits
-
-_SEED = 0  # of the noise on validation and test
 
 
 @dataclasses.dataclass(frozen=True)
-class Dequantised(Treatment):
-    """Another data set's 8-bit images with uniform noise: x' = (255 x + u) / 256, u ~ U[0, 1).
+class Treatment(DataSet):
+    """Another data set with treated values. Everything that the treatment keeps is the source's."""
 
-    The noise is drawn afresh for each training batch, and once for validation and test; the context
-    stays as it is. With y = 256 x' and p a density of y, E_u log p(y) is a lower bound on the log
-    probability of the pixel's level. Theis et al., 2016, section 3.1.
-    """
+    source: DataSet
+    """Data set whose values are treated, or anything that `as_data_set` takes, such as an array."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", as_data_set(self.source))
+
+    def pinned(self, data_dir: str | None = None) -> DataSet:
+        return dataclasses.replace(self, source=self.source.pinned(data_dir))
 
     @property
-    def num_levels(self) -> None:
-        return None
+    def num_levels(self) -> int | None:
+        return self.source.num_levels
 
-    @property
-    def treatment(self) -> str:
-        return f"with uniform noise drawn once with JAX key {_SEED}"
+    def preprocess(self, key: PRNGKey, x: Array) -> Array:
+        return self.source.preprocess(key, x)
 
     @property
     def preprocessing(self) -> str:
-        before = self.source.preprocessing
-        return f"{before} and dequantised" if before else "dequantised"
+        return self.source.preprocessing
 
-    def load(self, data_dir: str | None = None) -> Splits:
-        splits = _in_levels(self.source.load(data_dir), self)
-        keys = jax.random.split(jax.random.key(_SEED))
-        validation, test = (
-            split._replace(x=jax.device_get(dequantise(key, jnp.asarray(split.x))))
-            for key, split in zip(keys, (splits.validation, splits.test), strict=True)
+    def show(self, x: npt.ArrayLike) -> Shown | None:
+        return self.source.show(x)
+
+    @property
+    @abc.abstractmethod
+    def treatment(self) -> str:
+        """For reports, the effect on validation and test data: "with 32 levels"."""
+
+    def describe(self) -> str:
+        return f"{self.source.describe()}, {self.treatment}"
+
+    @property
+    def title(self) -> str:
+        return f"{type(self).__name__}({self.source.title})"
+
+    def check_resizable(self) -> None:
+        name = type(self).__name__
+        raise UsageError(
+            f"source must not be {name}, which would treat images of the old size: write "
+            f"{name}(Resized(...))."
         )
-        return splits._replace(validation=validation, test=test)
-
-    def preprocess(self, key: PRNGKey, x: Array) -> Array:
-        source_key, noise_key = jax.random.split(key)
-        return dequantise(noise_key, self.source.preprocess(source_key, x))
-
-
-@jax.jit
-def dequantise(key: PRNGKey, x: Array) -> Array:
-    """x' = (255 x + u) / 256 with u ~ U[0, 1): uniform within the pixel's 1/256. Any shape.
-
-    >>> dequantise(jax.random.key(0), jnp.ones((1, 2))) >= 255 / 256
-    Array([[ True,  True]], dtype=bool)
-    """
-    return (255.0 * x + jax.random.uniform(key, x.shape)) / 256.0
 
 
 def to_8_bits(x: Array) -> Array:
-    """The nearest of 0, 1/255, ..., 1: what interpolation leaves has no levels. Any shape.
+    """The nearest of 0, 1/255, ..., 1, because interpolation leaves no levels. Any shape.
 
     >>> to_8_bits(jnp.array([-0.1, 0.5, 1.1])) * 255
     Array([  0., 128., 255.], dtype=float32)
@@ -74,37 +71,8 @@ def to_8_bits(x: Array) -> Array:
     return jnp.clip(jnp.round(255.0 * x), 0.0, 255.0) / 255.0
 
 
-@dataclasses.dataclass(frozen=True)
-class ReducedBitDepth(Treatment):
-    """Another data set's 8-bit images with 2^bits levels, in every split: see `reduce_bit_depth`.
-
-    The context stays as it is. Kingma & Dhariwal, 2018, reduce to 5 bits.
-
-    Raises:
-      UsageError: bits outside 1 to 8.
-    """
-
-    bits: int = 5
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.bits <= 8:
-            raise UsageError(f"bits must lie in 1 to 8, got {self.bits}.")
-
-    @property
-    def num_levels(self) -> int:
-        return 2**self.bits
-
-    @property
-    def treatment(self) -> str:
-        return f"reduced to {self.num_levels} levels"
-
-    def load(self, data_dir: str | None = None) -> Splits:
-        splits = _in_levels(self.source.load(data_dir), self)
-        return splits.map(lambda part: part._replace(x=reduce_bit_depth(part.x, bits=self.bits)))
-
-
-def _in_levels(splits: Splits, treatment: Treatment) -> Splits:
-    """The splits; refuses those that hold anything but values from 0 to 1."""
+def in_levels(splits: Splits, treatment: Treatment) -> Splits:
+    """The splits, unless a value lies outside [0, 1]."""
     if splits.scaling is not None:
         name = type(treatment).__name__
         raise UsageError(
@@ -114,15 +82,3 @@ def _in_levels(splits: Splits, treatment: Treatment) -> Splits:
     for name, part in splits.parts.items():
         check_values(f"{type(treatment).__name__}: {name}.x", part.x, 0.0, 1.0)
     return splits
-
-
-def reduce_bit_depth(x: np.ndarray, *, bits: int) -> np.ndarray:
-    """floor(k / 2^(8 − bits)) / (2^bits − 1) with k = round(255 x): 2^bits levels, 0 to 1. Any shape.
-
-    A likelihood over these levels has num_levels = 2^bits.
-
-    >>> reduce_bit_depth(np.array([0.0, 7 / 255, 8 / 255, 1.0]), bits=5) * 31
-    array([ 0.,  0.,  1., 31.], dtype=float32)
-    """
-    level = np.rint(255 * x).astype(np.uint8) >> (8 - bits)
-    return level.astype(np.float32) / (2**bits - 1)

@@ -1,7 +1,7 @@
-"""Three digits whose labels are tied: sums modulo ten, and a digit turned by another.
+"""Triplets of digits with related labels: sums modulo ten, and a digit rotated by another.
 
 Triplets (I0, I1, I2) with labels l0, l1, l2. I0 and I1 are independent and uniform among the images;
-I2 is uniform among those of the label it must have. Rezende & Viola, 2018, section 4.1.
+I2 is uniform among the images with the required label. Rezende & Viola, 2018, section 4.1.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from functools import partial
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpy.typing as npt
 from jax.scipy.ndimage import map_coordinates
 
 from vaelab.checks import UsageError
 from vaelab.data import show
 from vaelab.data.made import NUM_DIGITS, MadeOfDigits, assert_digits
+from vaelab.data.show import Shown
 from vaelab.data.treatments import to_8_bits
 from vaelab.types import Array, Examples, PRNGKey
 
-_CHUNK = 500  # images rotated at once: what interpolation keeps in memory is many times an image
+_CHUNK = 500  # images rotated at once; interpolation needs many times the memory of an image
 
 
 @partial(jax.jit, static_argnames="num_examples")
@@ -75,11 +75,11 @@ def mnist_sum_hard(images: Array, labels: Array, key: PRNGKey, *, num_examples: 
 def mnist_rotate(
     images: Array, labels: Array, key: PRNGKey, *, num_examples: int, step: float | Array = 36.0
 ) -> Examples:
-    """MNIST-rotate: context (I0, I1), x = another image of the label l0, turned by l1 steps, labels l0.
+    """MNIST-rotate: context (I0, I1), x = another image of the label l0, rotated by l1 steps, labels l0.
 
     images [N, height, width, 1], labels [N] with every digit at least twice; step in degrees,
-    counter-clockwise -> x of one channel, context of two. The paper's step is lost; ours parts the
-    full turn into ten.
+    counter-clockwise -> x of one channel, context of two. The paper does not state the step; ours is
+    a tenth of a full turn.
 
     >>> images, labels = jnp.ones((20, 8, 8, 1)), jnp.arange(20) % 10
     >>> mnist_rotate(images, labels, jax.random.key(0), num_examples=4).context.shape
@@ -94,7 +94,7 @@ def mnist_rotate(
 
 @jax.jit
 def rotate(images: Array, degrees: Array) -> Array:
-    """Each image turned about its centre, counter-clockwise, by bilinear interpolation, 0 outside.
+    """Images rotated about their centres, counter-clockwise, by bilinear interpolation, 0 outside.
 
     images [N, height, width, channels], degrees [N] -> [N, height, width, channels]. With (u, v) the
     column and the row counted from the centre, x'(u, v) = x(u cos θ − v sin θ, u sin θ + v cos θ).
@@ -138,17 +138,17 @@ def _sum_triplets(
 
 
 def _another(key: PRNGKey, labels: Array, rows: Array) -> Array:
-    """For each row another one of the same label, uniform among them. [M] -> [M]"""
+    """For each row a different row with the same label, uniformly. [M] -> [M]"""
     order, start, count = _by_label(labels)
     label = labels[rows]
-    # On the circle of a label's images, 1 to count − 1 places further never end where they began.
+    # On the circle of a label's images, 1 to count − 1 places further is always another image.
     place = jnp.argsort(order)[rows] - start[label]
     place += jax.random.randint(key, rows.shape, 1, count[label])
     return order[start[label] + place % count[label]]
 
 
 def _by_label(labels: Array) -> tuple[Array, Array, Array]:
-    """The rows sorted by label [N]; where each label starts there, and how many it has, [10]."""
+    """The rows sorted by label [N], and for each label its first place and its number of rows, [10]."""
     count = jnp.bincount(labels, length=NUM_DIGITS)
     return jnp.argsort(labels), jnp.cumsum(count) - count, count
 
@@ -163,8 +163,8 @@ class MNISTTriplets(MadeOfDigits):
     def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
         return mnist_triplets(images, labels, key, num_examples=num_examples)
 
-    def show(self, x: npt.ArrayLike) -> np.ndarray:
-        """The three digits side by side: the channels are no colours."""
+    def show(self, x: npt.ArrayLike) -> Shown:
+        """The three digits side by side, because the channels are not colours."""
         return show.side_by_side(x)
 
 
@@ -187,7 +187,7 @@ class MNISTRotate(MadeOfDigits):
     """MNIST-rotate, 28x28 given two digits: see `mnist_rotate`. 50,000 / 10,000 / 10,000."""
 
     step: float = 36.0
-    """degrees by which one unit of the second digit turns"""
+    """Angle in degrees for one unit of the second digit."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -196,7 +196,7 @@ class MNISTRotate(MadeOfDigits):
 
     @property
     def num_levels(self) -> int:
-        return 256  # of whatever the source has: a turned pixel is a mean of others
+        return 256  # whatever the source has: a rotated pixel is a mean of pixels
 
     def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
         examples = mnist_rotate(images, labels, key, num_examples=num_examples, step=self.step)

@@ -1,4 +1,4 @@
-"""Checks that data are what training expects, before it starts."""
+"""Checks of data before training starts."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from vaelab.types import Examples, Splits
 def validate(splits: Splits, *, low: float = 0.0, high: float = 1.0) -> None:
     """Raises unless every split holds finite float32 examples [N, *event] in [low, high].
 
-    The default range is that of a Bernoulli likelihood; data without bounds have low = −inf and
-    high = inf. Labels, where there are any, are classes, int32 [N] from 0, or finite real-valued targets,
-    float32 [N] or [N, T]; groups are int32 [N]. A context, where there is one, is finite float32
-    [N, *event], of an event shape of its own, in every split alike.
+    The default range is that of a Bernoulli likelihood. Data without bounds have low = −inf and
+    high = inf. Optional labels are classes, int32 [N] from 0, or finite real-valued targets, float32 [N]
+    or [N, T]. Optional groups are int32 [N]. An optional context is finite float32 [N, *event] with one
+    event shape in all splits, which may differ from that of x.
 
     Raises:
-      UsageError: the first fault, with its split, the example's index, the value and what to do.
+      UsageError: the first fault, with its split, the index of the example, the value and the remedy.
 
     >>> images = Examples(np.full((2, 8, 8, 1), 1.5, np.float32), None)
     >>> validate(Splits(images, images, images))
     Traceback (most recent call last):
-    ...
-    UsageError: train.x holds 1.5 in image 0, outside [0, 1]: rescale the data to that range, ...
+    vaelab.UsageError: train.x holds 1.5 in image 0, outside [0, 1]: rescale the data to that range, ...
     """
     for name, part in splits.parts.items():
         _check_shape(name, part, splits.train.x.shape)
@@ -71,7 +70,7 @@ def _check_labels(name: str, part: Examples) -> None:
     if classes and labels.min() < 0:
         raise UsageError(
             f"{name}.labels holds {labels.min()} at {noun_of(part.x)} {int(labels.argmin())}: number "
-            "the classes from 0."
+            "the classes from 0, or give targets as floats."
         )
     if targets:
         check_values(f"{name}.labels", labels, -np.inf, np.inf)

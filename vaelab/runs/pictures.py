@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from vaelab import plotting
 from vaelab.checks import UndefinedError
+from vaelab.data.show import Shown
 from vaelab.models import Model
 from vaelab.runs.history import History
 from vaelab.runs.run import Run
@@ -40,7 +41,9 @@ def reconstructions(run: Run, trained: Trained, ax: Axes | None = None) -> Figur
     """
     shown = run.splits.test.take(slice(_NUM_RECONSTRUCTIONS))
     means = reconstruct(run.experiment.model, trained.params, shown, run.key("reconstructions"))
-    return plotting.reconstructions(images(run, shown.x), images(run, means), ax=ax)
+    inputs, outputs = images(run, shown.x), images(run, means)
+    note = " ".join(dict.fromkeys(filter(None, (inputs.note, outputs.note))))
+    return plotting.reconstructions(inputs.images, outputs.images, note=note, ax=ax)
 
 
 def samples(run: Run, trained: Trained, ax: Axes | None = None) -> Figure:
@@ -51,7 +54,8 @@ def samples(run: Run, trained: Trained, ax: Axes | None = None) -> Figure:
     """
     like = run.splits.test.take(slice(_NUM_SAMPLES))
     made = generate(run.experiment.model, trained.params, like, run.key("samples"))
-    return plotting.samples(images(run, made), ax=ax)
+    shown = images(run, made)
+    return plotting.samples(shown.images, note=shown.note, ax=ax)
 
 
 def latent_space(run: Run, trained: Trained, level: int = 0, ax: Axes | None = None) -> Figure:
@@ -84,8 +88,8 @@ def latent_space(run: Run, trained: Trained, level: int = 0, ax: Axes | None = N
     return draw(log_density=log_density, extent=(low[0], high[0], low[1], high[1]))
 
 
-def images(run: Run, x: Array | np.ndarray) -> np.ndarray:
-    """x as images [N, height, width, 1 or 3] in [0, 1].
+def images(run: Run, x: Array | np.ndarray) -> Shown:
+    """x as images [N, height, width, 1 or 3] in [0, 1], and what was done to their values.
 
     Raises:
       UndefinedError: the data cannot be shown as images.

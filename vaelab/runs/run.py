@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab import data, evaluation
+from vaelab.data.show import Shown
 from vaelab.evaluation import Subject, elbo
 from vaelab.runs.experiment import Experiment
 from vaelab.runs.identity import digest_of
@@ -153,7 +154,7 @@ class Run:
         """The same, with the prior estimated from `prior_samples` inner samples."""
         return self.subject(params, data).with_prior_samples(self.experiment.prior_samples)
 
-    def show(self, x: Array | np.ndarray) -> np.ndarray | None:
+    def show(self, x: Array | np.ndarray) -> Shown | None:
         """Data, or what the model made of them, as images: `DataSet.show`."""
         return self.experiment.data.show(self.splits.in_data_units(np.asarray(x)))
 
