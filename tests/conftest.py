@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import pathlib
 import signal
@@ -14,7 +15,7 @@ import threading
 # this process. The commands that tests start in others are compiled as users compile them.
 os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
-    + os.environ.get("XLA_FLAGS", "")
+    "--xla_cpu_parallel_codegen_split_count=1 " + os.environ.get("XLA_FLAGS", "")
 )
 
 import jax
@@ -26,6 +27,13 @@ from experiments import train
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).parents[1]
+
+
+def pytest_collection_finish():
+    """What was imported stays: the garbage collector need not search it while programs are traced."""
+    gc.collect()
+    gc.freeze()
+
 
 # jax.jit as users have it, where a test is about what the optimised program computes, bit for bit.
 OPTIMISED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}

@@ -35,7 +35,6 @@ from vaelab.training import (
     ELBO,
     DoublyReparameterised,
     Geco,
-    ImportanceWeighted,
     Lagrangian,
     Rewo,
     TrainState,
@@ -68,7 +67,6 @@ DECODERS = {
 # No batch meets these constraints, so that REWO holds the prior.
 OBJECTIVES = {
     "elbo": (ELBO(), None),
-    "iwae": (ImportanceWeighted(2), None),
     "dreg": (DoublyReparameterised(2), None),
     "geco": (Lagrangian({"nll": NLL(-1000.0)}), Geco()),
     "rewo": (Lagrangian({"nll": NLL(-1000.0)}), Rewo(initial_multiplier=2.0)),
