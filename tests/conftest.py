@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import pathlib
 import signal
@@ -25,6 +26,13 @@ from experiments import train
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).parents[1]
+
+
+def pytest_collection_finish():
+    """Modules stay imported, so the garbage collector need not search them while programs are traced."""
+    gc.collect()
+    gc.freeze()
+
 
 # jax.jit like that of users, for tests of the optimised program, bit for bit.
 OPTIMISED = {

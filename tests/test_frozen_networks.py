@@ -67,7 +67,7 @@ def loop_network(path, x):
 def test_the_network_is_the_one_that_loops_compute():
     x = images(2)
     for image, features, probabilities in zip(
-        np.float64(x), MNISTFeatures()(x), MNISTClassifier()(x), strict=True
+        np.float64(x), jax.jit(MNISTFeatures())(x), jax.jit(MNISTClassifier())(x), strict=True
     ):
         expected_features, logits = loop_network(frozen.MNIST_PATH, image)
         np.testing.assert_allclose(features, expected_features, atol=1e-5)
@@ -101,24 +101,24 @@ def test_leading_axes_jit_and_vmap_change_nothing():
         expected = function(x)
         assert expected.shape[:2] == (2, 3)
         np.testing.assert_allclose(jax.jit(jax.vmap(function))(x), expected, atol=1e-5)
-        np.testing.assert_allclose(function(x[1, 2]), expected[1, 2], atol=1e-5)
+        np.testing.assert_allclose(jax.jit(function)(x[1, 2]), expected[1, 2], atol=1e-5)
 
 
 def test_colour_channels_are_digits_of_their_own():
     """Class 100 a + 10 b + c of digits (a, b, c), as Color-MNIST counts; features side by side."""
     x = images(3)
     colour = jnp.concatenate([x[0], x[1], x[2]], axis=-1)
-    digits = np.asarray(MNISTClassifier()(x))
-    joint = MNISTClassifier(channels=3)(colour)
+    digits = np.asarray(jax.jit(MNISTClassifier())(x))
+    joint = jax.jit(MNISTClassifier(channels=3))(colour)
+    shared = jax.jit(MNISTClassifier(channels=3, share=True))(colour)
     assert joint.shape == (1000,)
     for a, b, c in [(0, 0, 0), (3, 1, 4), (9, 9, 8)]:
         expected = digits[0, a] * digits[1, b] * digits[2, c]
         np.testing.assert_allclose(joint[100 * a + 10 * b + c], expected, rtol=1e-4)
         share = np.mean([digits[0, a], digits[1, b], digits[2, c]])
-        found = MNISTClassifier(channels=3, share=True)(colour)[100 * a + 10 * b + c]
-        np.testing.assert_allclose(found, share, rtol=1e-4)
-    features = MNISTFeatures(channels=3)(colour)
-    np.testing.assert_allclose(features, MNISTFeatures()(x).ravel(), atol=1e-6)
+        np.testing.assert_allclose(shared[100 * a + 10 * b + c], share, rtol=1e-4)
+    features, alone = jax.jit(MNISTFeatures(channels=3))(colour), jax.jit(MNISTFeatures())(x)
+    np.testing.assert_allclose(features, alone.ravel(), atol=1e-6)
 
 
 def test_gradients_flow_to_the_images_and_are_those_of_finite_differences():
@@ -136,7 +136,7 @@ def test_gradients_flow_to_the_images_and_are_those_of_finite_differences():
 def test_doubt_adds_blends_and_empty_images():
     """Blends are averages of the images, by the weights that their probabilities say."""
     x, labels = images(8), jax.nn.one_hot(jnp.arange(8), 10)
-    found, probabilities = frozen_networks.doubt(jax.random.key(0), x, labels)
+    found, probabilities = jax.jit(frozen_networks.doubt)(jax.random.key(0), x, labels)
     assert found.shape == (16, 28, 28, 1)
     np.testing.assert_array_equal(found[:8], x)
     np.testing.assert_array_equal(probabilities[:8], labels)
@@ -152,20 +152,20 @@ def test_images_far_from_any_have_a_gradient():
     rng = np.random.default_rng(0)
     far = jnp.asarray(rng.normal(size=(20, 28, 28, 1)) * 3 + 1, jnp.float32)
     features = MNISTFeatures()
-    gradient = jax.vmap(jax.jacrev(lambda x: jnp.sum(features(x) ** 2) / 2))(far)
+    gradient = jax.jit(jax.vmap(jax.grad(lambda x: jnp.sum(features(x) ** 2) / 2)))(far)
     lengths = np.linalg.norm(np.asarray(gradient).reshape(20, -1), axis=1)
     assert lengths.min() > 0.1
-    sure = np.asarray(MNISTClassifier()(jnp.full((1, 28, 28, 1), 0.5))).max()
+    sure = np.asarray(jax.jit(MNISTClassifier())(jnp.full((1, 28, 28, 1), 0.5))).max()
     assert sure < 0.2  # of 0.1, which knows nothing
 
 
 def test_a_temperature_divides_the_logits():
     """So probabilities are powers of those at temperature 1, normalised."""
     x = images(3)
-    roots = np.asarray(MNISTClassifier()(x), np.float64) ** (1 / 4)
+    roots = np.asarray(jax.jit(MNISTClassifier())(x), np.float64) ** (1 / 4)
     expected = roots / roots.sum(-1, keepdims=True)
-    np.testing.assert_allclose(MNISTClassifier(temperature=4.0)(x), expected, rtol=1e-3)
-    np.testing.assert_allclose(FrozenClassifier(MNIST_PATH, 4.0)(x), expected, rtol=1e-3)
+    for classifier in (MNISTClassifier(temperature=4.0), FrozenClassifier(MNIST_PATH, 4.0)):
+        np.testing.assert_allclose(jax.jit(classifier)(x), expected, rtol=1e-3)
     with pytest.raises(ValueError, match="temperature must be positive and finite, got 0"):
         MNISTClassifier(temperature=0.0)
 

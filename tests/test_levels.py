@@ -48,16 +48,23 @@ def subject(x=X):
 
 def first_level():
     """Mean and scale of q(z_1|x_n) [N, 2] in float64, and of p(z_1) [2]."""
-    bound = MODEL.at(make_params(MODEL))
-    posterior = bound.level_posterior(bound.encode(X))
     grid = np.linspace(-60, 60, 24_001)
     points = np.zeros((2, len(grid), 2), np.float32)
     points[[0, 1], :, [0, 1]] = grid
-    log_p = np.asarray(bound.level_log_prior(points), np.float64)
+
+    @jax.jit
+    def densities(params, points):
+        bound = MODEL.at(params)
+        posterior = bound.level_posterior(bound.encode(X))
+        return posterior.mean(), posterior.stddev(), bound.level_log_prior(points)
+
+    q_mean, q_scale, log_p = (
+        np.asarray(v, np.float64) for v in densities(make_params(MODEL), points)
+    )
     weight = np.exp(log_p - logsumexp(log_p, axis=1, keepdims=True))
     mean = weight @ grid
     scale = np.sqrt(weight @ grid**2 - mean**2)
-    return *(np.asarray(v, np.float64) for v in (posterior.mean(), posterior.stddev())), mean, scale
+    return q_mean, q_scale, mean, scale
 
 
 def test_surgery_of_the_first_level_equals_a_grid():
@@ -88,18 +95,19 @@ def test_surgery_of_the_first_level_equals_a_grid():
 
 def test_marginal_kl_of_all_levels_jointly_equals_brute_force():
     result = evaluation.marginal_kl(subject(), KEY, level=None, num_points=400, batch_size=3)
-    bound = MODEL.at(make_params(MODEL))
-    encoding = bound.encode(X)
-    latents = tuple(z.reshape(-1, z.shape[-1]) for z in bound.terms(encoding, X, KEY, 400).latents)
 
     @jax.jit
-    def log_q(latents):
+    def densities(params, key):
+        bound = MODEL.at(params)
+        encoding = bound.encode(X)
+        drawn = bound.terms(encoding, X, key, 400).latents
+        latents = tuple(z.reshape(-1, z.shape[-1]) for z in drawn)
         points = tuple(z[:, None] for z in latents)
         points = tuple(jnp.broadcast_to(z, (len(z), N, z.shape[-1])) for z in points)
-        return bound.log_posterior(encoding, points)
+        return bound.log_posterior(encoding, points), bound.log_prior(latents)
 
-    log_mean = logsumexp(np.asarray(log_q(latents), np.float64), axis=1) - np.log(N)
-    values = log_mean - np.asarray(bound.log_prior(latents), np.float64)
+    log_q, log_p = (np.asarray(v, np.float64) for v in densities(make_params(MODEL), KEY))
+    values = logsumexp(log_q, axis=1) - np.log(N) - log_p
     error = np.hypot(result.standard_error, np.std(values) / np.sqrt(len(values)))
     assert abs(result.mean - np.mean(values)) < 4 * error
     first = evaluation.marginal_kl(subject(), KEY, num_points=400)

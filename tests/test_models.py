@@ -285,6 +285,7 @@ def test_data_that_do_not_fit_are_refused(case):
 SHARDED = """
 import os
 os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"  # it compiles faster than it runs
+os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 import jax, numpy as np, sys
 from jax.sharding import NamedSharding, PartitionSpec
 sys.path.insert(0, "tests")

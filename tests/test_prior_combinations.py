@@ -35,7 +35,6 @@ from vaelab.training import (
     ELBO,
     DoublyReparameterised,
     Geco,
-    ImportanceWeighted,
     Lagrangian,
     Rewo,
     TrainState,
@@ -68,12 +67,13 @@ DECODERS = {
 # No batch meets these constraints, so that REWO holds the prior.
 OBJECTIVES = {
     "elbo": (ELBO(), None),
-    "iwae": (ImportanceWeighted(2), None),
     "dreg": (DoublyReparameterised(2), None),
     "geco": (Lagrangian({"nll": NLL(-1000.0)}), Geco()),
     "rewo": (Lagrangian({"nll": NLL(-1000.0)}), Rewo(initial_multiplier=2.0)),
 }
 FACTORS = (tuple(PRIORS), LATENT_DIMS, tuple(DECODERS), tuple(OBJECTIVES))
+# Places of the two factors that no code sees together: each prior meets four of the five decoders.
+APART = (0, 2)
 
 
 class Case(NamedTuple):
@@ -89,12 +89,21 @@ class Case(NamedTuple):
 
 
 def pairwise_cover(factors) -> list[Case]:
-    """Cases that show every pair of values of two factors, each case the one with most new pairs."""
+    """Cases that show every pair of values of two factors but `APART`, which are shown in passing.
+
+    Each case is the one with most new pairs.
+    """
     candidates = [Case(*values) for values in itertools.product(*factors)]
-    missing, cover = set().union(*(case.pairs for case in candidates)), []
-    while missing:
-        cover.append(max(candidates, key=lambda case: len(case.pairs & missing)))
-        missing -= cover[-1].pairs
+    unseen, cover = set().union(*(case.pairs for case in candidates)), []
+    optional = {pair for pair in unseen if tuple(place for place, _ in pair) == APART}
+
+    def gain(case):
+        new = case.pairs & unseen
+        return len(new - optional), len(new)
+
+    while unseen - optional:
+        cover.append(max(candidates, key=gain))
+        unseen -= cover[-1].pairs
     return cover
 
 
@@ -159,8 +168,12 @@ def stepped() -> dict:
 def test_the_cases_show_every_pair_of_values():
     shown = set().union(*(case.pairs for case in CASES))
     for (i, values), (j, others) in itertools.combinations(enumerate(FACTORS), 2):
-        assert shown >= {((i, a), (j, b)) for a in values for b in others}
-    # And no more cases than the two longest factors have pairs.
+        pairs = {((i, a), (j, b)) for a in values for b in others}
+        if (i, j) == APART:
+            assert len(shown & pairs) >= 4 * len(PRIORS)
+        else:
+            assert shown >= pairs
+    # And no more cases than the two longest of the other factors have pairs.
     assert len(CASES) == len(PRIORS) * len(OBJECTIVES)
 
 

@@ -100,13 +100,17 @@ def test_a_vamp_prior_as_the_proposal_takes_the_encoder_that_is_given(max_tries)
 
     estimates = jax.jit(jax.vmap(estimate))(jax.random.split(jax.random.key(3), 20_000))
     assert np.all(within_confidence(np.exp(estimates), p[points]))
-    draw = lambda key: prior.apply(variables, key, 20_000, given, method="sample_joint")  # noqa: E731
-    drawn, others = jax.jit(draw)(jax.random.key(1))
+
+    @jax.jit
+    def draw(key):
+        joint = prior.apply(variables, key, 20_000, given, method="sample_joint")
+        return *joint, prior.apply(variables, *joint, given, method="joint_log_prob")
+
+    drawn, others, log_joint = draw(jax.random.key(1))
     cumulative = scipy.integrate.cumulative_trapezoid(p, GRID, initial=0.0)
     cdf = lambda v: np.interp(v, GRID, cumulative)  # noqa: E731
     assert scipy.stats.kstest(np.asarray(drawn)[:, 0], cdf).pvalue > 1e-3
     # E[h(z) h(u_1) … / p(z, u)] = 1 for a density h.
-    log_joint = prior.apply(variables, drawn, others, given, method="joint_log_prob")
     values = np.concatenate([drawn[:, None], others], axis=1)[..., 0]
     log_h = scipy.stats.norm.logpdf(values, 0.0, 0.5).sum(axis=1)
     assert within_confidence(np.exp(log_h - log_joint), 1.0)
