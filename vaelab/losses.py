@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import chex
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, check_axes, check_equal
 from vaelab.types import Array
 
 
@@ -27,8 +26,8 @@ def elbo(distortion: Array, rate: Array, *, beta: float | Array = 1.0) -> Array:
     >>> elbo(jnp.array([[3.0], [5.0]]), jnp.array([[1.0], [1.0]]))
     Array([-5.], dtype=float32...)
     """
-    _check_samples(distortion)
-    chex.assert_equal_shape([distortion, rate])
+    _check_samples("distortion", distortion)
+    check_equal(shape_of_distortion=distortion.shape, shape_of_rate=rate.shape)
     return -jnp.mean(distortion + beta * rate, axis=0)
 
 
@@ -41,9 +40,9 @@ def elbo_closed_form(distortion: Array, kl: Array, *, beta: float | Array = 1.0)
     >>> elbo_closed_form(jnp.array([[3.0], [5.0]]), jnp.array([[0.25, 0.75]]))
     Array([-5.], dtype=float32...)
     """
-    _check_samples(distortion)
-    chex.assert_rank(kl, 2)
-    chex.assert_equal(distortion.shape[1], kl.shape[0])
+    _check_samples("distortion", distortion)
+    check_axes("kl", kl, "[B, D]")
+    check_equal(examples_of_distortion=distortion.shape[1], examples_of_kl=kl.shape[0])
     return -jnp.mean(distortion, axis=0) - beta * jnp.sum(kl, axis=-1)
 
 
@@ -56,7 +55,7 @@ def free_bits(kl: Array, *, free_nats: float | Array) -> Array:
     >>> free_bits(jnp.array([[0.0, 2.0], [0.2, 4.0]]), free_nats=0.5)
     Array(3.5, dtype=float32...)
     """
-    chex.assert_rank(kl, 2)
+    check_axes("kl", kl, "[B, D]")
     return jnp.sum(jnp.maximum(jnp.mean(kl, axis=0), free_nats))
 
 
@@ -70,13 +69,13 @@ def importance_weighted_bound(log_weights: Array) -> Array:
     >>> importance_weighted_bound(jnp.log(jnp.array([[1.0], [3.0]])))  # log 2
     Array([0.6931472], dtype=float32...)
     """
-    _check_samples(log_weights)
+    _check_samples("log_weights", log_weights)
     return logsumexp(log_weights, axis=0) - jnp.log(log_weights.shape[0])
 
 
-def _check_samples(samples: Array) -> None:
-    """Raises one sentence where an average over no samples, NaN, would be the bound."""
-    chex.assert_rank(samples, 2)
+def _check_samples(name: str, samples: Array) -> None:
+    """Raises one sentence unless the array is [K, B] with K > 0: the mean of no samples is NaN."""
+    check_axes(name, samples, "[K, B]")
     if not len(samples):
         raise UsageError("num_samples must be at least 1: there are no samples to average over.")
 
@@ -100,12 +99,12 @@ def scale_gradient(z: Array, scale: Array) -> Array:
     >>> jax.grad(lambda z: scale_gradient(z, jnp.array(0.5)).sum())(jnp.ones(2))
     Array([0.5, 0.5], dtype=float32...)
     """
-    chex.assert_equal_shape_prefix([z, scale], scale.ndim)
+    check_equal(leading_axes_of_z=z.shape[: scale.ndim], shape_of_scale=scale.shape)
     return z
 
 
 def _scale_gradient_forward(z: Array, scale: Array) -> tuple[Array, Array]:
-    chex.assert_equal_shape_prefix([z, scale], scale.ndim)
+    check_equal(leading_axes_of_z=z.shape[: scale.ndim], shape_of_scale=scale.shape)
     return z, scale
 
 
@@ -131,7 +130,7 @@ def sticking_the_landing_bound(log_weight_fn: Callable[[Array], Array], z: Array
     >>> gradient(sticking_the_landing_bound)
     Array(0., dtype=float32...)
     """
-    chex.assert_rank(z, 3)
+    check_axes("z", z, "[K, B, D]")
     return importance_weighted_bound(log_weight_fn(z))
 
 
@@ -148,7 +147,7 @@ def doubly_reparameterised_bound(log_weight_fn: Callable[[Array], Array], z: Arr
     >>> doubly_reparameterised_bound(log_w, jnp.zeros((4, 1, 2)))
     Array([0.], dtype=float32...)
     """
-    chex.assert_rank(z, 3)
+    check_axes("z", z, "[K, B, D]")
     weights = normalised_weights(log_weight_fn(jax.lax.stop_gradient(z)))
     return importance_weighted_bound(log_weight_fn(scale_gradient(z, weights)))
 
@@ -173,10 +172,10 @@ def lagrangian(
             f"constraints {sorted(constraints)} and multipliers {sorted(multipliers)} must have the "
             "same names."
         )
-    _check_samples(rate)
+    _check_samples("rate", rate)
     total = rate
     for name, constraint in constraints.items():
-        chex.assert_equal_shape([rate, constraint])
+        check_equal(**{"shape_of_rate": rate.shape, f"shape_of_{name}": constraint.shape})
         total = total + multipliers[name] * constraint
     return jnp.mean(total, axis=0)
 
@@ -194,7 +193,9 @@ def squared_mmd(first: Array, second: Array) -> Array:
     >>> squared_mmd(jnp.zeros((2, 1)), jnp.ones((2, 1)))  # 1 + 1 − 2 · 2/3
     Array(0.66..., dtype=float32...)
     """
-    chex.assert_rank([first, second], 2)
+    check_axes("first", first, "[N, D]")
+    check_axes("second", second, "[M, D]")
+    check_equal(coordinates_of_first=first.shape[1], coordinates_of_second=second.shape[1])
     if min(len(first), len(second)) < 2:
         raise UsageError("squared_mmd needs at least two points in each sample.")
 

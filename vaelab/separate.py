@@ -8,6 +8,8 @@ from typing import Any
 
 import flax.linen as nn
 
+from vaelab.checks import check_instance
+
 
 def separate_modules(module: nn.Module) -> None:
     """Copies the modules that occur again in the fields of `module`, which is being constructed.
@@ -20,11 +22,20 @@ def separate_modules(module: nn.Module) -> None:
     from `__post_init__`, before Flax's own.
     """
     seen: set[Any] = set()
+    check_modules(module)
     for field in _fields(module):
         value = getattr(module, field)
         separate = _separate(value, seen)
         if separate is not value:
             setattr(module, field, separate)
+
+
+def check_modules(module: nn.Module) -> None:
+    """Raises one sentence where a field of `module` holds the class of a module, not an instance."""
+    for field in _fields(module):
+        value = getattr(module, field)
+        if isinstance(value, type) and issubclass(value, nn.Module):
+            check_instance(field, value)
 
 
 def _separate(value: Any, seen: set[Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import jax
 import numpy as np
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, is_number
 from vaelab.types import Array, Examples, Terms
 
 
@@ -106,7 +106,7 @@ def check_kappa(constraint: Constraint, is_valid: Callable[[Any], bool], wanted:
     kappa = constraint.kappa
     if isinstance(kappa, jax.core.Tracer | jax.Array):
         return
-    if not is_valid(kappa):
+    if not (is_number(kappa) and is_valid(kappa)):
         raise UsageError(
-            f"kappa of the constraint {type(constraint).__name__} must be {wanted}, got {kappa}."
+            f"kappa of the constraint {type(constraint).__name__} must be {wanted}, got {kappa!r}."
         )

@@ -6,11 +6,10 @@ import dataclasses
 import warnings
 from typing import ClassVar
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from vaelab.checks import UsageError, classes_of
+from vaelab.checks import UsageError, check_axes, check_equal, check_instance, classes_of
 from vaelab.constraints.base import ImageFunction, LowerBound, check_kappa
 from vaelab.constraints.features import output_shape
 from vaelab.types import Array, Examples, Terms
@@ -27,8 +26,11 @@ def classification_shortfall(probabilities: Array, labels: Array, *, kappa: floa
     >>> classification_shortfall(jnp.array([[[0.25, 0.75]]]), jnp.array([1]), kappa=0.5)
     Array([[-0.25]], dtype=float32...)
     """
-    chex.assert_rank([probabilities, labels], [3, 1])
-    chex.assert_equal(probabilities.shape[1], labels.shape[0])
+    check_axes("probabilities", probabilities, "[K, B, C]")
+    check_axes("labels", labels, "[B]")
+    check_equal(
+        examples_of_probabilities=probabilities.shape[1], examples_of_labels=labels.shape[0]
+    )
     one_hot = jax.nn.one_hot(labels, probabilities.shape[-1], dtype=probabilities.dtype)
     return kappa - jnp.sum(one_hot * probabilities, axis=-1)
 
@@ -57,6 +59,7 @@ class CLA(LowerBound):
 
     def __post_init__(self) -> None:
         check_kappa(self, lambda kappa: 0 < kappa <= 1, "in (0, 1] (it is an accuracy)")
+        check_instance("classifier", self.classifier)
         if not callable(self.classifier):
             raise UsageError(
                 "classifier of the constraint CLA must be a function of images, got "

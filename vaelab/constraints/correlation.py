@@ -6,10 +6,9 @@ import dataclasses
 import math
 from typing import ClassVar
 
-import chex
 import jax.numpy as jnp
 
-from vaelab.checks import UsageError, check_positive
+from vaelab.checks import UsageError, check_axes, check_equal, check_positive
 from vaelab.constraints.base import LowerBound, check_kappa
 from vaelab.constraints.image_windows import check_windows, windows
 from vaelab.types import Array, Examples, Terms
@@ -37,8 +36,8 @@ def patch_correlation_shortfall(
     >>> patch_correlation_shortfall(x, 0.3 * x[None] + 0.5, kappa=0.5).round(4)
     Array([[-0.5]], dtype=float32...)
     """
-    chex.assert_rank(x, 4)
-    chex.assert_equal(mean.shape[1:], x.shape)
+    check_axes("x", x, "[B, height, width, channels]")
+    check_equal(shape_of_x=x.shape, shape_of_each_mean=mean.shape[1:])
     target, has_shape = _whiten(windows(x, size=patch, stride=stride), epsilon)
     reconstruction, _ = _whiten(windows(mean, size=patch, stride=stride), epsilon)
     correlations = jnp.sum(target * reconstruction, axis=(-3, -2, -1))  # [K, B, rows, columns]

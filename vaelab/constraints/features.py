@@ -10,7 +10,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, check_instance
 from vaelab.constraints.base import ImageFunction
 from vaelab.constraints.image_windows import check_windows, windows
 from vaelab.constraints.reconstruction import RE, reconstruction_error
@@ -38,6 +38,7 @@ class FRE(RE):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_instance("features", self.features)
         if not callable(self.features):
             raise UsageError(
                 f"features of the constraint FRE must be a function of images, got {self.features!r}."

@@ -7,10 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import chex
 import jax.numpy as jnp
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, check_equal
 from vaelab.constraints.base import Constraint, check_kappa
 from vaelab.types import Array, Examples, Terms
 
@@ -24,7 +23,7 @@ def reconstruction_error(x: Array, mean: Array, *, kappa: float | Array) -> Arra
     >>> reconstruction_error(jnp.ones((1, 4)), jnp.zeros((1, 1, 4)), kappa=0.5)
     Array([[3.]], dtype=float32...)
     """
-    chex.assert_equal(mean.shape[1:], x.shape)
+    check_equal(shape_of_x=x.shape, shape_of_each_mean=mean.shape[1:])
     squared_error = jnp.sum((x - mean) ** 2, axis=tuple(range(2, mean.ndim)))
     return squared_error - math.prod(x.shape[1:]) * kappa**2
 

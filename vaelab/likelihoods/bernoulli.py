@@ -44,4 +44,4 @@ class BernoulliDecoder(Decoder):
     @nn.compact
     def __call__(self, z: Array) -> Pixels:
         logits = self.head(z, 1)[..., 0]
-        return Pixels(Bernoulli(logits=logits), self.shape)
+        return Pixels(Bernoulli(logits=logits), self.event_shape)

@@ -85,4 +85,4 @@ class CategoricalDecoder(Decoder):
 
     @nn.compact
     def __call__(self, z: Array) -> Pixels:
-        return Pixels(GreyLevels(self.head(z, self.levels)), self.shape)
+        return Pixels(GreyLevels(self.head(z, self.levels)), self.event_shape)

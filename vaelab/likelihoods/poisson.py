@@ -88,6 +88,10 @@ class PoissonDecoder(Decoder):
     label: ClassVar[str] = "Poisson"
     data_range: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
+    @property
+    def discrete(self) -> bool:
+        return True
+
     def check_values(self, x: np.ndarray) -> None:
         if np.any(x != np.round(x)):
             raise UsageError(
@@ -97,4 +101,4 @@ class PoissonDecoder(Decoder):
 
     @nn.compact
     def __call__(self, z: Array) -> Pixels:
-        return Pixels(Poisson(self.head(z, 1)[..., 0]), self.shape)
+        return Pixels(Poisson(self.head(z, 1)[..., 0]), self.event_shape)

@@ -58,7 +58,7 @@ class ScaledDecoder(Decoder):
             scale = jnp.broadcast_to(self.floor + jnp.exp(log_scale), location.shape)
         else:
             scale = jnp.full_like(location, self.scale)
-        return Pixels(self.pixels(location, scale), self.shape, location)
+        return Pixels(self.pixels(location, scale), self.event_shape, location)
 
     @abc.abstractmethod
     def pixels(self, location: Array, scale: Array) -> distrax.Distribution:

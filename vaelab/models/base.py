@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -11,8 +12,9 @@ import numpy as np
 
 from vaelab.checks import UndefinedError, UsageError, check_values
 from vaelab.likelihoods import Decoder
-from vaelab.separate import separate_modules
-from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms
+from vaelab.separate import check_modules, separate_modules
+from vaelab.stateless import only_parameters
+from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms, as_examples
 
 Latents = tuple[Array, ...]  # one array [..., D_l] for each level
 
@@ -41,6 +43,7 @@ class Model(nn.Module, abc.ABC):
     """top-level names of the parameters that the distortion does not depend on"""
 
     def __post_init__(self) -> None:
+        check_modules(self)
         check_decoder(self)
         separate_modules(self)
         super().__post_init__()
@@ -72,10 +75,34 @@ class Model(nn.Module, abc.ABC):
         del num_samples
         return self
 
+    def for_data(self, examples: Examples | Array) -> Model:
+        """The same model for these examples: settings that were left out are derived from the data.
+
+        They are `decoder.shape`, and with it the settings of encoder and prior. Itself where no
+        setting was left out. Parameters have no part in it, so call it before `init`:
+
+          model = model.for_data(examples)
+
+        Args:
+          examples: the training data, x [N, *event] alone or `Examples`.
+        """
+        shape = tuple(as_examples(examples).x.shape[1:])
+        decoder = self.decoder.for_events(shape)
+        return self if decoder is self.decoder else self.clone(parent=None, decoder=decoder)
+
     # Parameters.
 
     def at(self, params: PyTree) -> Model:
-        """The model with these parameters: its methods are functions of arrays alone."""
+        """The model with these parameters: its methods are functions of arrays alone.
+
+        Raises:
+          UsageError: `params` are the variables {"params": params} that `init` returns.
+        """
+        if isinstance(params, Mapping) and set(params) == {"params"}:
+            raise UsageError(
+                'params = {"params": ...} are variables, which hold the parameters once more: give '
+                'variables["params"].'
+            )
         return self.bind({"params": params})
 
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
@@ -152,7 +179,8 @@ class Model(nn.Module, abc.ABC):
         context: Array | None = None,
     ) -> Terms:
         """`terms` of a fresh encoding. x [B, *event] -> Terms."""
-        return self.terms(self.encode(x, context), x, key, num_samples, weights)
+        with only_parameters(self):
+            return self.terms(self.encode(x, context), x, key, num_samples, weights)
 
     @abc.abstractmethod
     def log_posterior(self, encoding: Any, latents: Latents) -> Array:
@@ -213,7 +241,7 @@ class Model(nn.Module, abc.ABC):
 
 def check_events(model: Model, x: Array) -> None:
     """Raises one sentence where x [B, *event] has another event shape than the model."""
-    shape = tuple(model.decoder.shape)
+    shape = model.decoder.event_shape
     if tuple(x.shape[1:]) != shape:
         raise UsageError(
             f"x holds events of shape {tuple(x.shape[1:])}, and model.decoder.shape is {shape}: make "

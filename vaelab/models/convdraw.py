@@ -23,7 +23,8 @@ from vaelab.models.base import (
 from vaelab.natural import Gaussian
 from vaelab.networks.convlstm import ConvLSTM, State
 from vaelab.networks.convolutional import Convolution3x3, depth_to_space, space_to_depth
-from vaelab.types import Array, PRNGKey, PyTree, Terms
+from vaelab.separate import check_modules
+from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms, as_examples
 
 
 class Encoding(NamedTuple):
@@ -87,19 +88,36 @@ class ConvDRAW(Model):
             canvas_channels=self.canvas_channels, downsample=self.downsample,
             context_channels=self.context_channels,
         )  # fmt: skip
+        check_modules(self)
         check_decoder(self)
-        shape = self.decoder.shape
-        if len(shape) != 3 or shape[0] % self.downsample or shape[1] % self.downsample:
-            raise UsageError(
-                f"downsample = {self.downsample} must divide height and width of decoder.shape "
-                f"(height, width, channels), got {shape}."
-            )
+        if self.decoder.shape is not None:
+            shape = self.decoder.event_shape
+            if len(shape) != 3 or shape[0] % self.downsample or shape[1] % self.downsample:
+                raise UsageError(
+                    f"downsample = {self.downsample} must divide height and width of decoder.shape "
+                    f"(height, width, channels), got {shape}."
+                )
         if not self.decoder.reads_maps:
             raise UsageError(
                 f"decoder.trunk = {type(self.decoder.trunk).__name__} does not keep the canvas's "
                 "feature maps: use networks.Identity() or another trunk with output_ndims = 3."
             )
         super().__post_init__()
+
+    def for_data(self, examples: Examples | Array) -> Model:
+        """The same model for these examples: decoder.shape and context_channels are derived.
+
+        Data with a context make a model whose `context_channels` were left out conditional.
+        """
+        model, context = super().for_data(examples), as_examples(examples).context
+        if context is None or self.context_channels is not None:
+            return model
+        if len(context.shape) != 4:
+            raise UsageError(
+                "ConvDRAW needs contexts that are images [N, height, width, channels], got the shape "
+                f"{tuple(context.shape)}: choose other data, or leave the context out."
+            )
+        return model.clone(parent=None, context_channels=context.shape[-1])
 
     @property
     def latent_dims(self) -> tuple[int, ...]:
@@ -112,7 +130,7 @@ class ConvDRAW(Model):
 
     @property
     def _size(self) -> tuple[int, int]:
-        height, width, _ = self.decoder.shape
+        height, width, _ = self.decoder.event_shape
         return height // self.downsample, width // self.downsample
 
     def setup(self) -> None:
@@ -211,6 +229,11 @@ class ConvDRAW(Model):
 
     def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
         self._check_level(level)
+        if jnp.ndim(z) == 0 or jnp.shape(z)[-1] != self.latent_dims[level]:
+            raise UsageError(
+                f"z must be an array [..., {self.latent_dims[level]}], the coordinates of level "
+                f"{level}, got the shape {jnp.shape(z)}."
+            )
         prior = self._prior(self._blank(()), self._encode_context(None, ())[0])
         return _flat(prior.log_prob(self._maps(z))).sum(-1)
 
@@ -312,7 +335,7 @@ class ConvDRAW(Model):
         self, context: Array | None, numbers: tuple[int, ...]
     ) -> tuple[Encoding, Array | None]:
         """The context's part of an encoding, and its features; `numbers` of images that would fit."""
-        height, width, _ = self.decoder.shape
+        height, width, _ = self.decoder.event_shape
         wanted = (height, width, self.context_channels)
         if not self.conditional:
             if context is not None:

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import check_at_least_one, check_sizes
 from vaelab.types import Array
 
 
@@ -36,6 +37,11 @@ class MADE(nn.Module):
     """width of each layer"""
     activation: Callable[[Array], Array] = nn.silu
     """nonlinearity after each layer; a smooth one makes a smooth density"""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(dim=self.dim, num_outputs=self.num_outputs)
+        check_sizes(hidden=self.hidden)
+        super().__post_init__()
 
     def setup(self) -> None:
         degrees = [np.arange(1, self.dim + 1)]

@@ -6,6 +6,8 @@ import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vaelab.checks import check_at_least_one
+from vaelab.events import for_events
 from vaelab.separate import separate_modules
 from vaelab.types import Array
 
@@ -33,8 +35,14 @@ class ConditionalGaussian(nn.Module):
     """log σ² is clipped to this range, (-6, 2) in the VampPrior line; None leaves it free"""
 
     def __post_init__(self) -> None:
+        check_at_least_one(dim=self.dim)
         separate_modules(self)
         super().__post_init__()
+
+    def for_events(self, shape: tuple[int, ...]) -> ConditionalGaussian:
+        """The same network for examples of this shape, see `networks.TakesEvents`."""
+        trunk = for_events(self.trunk, shape)
+        return self if trunk is self.trunk else self.clone(parent=None, trunk=trunk)
 
     @nn.compact
     def __call__(self, x: Array) -> distrax.Independent:

@@ -10,7 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import check_at_least_one, check_sizes
+from vaelab.events import for_events
 from vaelab.networks.coupling import RealNVP
 from vaelab.separate import separate_modules
 from vaelab.types import Array, PRNGKey, PyTree
@@ -89,9 +90,15 @@ class ConditionalFlow(nn.Module):
     """nonlinearity after each of those"""
 
     def __post_init__(self) -> None:
-        check_at_least_one(num_layers=self.num_layers)
+        check_at_least_one(num_layers=self.num_layers, dim=self.dim)
+        check_sizes(hidden=self.hidden)
         separate_modules(self)
         super().__post_init__()
+
+    def for_events(self, shape: tuple[int, ...]) -> ConditionalFlow:
+        """The same network for examples of this shape, see `networks.TakesEvents`."""
+        trunk = for_events(self.trunk, shape)
+        return self if trunk is self.trunk else self.clone(parent=None, trunk=trunk)
 
     @nn.compact
     def __call__(self, x: Array) -> FlowDistribution:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vaelab.checks import check_at_least_one, check_sizes
 from vaelab.networks.convolutional import Convolution3x3
 from vaelab.types import Array
 
@@ -31,6 +32,11 @@ class ConvLSTM(nn.Module):
     """height and width of the maps"""
     features: int
     """channels of the output h and of the memory c"""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(features=self.features)
+        check_sizes(size=self.size)
+        super().__post_init__()
 
     def setup(self) -> None:
         self.gates = Convolution3x3(4 * self.features)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, check_at_least_one, check_not_negative, check_sizes
 from vaelab.types import Array
 
 
@@ -65,8 +65,8 @@ class DeconvNet(nn.Module):
     (3, 5, 28, 28, 4)
     """
 
-    shape: tuple[int, int]
-    """height and width of the images"""
+    shape: tuple[int, int] | None = None
+    """Height and width of the images. Left out, they are those of the decoder."""
     channels: tuple[int, ...] = (64, 32)
     """features at the lowest resolution, at twice that, ... up to half the image's"""
     num_features: int = 16
@@ -80,16 +80,26 @@ class DeconvNet(nn.Module):
 
     def __post_init__(self) -> None:
         _check(self.channels, self.num_blocks)
-        if len(self.shape) != 2:
-            raise UsageError(f"shape must be (height, width), got {self.shape}.")
-        if min(*self.shape, self.num_features) < 1:
-            raise UsageError(
-                f"shape and num_features must be positive, got {self.shape} and {self.num_features}."
-            )
+        check_at_least_one(num_features=self.num_features)
+        if self.shape is not None:
+            check_sizes(shape=self.shape)
+            if len(self.shape) != 2:
+                raise UsageError(f"shape must be (height, width), got {self.shape}.")
         super().__post_init__()
+
+    def for_images(self, shape: tuple[int, ...]) -> DeconvNet:
+        """The same network for examples of this shape, see `networks.MakesImages`."""
+        if self.shape is not None or len(shape) != 3:
+            return self
+        return self.clone(parent=None, shape=tuple(shape[:2]))
 
     @nn.compact
     def __call__(self, z: Array) -> Array:
+        if self.shape is None:
+            raise UsageError(
+                "shape of DeconvNet is unknown: give it, such as (28, 28), or make the network the "
+                "trunk of a decoder for images."
+            )
         size = 2 ** len(self.channels)
         height, width = (-(-side // size) for side in self.shape)
         maps = nn.Dense(height * width * self.channels[0])(z)
@@ -185,7 +195,7 @@ def _pad(images: Array, size: int) -> Array:
 
 
 def _check(channels: tuple[int, ...], num_blocks: int) -> None:
-    if not channels or min(channels) < 1:
-        raise UsageError(f"channels must be one positive number or more, got {channels}.")
-    if num_blocks < 0:
-        raise UsageError(f"num_blocks must not be negative, got {num_blocks}.")
+    check_sizes(channels=channels)
+    if not channels:
+        raise UsageError("channels must hold at least one number, got ().")
+    check_not_negative(num_blocks=num_blocks)

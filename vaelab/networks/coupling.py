@@ -7,7 +7,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import check_at_least_one, check_sizes
 from vaelab.types import Array
 
 # Of |log σ| in the last, elementwise map: standard deviations from 5e−5 to 2e4.
@@ -44,7 +44,8 @@ class RealNVP(nn.Module):
     """largest |s| of a coupling"""
 
     def __post_init__(self) -> None:
-        check_at_least_one(num_layers=self.num_layers)
+        check_at_least_one(num_layers=self.num_layers, dim=self.dim)
+        check_sizes(hidden=self.hidden)
         super().__post_init__()
 
     def setup(self) -> None:

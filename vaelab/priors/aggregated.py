@@ -41,6 +41,7 @@ class AggregatedPosterior(Prior):
         super().__post_init__()
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         return self.log_prob_of_first(z, len(self._gaussians()[0]))
 
     def log_prob_of_first(self, z: Array, num_inputs: int | Array) -> Array:
@@ -65,6 +66,8 @@ class AggregatedPosterior(Prior):
         return self._log_mean_exp(log_probs, z.shape, len(self._gaussians()[0]))
 
     def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
+        self.check_arguments(given=given)
+        check_at_least_one(num_samples=num_samples)
         index_key, noise_key = jax.random.split(key)
         mean, scale = self._gaussians()
         index = jax.random.randint(index_key, (num_samples,), 0, len(mean))

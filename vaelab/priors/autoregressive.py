@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import check_at_least_one, check_sizes
 from vaelab.natural import Gaussian
 from vaelab.networks.autoregressive import MADE
 from vaelab.priors.base import Given, Prior
@@ -38,17 +38,21 @@ class AutoregressivePrior(Prior):
 
     def __post_init__(self) -> None:
         check_at_least_one(num_components=self.num_components)
+        check_sizes(hidden=self.hidden)
         super().__post_init__()
 
     def setup(self) -> None:
         self.network = MADE(self.latent_dim, 3 * self.num_components, self.hidden)
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         log_weights, mean, log_variance = self._mixture(self.network(z))
         log_normal = Gaussian(mean, log_variance).log_prob(z[..., None])
         return jnp.sum(logsumexp(log_weights + log_normal, axis=-1), axis=-1)
 
     def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
+        self.check_arguments(given=given)
+        check_at_least_one(num_samples=num_samples)
         if self.is_initializing():
             self.network(jnp.zeros(self.latent_dim))
         # Modules cannot be called inside a loop of JAX's; a function of their parameters can.

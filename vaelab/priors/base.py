@@ -8,10 +8,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.separate import separate_modules
+from vaelab.separate import check_modules, separate_modules
+from vaelab.stateless import only_parameters
 from vaelab.types import Array, PRNGKey, PyTree
+
+DataRange = tuple[float, float]  # lowest and highest value of the data
 
 
 class Given(NamedTuple):
@@ -56,12 +60,13 @@ class Prior(nn.Module, abc.ABC):
     """
 
     latent_dim: int
-    """number of latent coordinates D"""
+    """Number of latent coordinates D."""
 
     factorises: ClassVar[bool] = False
-    """whether p(z) = Π_d p(z_d)"""
+    """True if p(z) = Π_d p(z_d)."""
 
     def __post_init__(self) -> None:
+        check_modules(self)
         check_at_least_one(latent_dim=self.latent_dim)
         separate_modules(self)
         super().__post_init__()
@@ -83,9 +88,38 @@ class Prior(nn.Module, abc.ABC):
 
     def __call__(self, z: Array, given: Given = Given()) -> Array:
         """`log_prob`. While parameters are initialised, it needs no key. [..., D] -> [...], nats."""
+        self.check_arguments(z, given)
         if given.key is None and self.is_initializing():
             given = given._replace(key=jax.random.key(0))  # of the value, which is not used
-        return self.log_prob(z, given)
+        with only_parameters(self):
+            return self.log_prob(z, given)
+
+    def check_arguments(self, z: Array | None = None, given: Given = Given()) -> None:
+        """Raises one sentence where z or `given` do not fit the prior.
+
+        Each method that receives them calls this first. Shapes are known under jit.
+
+        Raises:
+          UsageError: z has another number of coordinates than `latent_dim`; `given` is no `Given`.
+        """
+        if not isinstance(given, Given):
+            raise UsageError(
+                f"given must be a priors.Given, such as Given(key=key), got {type(given).__name__}."
+            )
+        if z is not None and (jnp.ndim(z) == 0 or jnp.shape(z)[-1] != self.latent_dim):
+            raise UsageError(
+                f"z must be an array [..., {self.latent_dim}], because latent_dim = "
+                f"{self.latent_dim}, got the shape {jnp.shape(z)}."
+            )
+
+    def for_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> Prior:
+        """The same prior for examples of this shape and range; itself where no setting was left out.
+
+        A prior with pseudo-inputs fills in their shape and range. `data_range` is None where the range is
+        not known yet.
+        """
+        del shape, data_range
+        return self
 
     @abc.abstractmethod
     def log_prob(self, z: Array, given: Given = Given()) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import check_at_least_one, check_sizes
 from vaelab.networks.coupling import RealNVP
 from vaelab.priors.base import Given, Prior
 from vaelab.priors.standard import StandardNormal
@@ -34,6 +34,7 @@ class FlowPrior(Prior):
 
     def __post_init__(self) -> None:
         check_at_least_one(num_layers=self.num_layers)
+        check_sizes(hidden=self.hidden)
         super().__post_init__()
 
     def setup(self) -> None:
@@ -41,8 +42,11 @@ class FlowPrior(Prior):
         self.base = StandardNormal(self.latent_dim)
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         u, log_det = self.flow.forward(z)
         return self.base.log_prob(u) + log_det
 
     def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
+        self.check_arguments(given=given)
+        check_at_least_one(num_samples=num_samples)
         return self.flow.inverse(self.base.sample(key, num_samples))[0]

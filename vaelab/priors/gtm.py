@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import UsageError, check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one, check_sizes
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors.base import Given, check_dim
 from vaelab.priors.components import Components
 from vaelab.priors.mixture import MixturePrior, gaussian_parts
+from vaelab.separate import check_modules
 from vaelab.types import Array
 
 
@@ -44,6 +45,9 @@ class GTM(MixturePrior):
 
     def __post_init__(self) -> None:
         check_grid(self.grid_size, self.grid_dim)
+        check_modules(self)
+        check_at_least_one(latent_dim=self.latent_dim)
+        check_sizes(hidden=self.hidden)
         if self.network is None:
             trunk = MLP(self.hidden, activation=nn.tanh, parent=None)
             # Wide enough for any fit, and no overflow, as in HierarchicalPrior.

@@ -7,12 +7,20 @@ import math
 import flax.linen as nn
 import jax
 
+from vaelab.checks import check_sizes
 from vaelab.networks import MLP
-from vaelab.priors.base import Given, check_dim
+from vaelab.priors.base import DataRange, Given, Prior
 from vaelab.priors.components import Components
 from vaelab.priors.gtm import check_grid, grid
 from vaelab.priors.mixture import MixturePrior
-from vaelab.priors.vamp import check_data_range, check_examples, encode
+from vaelab.priors.vamp import (
+    check_examples,
+    check_pseudo_inputs,
+    encode,
+    fit_pseudo_inputs,
+    known_range,
+    known_shape,
+)
 from vaelab.types import Array, PRNGKey, PyTree
 
 
@@ -36,16 +44,16 @@ class GTMVampPrior(MixturePrior):
     (5,)
     """
 
-    shape: tuple[int, ...]
-    """shape of one example, (height, width, channels) for images"""
+    shape: tuple[int, ...] | None = None
+    """Shape of one example, (height, width, channels) for images. Left out, it is that of the model's decoder."""
     grid_size: int = 4
     """points along each axis of the grid; there are grid_size ** grid_dim components"""
     grid_dim: int = 2
     """dimension of the grid, at most 4"""
     learned_weights: bool = False
     """learn the weights w_k; otherwise they are equal"""
-    data_range: tuple[float, float] = (0.0, 1.0)
-    """pseudo-inputs lie in this range"""
+    data_range: tuple[float, float] | None = None
+    """Pseudo-inputs lie in this range. Left out, it is that of the decoder if finite, else that of the data that a model is made for, else (0, 1)."""
     hidden: tuple[int, ...] = (128, 128)
     """widths of the default trunk's layers"""
     trunk: nn.Module = None  # filled in below
@@ -55,25 +63,27 @@ class GTMVampPrior(MixturePrior):
 
     def __post_init__(self) -> None:
         check_grid(self.grid_size, self.grid_dim)
-        check_data_range(self.data_range)
-        if self.encoder is not None:
-            check_dim("encoder", self.encoder, self.latent_dim)
+        check_sizes(hidden=self.hidden)
+        check_pseudo_inputs(self)
         if self.trunk is None:
             self.trunk = MLP(self.hidden, activation=nn.tanh, parent=None)
         super().__post_init__()
 
+    def for_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> Prior:
+        return fit_pseudo_inputs(self, shape, data_range)
+
     def setup(self) -> None:
-        self.head = nn.Dense(math.prod(self.shape))
+        self.head = nn.Dense(math.prod(known_shape(self)))
         num_components = self.grid_size**self.grid_dim
         self.logits = self.logits_of(num_components, learned=self.learned_weights)
 
     def components(self, given: Given = Given()) -> Components:
-        low, high = self.data_range
+        low, high = known_range(self)
         share = nn.sigmoid(self.head(self.trunk(grid(self.grid_size, self.grid_dim))))
-        pseudo_inputs = (low + (high - low) * share).reshape(-1, *self.shape)
+        pseudo_inputs = (low + (high - low) * share).reshape(-1, *known_shape(self))
         mean, scale = encode(self, pseudo_inputs, given)
         return Components(jax.nn.log_softmax(self.logits), mean, scale)
 
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
-        check_examples(self.shape, x)
+        check_examples(known_shape(self), x)
         return params

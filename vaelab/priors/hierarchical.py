@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import UsageError, check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one, check_sizes
 from vaelab.losses import normalised_weights, scale_gradient
 from vaelab.networks import ConditionalGaussian, GatedMLP
 from vaelab.priors.base import Given, Prior, check_dim
 from vaelab.priors.standard import StandardNormal
+from vaelab.separate import check_modules
 from vaelab.types import Array, PRNGKey, PyTree
 
 
@@ -44,13 +45,18 @@ class HierarchicalPrior(Prior):
     """p(ζ); default: standard normal with latent_dim coordinates"""
 
     def __post_init__(self) -> None:
+        check_modules(self)
         check_at_least_one(num_samples=self.num_samples)
+        check_sizes(hidden=self.hidden)
         if self.top is None:
             self.top = StandardNormal(self.latent_dim, parent=None)
         if self.encoder is None:
             self.encoder = self._default_network(self.top.latent_dim)
         if self.decoder is None:
             self.decoder = self._default_network(self.latent_dim)
+        top = self.top.for_events((self.latent_dim,), None)  # its pseudo-inputs are latent vectors
+        if top is not self.top:
+            self.top = top
         if self.top.starts_from_data:
             raise UsageError(
                 f"top = {type(self.top).__name__} would start at examples of the data, and its "
@@ -61,6 +67,7 @@ class HierarchicalPrior(Prior):
         super().__post_init__()
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         key, weights = given.key, given.weights
         if key is None:
             raise UsageError(
@@ -98,19 +105,22 @@ class HierarchicalPrior(Prior):
         self, key: PRNGKey, num_samples: int, given: Given = Given()
     ) -> tuple[Array, PyTree]:
         """(z, (ζ, the auxiliary variables of p(ζ)))."""
+        self.check_arguments(given=given)
+        check_at_least_one(num_samples=num_samples)
         top_key, key = jax.random.split(key)
         zeta, above = self.top.sample_joint(top_key, num_samples, Given(encode=self.encoder))
         return self.decoder(zeta).sample(seed=key), (zeta, above)
 
     def joint_log_prob(self, z: Array, auxiliary: PyTree, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         zeta, above = auxiliary
         log_top = self.top.joint_log_prob(zeta, above, Given(encode=self.encoder))
         return self.decoder(zeta).log_prob(z) + log_top
 
     def summary(self, params: PyTree) -> dict[str, Array]:
-        """That of top, under names that begin with "top "."""
+        """The summary of `top`, under names that begin with "top_"."""
         inner = self.top.summary(params.get("top", {}))
-        return {f"top {name}": value for name, value in inner.items()}
+        return {f"top_{name}": value for name, value in inner.items()}
 
     def with_num_samples(self, num_samples: int) -> Prior:
         return self.clone(num_samples=num_samples, top=self.top.with_num_samples(num_samples))

@@ -33,10 +33,13 @@ class MixturePrior(Prior):
         return self.param("logits", lambda _: zeros) if learned else zeros
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         components = self.components(given)
         return logsumexp(component_log_probs(z, components) + components.log_weights, axis=-1)
 
     def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
+        self.check_arguments(given=given)
+        check_at_least_one(num_samples=num_samples)
         index_key, noise_key = jax.random.split(key)
         components = self.components(given)
         index = jax.random.categorical(index_key, components.log_weights, shape=(num_samples,))

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import UsageError, check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one, check_sizes
 from vaelab.networks import MLP
-from vaelab.priors.base import Given, Prior
+from vaelab.priors.base import DataRange, Given, Prior
 from vaelab.priors.standard import StandardNormal
+from vaelab.separate import check_modules
 from vaelab.types import Array, PRNGKey, PyTree
 
 
@@ -48,7 +49,9 @@ class ResampledPrior(Prior):
     """widths of the tanh layers of a's network"""
 
     def __post_init__(self) -> None:
+        check_modules(self)
         check_at_least_one(max_tries=self.max_tries, num_samples=self.num_samples)
+        check_sizes(hidden=self.hidden)
         if self.proposal is None:
             self.proposal = StandardNormal(self.latent_dim, parent=None)
         if not self.proposal.exact:
@@ -68,6 +71,7 @@ class ResampledPrior(Prior):
         self.head = nn.Dense(1, kernel_init=nn.initializers.zeros)
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         if given.key is None:
             raise UsageError(
                 "ResampledPrior.log_prob estimates p(z) by sampling: pass Given(key=key)."
@@ -93,6 +97,8 @@ class ResampledPrior(Prior):
         self, key: PRNGKey, num_samples: int, given: Given = Given()
     ) -> tuple[Array, PyTree]:
         """(z, the other tries in their order [num_samples, T−1, D])."""
+        self.check_arguments(given=given)
+        check_at_least_one(num_samples=num_samples)
         try_key, accept_key = jax.random.split(key)
         tries = self.proposal.sample(
             try_key, num_samples * self.max_tries, Given(encode=given.encode)
@@ -107,10 +113,15 @@ class ResampledPrior(Prior):
         return take(first)[:, 0], take(others)
 
     def joint_log_prob(self, z: Array, auxiliary: PyTree, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         u, of_proposal = auxiliary, Given(encode=given.encode)
         log_share = _log_share(self._log_odds(z), jax.nn.log_sigmoid(-self._log_odds(u)))
         log_proposals = jnp.sum(self.proposal.log_prob(u, of_proposal), axis=-1)
         return self.proposal.log_prob(z, of_proposal) + log_proposals + log_share
+
+    def for_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> Prior:
+        proposal = self.proposal.for_events(shape, data_range)
+        return self if proposal is self.proposal else self.clone(parent=None, proposal=proposal)
 
     @property
     def starts_from_data(self) -> bool:
@@ -122,9 +133,9 @@ class ResampledPrior(Prior):
         return params | {"proposal": self.proposal.start_from(params["proposal"], x, key)}
 
     def summary(self, params: PyTree) -> dict[str, Array]:
-        """That of proposal, under names that begin with "proposal "."""
+        """The summary of `proposal`, under names that begin with "proposal_"."""
         inner = self.proposal.summary(params.get("proposal", {}))
-        return {f"proposal {name}": value for name, value in inner.items()}
+        return {f"proposal_{name}": value for name, value in inner.items()}
 
     def with_num_samples(self, num_samples: int) -> Prior:
         return self.clone(num_samples=num_samples)

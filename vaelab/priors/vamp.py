@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 from flax.errors import ScopeParamShapeError
 
-from vaelab.checks import UsageError, check_at_least_one
-from vaelab.priors.base import Given, check_dim
+from vaelab.checks import UsageError, check_at_least_one, check_sizes
+from vaelab.events import for_events
+from vaelab.priors.base import DataRange, Given, Prior, check_dim
 from vaelab.priors.components import Components
 from vaelab.priors.mixture import MixturePrior, gaussian_parts
+from vaelab.separate import check_modules
 from vaelab.types import Array, PRNGKey, PyTree
 
 
@@ -37,37 +39,38 @@ class VampPrior(MixturePrior):
     (5,)
     """
 
-    shape: tuple[int, ...]
-    """shape of one example, (height, width, channels) for images"""
+    shape: tuple[int, ...] | None = None
+    """Shape of one example, (height, width, channels) for images. Left out, it is that of the model's decoder."""
     num_components: int = 500
     """number of pseudo-inputs C"""
     learned_weights: bool = False
     """learn the weights w_k; otherwise they are 1/C"""
     from_data: bool = False
     """start with the pseudo-inputs at random examples, by `start_from`"""
-    data_range: tuple[float, float] = (0.0, 1.0)
-    """pseudo-inputs are clipped to this range"""
+    data_range: tuple[float, float] | None = None
+    """Pseudo-inputs are clipped to this range. Left out, it is that of the decoder if finite, else that of the data that a model is made for, else (0, 1)."""
     encoder: nn.Module | None = None
     """q(z|x), a diagonal Gaussian; None takes `given.encode`, which a model sets to its encoder"""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_components=self.num_components)
-        check_data_range(self.data_range)
-        if self.encoder is not None:
-            check_dim("encoder", self.encoder, self.latent_dim)
+        check_pseudo_inputs(self)
         super().__post_init__()
+
+    def for_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> Prior:
+        return fit_pseudo_inputs(self, shape, data_range)
 
     @property
     def starts_from_data(self) -> bool:
         return self.from_data
 
     def setup(self) -> None:
-        shape = (self.num_components, *self.shape)
+        shape = (self.num_components, *known_shape(self))
         self.pseudo_inputs = self.param("pseudo_inputs", self._random_start, shape)
         self.logits = self.logits_of(self.num_components, learned=self.learned_weights)
 
     def components(self, given: Given = Given()) -> Components:
-        low, high = self.data_range
+        low, high = known_range(self)
         mean, scale = encode(self, clip(self.pseudo_inputs, low, high), given)
         return Components(jax.nn.log_softmax(self.logits), mean, scale)
 
@@ -79,7 +82,7 @@ class VampPrior(MixturePrior):
         Raises:
           UsageError: the examples are of another shape.
         """
-        check_examples(self.shape, x)
+        check_examples(known_shape(self), x)
         if not self.from_data:
             return params
         replace = len(x) < self.num_components
@@ -90,7 +93,7 @@ class VampPrior(MixturePrior):
     def _random_start(self, key: PRNGKey, shape: tuple[int, ...]) -> Array:
         # Inside, or the clip would have no gradient; near the low end, which is the background of
         # most images. (Noise over the whole range was 0.9 nats worse after 2000 steps on MNIST.)
-        low, high = self.data_range
+        low, high = known_range(self)
         return jax.random.uniform(key, shape, minval=low, maxval=low + 0.1 * (high - low))
 
 
@@ -149,10 +152,46 @@ def check_examples(shape: tuple[int, ...], x: Array) -> None:
         )
 
 
-def check_data_range(data_range: tuple[float, float]) -> None:
-    """Raises one sentence where pseudo-inputs have no room."""
-    low, high = data_range
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+def check_pseudo_inputs(prior: Any) -> None:
+    """Checks the settings of a prior with pseudo-inputs, and fits its encoder to their shape."""
+    check_modules(prior)
+    if prior.shape is not None:
+        check_sizes(shape=prior.shape)
+    if prior.data_range is not None:
+        low, high = prior.data_range
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise UsageError(
+                f"data_range must be (low, high), finite and low < high, got {prior.data_range}."
+            )
+    if prior.encoder is None:
+        return
+    check_dim("encoder", prior.encoder, prior.latent_dim)
+    if prior.shape is not None:
+        encoder = for_events(prior.encoder, prior.shape)
+        if encoder is not prior.encoder:
+            prior.encoder = encoder
+
+
+def fit_pseudo_inputs(prior: Any, shape: tuple[int, ...], data_range: DataRange | None) -> Any:
+    """The prior with shape and range filled in where they were left out; itself where they were not."""
+    filled: dict[str, Any] = {}
+    if prior.shape is None:
+        filled["shape"] = tuple(shape)
+    if prior.data_range is None and data_range is not None:
+        filled["data_range"] = data_range
+    return prior.clone(parent=None, **filled) if filled else prior
+
+
+def known_shape(prior: Any) -> tuple[int, ...]:
+    """The shape of the pseudo-inputs, or one sentence where it is unknown."""
+    if prior.shape is None:
         raise UsageError(
-            f"data_range must be (low, high), finite and low < high, got {data_range}."
+            f"shape of {type(prior).__name__} is unknown: derive it from the data by model = "
+            "model.for_data(x), or give the shape of one example, such as (28, 28, 1)."
         )
+    return tuple(prior.shape)
+
+
+def known_range(prior: Any) -> DataRange:
+    """The range of the pseudo-inputs; (0, 1) where neither decoder nor data have one."""
+    return (0.0, 1.0) if prior.data_range is None else prior.data_range

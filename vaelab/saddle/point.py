@@ -56,6 +56,12 @@ def saddle_point(
     {'nll': Array(1., dtype=float32...)}
     """
     check_fraction(decay=decay)
+    for name, transformation in (("primal", primal), ("dual", dual)):
+        if not isinstance(transformation, optax.GradientTransformation):
+            raise UsageError(
+                f"{name} must be an optax transformation, such as optax.adam(1e-3) or saddle.geco(), "
+                f"got {transformation!r}."
+            )
     for scale in jax.tree.leaves(scales):
         check_positive(scales=scale)
     primal = optax.with_extra_args_support(primal)
