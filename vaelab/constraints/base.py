@@ -20,11 +20,11 @@ class Constraint(abc.ABC):
     """
 
     kappa: float
-    """the tolerance"""
+    """Tolerance of the constraint."""
     in_nats: ClassVar[bool] = False
     """True if C is measured in nats. Then λ = 1 makes the Lagrangian the negative ELBO plus a constant. REWO requires it."""
     quantity: ClassVar[str]
-    """what κ bounds, and its unit"""
+    """The quantity that κ bounds, and its unit."""
 
     def describe(self) -> str:
         """The bound in a few signs, "RE ≤ 0.1"."""

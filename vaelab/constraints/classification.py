@@ -51,9 +51,9 @@ class CLA(LowerBound):
     """
 
     kappa: float
-    """lowest accuracy of the classifier on reconstructions, in (0, 1]"""
+    """Lowest accuracy of the classifier on reconstructions, in (0, 1]."""
     classifier: ImageFunction
-    """c, images [B, height, width, channels] -> class probabilities [B, C]"""
+    """c, images [B, height, width, channels] -> class probabilities [B, C]."""
 
     quantity: ClassVar[str] = "probability of the label"
 

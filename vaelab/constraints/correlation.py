@@ -65,13 +65,13 @@ class pNCC(LowerBound):  # noqa: N801  as in the literature
     """
 
     kappa: float
-    """lowest mean correlation of corresponding patches, in (-1, 1)"""
+    """Lowest mean correlation of corresponding patches, in (-1, 1)."""
     patch: int = 8
-    """side of the square patches in pixels"""
+    """Side of the square patches in pixels."""
     stride: int = 4
-    """pixels from one patch to the next; 1 takes every position"""
+    """Number of pixels from one patch to the next. 1 takes every position."""
     epsilon: float = 0.01
-    """standard deviation in data units up to which a patch counts as flat"""
+    """Highest standard deviation, in data units, of a patch that counts as flat."""
 
     quantity: ClassVar[str] = "correlation of patches"
 

@@ -30,9 +30,9 @@ class FRE(RE):
     """
 
     kappa: float
-    """tolerated root-mean-square error per feature, in the features' units"""
+    """Tolerated root-mean-square error per feature, in the features' units."""
     features: ImageFunction
-    """f, images [B, height, width, channels] -> features [B, ...]"""
+    """f, images [B, height, width, channels] -> features [B, ...]."""
 
     quantity: ClassVar[str] = "RMSE per feature"
 
@@ -72,9 +72,9 @@ class LocalStatistics:
     """
 
     window: int = 4
-    """side of the square windows in pixels"""
+    """Side of the square windows in pixels."""
     stride: int = 2
-    """pixels from one window to the next"""
+    """Number of pixels from one window to the next."""
 
     def __post_init__(self) -> None:
         check_windows("window", self.window, self.stride)

@@ -44,7 +44,7 @@ class RE(Constraint):
     """Reconstruction error ‖x − g(z)‖² ≤ D κ². Examples may have any shape."""
 
     kappa: float
-    """tolerated root-mean-square error per data dimension, in data units"""
+    """Tolerated root-mean-square error per data dimension, in data units."""
 
     quantity: ClassVar[str] = "RMSE per dimension"
 
@@ -79,7 +79,7 @@ class NLL(Constraint):
     """Negative log-likelihood −log p(x|z) ≤ D κ. Examples may have any shape."""
 
     kappa: float
-    """tolerated negative log-likelihood in nats per data dimension"""
+    """Tolerated negative log-likelihood in nats per data dimension."""
 
     in_nats: ClassVar[bool] = True
     quantity: ClassVar[str] = "NLL, nats per dimension"

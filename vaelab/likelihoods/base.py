@@ -36,12 +36,12 @@ class Decoder(nn.Module, abc.ABC):
     """
 
     trunk: nn.Module
-    """network before the head"""
+    """Network before the head."""
     shape: tuple[int, ...] | None = None
     """Shape of one example: (height, width, channels) for images, (T, D) for sequences, (D,) for vectors. Left out, it is derived from the data by `Model.for_data`."""
 
     data_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
-    """lowest and highest value that x can have"""
+    """Lowest and highest value that x can have."""
 
     def __post_init__(self) -> None:
         check_modules(self)

@@ -71,7 +71,7 @@ class CategoricalDecoder(Decoder):
     label: ClassVar[str] = "categorical"
 
     levels: int = 256
-    """number of equidistant grey levels from 0 to 1; 17 for scikit-learn's digits"""
+    """Number of equidistant grey levels from 0 to 1; 17 for scikit-learn's digits."""
 
     data_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 

@@ -16,7 +16,7 @@ class GaussianDecoder(ScaledDecoder):
     label: ClassVar[str] = "Gaussian"
 
     learned: bool = False
-    """whether σ is a parameter"""
+    """True makes σ a learned parameter."""
 
     def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
         return distrax.Normal(location, scale)

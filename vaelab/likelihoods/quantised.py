@@ -89,7 +89,7 @@ class QuantisedDecoder(ScaledDecoder):
     """A likelihood over V equidistant levels from 0 to 1, by binning a continuous one."""
 
     levels: int = 256
-    """number of levels V; 256 for 8-bit images"""
+    """Number of levels V; 256 for 8-bit images."""
 
     data_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 

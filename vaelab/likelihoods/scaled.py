@@ -26,13 +26,13 @@ class ScaledDecoder(Decoder):
     """
 
     scale: float = 0.1
-    """at the start, or for good where it is not learned; in data units"""
+    """Scale in data units: the start of a learned scale, or the fixed scale."""
     learned: bool = True
-    """whether the scale is a parameter"""
+    """True makes the scale a learned parameter."""
     per_pixel: bool = False
-    """a scale for each pixel of each z, from the trunk, instead of one for all"""
+    """True computes a scale for each pixel of each z from the trunk. False has one scale for all."""
     floor: float = 1e-3
-    """a learned scale is always above this"""
+    """Lower bound on a learned scale."""
 
     def __post_init__(self) -> None:
         check_positive(scale=self.scale)

@@ -30,14 +30,17 @@ from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms, as_examples
 class VAE(Model):
     """p(x, z) = p(x|z) p(z) with the amortised posterior q(z|x).
 
-    Encoder and decoder are modules that return distributions; the prior keeps the contract of
-    `vaelab.priors.base`. A VampPrior without an encoder of its own uses the model's. Kingma &
-    Welling, 2014.
+    Encoder and decoder are modules that return distributions. The prior keeps the contract of
+    `vaelab.priors.base`. A VampPrior without its own encoder uses that of the model. Kingma & Welling, 2014.
+
+    If `decoder.shape` is known, settings of encoder and prior that were left out are filled in:
+    `event_ndims` of the encoder's trunk, shape and range of the prior's pseudo-inputs. If it was left
+    out, `for_data` derives it first.
 
     >>> import jax.numpy as jnp
     >>> from vaelab import likelihoods, networks, priors
     >>> model = VAE(
-    ...     encoder=networks.ConditionalGaussian(networks.MLP((16,), event_ndims=3), dim=2),
+    ...     encoder=networks.ConditionalGaussian(networks.MLP((16,)), dim=2),
     ...     decoder=likelihoods.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
     ...     prior=priors.StandardNormal(latent_dim=2),
     ... )
@@ -48,11 +51,11 @@ class VAE(Model):
     """
 
     encoder: nn.Module
-    """q(z|x), [B, ...] -> distribution of batch shape [B]"""
+    """q(z|x), [B, ...] -> distribution of batch shape [B]."""
     decoder: Decoder
-    """p(x|z), [..., D] -> distribution of batch shape [...]"""
+    """p(x|z), [..., D] -> distribution of batch shape [...]."""
     prior: Prior
-    """p(z)"""
+    """p(z)."""
 
     def __post_init__(self) -> None:
         check_modules(self)
@@ -155,7 +158,7 @@ class VAE(Model):
     def sample_joint(
         self, key: PRNGKey, num_samples: int, context: Array | None = None
     ) -> tuple[Latents, PyTree]:
-        """((z [num_samples, D],), u), u the prior's auxiliary variables; see `priors.base`."""
+        """((z [num_samples, D],), u), u the prior's auxiliary variables: see `priors.base`."""
         _refuse(context)
         check_at_least_one(num_samples=num_samples)
         z, auxiliary = self.prior.sample_joint(key, num_samples, self._given())

@@ -30,13 +30,13 @@ class MADE(nn.Module):
     """
 
     dim: int
-    """number of coordinates D"""
+    """Number of coordinates D."""
     num_outputs: int
-    """number of outputs per coordinate"""
+    """Number of outputs for each coordinate."""
     hidden: tuple[int, ...] = (256,)
-    """width of each layer"""
+    """Width of each layer."""
     activation: Callable[[Array], Array] = nn.silu
-    """nonlinearity after each layer; a smooth one makes a smooth density"""
+    """Nonlinearity after each layer. A smooth nonlinearity makes a smooth density."""
 
     def __post_init__(self) -> None:
         check_at_least_one(dim=self.dim, num_outputs=self.num_outputs)

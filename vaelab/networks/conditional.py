@@ -28,11 +28,11 @@ class ConditionalGaussian(nn.Module):
     """
 
     trunk: nn.Module
-    """network before the heads for mean and log-variance"""
+    """Network before the head, which gives mean and log-variance."""
     dim: int
-    """number of coordinates"""
+    """Number of coordinates."""
     log_variance_range: tuple[float, float] | None = None
-    """log σ² is clipped to this range, (-6, 2) in the VampPrior line; None leaves it free"""
+    """Range to which log σ² is clipped; (-6, 2) in the papers on the VampPrior. None leaves it free."""
 
     def __post_init__(self) -> None:
         check_at_least_one(dim=self.dim)

@@ -79,15 +79,15 @@ class ConditionalFlow(nn.Module):
     """
 
     trunk: nn.Module
-    """network whose output is the flow's context"""
+    """Network whose output is the flow's context."""
     dim: int
-    """number of coordinates"""
+    """Number of coordinates."""
     num_layers: int = 4
-    """number of couplings"""
+    """Number of couplings."""
     hidden: tuple[int, ...] = (64,)
-    """widths of the layers of each coupling's network"""
+    """Widths of the layers of each coupling's network."""
     activation: Callable[[Array], Array] = nn.silu
-    """nonlinearity after each of those"""
+    """Nonlinearity after each of these layers."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_layers=self.num_layers, dim=self.dim)

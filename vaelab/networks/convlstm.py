@@ -29,9 +29,9 @@ class ConvLSTM(nn.Module):
     """
 
     size: tuple[int, int]
-    """height and width of the maps"""
+    """Height and width of the maps."""
     features: int
-    """channels of the output h and of the memory c"""
+    """Number of channels of the output h and of the memory c."""
 
     def __post_init__(self) -> None:
         check_at_least_one(features=self.features)

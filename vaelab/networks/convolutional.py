@@ -33,11 +33,11 @@ class ConvNet(nn.Module):
     """
 
     channels: tuple[int, ...] = (32, 64)
-    """features at half, a quarter, ... of the image's resolution"""
+    """Number of features at half, a quarter, ... of the image's resolution."""
     num_blocks: int = 1
-    """residual blocks at each resolution"""
+    """Number of residual blocks at each resolution."""
     activation: Callable[[Array], Array] = nn.silu
-    """nonlinearity before each convolution but the first"""
+    """Nonlinearity before each convolution except the first."""
 
     def __post_init__(self) -> None:
         _check(self.channels, self.num_blocks)
@@ -68,13 +68,13 @@ class DeconvNet(nn.Module):
     shape: tuple[int, int] | None = None
     """Height and width of the images. Left out, they are those of the decoder."""
     channels: tuple[int, ...] = (64, 32)
-    """features at the lowest resolution, at twice that, ... up to half the image's"""
+    """Number of features at the lowest resolution, at twice that resolution, ... up to half the image's."""
     num_features: int = 16
-    """features at the image's resolution"""
+    """Number of features at the image's resolution."""
     num_blocks: int = 1
-    """residual blocks at each resolution below the image's"""
+    """Number of residual blocks at each resolution below the image's."""
     activation: Callable[[Array], Array] = nn.silu
-    """nonlinearity before each convolution"""
+    """Nonlinearity before each convolution."""
 
     output_ndims: ClassVar[int] = 3
 
@@ -129,11 +129,11 @@ class Convolution3x3(nn.Module):
     """
 
     features: int
-    """channels of the output"""
+    """Number of channels of the output."""
     use_bias: bool = True
-    """add a learned constant to each channel"""
+    """True adds a learned constant to each channel."""
     kernel_init: Callable = nn.initializers.lecun_normal()
-    """initialiser of the kernel"""
+    """Initialiser of the kernel."""
 
     @nn.compact
     def __call__(self, maps: Array) -> Array:

@@ -33,15 +33,15 @@ class RealNVP(nn.Module):
     """
 
     dim: int
-    """number of coordinates"""
+    """Number of coordinates."""
     num_layers: int = 4
-    """number of couplings"""
+    """Number of couplings."""
     hidden: tuple[int, ...] = (64,)
-    """widths of the layers of each coupling's network"""
+    """Widths of the layers of each coupling's network."""
     activation: Callable[[Array], Array] = nn.silu
-    """nonlinearity after each layer; a smooth one makes a smooth density"""
+    """Nonlinearity after each layer. A smooth nonlinearity makes a smooth density."""
     log_scale_bound: float = 2.0
-    """largest |s| of a coupling"""
+    """Largest |s| of a coupling."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_layers=self.num_layers, dim=self.dim)

@@ -35,9 +35,9 @@ class SmallClassifier(nn.Module):
     """
 
     widths: tuple[int, ...]
-    """feature maps of each convolution; each halves the image"""
+    """Number of feature maps of each convolution. Each convolution halves the image."""
     hidden: int
-    """width of the dense layer, whose values before the nonlinearity are the features"""
+    """Width of the dense layer. Its values before the nonlinearity are the features."""
     num_classes: int
 
     @nn.compact
@@ -139,7 +139,7 @@ class FrozenFeatures:
     """
 
     path: str
-    """file that python -m experiments.frozen_networks wrote"""
+    """File that `python -m experiments.frozen_networks` wrote."""
 
     def __call__(self, x: Array) -> Array:
         features, _ = _outputs(self, self.path, x)
@@ -151,9 +151,9 @@ class FrozenClassifier:
     """Class probabilities of a network of your own. [..., height, width, channels] -> [..., C]."""
 
     path: str
-    """file that python -m experiments.frozen_networks wrote"""
+    """File that `python -m experiments.frozen_networks` wrote."""
     temperature: float = 1.0
-    """divides the logits; above 1, images that are surely of a wrong class have more of a gradient"""
+    """Divisor of the logits. Above 1, images that clearly belong to a wrong class have a larger gradient."""
 
     def __post_init__(self) -> None:
         check_positive(temperature=self.temperature)
@@ -174,7 +174,7 @@ class MNISTFeatures:
     """
 
     channels: int = 1
-    """1 for MNIST, 3 for Color-MNIST, which has a digit in each channel"""
+    """1 for MNIST; 3 for Color-MNIST, which has a digit in each channel."""
 
     def __post_init__(self) -> None:
         _check_channels(self.channels)
@@ -196,11 +196,11 @@ class MNISTClassifier:
     """
 
     channels: int = 1
-    """1 for MNIST, 3 for Color-MNIST, which has a digit in each channel"""
+    """1 for MNIST; 3 for Color-MNIST, which has a digit in each channel."""
     share: bool = False
-    """give (a, b, c) the expected share of right digits, the mean of the three probabilities, for their product: where no digit is recognised yet, a product has next to no gradient"""
+    """True gives (a, b, c) the expected share of right digits: the mean of the three probabilities, not their product. If no digit is recognised yet, a product has almost no gradient."""
     temperature: float = 1.0
-    """divides the logits; above 1, images that are surely of a wrong class have more of a gradient"""
+    """Divisor of the logits. Above 1, images that clearly belong to a wrong class have a larger gradient."""
 
     def __post_init__(self) -> None:
         _check_channels(self.channels)

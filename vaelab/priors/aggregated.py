@@ -34,7 +34,7 @@ class AggregatedPosterior(Prior):
     """
 
     chunk_size: int = 1000
-    """components of which densities are held in memory at once"""
+    """Number of components whose densities are in memory at once."""
 
     def __post_init__(self) -> None:
         check_at_least_one(chunk_size=self.chunk_size)

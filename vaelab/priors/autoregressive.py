@@ -30,11 +30,11 @@ class AutoregressivePrior(Prior):
     """
 
     num_components: int = 4
-    """number of components C of each conditional"""
+    """Number of components C of each conditional."""
     hidden: tuple[int, ...] = (256,)
-    """widths of the masked network's layers"""
+    """Widths of the layers of the masked network."""
     log_variance_range: tuple[float, float] = (-20.0, 10.0)
-    """log σ² is clipped to this range, wide enough for any fit"""
+    """Range to which log σ² is clipped. The default is wide enough for any fit."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_components=self.num_components)

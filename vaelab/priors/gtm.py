@@ -33,15 +33,15 @@ class GTM(MixturePrior):
     """
 
     grid_size: int = 4
-    """points along each axis of the grid; there are grid_size ** grid_dim components"""
+    """Number of points along each axis of the grid. The prior has grid_size ** grid_dim components."""
     grid_dim: int = 2
-    """dimension of the grid, at most 4"""
+    """Dimension of the grid, at most 4."""
     learned_weights: bool = False
-    """learn the weights w_k; otherwise they are equal"""
+    """True learns the weights w_k. False makes them equal."""
     hidden: tuple[int, ...] = (128, 128)
-    """widths of the default network's layers"""
+    """Widths of the layers of the default network."""
     network: nn.Module = None  # filled in below
-    """N(μ(g), σ²(g)), [C, grid_dim] -> diagonal Gaussian; default: tanh layers to a Gaussian"""
+    """N(μ(g), σ²(g)), [C, grid_dim] -> diagonal Gaussian. Left out, it is an MLP with tanh layers and a Gaussian head."""
 
     def __post_init__(self) -> None:
         check_grid(self.grid_size, self.grid_dim)

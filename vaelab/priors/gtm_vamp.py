@@ -47,19 +47,19 @@ class GTMVampPrior(MixturePrior):
     shape: tuple[int, ...] | None = None
     """Shape of one example, (height, width, channels) for images. Left out, it is that of the model's decoder."""
     grid_size: int = 4
-    """points along each axis of the grid; there are grid_size ** grid_dim components"""
+    """Number of points along each axis of the grid. The prior has grid_size ** grid_dim components."""
     grid_dim: int = 2
-    """dimension of the grid, at most 4"""
+    """Dimension of the grid, at most 4."""
     learned_weights: bool = False
-    """learn the weights w_k; otherwise they are equal"""
+    """True learns the weights w_k. False makes them equal."""
     data_range: tuple[float, float] | None = None
     """Pseudo-inputs lie in this range. Left out, it is that of the decoder if finite, else that of the data that a model is made for, else (0, 1)."""
     hidden: tuple[int, ...] = (128, 128)
-    """widths of the default trunk's layers"""
+    """Widths of the layers of the default trunk."""
     trunk: nn.Module = None  # filled in below
-    """network before the head for the pseudo-inputs, [C, grid_dim] -> [C, H]; default: tanh layers"""
+    """Network before the head that gives the pseudo-inputs, [C, grid_dim] -> [C, H]. Left out, it is an MLP with tanh layers."""
     encoder: nn.Module | None = None
-    """q(z|x), a diagonal Gaussian; None takes `given.encode`, which a model sets to its encoder"""
+    """q(z|x), a diagonal Gaussian. None uses `given.encode`, which a model sets to its own encoder."""
 
     def __post_init__(self) -> None:
         check_grid(self.grid_size, self.grid_dim)

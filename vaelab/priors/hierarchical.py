@@ -34,15 +34,15 @@ class HierarchicalPrior(Prior):
     """
 
     num_samples: int = 8
-    """importance samples J of ζ per z"""
+    """Number J of importance samples of ζ for each z."""
     hidden: tuple[int, ...] = (300, 300)
-    """widths of the default networks' gated layers"""
+    """Widths of the gated layers of the default networks."""
     encoder: nn.Module = None  # filled in below
-    """q_Φ(ζ|z), any conditional distribution; default: a gated network to a Gaussian"""
+    """q_Φ(ζ|z), any conditional distribution. Left out, it is a gated network with a Gaussian head."""
     decoder: nn.Module = None
-    """p_Θ(z|ζ), any conditional distribution; default: a gated network to a Gaussian"""
+    """p_Θ(z|ζ), any conditional distribution. Left out, it is a gated network with a Gaussian head."""
     top: Prior = None  # type: ignore[assignment]  # filled in below
-    """p(ζ); default: standard normal with latent_dim coordinates"""
+    """p(ζ). Left out, it is standard normal with latent_dim coordinates."""
 
     def __post_init__(self) -> None:
         check_modules(self)

@@ -67,9 +67,9 @@ class GaussianMixture(MixturePrior):
     """
 
     num_components: int = 16
-    """number of components C"""
+    """Number of components C."""
     spread: float = 1.0
-    """standard deviation of the components' means at the start"""
+    """Standard deviation of the components' means at the start."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_components=self.num_components)

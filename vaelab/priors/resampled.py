@@ -40,13 +40,13 @@ class ResampledPrior(Prior):
     """
 
     proposal: Prior = None  # type: ignore[assignment]  # filled in below
-    """π, exact; default: standard normal"""
+    """Proposal π, whose log_prob must be exact. Left out, it is standard normal."""
     max_tries: int = 32
-    """number of tries T, of which the last is always accepted"""
+    """Number of tries T. The last try is always accepted."""
     num_samples: int = 4
-    """draws S of the other tries per z"""
+    """Number S of draws of the other tries for each z."""
     hidden: tuple[int, ...] = (64,)
-    """widths of the tanh layers of a's network"""
+    """Widths of the tanh layers of the network of a."""
 
     def __post_init__(self) -> None:
         check_modules(self)

@@ -42,15 +42,15 @@ class VampPrior(MixturePrior):
     shape: tuple[int, ...] | None = None
     """Shape of one example, (height, width, channels) for images. Left out, it is that of the model's decoder."""
     num_components: int = 500
-    """number of pseudo-inputs C"""
+    """Number of pseudo-inputs C."""
     learned_weights: bool = False
-    """learn the weights w_k; otherwise they are 1/C"""
+    """True learns the weights w_k. False fixes them to 1/C."""
     from_data: bool = False
-    """start with the pseudo-inputs at random examples, by `start_from`"""
+    """True starts the pseudo-inputs at random examples, by `start_from`."""
     data_range: tuple[float, float] | None = None
     """Pseudo-inputs are clipped to this range. Left out, it is that of the decoder if finite, else that of the data that a model is made for, else (0, 1)."""
     encoder: nn.Module | None = None
-    """q(z|x), a diagonal Gaussian; None takes `given.encode`, which a model sets to its encoder"""
+    """q(z|x), a diagonal Gaussian. None uses `given.encode`, which a model sets to its own encoder."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_components=self.num_components)
