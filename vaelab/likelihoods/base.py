@@ -1,4 +1,4 @@
-"""The contract of likelihoods p(x|z), and their common parts: a linear head, independent pixels."""
+"""The contract of likelihoods p(x|z), and their common parts: a linear head and independent pixels."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ class Likelihood(distrax.Distribution):
 
     @property
     def location(self) -> Array | None:
-        """The location parameter, which a decoder reconstructs, [..., *shape]; None without one."""
+        """The location parameter, [..., *shape], which is the reconstruction; None without one."""
         return None
 
 
 class Decoder(nn.Module, abc.ABC):
     """p(x|z) and its properties. [..., D] -> `Likelihood` over [..., *shape].
 
-    The trunk may be any module. If it has the attribute `output_ndims = 3`, it gives feature maps of
-    the image's size, and the head is a 1×1 convolution. Otherwise it gives vectors, and the head is
-    dense.
+    The trunk may be any module. A trunk with the attribute `output_ndims = 3` gives feature maps of the
+    image's size, and the head is a 1×1 convolution. Any other trunk gives vectors, and the head is dense.
     """
 
     trunk: nn.Module
@@ -114,7 +113,7 @@ class Decoder(nn.Module, abc.ABC):
         return -float(log_prob) / (num_dims * math.log(2))
 
     def check_values(self, x: np.ndarray) -> None:
-        """Raises one sentence where data in the range have values of no probability, such as between levels."""
+        """Raises one sentence if data in the range have values without probability, such as values between levels."""
         if self.num_levels is None:
             return
         steps = x * (self.num_levels - 1)
@@ -129,18 +128,18 @@ class Decoder(nn.Module, abc.ABC):
         """p(x|z), of batch shape [...]."""
 
     def global_scale(self, params: PyTree) -> Array | None:
-        """The learned scale among this decoder's parameters; None where there is no single one."""
+        """The learned scale, from this decoder's parameters; None if there is no single learned scale."""
         del params
         return None
 
     def squared_error_weight(self, params: PyTree) -> float | None:
-        """1/(2σ²) if −log p(x|z) is ‖x − g(z)‖²/(2σ²) + const. with one σ for all x; else None."""
+        """1/(2σ²) if −log p(x|z) = ‖x − g(z)‖²/(2σ²) + const. with one σ for all x; else None."""
         del params
         return None
 
     @property
     def reads_maps(self) -> bool:
-        """Whether the trunk gives feature maps of the image's size."""
+        """True if the trunk gives feature maps of the image's size."""
         return getattr(self.trunk, "output_ndims", 1) == 3
 
     def head(self, z: Array, num: int) -> Array:
@@ -165,9 +164,8 @@ class Decoder(nn.Module, abc.ABC):
 class Pixels(Likelihood):
     """Independent coordinates of an event, held in one axis. [..., prod(shape)] -> [...].
 
-    Like distrax.Independent over events of the given shape; but the log-probability is a sum over
-    one axis, which XLA vectorises on CPUs; a sum over three made `evaluation.log_likelihood` take
-    twice as long.
+    Like distrax.Independent over events of the given shape. The log-probability is a sum over one axis,
+    which XLA vectorises on CPUs, and not over three.
 
     >>> from vaelab.likelihoods import Bernoulli
     >>> likelihood = Pixels(Bernoulli(logits=jnp.zeros((5, 64))), (8, 8, 1))
@@ -224,6 +222,6 @@ class Pixels(Likelihood):
 
 
 def check_levels(levels: int) -> None:
-    """Raises one sentence where there are fewer than two levels."""
+    """Raises one sentence if there are fewer than two levels."""
     if isinstance(levels, Real) and (levels < 2 or levels % 1):
         raise UsageError(f"levels must be a whole number of at least 2, got {levels}.")

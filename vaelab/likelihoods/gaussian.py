@@ -11,7 +11,7 @@ from vaelab.types import Array, PyTree
 
 
 class GaussianDecoder(ScaledDecoder):
-    """Gaussian likelihood N(x; g(z), σ²), σ fixed unless `learned`. [..., D] -> [..., *shape]."""
+    """Gaussian likelihood N(x; g(z), σ²) with a fixed or `learned` σ. [..., D] -> [..., *shape]."""
 
     label: ClassVar[str] = "Gaussian"
 

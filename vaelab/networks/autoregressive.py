@@ -16,10 +16,10 @@ from vaelab.types import Array
 class MADE(nn.Module):
     """One network whose d-th outputs depend on z_1 … z_{d−1} only. [..., D] -> [..., D, outputs].
 
-    Unit k of each hidden layer has a degree m(k) in 1 … D−1 and sees the units of the layer before
-    with degree ≤ m(k), coordinate d counting as one of degree d; the outputs for coordinate d see
-    those with degree < d. Degrees are spread evenly; a layer narrower than D − 1 lacks some, and then
-    a coordinate may not see its nearest predecessors. Outputs start at zero.
+    Unit k of each hidden layer has a degree m(k) in 1 … D−1 and sees the units of the previous layer
+    with degree ≤ m(k). Coordinate d has degree d. The outputs for coordinate d see units of degree < d.
+    Degrees are spread evenly. A layer narrower than D − 1 lacks some degrees: then a coordinate may
+    not see its nearest predecessors. Outputs start at zero.
     Germain et al., 2015, eq. 12 and 13.
 
     >>> import jax

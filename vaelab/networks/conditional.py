@@ -15,9 +15,8 @@ from vaelab.types import Array
 class ConditionalGaussian(nn.Module):
     """Diagonal Gaussian N(μ(h), σ²(h)) over vectors, h the trunk's output. [..., event] -> [..., dim].
 
-    Both the encoder q(z|x) and the layers of a hierarchical prior. A clipped log-variance has no
-    gradient: under REWO, whose large first λ drives the posterior's variances far down, clipping at
-    −6 held the rate of an MNIST model up for over a thousand steps.
+    It serves as the encoder q(z|x) and as the layers of a hierarchical prior. A clipped log-variance has
+    no gradient. REWO's large first λ drives the posterior's variances far down, so do not clip under REWO.
 
     >>> import jax
     >>> from vaelab.networks import MLP

@@ -1,8 +1,8 @@
 """Convolutional trunks with residual blocks: images to vectors, and vectors to feature maps.
 
-Images change their resolution by space to depth and back, never by strides, and 3×3 convolutions run
-at half the image's resolution at most. There is no normalisation: batch statistics would tie the
-examples of a batch together. Residual branches start at zero instead. He et al., 2016; Shi et al.,
+Space to depth and depth to space change the resolution of images, instead of strides. 3×3 convolutions
+run at most at half the image's resolution. There is no normalisation, because batch statistics would tie
+the examples of a batch together. Residual branches start at zero instead. He et al., 2016; Shi et al.,
 2016, for depth to space.
 """
 
@@ -24,8 +24,8 @@ from vaelab.types import Array
 class ConvNet(nn.Module):
     """Halves the resolution once per entry of `channels`. [..., height, width, C] -> [..., features].
 
-    The trunk of an encoder. With `ConditionalFlow` for the posterior, whose conditioner is then
-    convolutional, or an `MLP` in its place, it makes the VAE+NVP of Rezende & Viola, 2018.
+    The trunk of an encoder. As the trunk of a `ConditionalFlow` it gives the VAE+NVP of Rezende & Viola, 2018,
+    with a convolutional conditioner; an `MLP` gives it with a dense one.
 
     >>> x = jnp.ones((5, 28, 28, 1))
     >>> ConvNet((8, 16)).init_with_output(jax.random.key(0), x)[0].shape  # 7 · 7 · 16
@@ -112,7 +112,7 @@ class DeconvNet(nn.Module):
 
 
 class Identity(nn.Module):
-    """Feature maps as they are: the trunk of a decoder whose model makes the maps, as ConvDRAW does."""
+    """Returns feature maps unchanged: the trunk of a decoder whose model makes the maps, such as ConvDRAW."""
 
     output_ndims: ClassVar[int] = 3
 
@@ -123,9 +123,8 @@ class Identity(nn.Module):
 class Convolution3x3(nn.Module):
     """3×3 convolution, zero-padded to keep the size. [..., height, width, C] -> [..., features].
 
-    On CPUs a matrix product of the nine shifted copies of the maps, which are made again in the
-    backward pass: inside a scan on small maps XLA's convolution takes four times as long there, and
-    longer still under vmap over kernels, which makes a grouped one of it.
+    On CPUs it is a matrix product of nine shifted copies of the maps, which the backward pass makes again.
+    XLA's own convolutions are slow there inside a scan and under vmap over kernels.
     """
 
     features: int
@@ -140,7 +139,7 @@ class Convolution3x3(nn.Module):
         *batch, height, width, channels = maps.shape
         kernel = self.param("kernel", self.kernel_init, (3, 3, channels, self.features))
         maps, kernel = promote_dtype(maps, kernel)  # images may be integers
-        # One batch axis: XLA pads and slices along few axes faster than along many.
+        # One batch axis, because XLA pads and slices faster along few axes.
         flat = maps.reshape(-1, height, width, channels)
         if jax.default_backend() == "cpu":
             flat = _convolve(flat, kernel)
@@ -165,7 +164,7 @@ def _convolve(maps: Array, kernel: Array) -> Array:
 
 
 def space_to_depth(images: Array, size: int) -> Array:
-    """[..., height, width, C] -> [..., height/size, width/size, size²·C], a vector for each block."""
+    """A vector for each block. [..., height, width, C] -> [..., height/size, width/size, size²·C]."""
     *batch, height, width, channels = images.shape
     grid = images.reshape(*batch, height // size, size, width // size, size, channels)
     return grid.swapaxes(-4, -3).reshape(*batch, height // size, width // size, -1)
@@ -179,7 +178,7 @@ def depth_to_space(blocks: Array, size: int) -> Array:
 
 
 def _residual(maps: Array, activation: Callable[[Array], Array]) -> Array:
-    """Two convolutions, the second of which starts at zero. Called inside a compact method."""
+    """Two convolutions; the second one starts at zero. Called inside a compact method."""
     width = maps.shape[-1]
     hidden = Convolution3x3(width)(activation(maps))
     return Convolution3x3(width, kernel_init=nn.initializers.zeros)(activation(hidden))

@@ -47,7 +47,7 @@ class MLP(nn.Module):
 class GatedMLP(nn.Module):
     """Gated dense layers (Wx + b) ⊙ sigmoid(Vx + c). [..., event] -> [..., hidden[-1]].
 
-    The networks of the VampPrior line; the linear branch has no nonlinearity of its own.
+    The networks of the papers on the VampPrior. The linear branch has no nonlinearity.
     Tomczak & Welling, 2018, appendix; Dauphin et al., 2017, eq. 1.
     """
 
