@@ -1,4 +1,4 @@
-"""A bound on the correlation of patches, which leaves brightness and contrast free."""
+"""A bound on the correlation of patches, which does not depend on brightness and contrast."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def patch_correlation_shortfall(
 ) -> Array:
     """pNCC: κ − mean_i ψ(x, i)ᵀ ψ(g, i). [B, h, w, c], [K, B, h, w, c] -> [K, B].
 
-    ψ(·, i) is the patch at i, over all channels, less its mean and divided by its norm, or by that of
-    a patch of standard deviation ε where its own is smaller: a flat reconstruction has correlation 0 and a
-    finite gradient. Patches whose *target* is flat (standard deviation at most ε) have no shape to
-    match; i runs over the others. An image without any has C = 0: it counts neither way.
+    ψ(·, i) is the patch at i, over all channels, minus its mean and divided by its norm. If its standard
+    deviation is below ε, it is divided by the norm of a patch of standard deviation ε: a flat
+    reconstruction has correlation 0 and a finite gradient. Patches whose *target* is flat (standard
+    deviation at most ε) have no shape to match, and i runs over the others. An image without other patches
+    has C = 0.
     Rezende & Viola, 2018, table 1.
 
     >>> import jax
@@ -47,7 +48,7 @@ def patch_correlation_shortfall(
 
 
 def _whiten(patches: Array, epsilon: float) -> tuple[Array, Array]:
-    """ψ, and whether the standard deviation is above ε. [..., p, p, c] -> the same, [...]."""
+    """(ψ, True if the standard deviation is above ε). [..., p, p, c] -> the same shape, [...]."""
     axes = (-3, -2, -1)
     centred = patches - jnp.mean(patches, axis=axes, keepdims=True)
     variance = jnp.mean(centred**2, axis=axes, keepdims=True)
@@ -60,8 +61,9 @@ def _whiten(patches: Array, epsilon: float) -> tuple[Array, Array]:
 class pNCC(LowerBound):  # noqa: N801  as in the literature
     """Patch normalised cross-correlation mean_i ψ(x, i)ᵀ ψ(g(z), i) ≥ κ. Rezende & Viola, 2018, table 1.
 
-    It sees shapes and no brightness or contrast, of any patch: a pNCC alone leaves the reconstructions'
-    grey values free. An image without shapes counts as exactly met. For flat patches see `patch_correlation_shortfall`.
+    It depends on shapes and not on the brightness or contrast of a patch: a pNCC alone leaves the grey values
+    of reconstructions free. An image without shapes meets it exactly. For flat patches see
+    `patch_correlation_shortfall`.
     """
 
     kappa: float

@@ -17,7 +17,7 @@ from vaelab.types import Array, Examples, Terms
 def reconstruction_error(x: Array, mean: Array, *, kappa: float | Array) -> Array:
     """RE: Σ_d (x_d − g_d)² − D κ². [B, ...], [K, B, ...] -> [K, B], in squared data units.
 
-    κ is the root-mean-square error per dimension that is tolerated. With features f(x) and f(g) for
+    κ is the tolerated root-mean-square error per dimension. With features f(x) and f(g) in the place of
     x and g it is the FRE. Rezende & Viola, 2018, table 1.
 
     >>> reconstruction_error(jnp.ones((1, 4)), jnp.zeros((1, 1, 4)), kappa=0.5)
@@ -103,7 +103,7 @@ class NLL(Constraint):
         return mean / self.divisor(shape) + self.kappa
 
     def interpolation_axis(self, values: Any) -> Any:
-        return values  # nats: a logarithm already, and of either sign
+        return values  # nats are a logarithm already, and may be negative
 
     def check(self, train: Examples, num_levels: int | None = None) -> None:
         del train
@@ -118,5 +118,5 @@ class NLL(Constraint):
         if self.kappa >= uniform:
             raise UsageError(
                 f"kappa = {self.kappa} constrains nothing: a decoder that ignores the data "
-                f"has log {num_levels} = {uniform:.3f} nats per dimension; choose a kappa below."
+                f"has log {num_levels} = {uniform:.3f} nats per dimension; choose a kappa below that."
             )

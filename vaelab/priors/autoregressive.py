@@ -19,7 +19,7 @@ class AutoregressivePrior(Prior):
 
       log p(z) = Σ_d logsumexp_c [log w_dc + log N(z_d; μ_dc, σ_dc²)],
 
-    with w, μ and σ of all coordinates from one pass of a masked network; to sample takes a pass per
+    with w, μ and σ of all coordinates from one pass of a masked network. Sampling takes one pass for each
     coordinate. At the start all conditionals are the same and their means lie in [−1, 1].
     Germain et al., 2015; mixtures as in Uria et al., 2013.
 
@@ -55,7 +55,7 @@ class AutoregressivePrior(Prior):
         check_at_least_one(num_samples=num_samples)
         if self.is_initializing():
             self.network(jnp.zeros(self.latent_dim))
-        # Modules cannot be called inside a loop of JAX's; a function of their parameters can.
+        # JAX loops cannot call modules, but they can call functions of their parameters.
         network, variables = self.network.clone(parent=None), self.network.variables
 
         def draw(d: Array, z: Array) -> Array:
@@ -75,7 +75,7 @@ class AutoregressivePrior(Prior):
     def _mixture(self, outputs: Array) -> tuple[Array, Array, Array]:
         """Log-weights, means and log-variances, [..., 3C] -> three times [..., C]."""
         logits, mean, log_variance = jnp.split(outputs, 3, axis=-1)
-        # Equal components would get equal gradients and stay one.
+        # Equal components would get equal gradients and stay equal.
         spread = np.linspace(-1.0, 1.0, self.num_components) if self.num_components > 1 else 0.0
         return (
             jax.nn.log_softmax(logits),

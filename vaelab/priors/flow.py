@@ -14,7 +14,7 @@ from vaelab.types import Array, PRNGKey
 
 
 class FlowPrior(Prior):
-    """log p(z) = log N(f(z); 0, I) + log |det ∂f/∂z| with a RealNVP f, which starts as the identity.
+    """log p(z) = log N(f(z); 0, I) + log |det ∂f/∂z| with a RealNVP f. At the start f is the identity.
 
     With one latent dimension f is affine and p(z) is a Gaussian. Dinh et al., 2017, eq. 2.
 

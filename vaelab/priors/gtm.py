@@ -19,12 +19,12 @@ from vaelab.types import Array
 class GTM(MixturePrior):
     """p(z) = Σ_k w_k N(z; μ(g_k), diag σ²(g_k)), g_k the points of a regular grid in a cube.
 
-    The grid is fixed. The network that bends it into the latent space is learned, and so are the
-    weights if chosen. Bishop, Svensén & Williams, 1998, where all components share one σ.
+    The grid is fixed. The network that bends it into the latent space is learned, and the weights may be.
+    Bishop, Svensén & Williams, 1998, use one σ for all components.
 
     Raises:
-      UsageError: a grid without points or of more than 4 dimensions; a network of another size than
-        latent_dim, or that returns no diagonal Gaussian.
+      UsageError: the grid has no points or more than 4 dimensions; the size of the network is not
+        latent_dim, or it returns no diagonal Gaussian.
 
     >>> prior = GTM(latent_dim=5, grid_size=4)
     >>> variables = prior.init(jax.random.key(0), jnp.zeros(5))
@@ -50,7 +50,7 @@ class GTM(MixturePrior):
         check_sizes(hidden=self.hidden)
         if self.network is None:
             trunk = MLP(self.hidden, activation=nn.tanh, parent=None)
-            # Wide enough for any fit, and no overflow, as in HierarchicalPrior.
+            # The range is wide enough for any fit and prevents overflow, as in HierarchicalPrior.
             self.network = ConditionalGaussian(
                 trunk, self.latent_dim, log_variance_range=(-20.0, 10.0), parent=None
             )
@@ -73,13 +73,13 @@ def grid(size: int, dim: int) -> Array:
     >>> grid(3, 1).T
     Array([[-1.,  0.,  1.]], dtype=float32...)
     """
-    # Only the axis is a constant of a compiled program: a grid may be too large for any.
+    # A whole grid may be too large to be a constant of a compiled program; its axis is not.
     axis = jnp.asarray(np.linspace(-1.0, 1.0, size))
     return jnp.stack(jnp.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
 
 
 def check_grid(size: int, dim: int) -> None:
-    """Raises one sentence where a grid is empty or too large."""
+    """Raises one sentence if a grid is empty or too large."""
     check_at_least_one(grid_size=size)
     check_at_least_one(grid_dim=dim)
     if dim > 4:

@@ -27,13 +27,12 @@ from vaelab.types import Array, PRNGKey, PyTree
 class GTMVampPrior(MixturePrior):
     """p(z) = Σ_k w_k q_φ(z|u(g_k)), g_k the points of a regular grid in a cube.
 
-    The network u maps the fixed grid into the data's range, by a sigmoid; the encoder is that of the
-    model, or one of its own, as for a VampPrior. Tomczak, 2022, Deep Generative Modeling, chapter 4.
+    The network u maps the fixed grid into the range of the data, by a sigmoid. The encoder is that of the
+    model, or the prior's own, as for a VampPrior. Tomczak, 2022, Deep Generative Modeling, chapter 4.
 
     Raises:
-      UsageError: a grid without points or of more than 4 dimensions; an empty or infinite
-        data_range; an encoder of another size than latent_dim, for other examples, or whose
-        posterior is no diagonal Gaussian.
+      UsageError: the grid has no points or more than 4 dimensions; data_range is empty or infinite; the
+        encoder does not fit latent_dim or the examples, or its posterior is no diagonal Gaussian.
 
     >>> import jax.numpy as jnp
     >>> from vaelab.networks import ConditionalGaussian

@@ -19,12 +19,14 @@ from vaelab.types import Array, PRNGKey, PyTree
 class HierarchicalPrior(Prior):
     """p_Θ(z) = ∫ p_Θ(z|ζ) p(ζ) dζ, estimated by importance sampling from q_Φ(ζ|z).
 
-    log_prob(z) = log 1/J Σ_j p_Θ(z|ζ_j) p(ζ_j) / q_Φ(ζ_j|z), ζ_j ~ q_Φ(ζ|z), J = `num_samples`: the
-    logarithm of an unbiased estimate of p_Θ(z), and in expectation a lower bound on log p_Θ(z) that
+    log_prob(z) = log 1/J Σ_j p_Θ(z|ζ_j) p(ζ_j) / q_Φ(ζ_j|z), ζ_j ~ q_Φ(ζ|z), J = `num_samples`. It is the
+    logarithm of an unbiased estimate of p_Θ(z). Its expectation is a lower bound on log p_Θ(z) that
     tightens with J. Klushyn et al., 2019, eq. 9.
 
     With `weights` (see the contract) Φ receives the doubly reparameterised gradient with the squared
-    joint weight, Σ_lj (w̃_l ṽ_lj)² (∂log v_lj/∂ζ_lj) ∂ζ_lj/∂Φ; z and Θ get the plain one.
+    joint weight, Σ_lj (w̃_l ṽ_lj)² (∂log v_lj/∂ζ_lj) ∂ζ_lj/∂Φ. The gradients of z and Θ are the usual ones.
+
+    A VampPrior as `top` has latent vectors as pseudo-inputs: set its `data_range` to the range of z.
 
     >>> prior = HierarchicalPrior(latent_dim=2, num_samples=16)
     >>> z, key = jnp.zeros((5, 2)), jax.random.key(0)
@@ -59,7 +61,7 @@ class HierarchicalPrior(Prior):
             self.top = top
         if self.top.starts_from_data:
             raise UsageError(
-                f"top = {type(self.top).__name__} would start at examples of the data, and its "
+                f"top = {type(self.top).__name__} starts at examples of the data, but its "
                 "pseudo-inputs are latent vectors: set top.from_data to False."
             )
         check_dim("encoder", self.encoder, self.top.latent_dim, "top.latent_dim")
@@ -87,8 +89,8 @@ class HierarchicalPrior(Prior):
             posterior = self.encoder(z)
             log_v = log_weights(sample(posterior), posterior, None)
         else:
-            # Two copies of q_Φ with the same values: one carries the whole gradient to z and none to
-            # Φ, the other the gradient to Φ, only through ζ. A first pass finds the inner weights ṽ.
+            # Two copies of q_Φ with the same values. One carries the whole gradient of z and none of Φ.
+            # The other carries the gradient of Φ, only through ζ. A first pass finds the inner weights ṽ.
             to_encoder = sample(self.encoder(jax.lax.stop_gradient(z)))
             frozen = self.encoder.clone(parent=None)
             posterior = frozen.apply(jax.lax.stop_gradient(self.encoder.variables), z)
@@ -127,17 +129,17 @@ class HierarchicalPrior(Prior):
 
     def _default_network(self, dim: int) -> ConditionalGaussian:
         trunk = GatedMLP(self.hidden, parent=None)
-        # Wide enough for any fit; free, the variances overflow far from the data, where a young
-        # encoder may well put z, and the gradient is no longer finite.
+        # The range is wide enough for any fit. Without it, variances overflow far from the data, where
+        # an untrained encoder may put z, and the gradient is not finite.
         return ConditionalGaussian(trunk, dim, log_variance_range=(-20.0, 10.0), parent=None)
 
 
 @jax.custom_vjp
 def _graft(zeta: Array, copy: Array) -> Array:
-    """ζ; its gradient goes to the copy of the same value, too.
+    """ζ, whose gradient also goes to `copy`, which has the same value.
 
-    ζ + copy − stop_gradient(copy) would do, but is a new value to the compiler: the two passes over ζ
-    would no longer share their computation.
+    ζ + copy − stop_gradient(copy) has the same gradients, but is a new value for the compiler: the two
+    passes over ζ would not share their computation.
     """
     del copy
     return zeta

@@ -1,4 +1,4 @@
-"""Finite mixtures of diagonal Gaussians, and the one whose components are free parameters."""
+"""Finite mixtures of diagonal Gaussians, and the mixture whose components are free parameters."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from vaelab.types import Array, PRNGKey, PyTree
 class MixturePrior(Prior):
     """p(z) = Σ_k w_k N(z; μ_k, diag σ_k²), for priors that define `components`.
 
-    log p(z) = logsumexp_k (log w_k + Σ_d log N(z_d; μ_kd, σ_kd²)): the sum over coordinates is
-    inside, or it would be a product of one-dimensional mixtures.
+    log p(z) = logsumexp_k (log w_k + Σ_d log N(z_d; μ_kd, σ_kd²)). The sum over coordinates is inside;
+    outside, it would give a product of one-dimensional mixtures.
     """
 
     @abc.abstractmethod
@@ -28,7 +28,7 @@ class MixturePrior(Prior):
         """Weights, means and standard deviations."""
 
     def logits_of(self, num_components: int, *, learned: bool) -> Array:
-        """The weights' logits [C], equal at the start: a parameter where they are learned."""
+        """The logits [C] of the weights, equal at the start; a parameter if they are learned."""
         zeros = jnp.zeros(num_components)
         return self.param("logits", lambda _: zeros) if learned else zeros
 
@@ -56,9 +56,9 @@ class MixturePrior(Prior):
 
 
 class GaussianMixture(MixturePrior):
-    """Mixture of Gaussians with weights, means and variances of its own.
+    """Mixture of Gaussians with free weights, means and variances.
 
-    Means start spread as N(0, `spread`²), variances at 1, weights equal.
+    At the start means are draws of N(0, `spread`²), variances are 1, and weights are equal.
 
     >>> prior = GaussianMixture(latent_dim=2, num_components=16)
     >>> variables = prior.init(jax.random.key(0), jnp.zeros(2))
@@ -87,7 +87,7 @@ class GaussianMixture(MixturePrior):
 def gaussian_parts(
     name: str, distribution: Any, inputs: Array, latent_dim: int
 ) -> tuple[Array, Array]:
-    """Means and standard deviations of a network's diagonal Gaussians, or one sentence. [C, D] each."""
+    """Means and standard deviations of a network's diagonal Gaussians, [C, D] each; raises for others."""
     parts = diagonal_gaussian(distribution)
     if parts is None:
         inner = getattr(distribution, "distribution", None)

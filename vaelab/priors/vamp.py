@@ -23,13 +23,13 @@ from vaelab.types import Array, PRNGKey, PyTree
 class VampPrior(MixturePrior):
     """p(z) = Σ_k w_k q_φ(z|u_k), pseudo-inputs u_k learned, in the range of the data.
 
-    The encoder is that of the model whose prior it is, so that there is one. An encoder given here is
-    the prior's own, even if the model is given the same object: pass None to use the model's.
-    Weights are equal, or learned (Alemi et al., 2018). Tomczak & Welling, 2018, section 3.
+    By default the encoder is that of the model. An encoder that is given here is the prior's own, even if
+    the model is given the same object. Weights are equal, or learned (Alemi et al., 2018). Tomczak & Welling,
+    2018, section 3.
 
     Raises:
-      UsageError: fewer than one component; an empty or infinite data_range; an encoder of another
-        size than latent_dim, for other examples, or whose posterior is no diagonal Gaussian; none.
+      UsageError: num_components is below 1; data_range is empty or infinite; the encoder is missing, does
+        not fit latent_dim or the examples, or its posterior is no diagonal Gaussian.
 
     >>> from vaelab.networks import MLP, ConditionalGaussian
     >>> encoder = ConditionalGaussian(MLP((16,), event_ndims=3), dim=2)
@@ -75,12 +75,12 @@ class VampPrior(MixturePrior):
         return Components(jax.nn.log_softmax(self.logits), mean, scale)
 
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
-        """Pseudo-inputs at a random subset of x [N, *shape] if `from_data`, as they are otherwise.
+        """Pseudo-inputs at random examples of x [N, *shape] if `from_data`; otherwise unchanged.
 
-        Drawn without replacement; with it where x has fewer examples than there are components.
+        Examples are drawn without replacement, or with it if x has fewer examples than components.
 
         Raises:
-          UsageError: the examples are of another shape.
+          UsageError: the examples have another shape.
         """
         check_examples(known_shape(self), x)
         if not self.from_data:
@@ -91,8 +91,8 @@ class VampPrior(MixturePrior):
         return params | {"pseudo_inputs": jnp.asarray(x)[index].astype(dtype)}
 
     def _random_start(self, key: PRNGKey, shape: tuple[int, ...]) -> Array:
-        # Inside, or the clip would have no gradient; near the low end, which is the background of
-        # most images. (Noise over the whole range was 0.9 nats worse after 2000 steps on MNIST.)
+        # Inside the range, or the clip would have no gradient; near the low end, which is the
+        # background of most images.
         low, high = known_range(self)
         return jax.random.uniform(key, shape, minval=low, maxval=low + 0.1 * (high - low))
 
@@ -113,8 +113,8 @@ def _clip_forward(x: Array, low: float, high: float) -> tuple[Array, Array]:
 
 def _clip_backward(low: float, high: float, x: Array, cotangent: Array) -> tuple[Array]:
     # The gradient of a plain clip (hardtanh, in Tomczak & Welling's code) is zero outside: a pixel
-    # that one step takes across a bound never returns. Passed on always, it would drive the many
-    # background pixels ever further out. So only what descends back into the range is passed on.
+    # beyond a bound would never return. A gradient that always passes would drive the many background
+    # pixels further and further out. So it passes only if descent leads back into the range.
     outwards = jnp.where(x <= low, cotangent > 0, (x >= high) & (cotangent < 0))
     return (jnp.where(outwards, jnp.zeros_like(cotangent), cotangent),)
 
@@ -130,8 +130,8 @@ def encode(prior: Any, pseudo_inputs: Array, given: Given) -> tuple[Array, Array
     encoder = prior.encoder or given.encode
     if encoder is None:
         raise UsageError(
-            f"{type(prior).__name__} has no encoder: pass one as its field encoder, or hand one over "
-            "as given.encode."
+            f"{type(prior).__name__} has no encoder: set its field encoder, or pass "
+            "Given(encode=encode)."
         )
     try:
         posterior = encoder(pseudo_inputs)
@@ -144,7 +144,7 @@ def encode(prior: Any, pseudo_inputs: Array, given: Given) -> tuple[Array, Array
 
 
 def check_examples(shape: tuple[int, ...], x: Array) -> None:
-    """Raises one sentence where pseudo-inputs and examples x [N, ...] have different shapes."""
+    """Raises one sentence if pseudo-inputs and examples x [N, ...] have different shapes."""
     if tuple(x.shape[1:]) != tuple(shape):
         raise UsageError(
             f"pseudo-inputs have the shape {tuple(shape)} and examples {tuple(x.shape[1:])}: set the "
