@@ -26,11 +26,11 @@ class UndefinedError(UsageError):
 
 
 class MissingFileError(UsageError, FileNotFoundError):
-    """A file that does not exist. The message names the file and says how to get it."""
+    """A file that does not exist. The message names the file and how to get it."""
 
 
 class DamagedFileError(UsageError):
-    """A file that cannot be read. The message names the file and says what is wrong with it."""
+    """A file that cannot be read. The message names the file and the damage."""
 
 
 class MissingPackageError(UsageError, ImportError):
@@ -47,7 +47,7 @@ def is_number(value: Any) -> bool:
 
 
 def check_at_least_one(**values: Any) -> None:
-    """Raises one sentence where a count is below 1 or not whole; None passes, too.
+    """Raises one sentence if a count is below 1 or not whole; None passes, too.
 
     >>> check_at_least_one(num_samples=0)
     Traceback (most recent call last):
@@ -61,7 +61,7 @@ def check_at_least_one(**values: Any) -> None:
 
 
 def check_positive(**values: Any) -> None:
-    """Raises one sentence where a number is not positive and finite; None passes, too.
+    """Raises one sentence if a number is not positive and finite; None passes, too.
 
     >>> check_positive(learning_rate=-1.0)
     Traceback (most recent call last):
@@ -73,7 +73,7 @@ def check_positive(**values: Any) -> None:
 
 
 def check_not_negative(**values: Any) -> None:
-    """Raises one sentence where a number is below 0 or not finite; None passes, too.
+    """Raises one sentence if a number is below 0 or not finite; None passes, too.
 
     >>> check_not_negative(weight_decay=-0.1)
     Traceback (most recent call last):
@@ -85,7 +85,7 @@ def check_not_negative(**values: Any) -> None:
 
 
 def check_fraction(**values: Any) -> None:
-    """Raises one sentence where a number lies outside [0, 1); None passes, too.
+    """Raises one sentence if a number lies outside [0, 1); None passes, too.
 
     >>> check_fraction(decay=1.5)
     Traceback (most recent call last):
@@ -97,15 +97,15 @@ def check_fraction(**values: Any) -> None:
 
 
 def check_sizes(**values: Any) -> None:
-    """Raises one sentence where sizes of layers are not a tuple of positive whole numbers.
+    """Raises one sentence if sizes of layers are not a tuple of positive whole numbers.
 
     >>> check_sizes(hidden=16)
     Traceback (most recent call last):
     vaelab.UsageError: hidden must be a tuple of positive whole numbers, such as (16,), got 16.
     """
     for name, value in values.items():
-        sizes = value if isinstance(value, Sequence) and not isinstance(value, str) else [None]
-        if all(is_number(size) and size >= 1 and size % 1 == 0 for size in sizes):
+        is_tuple = isinstance(value, Sequence) and not isinstance(value, str)
+        if is_tuple and all(is_number(size) and size >= 1 and size % 1 == 0 for size in value):
             continue
         example = (
             f"({value},)" if is_number(value) and value >= 1 and value % 1 == 0 else "(64, 64)"
@@ -116,7 +116,7 @@ def check_sizes(**values: Any) -> None:
 
 
 def check_instance(name: str, value: Any) -> None:
-    """Raises one sentence where a class is given in the place of an instance.
+    """Raises one sentence if a class is given in the place of an instance.
 
     >>> check_instance("kappa", float)
     Traceback (most recent call last):
@@ -129,7 +129,7 @@ def check_instance(name: str, value: Any) -> None:
 
 
 def check_axes(name: str, array: Any, axes: str) -> None:
-    """Raises one sentence where an array has another number of axes. Shapes are known under jit.
+    """Raises one sentence if an array has another number of axes. Shapes are known under jit.
 
     >>> check_axes("rate", np.zeros(5), "[K, B]")
     Traceback (most recent call last):
@@ -144,7 +144,7 @@ def check_axes(name: str, array: Any, axes: str) -> None:
 
 
 def check_equal(**values: Any) -> None:
-    """Raises one sentence where shapes, or other values that must be equal, are not.
+    """Raises one sentence if shapes, or other values that must be equal, are not.
 
     Names are the arguments' names, in which "_of_" is read as " of ".
 

@@ -12,7 +12,7 @@ class TakesEvents(Protocol):
     """A network of examples that fits itself to their shape. A network without it is left as it is."""
 
     def for_events(self, shape: tuple[int, ...]) -> nn.Module:
-        """The same network for examples of this shape; itself where no setting was left out."""
+        """The same network for examples of this shape; itself if no setting was left out."""
         ...
 
 
@@ -21,7 +21,7 @@ class MakesImages(Protocol):
     """A decoder's trunk that fits its feature maps to the shape of an example."""
 
     def for_images(self, shape: tuple[int, ...]) -> nn.Module:
-        """The same network for examples of this shape; itself where no setting was left out."""
+        """The same network for examples of this shape; itself if no setting was left out."""
         ...
 
 

@@ -31,7 +31,7 @@ def separate_modules(module: nn.Module) -> None:
 
 
 def check_modules(module: nn.Module) -> None:
-    """Raises one sentence where a field of `module` holds the class of a module, not an instance."""
+    """Raises one sentence if a field of `module` holds the class of a module, not an instance."""
     for field in _fields(module):
         value = getattr(module, field)
         if isinstance(value, type) and issubclass(value, nn.Module):

@@ -69,7 +69,7 @@ class VAE(Model):
     def for_data(self, examples: Examples | Array) -> Model:
         """The same model for these examples: shapes and ranges that were left out are derived.
 
-        The prior's pseudo-inputs have the range of the data where the decoder's range is infinite.
+        The prior's pseudo-inputs have the range of the data if the decoder's range is infinite.
         """
         model = super().for_data(examples)
         prior = model.prior.for_events(model.decoder.event_shape, range_of(as_examples(examples).x))
@@ -196,7 +196,7 @@ class VAE(Model):
 
 
 def check_prior(model: Model) -> None:
-    """Raises one sentence where the prior is not a `Prior`, which has a number of coordinates."""
+    """Raises one sentence if the prior is not a `Prior`, which has a number of coordinates."""
     if not isinstance(model.prior, Prior):
         raise UsageError(
             f"prior = {type(model.prior).__name__} must be a priors.Prior: use one of vaelab.priors, or "
@@ -214,7 +214,7 @@ def finite_range(data_range: DataRange) -> DataRange | None:
 
 
 def range_of(x: Any) -> DataRange | None:
-    """Lowest and highest value of x; None where they are the same, or unknown inside `jit`.
+    """Lowest and highest value of x; None if they are equal, or unknown inside `jit`.
 
     >>> range_of(np.array([-1.0, 2.0]))
     (-1.0, 2.0)

@@ -114,9 +114,9 @@ class Prior(nn.Module, abc.ABC):
             )
 
     def for_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> Prior:
-        """The same prior for examples of this shape and range; itself where no setting was left out.
+        """The same prior for examples of this shape and range; itself if no setting was left out.
 
-        A prior with pseudo-inputs fills in their shape and range. `data_range` is None where the range is
+        A prior with pseudo-inputs fills in their shape and range. `data_range` is None if the range is
         not known yet.
         """
         del shape, data_range

@@ -173,7 +173,7 @@ def check_pseudo_inputs(prior: Any) -> None:
 
 
 def fit_pseudo_inputs(prior: Any, shape: tuple[int, ...], data_range: DataRange | None) -> Any:
-    """The prior with shape and range filled in where they were left out; itself where they were not."""
+    """The prior with its shape and range, if they were left out; itself otherwise."""
     filled: dict[str, Any] = {}
     if prior.shape is None:
         filled["shape"] = tuple(shape)
@@ -183,7 +183,7 @@ def fit_pseudo_inputs(prior: Any, shape: tuple[int, ...], data_range: DataRange 
 
 
 def known_shape(prior: Any) -> tuple[int, ...]:
-    """The shape of the pseudo-inputs, or one sentence where it is unknown."""
+    """The shape of the pseudo-inputs, or one sentence if it is unknown."""
     if prior.shape is None:
         raise UsageError(
             f"shape of {type(prior).__name__} is unknown: derive it from the data by model = "
@@ -193,5 +193,5 @@ def known_shape(prior: Any) -> tuple[int, ...]:
 
 
 def known_range(prior: Any) -> DataRange:
-    """The range of the pseudo-inputs; (0, 1) where neither decoder nor data have one."""
+    """The range of the pseudo-inputs; (0, 1) if neither decoder nor data have given one."""
     return (0.0, 1.0) if prior.data_range is None else prior.data_range
