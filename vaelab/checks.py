@@ -26,11 +26,11 @@ class UndefinedError(UsageError):
 
 
 class MissingFileError(UsageError, FileNotFoundError):
-    """A file that does not exist. The message names the file and how to get it."""
+    """A file that does not exist. The message names the file and says how to get it."""
 
 
 class DamagedFileError(UsageError):
-    """A file that cannot be read. The message names the file and the damage."""
+    """A file that cannot be read. The message names the file and says what is wrong with it."""
 
 
 class MissingPackageError(UsageError, ImportError):
@@ -47,7 +47,7 @@ def is_number(value: Any) -> bool:
 
 
 def check_at_least_one(**values: Any) -> None:
-    """Raises one sentence if a count is below 1 or not whole; None passes, too.
+    """Raises one sentence where a count is below 1 or not whole; None passes, too.
 
     >>> check_at_least_one(num_samples=0)
     Traceback (most recent call last):
@@ -61,7 +61,7 @@ def check_at_least_one(**values: Any) -> None:
 
 
 def check_positive(**values: Any) -> None:
-    """Raises one sentence if a number is not positive and finite; None passes, too.
+    """Raises one sentence where a number is not positive and finite; None passes, too.
 
     >>> check_positive(learning_rate=-1.0)
     Traceback (most recent call last):
@@ -73,7 +73,7 @@ def check_positive(**values: Any) -> None:
 
 
 def check_not_negative(**values: Any) -> None:
-    """Raises one sentence if a number is below 0 or not finite; None passes, too.
+    """Raises one sentence where a number is below 0 or not finite; None passes, too.
 
     >>> check_not_negative(weight_decay=-0.1)
     Traceback (most recent call last):
@@ -85,7 +85,7 @@ def check_not_negative(**values: Any) -> None:
 
 
 def check_fraction(**values: Any) -> None:
-    """Raises one sentence if a number lies outside [0, 1); None passes, too.
+    """Raises one sentence where a number lies outside [0, 1); None passes, too.
 
     >>> check_fraction(decay=1.5)
     Traceback (most recent call last):
