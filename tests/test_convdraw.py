@@ -328,9 +328,9 @@ def test_a_trunk_of_vectors_is_refused():
             {"context": CONTEXT},
             "unconditional: leave the context out, or set context_channels",
         ),
-        (2, {"context": CONTEXT[:2]}, r"context has shape \(2, 4, 6, 2\): it must hold 3 images"),
-        (2, {"context": CONTEXT[:, :2]}, r"it must hold 3 images of shape \(4, 6, 2\)"),
-        (2, {"context": CONTEXT[..., :1]}, r"it must hold 3 images of shape \(4, 6, 2\)"),
+        (2, {"context": CONTEXT[:2]}, r"context has the shape \(2, 4, 6, 2\): give 3 images"),
+        (2, {"context": CONTEXT[:, :2]}, r"give 3 images of shape \(4, 6, 2\)"),
+        (2, {"context": CONTEXT[..., :1]}, r"give 3 images of shape \(4, 6, 2\)"),
         (None, {"weights": jnp.ones((1, B))}, "no doubly reparameterised gradient"),
         (
             None,

@@ -197,9 +197,9 @@ def test_a_vamp_prior_on_top_is_a_mixture_of_the_hierarchical_prior_s_own_poster
     assert np.all(within_confidence(z, mean))
     assert np.all(within_confidence(z[:, :, None] * z[:, None, :], second))
     summary = prior.summary(params)
-    assert summary.keys() == {"top effective_components"}
+    assert summary.keys() == {"top_effective_components"}
     entropy = -np.sum(weights * log_weights)
-    np.testing.assert_allclose(summary["top effective_components"], np.exp(entropy))
+    np.testing.assert_allclose(summary["top_effective_components"], np.exp(entropy))
 
 
 def test_its_gradient_is_unbiased_with_a_vamp_prior_on_top():

@@ -544,7 +544,7 @@ ERRORS = {
     ),
     "no encoder": (
         lambda: evaluate(make_vamp(None)),
-        "VampPrior has no encoder: pass one as its field encoder, or hand one over as given.encode.",
+        "VampPrior has no encoder: set its field encoder, or pass Given(encode=encode).",
     ),
     "a model's encoder of another size": (
         lambda: jax.eval_shape(

@@ -268,7 +268,7 @@ def test_errors_are_sentences():
         ResampledPrior(2, max_tries=0)
     with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
         ResampledPrior(2, num_samples=0)
-    with pytest.raises(ValueError, match="exact log_prob, which HierarchicalPrior has not"):
+    with pytest.raises(ValueError, match="exact log_prob, and HierarchicalPrior has not"):
         ResampledPrior(2, proposal=HierarchicalPrior(2))
     with pytest.raises(ValueError, match=r"proposal\.latent_dim = 3 and latent_dim = 2 must be"):
         ResampledPrior(2, proposal=StandardNormal(3))

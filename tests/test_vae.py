@@ -194,7 +194,7 @@ def test_samples_and_their_density_are_the_priors():
 
 
 def test_an_encoder_that_takes_pixels_for_examples_is_refused():
-    encoder = ConditionalGaussian(MLP((4,)), dim=D)
+    encoder = ConditionalGaussian(MLP((4,), event_ndims=1), dim=D)
     decoder = BernoulliDecoder(MLP((4,)), shape=(3, 2, 1))
     model = VAE(encoder=encoder, decoder=decoder, prior=StandardNormal(D))
     key = jax.random.key(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -93,6 +94,68 @@ def check_fraction(**values: Any) -> None:
     for name, value in values.items():
         if is_number(value) and not 0 <= value < 1:
             raise UsageError(f"{name} must lie in [0, 1), got {value}.")
+
+
+def check_sizes(**values: Any) -> None:
+    """Raises one sentence if sizes of layers are not a tuple of positive whole numbers.
+
+    >>> check_sizes(hidden=16)
+    Traceback (most recent call last):
+    vaelab.UsageError: hidden must be a tuple of positive whole numbers, such as (16,), got 16.
+    """
+    for name, value in values.items():
+        is_tuple = isinstance(value, Sequence) and not isinstance(value, str)
+        if is_tuple and all(is_number(size) and size >= 1 and size % 1 == 0 for size in value):
+            continue
+        example = (
+            f"({value},)" if is_number(value) and value >= 1 and value % 1 == 0 else "(64, 64)"
+        )
+        raise UsageError(
+            f"{name} must be a tuple of positive whole numbers, such as {example}, got {value!r}."
+        )
+
+
+def check_instance(name: str, value: Any) -> None:
+    """Raises one sentence if a class is given in the place of an instance.
+
+    >>> check_instance("kappa", float)
+    Traceback (most recent call last):
+    vaelab.UsageError: kappa is the class float: give an instance, float(...).
+    """
+    if isinstance(value, type):
+        raise UsageError(
+            f"{name} is the class {value.__name__}: give an instance, {value.__name__}(...)."
+        )
+
+
+def check_axes(name: str, array: Any, axes: str) -> None:
+    """Raises one sentence if an array has another number of axes. Shapes are known under jit.
+
+    >>> check_axes("rate", np.zeros(5), "[K, B]")
+    Traceback (most recent call last):
+    vaelab.UsageError: rate must be an array [K, B] with 2 axes, got the shape (5,).
+    """
+    wanted, shape = axes.count(",") + 1, np.shape(array)
+    if len(shape) != wanted:
+        noun = "axis" if wanted == 1 else "axes"
+        raise UsageError(
+            f"{name} must be an array {axes} with {wanted} {noun}, got the shape {shape}."
+        )
+
+
+def check_equal(**values: Any) -> None:
+    """Raises one sentence if shapes, or other values that must be equal, are not.
+
+    Names are the arguments' names, in which "_of_" is read as " of ".
+
+    >>> check_equal(shape_of_rate=(2, 5), shape_of_distortion=(5,))
+    Traceback (most recent call last):
+    vaelab.UsageError: shape of rate = (2, 5) and shape of distortion = (5,) must be the same.
+    """
+    first, *others = values.values()
+    if any(other != first for other in others):
+        shown = [f"{name.replace('_of_', ' of ')} = {value}" for name, value in values.items()]
+        raise UsageError(f"{' and '.join(shown)} must be the same.")
 
 
 def classes_of(labels: Any) -> Any:

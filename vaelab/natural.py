@@ -1,7 +1,7 @@
 """Exponential families by their natural parameters, arrays only: independent coordinates.
 
 Products of densities are sums of natural parameters: p(z) ∝ a(z) b(z) is the family's `a + b`. All
-methods work coordinate by coordinate; an event is whatever axes the caller sums over.
+methods work coordinate by coordinate. The caller chooses the axes of an event by summing over them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ExponentialFamily(Protocol):
 class Gaussian:
     """N(z; μ, σ²), ψ(z) = (z, z²), η = (μ/σ², −1/(2σ²)).
 
-    log σ² = +∞ is a factor without information: adding it changes nothing, and it has no samples.
+    log σ² = +∞ is a factor without information: its sum with another factor is that factor. It has no samples.
 
     >>> Gaussian(jnp.array(0.0), jnp.array(0.0)) + Gaussian(jnp.array(1.0), jnp.array(0.0))
     Gaussian(mean=Array(0.5, dtype=float32...), log_variance=Array(-0.6931472, dtype=float32...))
@@ -90,16 +90,16 @@ class Gaussian:
     def __add__(self, other: Gaussian) -> Gaussian:
         """1/σ² = 1/σ_a² + 1/σ_b² and μ = σ² (μ_a/σ_a² + μ_b/σ_b²).
 
-        The mean's weights are σ(±Δ) and the log-variance is min − log(1 + exp(−|Δ|)), with Δ the
-        difference of log-variances: nothing overflows. Sønderby et al., 2016, eqs. 17 and 18.
+        With Δ the difference of log-variances, the weights of the means are σ(±Δ) and the log-variance is
+        min − log(1 + exp(−|Δ|)). Nothing overflows. Sønderby et al., 2016, eqs. 17 and 18.
         """
         difference = other.log_variance - self.log_variance
-        # Of two factors without information, or of two points, each has the same say.
+        # Two factors without information, or two points, have the same weight.
         same = jnp.isinf(self.log_variance) & (self.log_variance == other.log_variance)
         difference = jnp.where(same, 0.0, difference)
         mean = jax.nn.sigmoid(difference) * self.mean + jax.nn.sigmoid(-difference) * other.mean
         smaller = jnp.minimum(self.log_variance, other.log_variance)
-        # −|Δ| as a minimum, whose gradient is 0 at 0; that of abs is not.
+        # −|Δ| as a minimum: its gradient at 0 is 0, and the gradient of abs is not.
         distance = jnp.minimum(difference, -difference)
         return Gaussian(mean, smaller - jnp.log1p(jnp.exp(distance)))
 
@@ -121,10 +121,10 @@ class Gaussian:
     def sample_and_log_ratio(
         self, key: PRNGKey, other: Gaussian, sample_shape: tuple[int, ...] = ()
     ) -> tuple[Array, Array]:
-        """z ~ p, and log p(z) − log other(z) from the noise: z − μ would lose digits."""
+        """z ~ p, and log p(z) − log other(z), computed from the noise because z − μ would lose digits."""
         noise = self._noise(key, sample_shape)
         ratio = self.log_variance - other.log_variance
-        # z − μ of the other one, without the rounding of z: both may be narrow and far from 0.
+        # z − μ of `other` without the rounding of z: both densities may be narrow and far from 0.
         shift = (self.mean - other.mean) + jnp.exp(0.5 * self.log_variance) * noise
         return self._at(noise), 0.5 * (other.precision * shift**2 - noise**2 - ratio)
 
@@ -179,11 +179,10 @@ class Bernoulli:
     def log_prob(self, z: Array) -> Array:
         """z·η − softplus(η) = (z·η − max(η, 0)) − log(1 + e^−|η|), nats; the cross-entropy between the bits.
 
-        One softplus function in place of two: over images, those are much of a training step's time
-        outside its matrix products.
+        One softplus function instead of two: on images they take much of the time of a training step
+        outside the matrix products.
         """
-        # Only the first bracket needs a guard at infinity: a guard around the whole, or one derivative
-        # for the whole, took 5 to 15 % of the time of log p(x) or of a training step.
+        # Only the first bracket needs a guard at infinity. A guard around the whole is slower.
         certain = jnp.where(z == (self.logits > 0), 0.0, -jnp.inf)
         linear = z * self.logits - jnp.maximum(self.logits, 0.0)
         linear = jnp.where(jnp.abs(self.logits) < jnp.inf, linear, certain)
@@ -192,7 +191,7 @@ class Bernoulli:
     def sample(self, key: PRNGKey, sample_shape: tuple[int, ...] = ()) -> Array:
         """A bit with the gradient of the mean (straight through), [*sample_shape, ...].
 
-        The gradient of an expectation is biased, unless it is that of a linear function.
+        The gradient of an expectation is biased, except for linear functions.
         """
         mean = self.mean
         bits = jax.random.bernoulli(key, mean, (*sample_shape, *mean.shape)).astype(mean.dtype)
@@ -207,7 +206,7 @@ class Bernoulli:
 
 
 def _expected_gap(p: Array, q: Array) -> Array:
-    """σ(p) (log σ(p) − log σ(q)), 0 where σ(p) is."""
+    """σ(p) (log σ(p) − log σ(q)), and 0 if σ(p) = 0."""
     mass = jax.nn.sigmoid(p)
     gap = jnp.where(mass > 0, _softplus(-q) - _softplus(-p), 0.0)
     return mass * gap
@@ -219,7 +218,7 @@ def _softplus_of_minus_abs(x: Array) -> Array:
     return jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 
-# Together with the derivative of max(x, 0), which is ½ at 0, it is that of softplus, twice, too.
+# The sum with the derivative of max(x, 0), which is ½ at 0, is the derivative of softplus. So is the second derivative.
 _softplus_of_minus_abs.defjvps(
     lambda tangent, _, x: tangent * (jax.nn.sigmoid(x) - 0.5 * (1 + jnp.sign(x)))
 )
@@ -227,7 +226,7 @@ _softplus_of_minus_abs.defjvps(
 
 @jax.custom_jvp
 def _softplus(x: Array) -> Array:
-    """log(1 + exp(x)), without jax.nn.softplus's guards, which cost the most; no NaN at infinity."""
+    """log(1 + exp(x)) without the slow guards of jax.nn.softplus; no NaN at infinity."""
     return jnp.maximum(x, 0.0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 

@@ -1,4 +1,4 @@
-"""A module in each place of a model is that place's own."""
+"""Each place of a model has a module of its own."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import Any
 
 import flax.linen as nn
 
+from vaelab.checks import check_instance
+
 
 def separate_modules(module: nn.Module) -> None:
     """Copies the modules that occur again in the fields of `module`, which is being constructed.
 
-    A model is a value: one network in two places means two networks, each with parameters of its own.
-    Flax would tie them, until the model is built again from its record or by a command line. To share
+    A model is a value: one network in two places means two networks, each with its own parameters.
+    Flax would tie them until the model is built again, from its record or by a command line. To share
     parameters, call one network twice within a module.
 
-    Modules that belong to a parent already are left alone, since their parameters are there. Called
-    from `__post_init__`, before Flax's own.
+    A module that already belongs to a parent is left alone: its parameters are there. Call this from
+    `__post_init__`, before Flax's own.
     """
     seen: set[Any] = set()
+    check_modules(module)
     for field in _fields(module):
         value = getattr(module, field)
         separate = _separate(value, seen)
@@ -27,15 +30,23 @@ def separate_modules(module: nn.Module) -> None:
             setattr(module, field, separate)
 
 
+def check_modules(module: nn.Module) -> None:
+    """Raises one sentence if a field of `module` holds the class of a module, not an instance."""
+    for field in _fields(module):
+        value = getattr(module, field)
+        if isinstance(value, type) and issubclass(value, nn.Module):
+            check_instance(field, value)
+
+
 def _separate(value: Any, seen: set[Any]) -> Any:
-    """The value itself; or a copy, in which modules seen before are copies."""
+    """The value itself, or a copy of it in which the modules in `seen` are copied."""
     if isinstance(value, nn.Module):
         if value.parent is not None:
             return value
         before = {field: getattr(value, field) for field in _fields(value)}
         after = {field: _separate(part, seen) for field, part in before.items()}
         changed = {field: part for field, part in after.items() if part is not before[field]}
-        again = value._id in seen  # by which Flax ties them; `copy.deepcopy` keeps it
+        again = value._id in seen  # Flax ties modules by this id, which `copy.deepcopy` keeps
         seen.add(value._id)
         return value.clone(parent=None, **changed) if again or changed else value
     if isinstance(value, Mapping):

@@ -17,8 +17,8 @@ class Terms(NamedTuple):
     """What every model returns: the parts of every bound, per importance sample and example, in nats.
 
     Shapes: K importance samples, B examples, D_l latent coordinates at level l. A flat model has one
-    level. Rates are log q(z|x) − log p(z) *at the sample*; a level's `kl` is its closed form, or None:
-    given the samples of the levels before it, and averaged over those.
+    level. Rates are log q(z|x) − log p(z) *at the sample*. `kl` of a level is the closed form of its rate, or
+    None. It is computed given the samples of the earlier levels, and averaged over them.
     """
 
     distortion: Array  # [K, B], −log p(x|z)
@@ -42,21 +42,21 @@ class Saddle(NamedTuple):
     """The two players of a saddle point: parameters descend, multipliers ascend."""
 
     params: PyTree
-    multipliers: PyTree  # {constraint name: λ [] > 0}; empty where nothing is constrained
+    multipliers: PyTree  # {constraint name: λ [] > 0}; empty without constraints
 
 
 class Examples(NamedTuple):
-    """Some examples of a data set: a batch, or a whole split; numpy arrays or jax ones.
+    """Some examples of a data set: a batch or a whole split, as numpy or jax arrays.
 
-    `len` of it is the number of its fields, as of any tuple: `len(examples.x)` counts examples.
+    `len(examples)` is the number of fields, as for any tuple. `len(examples.x)` counts examples.
     """
 
     x: Any  # [N, *event] float32: images [N, height, width, channels] in [0, 1], vectors, sequences
     labels: Any = None  # classes [N] int32, or real-valued targets, float32 [N] or [N, T]
-    context: Any = (
-        None  # [N, *event] float32, of any event shape: what a conditional model is given
+    context: Any = None  # [N, *event] float32, of any event shape: the input of a conditional model
+    groups: Any = (
+        None  # [N] int32: examples with the same number belong together, such as frames of a clip
     )
-    groups: Any = None  # [N] int32: what belongs together, such as the frames of one clip
 
     def take(self, rows: Any) -> Examples:
         """The examples of these rows: an index array, or a slice."""
@@ -64,12 +64,12 @@ class Examples(NamedTuple):
 
 
 def as_examples(data: Any) -> Examples:
-    """x alone, [N, ...], as examples without labels, context or groups; examples as they are."""
+    """`Examples` of x [N, ...] without labels, context or groups. `Examples` pass unchanged."""
     return data if isinstance(data, Examples) else Examples(data)
 
 
 class Scaling(NamedTuple):
-    """The affine map y = (x − mean) / scale of each coordinate; it broadcasts over examples.
+    """The affine map y = (x − mean) / scale of each coordinate. It broadcasts over examples.
 
     >>> scaling = Scaling(np.float32([1, 0]), np.float32([2, 1]))
     >>> scaling.apply(np.ones((1, 2))), scaling.invert(np.zeros((1, 2)))
@@ -90,7 +90,7 @@ class Scaling(NamedTuple):
     def log_determinant(self, event_shape: tuple[int, ...]) -> float:
         """log |dy/dx| = −Σ log scale over the coordinates of an event, in nats.
 
-        A log density of y plus this is the log density of x, in the units of the data.
+        The log density of x, in the units of the data, is the log density of y plus this number.
 
         >>> Scaling(np.float32(0), np.float32(2)).log_determinant((3,))
         -2.0794...
@@ -105,7 +105,7 @@ class Splits(NamedTuple):
     train: Examples
     validation: Examples
     test: Examples
-    scaling: Scaling | None = None  # what x went through after it was read; None: nothing
+    scaling: Scaling | None = None  # the map that was applied to x after reading; None: none
     conversions: tuple[str, ...] = ()  # sentences about what reading converted, to be printed once
 
     @property
@@ -119,9 +119,9 @@ class Splits(NamedTuple):
         return self._replace(train=train, validation=validation, test=test)
 
     def in_data_units(self, x: Any) -> Any:
-        """x, or what a model made, in the units of the data that were read. [..., *event]."""
+        """x, or samples of a model, in the units of the data as they were read. [..., *event]."""
         return x if self.scaling is None else self.scaling.invert(x)
 
 
-# What a training step does to the x it has drawn: (key, x) -> x, for example binarisation.
+# A training step applies it to the x that it has drawn: (key, x) -> x, for example binarisation.
 Preprocess = Callable[[PRNGKey, Array], Array]

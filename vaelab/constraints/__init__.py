@@ -1,9 +1,9 @@
 """Constraints on a model's outputs: signed, per sample and example, satisfied when ≤ 0 on average.
 
 Each constraint is a small frozen dataclass that holds its tolerance κ and has a `divisor`, which makes
-it relative to its threshold. The Lagrangian sees the constraint itself. The dual step sees
+it relative to its threshold. The Lagrangian contains the constraint itself. The dual step uses
 constraint / divisor, so that one step size serves every resolution and every κ (`vaelab.saddle`).
-Beside each stands its formula, a function of arrays. Rezende & Viola, 2018, table 1.
+The formula of each constraint is also a function of arrays. Rezende & Viola, 2018, table 1.
 """
 
 from vaelab.constraints.base import Constraint, ImageFunction, LowerBound

@@ -6,29 +6,31 @@ import dataclasses
 import warnings
 from typing import ClassVar
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from vaelab.checks import UsageError, classes_of
+from vaelab.checks import UsageError, check_axes, check_equal, check_instance, classes_of
 from vaelab.constraints.base import ImageFunction, LowerBound, check_kappa
 from vaelab.constraints.features import output_shape
 from vaelab.types import Array, Examples, Terms
 
-_NUM_CHECKED = 2000  # training images that the classifier is tried on
+_NUM_CHECKED = 2000  # number of training images on which the classifier is tried
 
 
 def classification_shortfall(probabilities: Array, labels: Array, *, kappa: float | Array) -> Array:
     """CLA: κ − ℓᵀ c, ℓ the one-hot label. [K, B, C], [B] -> [K, B].
 
-    The mean of ℓᵀ c is the accuracy of a classifier that guesses by its probabilities c. A label outside
-    [0, C) has no probability. Rezende & Viola, 2018, table 1.
+    The mean of ℓᵀ c is the accuracy of a classifier that guesses with its probabilities c. A label outside
+    [0, C) has probability 0. Rezende & Viola, 2018, table 1.
 
     >>> classification_shortfall(jnp.array([[[0.25, 0.75]]]), jnp.array([1]), kappa=0.5)
     Array([[-0.25]], dtype=float32...)
     """
-    chex.assert_rank([probabilities, labels], [3, 1])
-    chex.assert_equal(probabilities.shape[1], labels.shape[0])
+    check_axes("probabilities", probabilities, "[K, B, C]")
+    check_axes("labels", labels, "[B]")
+    check_equal(
+        examples_of_probabilities=probabilities.shape[1], examples_of_labels=labels.shape[0]
+    )
     one_hot = jax.nn.one_hot(labels, probabilities.shape[-1], dtype=probabilities.dtype)
     return kappa - jnp.sum(one_hot * probabilities, axis=-1)
 
@@ -37,26 +39,27 @@ def classification_shortfall(probabilities: Array, labels: Array, *, kappa: floa
 class CLA(LowerBound):
     """Classification accuracy ℓ(x)ᵀ c(g(z)) ≥ κ. Rezende & Viola, 2018, table 1.
 
-    ℓᵀ c is the probability that the classifier gives the label: the accuracy of guessing by it, and below
-    that of taking the likeliest class. A classifier that is unsure of the images themselves (`of_images`)
-    sets a limit to it that reconstructions pass only by being plainer than images are.
+    ℓᵀ c is the classifier's probability of the label. It is the accuracy of guessing with c, and lower than
+    the accuracy of the most probable class. `of_images` is its value on the images themselves.
+    Reconstructions exceed that value only if they are easier to classify than the images.
 
-    `classifier` is a frozen network (`vaelab.networks.frozen`), or any function of your own that gives
-    probabilities, differentiable in the images.
+    `classifier` is a frozen network (`vaelab.networks.frozen`), or your own function that returns
+    probabilities and is differentiable in the images.
 
     >>> CLA(kappa=0.9, classifier=lambda x: jnp.full((len(x), 10), 0.1)).achieved(0.8, ())  # 10 classes
     0.0999...
     """
 
     kappa: float
-    """lowest accuracy of the classifier on reconstructions, in (0, 1]"""
+    """Lowest accuracy of the classifier on reconstructions, in (0, 1]."""
     classifier: ImageFunction
-    """c, images [B, height, width, channels] -> class probabilities [B, C]"""
+    """c, images [B, height, width, channels] -> class probabilities [B, C]."""
 
     quantity: ClassVar[str] = "probability of the label"
 
     def __post_init__(self) -> None:
         check_kappa(self, lambda kappa: 0 < kappa <= 1, "in (0, 1] (it is an accuracy)")
+        check_instance("classifier", self.classifier)
         if not callable(self.classifier):
             raise UsageError(
                 "classifier of the constraint CLA must be a function of images, got "
@@ -68,7 +71,7 @@ class CLA(LowerBound):
         return classification_shortfall(probabilities, examples.labels, kappa=self.kappa)
 
     def of_images(self, x: Array, labels: Array) -> Array:
-        """The accuracy on images themselves, which good reconstructions approach. [B, ...], [B] -> []."""
+        """The accuracy on the images themselves, which good reconstructions approach. [B, ...], [B] -> []."""
         return -jnp.mean(classification_shortfall(self.classifier(x)[None], labels, kappa=0.0))
 
     def check(self, train: Examples, num_levels: int | None = None) -> None:
@@ -77,7 +80,7 @@ class CLA(LowerBound):
         output = output_shape("classifier", self.classifier, shape)
         if len(output) != 1:
             raise UsageError(
-                f"classifier must give probabilities [B, classes], and gives [B, {output}] for images "
+                f"classifier must return probabilities [B, classes], and returns [B, {output}] for images "
                 f"of {tuple(shape)}."
             )
         num_classes = int(labels.max()) + 1
@@ -89,7 +92,7 @@ class CLA(LowerBound):
         limit = float(jax.jit(self.of_images)(train.x[:_NUM_CHECKED], labels[:_NUM_CHECKED]))
         if limit < self.kappa:
             warnings.warn(
-                f"kappa = {self.kappa:g} of the constraint CLA is more than the classifier gives the "
-                f"labels of training images themselves, {limit:.3g}: choose a kappa below that.",
+                f"kappa = {self.kappa:g} of the constraint CLA is above the classifier's accuracy on the "
+                f"training images themselves, {limit:.3g}: choose a kappa below that.",
                 stacklevel=2,
             )

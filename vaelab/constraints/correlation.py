@@ -1,4 +1,4 @@
-"""A bound on the correlation of patches, which leaves brightness and contrast free."""
+"""A bound on the correlation of patches, which does not depend on brightness and contrast."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import dataclasses
 import math
 from typing import ClassVar
 
-import chex
 import jax.numpy as jnp
 
-from vaelab.checks import UsageError, check_positive
+from vaelab.checks import UsageError, check_axes, check_equal, check_positive
 from vaelab.constraints.base import LowerBound, check_kappa
 from vaelab.constraints.image_windows import check_windows, windows
 from vaelab.types import Array, Examples, Terms
@@ -26,10 +25,11 @@ def patch_correlation_shortfall(
 ) -> Array:
     """pNCC: κ − mean_i ψ(x, i)ᵀ ψ(g, i). [B, h, w, c], [K, B, h, w, c] -> [K, B].
 
-    ψ(·, i) is the patch at i, over all channels, less its mean and divided by its norm, or by that of
-    a patch of standard deviation ε where its own is smaller: a flat reconstruction has correlation 0 and a
-    finite gradient. Patches whose *target* is flat (standard deviation at most ε) have no shape to
-    match; i runs over the others. An image without any has C = 0: it counts neither way.
+    ψ(·, i) is the patch at i, over all channels, minus its mean and divided by its norm. If its standard
+    deviation is below ε, it is divided by the norm of a patch of standard deviation ε: a flat
+    reconstruction has correlation 0 and a finite gradient. Patches whose *target* is flat (standard
+    deviation at most ε) have no shape to match, and i runs over the others. An image without other patches
+    has C = 0.
     Rezende & Viola, 2018, table 1.
 
     >>> import jax
@@ -37,8 +37,8 @@ def patch_correlation_shortfall(
     >>> patch_correlation_shortfall(x, 0.3 * x[None] + 0.5, kappa=0.5).round(4)
     Array([[-0.5]], dtype=float32...)
     """
-    chex.assert_rank(x, 4)
-    chex.assert_equal(mean.shape[1:], x.shape)
+    check_axes("x", x, "[B, height, width, channels]")
+    check_equal(shape_of_x=x.shape, shape_of_each_mean=mean.shape[1:])
     target, has_shape = _whiten(windows(x, size=patch, stride=stride), epsilon)
     reconstruction, _ = _whiten(windows(mean, size=patch, stride=stride), epsilon)
     correlations = jnp.sum(target * reconstruction, axis=(-3, -2, -1))  # [K, B, rows, columns]
@@ -48,7 +48,7 @@ def patch_correlation_shortfall(
 
 
 def _whiten(patches: Array, epsilon: float) -> tuple[Array, Array]:
-    """ψ, and whether the standard deviation is above ε. [..., p, p, c] -> the same, [...]."""
+    """(ψ, True if the standard deviation is above ε). [..., p, p, c] -> the same shape, [...]."""
     axes = (-3, -2, -1)
     centred = patches - jnp.mean(patches, axis=axes, keepdims=True)
     variance = jnp.mean(centred**2, axis=axes, keepdims=True)
@@ -61,18 +61,19 @@ def _whiten(patches: Array, epsilon: float) -> tuple[Array, Array]:
 class pNCC(LowerBound):  # noqa: N801  as in the literature
     """Patch normalised cross-correlation mean_i ψ(x, i)ᵀ ψ(g(z), i) ≥ κ. Rezende & Viola, 2018, table 1.
 
-    It sees shapes and no brightness or contrast, of any patch: a pNCC alone leaves the reconstructions'
-    grey values free. An image without shapes counts as exactly met. For flat patches see `patch_correlation_shortfall`.
+    It depends on shapes and not on the brightness or contrast of a patch: a pNCC alone leaves the grey values
+    of reconstructions free. An image without shapes meets it exactly. For flat patches see
+    `patch_correlation_shortfall`.
     """
 
     kappa: float
-    """lowest mean correlation of corresponding patches, in (-1, 1)"""
+    """Lowest mean correlation of corresponding patches, in (-1, 1)."""
     patch: int = 8
-    """side of the square patches in pixels"""
+    """Side of the square patches in pixels."""
     stride: int = 4
-    """pixels from one patch to the next; 1 takes every position"""
+    """Number of pixels from one patch to the next. 1 takes every position."""
     epsilon: float = 0.01
-    """standard deviation in data units up to which a patch counts as flat"""
+    """Highest standard deviation, in data units, of a patch that counts as flat."""
 
     quantity: ClassVar[str] = "correlation of patches"
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, check_instance
 from vaelab.constraints.base import ImageFunction
 from vaelab.constraints.image_windows import check_windows, windows
 from vaelab.constraints.reconstruction import RE, reconstruction_error
@@ -21,8 +21,8 @@ from vaelab.types import Array, Examples, Terms
 class FRE(RE):
     """Feature reconstruction error ‖f(x) − f(g(z))‖² ≤ D_f κ². Rezende & Viola, 2018, table 1.
 
-    `features` is a frozen network (`vaelab.networks.frozen`), `LocalStatistics`, or any function of your
-    own, differentiable in the examples. D_f is the number of features of one example.
+    `features` is a frozen network (`vaelab.networks.frozen`), `LocalStatistics`, or your own function,
+    differentiable in the examples. D_f is the number of features of one example.
 
     >>> half = lambda x: x[:, ::2]
     >>> FRE(kappa=0.5, features=half).divisor((28, 28, 1))
@@ -30,14 +30,15 @@ class FRE(RE):
     """
 
     kappa: float
-    """tolerated root-mean-square error per feature, in the features' units"""
+    """Tolerated root-mean-square error per feature, in the features' units."""
     features: ImageFunction
-    """f, images [B, height, width, channels] -> features [B, ...]"""
+    """f, images [B, height, width, channels] -> features [B, ...]."""
 
     quantity: ClassVar[str] = "RMSE per feature"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_instance("features", self.features)
         if not callable(self.features):
             raise UsageError(
                 f"features of the constraint FRE must be a function of images, got {self.features!r}."
@@ -61,9 +62,9 @@ class LocalStatistics:
 
     Both are in data units, and so is the κ of an FRE on them.
 
-    A standard deviation of n values is a norm, ‖x − x̄‖/√n: the length of its gradient is 1/√n, but
-    where a window is exactly constant it has none. The gradient is 0 there, the smallest subgradient: so
-    it is the means, and windows that overlap, which first move a constant reconstruction.
+    A standard deviation of n values is a norm, ‖x − x̄‖/√n, and its gradient has the length 1/√n. An exactly
+    constant window has no gradient; here it is 0, the smallest subgradient. So the means, and windows
+    that overlap, are the first to move a constant reconstruction.
 
     >>> stripes = jnp.tile(jnp.array([0.0, 1.0]), 4).reshape(1, 8, 1) * jnp.ones((8, 1, 1))
     >>> LocalStatistics(window=4, stride=4)(stripes)[0, 0]
@@ -71,9 +72,9 @@ class LocalStatistics:
     """
 
     window: int = 4
-    """side of the square windows in pixels"""
+    """Side of the square windows in pixels."""
     stride: int = 2
-    """pixels from one window to the next"""
+    """Number of pixels from one window to the next."""
 
     def __post_init__(self) -> None:
         check_windows("window", self.window, self.stride)
@@ -82,18 +83,17 @@ class LocalStatistics:
         patches = windows(x, size=self.window, stride=self.stride)
         mean = jnp.mean(patches, axis=(-3, -2), keepdims=True)
         variance = jnp.mean((patches - mean) ** 2, axis=(-3, -2))
-        varies = (
-            variance > 0
-        )  # twice, because the gradient of a branch that is not taken must be finite too
+        # Two times `where`: the gradient of the branch that is not taken must be finite, too.
+        varies = variance > 0
         deviation = jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1.0)), 0.0)
         return jnp.concatenate([mean[..., 0, 0, :], deviation], axis=-1)
 
 
 def output_shape(name: str, function: ImageFunction, shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape of a function's output for one image of this shape; `name` is its name in errors.
+    """The shape of a function's output for one image of this shape. `name` is its name in errors.
 
     Raises:
-      UsageError: the function does not take such images; one sentence.
+      UsageError: the function does not accept such images.
     """
     images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     try:
@@ -105,7 +105,7 @@ def output_shape(name: str, function: ImageFunction, shape: Sequence[int]) -> tu
         ) from error
     if not hasattr(output, "shape") or output.shape[:1] != (1,):
         raise UsageError(
-            f"{name} must keep the axis of the examples, [B, ...] -> [B, ...], and gave {output} for "
+            f"{name} must keep the axis of the examples, [B, ...] -> [B, ...], and returned {output} for "
             f"one image of {tuple(shape)}."
         )
     return output.shape[1:]

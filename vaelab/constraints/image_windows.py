@@ -11,10 +11,10 @@ from vaelab.types import Array
 def windows(x: Array, *, size: int, stride: int) -> Array:
     """Square windows of images. [..., h, w, c] -> [..., rows, columns, size, size, c].
 
-    They start at every `stride`-th pixel; the last of each row and column ends with the image, so
-    every pixel lies in a window. The windows are copied and not summed by box filters, because
-    variances out of E[x²] − E[x]² have lost all digits in float32 where a window is nearly
-    constant. Memory and time are about (size / stride)² times those of the image.
+    Windows start at every `stride`-th pixel. The last window of each row and column ends with the image, so
+    that every pixel lies in a window. Windows are copied and not summed by box filters: in float32 the
+    variance E[x²] − E[x]² of a nearly constant window has no digits. Memory and time are about
+    (size / stride)² times those of the image.
 
     Raises:
       UsageError: x holds no images, or the windows are larger than the images.
@@ -26,8 +26,8 @@ def windows(x: Array, *, size: int, stride: int) -> Array:
     """
     if x.ndim < 3:
         raise UsageError(
-            f"windows are those of images [..., height, width, channels], got an array of {x.shape}: "
-            "choose features that need no images."
+            f"windows need images [..., height, width, channels], got an array of {x.shape}: choose "
+            "features that need no images."
         )
     height, width = x.shape[-3:-1]
     if size > min(height, width):

@@ -7,10 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import chex
 import jax.numpy as jnp
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, check_equal
 from vaelab.constraints.base import Constraint, check_kappa
 from vaelab.types import Array, Examples, Terms
 
@@ -18,13 +17,13 @@ from vaelab.types import Array, Examples, Terms
 def reconstruction_error(x: Array, mean: Array, *, kappa: float | Array) -> Array:
     """RE: Σ_d (x_d − g_d)² − D κ². [B, ...], [K, B, ...] -> [K, B], in squared data units.
 
-    κ is the root-mean-square error per dimension that is tolerated. With features f(x) and f(g) for
+    κ is the tolerated root-mean-square error per dimension. With features f(x) and f(g) in the place of
     x and g it is the FRE. Rezende & Viola, 2018, table 1.
 
     >>> reconstruction_error(jnp.ones((1, 4)), jnp.zeros((1, 1, 4)), kappa=0.5)
     Array([[3.]], dtype=float32...)
     """
-    chex.assert_equal(mean.shape[1:], x.shape)
+    check_equal(shape_of_x=x.shape, shape_of_each_mean=mean.shape[1:])
     squared_error = jnp.sum((x - mean) ** 2, axis=tuple(range(2, mean.ndim)))
     return squared_error - math.prod(x.shape[1:]) * kappa**2
 
@@ -45,7 +44,7 @@ class RE(Constraint):
     """Reconstruction error ‖x − g(z)‖² ≤ D κ². Examples may have any shape."""
 
     kappa: float
-    """tolerated root-mean-square error per data dimension, in data units"""
+    """Tolerated root-mean-square error per data dimension, in data units."""
 
     quantity: ClassVar[str] = "RMSE per dimension"
 
@@ -80,7 +79,7 @@ class NLL(Constraint):
     """Negative log-likelihood −log p(x|z) ≤ D κ. Examples may have any shape."""
 
     kappa: float
-    """tolerated negative log-likelihood in nats per data dimension"""
+    """Tolerated negative log-likelihood in nats per data dimension."""
 
     in_nats: ClassVar[bool] = True
     quantity: ClassVar[str] = "NLL, nats per dimension"
@@ -104,7 +103,7 @@ class NLL(Constraint):
         return mean / self.divisor(shape) + self.kappa
 
     def interpolation_axis(self, values: Any) -> Any:
-        return values  # nats: a logarithm already, and of either sign
+        return values  # nats are a logarithm already, and may be negative
 
     def check(self, train: Examples, num_levels: int | None = None) -> None:
         del train
@@ -119,5 +118,5 @@ class NLL(Constraint):
         if self.kappa >= uniform:
             raise UsageError(
                 f"kappa = {self.kappa} constrains nothing: a decoder that ignores the data "
-                f"has log {num_levels} = {uniform:.3f} nats per dimension; choose a kappa below."
+                f"has log {num_levels} = {uniform:.3f} nats per dimension; choose a kappa below that."
             )

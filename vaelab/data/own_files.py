@@ -96,6 +96,20 @@ class Files(DataSet):
             ).load()  # fmt: skip
         return splits._replace(conversions=()) if path.is_dir() else splits  # images are bytes
 
+    def read(self, data_dir: str | None = None) -> Examples:
+        """All examples in the order of the file, its parts one after the other, without a cut."""
+        path = self._find(data_dir)
+        parts = [self._labelled(path, part) for part in self._read(path).values()]
+        with naming(path):
+            converted = [Arrays.of(Splits(part, part, part)).load().train for part in parts]
+        fields = zip(*converted, strict=True)
+        return Examples(
+            *(
+                None if any(v is None for v in values) else np.concatenate(values)
+                for values in fields
+            )
+        )
+
     def _labelled(self, path: epath.Path, part: Examples) -> Examples:
         """The examples with labels of the type that `label_type` names."""
         labels = part.labels

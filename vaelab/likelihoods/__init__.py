@@ -1,4 +1,4 @@
-"""Likelihoods p(x|z): one file each, the distribution and the head that gives its parameters."""
+"""Likelihoods p(x|z). Each file holds one distribution and the decoder that gives its parameters."""
 
 from vaelab.likelihoods.base import Decoder, Likelihood, Pixels
 from vaelab.likelihoods.bernoulli import Bernoulli, BernoulliDecoder

@@ -1,4 +1,4 @@
-"""The contract of likelihoods p(x|z), and their common parts: a linear head, independent pixels."""
+"""The contract of likelihoods p(x|z), and their common parts: a linear head and independent pixels."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 from numbers import Real
 from typing import ClassVar
 
-import chex
 import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import UsageError, is_number
-from vaelab.separate import separate_modules
+from vaelab.checks import UsageError, check_sizes
+from vaelab.events import for_images
+from vaelab.separate import check_modules, separate_modules
 from vaelab.types import Array, PRNGKey, PyTree
 
 
@@ -23,31 +23,52 @@ class Likelihood(distrax.Distribution):
 
     @property
     def location(self) -> Array | None:
-        """The location parameter, which a decoder reconstructs, [..., *shape]; None without one."""
+        """The location parameter, [..., *shape], which is the reconstruction; None without one."""
         return None
 
 
 class Decoder(nn.Module, abc.ABC):
     """p(x|z) and its properties. [..., D] -> `Likelihood` over [..., *shape].
 
-    The trunk may be any module. If it has the attribute `output_ndims = 3`, it gives feature maps of
-    the image's size, and the head is a 1×1 convolution. Otherwise it gives vectors, and the head is
-    dense.
+    The trunk may be any module. A trunk with the attribute `output_ndims = 3` gives feature maps of the
+    image's size, and the head is a 1×1 convolution. Any other trunk gives vectors, and the head is dense.
     """
 
     trunk: nn.Module
-    """network before the head"""
-    shape: tuple[int, ...]
-    """shape of one example: (height, width, channels) for images, (T, D) for sequences, (D,) for vectors"""
+    """Network before the head."""
+    shape: tuple[int, ...] | None = None
+    """Shape of one example: (height, width, channels) for images, (T, D) for sequences, (D,) for vectors. Left out, it is derived from the data by `Model.for_data`."""
 
     data_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
-    """lowest and highest value that x can have"""
+    """Lowest and highest value that x can have."""
 
     def __post_init__(self) -> None:
-        if is_number(self.shape):
-            raise UsageError(f"shape must be a tuple, such as ({self.shape},), got {self.shape}.")
+        check_modules(self)
+        if self.shape is not None:
+            check_sizes(shape=self.shape)
+            trunk = for_images(self.trunk, self.shape)
+            if trunk is not self.trunk:
+                self.trunk = trunk
         separate_modules(self)
         super().__post_init__()
+
+    def for_events(self, shape: tuple[int, ...]) -> Decoder:
+        """The same decoder for examples of this shape; itself where `shape` was given."""
+        return self if self.shape is not None else self.clone(parent=None, shape=tuple(shape))
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """`shape`, as a tuple.
+
+        Raises:
+          UsageError: the shape was left out, and no data have filled it in.
+        """
+        if self.shape is None:
+            raise UsageError(
+                "decoder.shape is unknown: derive it from the data by model = model.for_data(x), or "
+                "give the shape of one example, such as (28, 28, 1)."
+            )
+        return tuple(self.shape)
 
     @property
     @abc.abstractmethod
@@ -59,8 +80,40 @@ class Decoder(nn.Module, abc.ABC):
         """Number of equidistant values in [0, 1] that x can have; None if it has other values."""
         return None
 
+    @property
+    def discrete(self) -> bool:
+        """True if p(x|z) is a probability of discrete values. False if it is a density."""
+        return self.num_levels is not None
+
+    def bits_per_dim(self, log_prob: float, *, bin_width: float | None = None) -> float | None:
+        """Bits per data dimension, −log p(x) / (D log 2), from a log-probability or a bound in nats.
+
+        A density has no bits. But if the data are levels at a distance of `bin_width`, dequantised by
+        uniform noise of that width, E log p(x) + D log bin_width is a bound on the log-probability of the levels.
+        Theis et al., 2016, section 3.1.
+
+        Args:
+          log_prob: log p(x) of an example, or its mean, in nats.
+          bin_width: width of the noise that dequantised the data; for densities only.
+
+        Returns:
+          The number of bits; None for a density without `bin_width`.
+
+        >>> import math
+        >>> from vaelab.likelihoods import GaussianDecoder
+        >>> from vaelab.networks import MLP
+        >>> GaussianDecoder(MLP(), (784,)).bits_per_dim(0.0, bin_width=1 / 256)  # the density 1 on [0, 1]
+        8.0
+        """
+        num_dims = math.prod(self.event_shape)
+        if not self.discrete:
+            if bin_width is None:
+                return None
+            log_prob += num_dims * math.log(bin_width)
+        return -float(log_prob) / (num_dims * math.log(2))
+
     def check_values(self, x: np.ndarray) -> None:
-        """Raises one sentence where data in the range have values of no probability, such as between levels."""
+        """Raises one sentence if data in the range have values without probability, such as values between levels."""
         if self.num_levels is None:
             return
         steps = x * (self.num_levels - 1)
@@ -75,18 +128,18 @@ class Decoder(nn.Module, abc.ABC):
         """p(x|z), of batch shape [...]."""
 
     def global_scale(self, params: PyTree) -> Array | None:
-        """The learned scale among this decoder's parameters; None where there is no single one."""
+        """The learned scale, from this decoder's parameters; None if there is no single learned scale."""
         del params
         return None
 
     def squared_error_weight(self, params: PyTree) -> float | None:
-        """1/(2σ²) if −log p(x|z) is ‖x − g(z)‖²/(2σ²) + const. with one σ for all x; else None."""
+        """1/(2σ²) if −log p(x|z) = ‖x − g(z)‖²/(2σ²) + const. with one σ for all x; else None."""
         del params
         return None
 
     @property
     def reads_maps(self) -> bool:
-        """Whether the trunk gives feature maps of the image's size."""
+        """True if the trunk gives feature maps of the image's size."""
         return getattr(self.trunk, "output_ndims", 1) == 3
 
     def head(self, z: Array, num: int) -> Array:
@@ -94,25 +147,25 @@ class Decoder(nn.Module, abc.ABC):
 
         Called inside a compact method.
         """
+        shape = self.event_shape
         features = self.trunk(z)
         if not self.reads_maps:
-            parameters = nn.Dense(math.prod(self.shape) * num)(features)
+            parameters = nn.Dense(math.prod(shape) * num)(features)
             return parameters.reshape(*parameters.shape[:-1], -1, num)
-        if len(self.shape) != 3 or features.shape[-3:-1] != tuple(self.shape[:2]):
+        if len(shape) != 3 or features.shape[-3:-1] != shape[:2]:
             raise UsageError(
-                f"trunk gives maps of {features.shape[-3:-1]} and shape is {tuple(self.shape)}: make "
-                "shape (height, width, channels) with the same height and width."
+                f"trunk gives maps of {features.shape[-3:-1]} and shape is {shape}: make shape "
+                "(height, width, channels) with the same height and width."
             )
-        parameters = nn.Dense(self.shape[-1] * num)(features)
+        parameters = nn.Dense(shape[-1] * num)(features)
         return parameters.reshape(*parameters.shape[:-3], -1, num)
 
 
 class Pixels(Likelihood):
     """Independent coordinates of an event, held in one axis. [..., prod(shape)] -> [...].
 
-    Like distrax.Independent over events of the given shape; but the log-probability is a sum over
-    one axis, which XLA vectorises on CPUs; a sum over three made `evaluation.log_likelihood` take
-    twice as long.
+    Like distrax.Independent over events of the given shape. The log-probability is a sum over one axis,
+    which XLA vectorises on CPUs, and not over three.
 
     >>> from vaelab.likelihoods import Bernoulli
     >>> likelihood = Pixels(Bernoulli(logits=jnp.zeros((5, 64))), (8, 8, 1))
@@ -144,7 +197,11 @@ class Pixels(Likelihood):
         return None if self._location is None else self._event(self._location)
 
     def log_prob(self, value: Array) -> Array:
-        chex.assert_equal(value.shape[value.ndim - len(self._shape) :], self._shape)
+        if value.shape[value.ndim - len(self._shape) :] != self._shape:
+            raise UsageError(
+                f"x has the shape {value.shape}, and the likelihood is one of events of shape "
+                f"{self._shape}: give x [..., *{self._shape}]."
+            )
         batch_shape = value.shape[: value.ndim - len(self._shape)]
         return jnp.sum(self._pixels.log_prob(value.reshape(*batch_shape, -1)), axis=-1)
 
@@ -165,6 +222,6 @@ class Pixels(Likelihood):
 
 
 def check_levels(levels: int) -> None:
-    """Raises one sentence where there are fewer than two levels."""
+    """Raises one sentence if there are fewer than two levels."""
     if isinstance(levels, Real) and (levels < 2 or levels % 1):
         raise UsageError(f"levels must be a whole number of at least 2, got {levels}.")

@@ -16,7 +16,7 @@ from vaelab.types import Array
 class Bernoulli(distrax.Bernoulli):
     """Independent bits, with log p(x) = x·η − softplus(η) for logits η: `natural.Bernoulli`.
 
-    distrax's own is slower. Values between 0 and 1 are allowed and give the cross-entropy.
+    It is faster than distrax's. Values between 0 and 1 are allowed and give the cross-entropy.
 
     >>> Bernoulli(logits=jnp.array(0.0)).log_prob(jnp.array(1.0))
     Array(-0.6931472, dtype=float32...)
@@ -25,7 +25,7 @@ class Bernoulli(distrax.Bernoulli):
     def log_prob(self, value: Array) -> Array:
         if self._probs is None:
             return natural.Bernoulli(self.logits).log_prob(value)
-        # Where a factor is 0 its logarithm is not taken: the gradient would be NaN.
+        # The logarithm of a probability that has the factor 0 is not taken: its gradient would be NaN.
         ones = jnp.log(jnp.where(value > 0, self._probs, 1.0))
         zeros = jnp.log1p(-jnp.where(value < 1, self._probs, 0.0))
         return value * ones + (1 - value) * zeros
@@ -44,4 +44,4 @@ class BernoulliDecoder(Decoder):
     @nn.compact
     def __call__(self, z: Array) -> Pixels:
         logits = self.head(z, 1)[..., 0]
-        return Pixels(Bernoulli(logits=logits), self.shape)
+        return Pixels(Bernoulli(logits=logits), self.event_shape)

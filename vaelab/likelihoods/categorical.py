@@ -16,7 +16,7 @@ from vaelab.types import Array, PRNGKey
 class GreyLevels(distrax.Distribution):
     """Categorical over the V equidistant grey levels 0, 1/(V − 1), ..., 1; logits [..., V] -> [...].
 
-    A value is read as its nearest level. One logit may be +∞, a certain level.
+    A value is read as its nearest level. One logit may be +∞: that level is certain.
 
     >>> GreyLevels(logits=jnp.zeros((5, 17))).log_prob(jnp.full(5, 0.25)).shape
     (5,)
@@ -37,7 +37,7 @@ class GreyLevels(distrax.Distribution):
     def log_prob(self, value: Array) -> Array:
         level = jnp.round(jnp.clip(value, 0.0, 1.0) * (self._num_levels - 1))
         chosen = level[..., None] == jnp.arange(self._num_levels)
-        # A masked sum, whose gradient is a product; that of an indexed lookup would be a scatter.
+        # The gradient of a masked sum is a product, that of an indexed lookup a slow scatter.
         logit = jnp.sum(jnp.where(chosen, self.logits, 0.0), axis=-1)
         total, largest = jax.nn.logsumexp(self.logits, axis=-1), jnp.finfo(self.logits.dtype).max
         impossible = (total == largest) & (logit < largest)
@@ -71,7 +71,7 @@ class CategoricalDecoder(Decoder):
     label: ClassVar[str] = "categorical"
 
     levels: int = 256
-    """number of equidistant grey levels from 0 to 1; 17 for scikit-learn's digits"""
+    """Number of equidistant grey levels from 0 to 1; 17 for scikit-learn's digits."""
 
     data_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
@@ -85,4 +85,4 @@ class CategoricalDecoder(Decoder):
 
     @nn.compact
     def __call__(self, z: Array) -> Pixels:
-        return Pixels(GreyLevels(self.head(z, self.levels)), self.shape)
+        return Pixels(GreyLevels(self.head(z, self.levels)), self.event_shape)

@@ -16,7 +16,7 @@ class DiscretisedLogistic(Quantised):
     """`Quantised` with F the logistic function. Kingma et al., 2016, appendix; Salimans et al., 2017."""
 
     def variance(self) -> Array:
-        """Of the logistic distribution before it is binned, s² π²/3."""
+        """The variance of the logistic distribution before it is binned, s² π²/3."""
         return jnp.broadcast_to((self.scale * jnp.pi) ** 2 / 3, self.batch_shape)
 
     def _log_cdf(self, u: Array) -> Array:

@@ -11,12 +11,12 @@ from vaelab.types import Array, PyTree
 
 
 class GaussianDecoder(ScaledDecoder):
-    """Gaussian likelihood N(x; g(z), σ²), σ fixed unless `learned`. [..., D] -> [..., *shape]."""
+    """Gaussian likelihood N(x; g(z), σ²) with a fixed or `learned` σ. [..., D] -> [..., *shape]."""
 
     label: ClassVar[str] = "Gaussian"
 
     learned: bool = False
-    """whether σ is a parameter"""
+    """True makes σ a learned parameter."""
 
     def pixels(self, location: Array, scale: Array) -> distrax.Distribution:
         return distrax.Normal(location, scale)

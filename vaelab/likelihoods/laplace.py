@@ -13,7 +13,7 @@ from vaelab.types import Array, PRNGKey
 
 
 class Laplace(distrax.Distribution):
-    """log p(x) = −|x − μ|/b − log 2b. distrax's own keeps its batch shape and so cannot leave `vmap`.
+    """log p(x) = −|x − μ|/b − log 2b. distrax's own stores its batch shape, so `vmap` cannot return it.
 
     >>> Laplace(jnp.array(0.0), jnp.array(1.0)).log_prob(jnp.array(0.0))  # −log 2
     Array(-0.6931472, dtype=float32...)

@@ -39,7 +39,7 @@ class Poisson(distrax.Distribution):
     def log_prob(self, value: Array) -> Array:
         infinite = jnp.isinf(self.log_rate)
         log_rate = jnp.where(infinite, 0.0, self.log_rate)  # ∞ would be NaN, also in the gradient
-        # A rate of 0 leaves no count but 0; an infinite one leaves none.
+        # Under a rate of 0 only the count 0 is possible; under an infinite rate no count is.
         limit = jnp.where((self.log_rate < 0) & (value == 0), 0.0, -jnp.inf)
         return jnp.where(infinite, limit, _log_prob(value, log_rate))
 
@@ -60,10 +60,10 @@ class Poisson(distrax.Distribution):
 def _log_prob(value: Array, log_rate: Array) -> Array:
     """log p(x) for finite η, in a form that keeps its digits for large counts. Loader, 2000.
 
-    With t = η − log x, log p(x) = −x (e^t − 1 − t) − ½ log 2πx − r(x), r the rest of Stirling's series.
+    With t = η − log x, log p(x) = −x (e^t − 1 − t) − ½ log 2πx − r(x), r the remainder of Stirling's series.
     """
     large = value > 15.0
-    # Each branch is computed at values that suit it, or the gradient of the other would be NaN.
+    # Each branch is computed at values that suit it, or its gradient would be NaN elsewhere.
     few, many = jnp.where(large, 1.0, value), jnp.where(large, value, 16.0)
     plain = few * log_rate - jnp.exp(log_rate) - gammaln(few + 1.0)
     t = log_rate - jnp.log(many)
@@ -83,18 +83,22 @@ def _expm1_minus(t: Array) -> Array:
 
 
 class PoissonDecoder(Decoder):
-    """Factorised Poisson likelihood, the head gives log-rates. [..., D] -> [..., *shape]."""
+    """Factorised Poisson likelihood; the head gives log-rates. [..., D] -> [..., *shape]."""
 
     label: ClassVar[str] = "Poisson"
     data_range: ClassVar[tuple[float, float]] = (0.0, math.inf)
+
+    @property
+    def discrete(self) -> bool:
+        return True
 
     def check_values(self, x: np.ndarray) -> None:
         if np.any(x != np.round(x)):
             raise UsageError(
                 "model.decoder has a Poisson likelihood, and the data are not all counts 0, 1, 2, ...: "
-                "round them, or choose another decoder."
+                "round the data, or choose another decoder."
             )
 
     @nn.compact
     def __call__(self, z: Array) -> Pixels:
-        return Pixels(Poisson(self.head(z, 1)[..., 0]), self.shape)
+        return Pixels(Poisson(self.head(z, 1)[..., 0]), self.event_shape)

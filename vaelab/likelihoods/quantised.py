@@ -1,4 +1,4 @@
-"""Continuous distributions binned to equidistant levels, for pixels that have so many values."""
+"""Continuous distributions binned to equidistant levels, for pixels with a number of grey levels."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vaelab.likelihoods.base import check_levels
 from vaelab.likelihoods.scaled import ScaledDecoder
 from vaelab.types import Array, PRNGKey
 
-_FAR = 1e20  # locations beyond it are as good as infinite
+_FAR = 1e20  # locations beyond it are treated as infinite
 
 
 class Quantised(distrax.Distribution, abc.ABC):
     """P(v) = F((v + h/2 − μ)/s) − F((v − h/2 − μ)/s) over the V levels v = 0, h, ..., 1, h = 1/(V − 1).
 
-    The first and the last bin are open to ∓∞, so that the masses sum to one. A value is read as its
-    nearest level. `mean` is the location μ, what a decoder reconstructs, and not the mean of the
-    masses, which never leaves [0, 1].
+    The first and the last bin extend to ∓∞, so that the masses sum to one. A value is read as its nearest
+    level. `mean` is the location μ, which is the reconstruction. The mean of the masses, which is always
+    in [0, 1], is another number.
 
     Raises:
       UsageError: fewer than two levels.
@@ -44,11 +44,11 @@ class Quantised(distrax.Distribution, abc.ABC):
     def log_prob(self, value: Array) -> Array:
         width, last = 1 / (self.levels - 1), self.levels - 1
         level = jnp.round(jnp.clip(value, 0.0, 1.0) * last)
-        # Farther away, or at ∞, the gradient in the scale would be NaN.
+        # Beyond _FAR, or at ∞, the gradient with respect to the scale would be NaN.
         centre = (level * width - jnp.clip(self.loc, -_FAR, _FAR)) / self.scale
         half = 0.5 * width / self.scale
         log_prob = self._log_bin(centre, half)
-        # The open bins: all below the first level's upper border, all above the last one's lower.
+        # The first bin holds all below its upper border, the last bin all above its lower border.
         log_prob = jnp.where(level == 0, self._log_cdf(centre + half), log_prob)
         log_prob = jnp.where(level == last, self._log_cdf(half - centre), log_prob)
         limit = jnp.where(level == jnp.where(self.loc > 0, last, 0), 0.0, -jnp.inf)
@@ -70,7 +70,7 @@ class Quantised(distrax.Distribution, abc.ABC):
         return jnp.broadcast_to(self.loc, self.batch_shape)
 
     def mode(self) -> Array:
-        # Masses fall with the distance from μ, save that the open bins may hold more than their like.
+        # Masses fall with the distance from μ, except that the open bins may hold more.
         nearest = self._quantise(self.mean())
         candidates = jnp.stack([nearest, jnp.zeros_like(nearest), jnp.ones_like(nearest)])
         best = jnp.argmax(self.log_prob(candidates), axis=0)
@@ -89,7 +89,7 @@ class QuantisedDecoder(ScaledDecoder):
     """A likelihood over V equidistant levels from 0 to 1, by binning a continuous one."""
 
     levels: int = 256
-    """number of levels V; 256 for 8-bit images"""
+    """Number of levels V; 256 for 8-bit images."""
 
     data_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 

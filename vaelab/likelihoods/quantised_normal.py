@@ -24,20 +24,20 @@ class QuantisedNormal(Quantised):
     """
 
     def variance(self) -> Array:
-        """Of the normal distribution before it is binned."""
+        """The variance of the normal distribution before it is binned."""
         return jnp.broadcast_to(self.scale**2, self.batch_shape)
 
     def _log_cdf(self, u: Array) -> Array:
         return _log_ndtr(u)
 
     def _log_bin(self, centre: Array, half: Array) -> Array:
-        # By symmetry; both borders are then in the upper tail, or around 0.
+        # By symmetry, so that both borders are in the upper tail or around 0.
         centre = jnp.minimum(jnp.abs(centre), _OVERFLOW)
         narrow = 2 * half < _NARROW
-        # Each branch is computed at values that suit it: the gradient of the other would be NaN.
+        # Each branch is computed at values that suit it, or its gradient would be NaN elsewhere.
         upper = _log_ndtr(half - centre)
         lower = _log_ndtr(-jnp.where(narrow, half + 1.0, half) - centre)
-        # Far out the difference of both is lost; the lower border no longer counts there.
+        # Far out their difference has no digits, and the lower border does not matter.
         gap = jnp.where(centre > 1e3, -100.0, lower - upper)
         wide = upper + jnp.log(-jnp.expm1(gap))
         # φ(c) ∫ exp(−ct − t²/2) dt over ±half, with 1 − t²/2 for the second exponential.
@@ -76,7 +76,7 @@ def _log_ndtr_jvp(primals, tangents):
     far = u < -10.0
     near = jnp.where(far, 0.0, u)
     ratio = jnp.exp(-0.5 * (near**2 + jnp.log(2 * jnp.pi)) - jnp.where(far, 0.0, value))
-    # φ/Φ by Mills' ratio: the exponentials' difference would be lost in float32.
+    # φ/Φ by Mills' ratio: the difference of the exponents has no digits in float32.
     inverse = 1 / jnp.where(far, u, -10.0) ** 2
     tail = -jnp.where(far, u, -10.0) / (1 - inverse + 3 * inverse**2 - 15 * inverse**3)
     return value, tangent * jnp.where(far, tail, ratio)

@@ -1,4 +1,4 @@
-"""What likelihoods with a location and a scale share."""
+"""Common parts of likelihoods with a location and a scale."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from vaelab.types import Array, PyTree
 
 
 class ScaledDecoder(Decoder):
-    """A location g(z) for each pixel, and a scale s, learned unless that is turned off.
+    """A location g(z) for each pixel, and a learned or fixed scale s.
 
-    The location is the head's output as it is, and may lie outside the data's range.
+    The location is the head's output, and may lie outside the range of the data.
 
-    s = floor + exp(η), so that no gradient is cut off and s never vanishes: under the ELBO a scale
-    learned with the model goes to zero as far as the model's capacity lets it (Rezende & Viola, 2018,
-    proposition 3.1), and the likelihood with it to infinity. If the `floor` is reached, the
-    likelihood means nothing.
+    A learned scale is s = floor + exp(η), which has a gradient everywhere and never vanishes. Under the ELBO
+    a learned scale shrinks towards zero as far as the model's capacity allows (Rezende & Viola, 2018,
+    proposition 3.1), and the likelihood grows without bound. If s reaches the `floor`, the likelihood is
+    meaningless.
     """
 
     scale: float = 0.1
-    """at the start, or for good where it is not learned; in data units"""
+    """Scale in data units: the start of a learned scale, or the fixed scale."""
     learned: bool = True
-    """whether the scale is a parameter"""
+    """True makes the scale a learned parameter."""
     per_pixel: bool = False
-    """a scale for each pixel of each z, from the trunk, instead of one for all"""
+    """True computes a scale for each pixel of each z from the trunk. False has one scale for all."""
     floor: float = 1e-3
-    """a learned scale is always above this"""
+    """Lower bound on a learned scale."""
 
     def __post_init__(self) -> None:
         check_positive(scale=self.scale)
@@ -42,7 +42,7 @@ class ScaledDecoder(Decoder):
                 f"floor must lie between 0 and scale = {self.scale}, got {self.floor}."
             )
         if self.per_pixel and not self.learned:
-            raise UsageError("per_pixel = True needs learned = True: a fixed scale is one for all.")
+            raise UsageError("per_pixel = True needs learned = True: a fixed scale is one number.")
         super().__post_init__()
 
     @nn.compact
@@ -58,7 +58,7 @@ class ScaledDecoder(Decoder):
             scale = jnp.broadcast_to(self.floor + jnp.exp(log_scale), location.shape)
         else:
             scale = jnp.full_like(location, self.scale)
-        return Pixels(self.pixels(location, scale), self.shape, location)
+        return Pixels(self.pixels(location, scale), self.event_shape, location)
 
     @abc.abstractmethod
     def pixels(self, location: Array, scale: Array) -> distrax.Distribution:

@@ -1,11 +1,25 @@
 """Models; each keeps the contract of `vaelab.models.base` and returns `vaelab.types.Terms`.
 
-A model is a value: each place in it has a network of its own. One network that is given for two
-places (encoder, decoder, prior, or anywhere inside them) is copied, and both copies are trained
-separately (`vaelab.separate`). The same holds after a command line has changed a field, and for a
+A model is a value: each place in it has its own network. If one network is given for two places
+(encoder, decoder, prior, or anywhere inside them), it is copied, and both copies are trained
+separately (`vaelab.separate`). The same is true after a command line has changed a field, and for a
 model that is built from its record.
 
->>> from vaelab import networks, priors
+Shapes may be left out. `model.for_data(examples)` derives them from the data:
+
+>>> import numpy as np
+>>> from vaelab import likelihoods, networks, priors
+>>> model = VAE(
+...     encoder=networks.ConditionalGaussian(networks.MLP((64,)), dim=2),
+...     decoder=likelihoods.BernoulliDecoder(networks.MLP((64,))),
+...     prior=priors.VampPrior(2),
+... )
+>>> model = model.for_data(np.zeros((100, 28, 28, 1)))
+>>> model.decoder.shape, model.encoder.trunk.event_ndims, model.prior.shape
+((28, 28, 1), 3, (28, 28, 1))
+
+One network in two places:
+
 >>> net = networks.GatedMLP((64,))
 >>> prior = priors.HierarchicalPrior(
 ...     latent_dim=2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -11,8 +12,9 @@ import numpy as np
 
 from vaelab.checks import UndefinedError, UsageError, check_values
 from vaelab.likelihoods import Decoder
-from vaelab.separate import separate_modules
-from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms
+from vaelab.separate import check_modules, separate_modules
+from vaelab.stateless import only_parameters
+from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms, as_examples
 
 Latents = tuple[Array, ...]  # one array [..., D_l] for each level
 
@@ -23,9 +25,9 @@ MODEL, PRIOR = "model", "prior"
 class Model(nn.Module, abc.ABC):
     """A model p(x, z_1..z_L | context) with an amortised posterior q(z_1..z_L | x, context).
 
-    A model is a Linen module. Its latents are a tuple with one array for each level, also where there
-    is one level; the generative model draws level 0 first. Training, evaluation, plots and commands
-    use the methods below and nothing else. `at(params)` gives the model with its parameters; the
+    A model is a Linen module. Its latents are a tuple with one array for each level, even if there is
+    only one level. The generative model draws level 0 first. Training, evaluation, plots and commands
+    use the methods below and nothing else. `at(params)` returns the model with its parameters. Its
     methods are then functions of arrays:
 
       bound = model.at(params)
@@ -33,14 +35,16 @@ class Model(nn.Module, abc.ABC):
       terms = bound.terms(encoding, x, key, num_samples=8)
       images = bound.decode(bound.sample_latents(key, 16)).mean()
 
-    Every model has a field `decoder`, the `Decoder` that gives p(x|z); it holds shape, range and levels of
-    the data. A method that has no meaning for a model raises `UndefinedError` with the reason.
+    Every model has a field `decoder`, the `Decoder` of p(x|z), which holds shape, range and levels of
+    the data. The shape may be left out: `for_data` derives it from the data. A method that has no meaning
+    for a model raises `UndefinedError` with the reason.
     """
 
     prior_parameters: ClassVar[tuple[str, ...]] = ("prior",)
-    """top-level names of the parameters that the distortion does not depend on"""
+    """Top-level names of the parameters that the distortion does not depend on."""
 
     def __post_init__(self) -> None:
+        check_modules(self)
         check_decoder(self)
         separate_modules(self)
         super().__post_init__()
@@ -59,7 +63,7 @@ class Model(nn.Module, abc.ABC):
 
     @property
     def conditional(self) -> bool:
-        """Whether the model needs a context."""
+        """True if the model needs a context."""
         return False
 
     @property
@@ -69,18 +73,42 @@ class Model(nn.Module, abc.ABC):
 
     @property
     def prior_samples(self) -> int | None:
-        """Number of inner samples from which log p(z) is estimated; None where it is exact."""
+        """Number of inner samples from which log p(z) is estimated; None if log p(z) is exact."""
         return None
 
     def with_prior_samples(self, num_samples: int) -> Model:
-        """The same model with another number of inner samples; itself where log p(z) is exact."""
+        """The same model with another number of inner samples; itself if log p(z) is exact."""
         del num_samples
         return self
+
+    def for_data(self, examples: Examples | Array) -> Model:
+        """The same model for these examples: settings that were left out are derived from the data.
+
+        They are `decoder.shape`, and with it the settings of encoder and prior. Itself where no
+        setting was left out. Parameters have no part in it, so call it before `init`:
+
+          model = model.for_data(examples)
+
+        Args:
+          examples: the training data, x [N, *event] alone or `Examples`.
+        """
+        shape = tuple(as_examples(examples).x.shape[1:])
+        decoder = self.decoder.for_events(shape)
+        return self if decoder is self.decoder else self.clone(parent=None, decoder=decoder)
 
     # Parameters.
 
     def at(self, params: PyTree) -> Model:
-        """The model with these parameters: its methods are functions of arrays alone."""
+        """The model with these parameters: its methods are functions of arrays alone.
+
+        Raises:
+          UsageError: `params` are the variables {"params": params} that `init` returns.
+        """
+        if isinstance(params, Mapping) and set(params) == {"params"}:
+            raise UsageError(
+                'params = {"params": ...} are variables, which hold the parameters once more: give '
+                'variables["params"].'
+            )
         return self.bind({"params": params})
 
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
@@ -91,23 +119,27 @@ class Model(nn.Module, abc.ABC):
     def parameter_groups(self, params: PyTree) -> PyTree:
         """The group of each top-level entry of the parameters: {name: "model" or "prior"}.
 
-        The distortion does not depend on the group "prior": its gradient has no λ in it. So it is
-        not divided by λ, REWO holds it until the constraints were met once, and it may have an
-        update period and an optimiser of its own.
+        The distortion does not depend on the group "prior", so the gradient of this group does not
+        contain λ. The gradient is therefore not divided by λ, REWO holds the group until the constraints
+        were met once, and the group may have its own update period and optimiser.
         """
         return {name: PRIOR if name in self.prior_parameters else MODEL for name in params}
 
     def learned(self, params: PyTree) -> dict[str, float]:
-        """What was learned, as numbers for a report: the σ of a likelihood that has one for all."""
+        """What was learned, in numbers by name, for a report.
+
+        `likelihood_scale` is the learned σ (or scale) of a likelihood with one scale for all coordinates.
+        `effective_components` is the exponential of the entropy of a mixture prior's learned weights.
+        """
         scale = self.decoder.global_scale(params.get("decoder", {}))
         return {} if scale is None else {"likelihood_scale": float(scale)}
 
     def check_data(self, examples: Examples) -> None:
-        """Raises one sentence where examples do not fit the model: shape, range or context.
+        """Raises one sentence if examples do not fit the model: shape, range or context.
 
         Raises:
-          UsageError: x has another shape than `decoder.shape`, or values outside the range of the
-            likelihood; a context is missing, or given to an unconditional model.
+          UsageError: the shape of x is not `decoder.shape`; values lie outside the range of the
+            likelihood; a context is missing, or an unconditional model is given one.
         """
         x = examples.x
         check_events(self, x)
@@ -118,11 +150,11 @@ class Model(nn.Module, abc.ABC):
             )
         if not self.conditional and examples.context is not None:
             raise UsageError(
-                f"the data have a context, which model, a {type(self).__name__} without one, would "
-                "ignore: choose a conditional model, or data without a context."
+                f"the data have a context, and model is an unconditional {type(self).__name__}: choose "
+                "a conditional model, or data without a context."
             )
         check_values("x", x, *self.decoder.data_range)
-        # Bits may be grey: training draws them afresh, and log p(x|z) is then a cross-entropy.
+        # Bits may be grey: training binarises them, and log p(x|z) is then a cross-entropy.
         if self.decoder.num_levels != 2 and not isinstance(x, jax.core.Tracer):
             self.decoder.check_values(np.asarray(x))
 
@@ -130,7 +162,7 @@ class Model(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def encode(self, x: Array, context: Array | None = None) -> Any:
-        """All that `terms` needs of x [B, *event] and the context: any pytree."""
+        """Everything that `terms` needs of x [B, *event] and the context, as any pytree."""
 
     @abc.abstractmethod
     def terms(
@@ -143,9 +175,9 @@ class Model(nn.Module, abc.ABC):
     ) -> Terms:
         """The parts of every bound, for `num_samples` draws from q(z|x).
 
-        `weights` [K, B], the normalised importance weights of the same samples, select the doubly
-        reparameterised gradient of an importance-weighted bound (see `losses`); weights of one
-        select sticking the landing. They change no value.
+        `weights` [K, B] are the normalised importance weights of the same samples. They select the
+        doubly reparameterised gradient of an importance-weighted bound (see `losses`). Weights that are
+        all 1 select sticking the landing. Weights change no value.
         """
 
     def __call__(
@@ -157,7 +189,8 @@ class Model(nn.Module, abc.ABC):
         context: Array | None = None,
     ) -> Terms:
         """`terms` of a fresh encoding. x [B, *event] -> Terms."""
-        return self.terms(self.encode(x, context), x, key, num_samples, weights)
+        with only_parameters(self):
+            return self.terms(self.encode(x, context), x, key, num_samples, weights)
 
     @abc.abstractmethod
     def log_posterior(self, encoding: Any, latents: Latents) -> Array:
@@ -172,14 +205,14 @@ class Model(nn.Module, abc.ABC):
     def sample_latents(
         self, key: PRNGKey, num_samples: int, context: Array | None = None
     ) -> Latents:
-        """z ~ p(z|context), L arrays [num_samples, D_l]; context: `num_samples` of them, or one."""
+        """z ~ p(z|context), L arrays [num_samples, D_l]. There are `num_samples` contexts, or one."""
         return self.sample_joint(key, num_samples, context)[0]
 
     @abc.abstractmethod
     def sample_joint(
         self, key: PRNGKey, num_samples: int, context: Array | None = None
     ) -> tuple[Latents, PyTree]:
-        """(z, u) ~ p(z, u|context), u the prior's auxiliary variables; () where it has none."""
+        """(z, u) ~ p(z, u|context), u the prior's auxiliary variables; u = () if there are none."""
 
     @abc.abstractmethod
     def log_prior(
@@ -213,12 +246,12 @@ class Model(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def level_factorises(self, level: int = 0) -> bool:
-        """Whether p(z_level) = Π_d p(z_level,d)."""
+        """True if p(z_level) = Π_d p(z_level,d)."""
 
 
 def check_events(model: Model, x: Array) -> None:
-    """Raises one sentence where x [B, *event] has another event shape than the model."""
-    shape = tuple(model.decoder.shape)
+    """Raises one sentence if the event shape of x [B, *event] is not that of the model."""
+    shape = model.decoder.event_shape
     if tuple(x.shape[1:]) != shape:
         raise UsageError(
             f"x holds events of shape {tuple(x.shape[1:])}, and model.decoder.shape is {shape}: make "
@@ -227,7 +260,7 @@ def check_events(model: Model, x: Array) -> None:
 
 
 def check_decoder(model: Model) -> None:
-    """Raises one sentence where the decoder is not a `Decoder`, which has a shape and a range."""
+    """Raises one sentence if the decoder is not a `Decoder`, which has a shape and a range."""
     if not isinstance(model.decoder, Decoder):
         raise UsageError(
             f"decoder = {type(model.decoder).__name__} must be a likelihoods.Decoder, which states the "
@@ -236,7 +269,7 @@ def check_decoder(model: Model) -> None:
 
 
 def check_latents(model: Model, latents: Latents) -> None:
-    """Raises one sentence where latents are not a tuple with an array for each level."""
+    """Raises one sentence if latents are not a tuple with an array for each level."""
     dims = model.latent_dims
     given = tuple(z.shape[-1] for z in latents) if isinstance(latents, tuple) else None
     if given != dims:
@@ -248,7 +281,7 @@ def check_latents(model: Model, latents: Latents) -> None:
 
 
 def check_level(model: Model, level: int, defined: int, reason: str) -> None:
-    """Raises where a level does not exist, or lies beyond the first `defined` levels.
+    """Raises if a level does not exist, or is not among the first `defined` levels.
 
     Raises:
       UsageError: there is no such level.

@@ -23,11 +23,12 @@ from vaelab.models.base import (
 from vaelab.natural import Gaussian
 from vaelab.networks.convlstm import ConvLSTM, State
 from vaelab.networks.convolutional import Convolution3x3, depth_to_space, space_to_depth
-from vaelab.types import Array, PRNGKey, PyTree, Terms
+from vaelab.separate import check_modules
+from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms, as_examples
 
 
 class Encoding(NamedTuple):
-    """What x and the context add at every step, computed once; 0 where there is nothing."""
+    """What x and the context add at every step, computed once; 0 without a context."""
 
     inference: Array | float  # [B, h, w, 4·hidden], from x and the context
     generation: Array | float  # [B, h, w, 4·hidden], from the context
@@ -35,7 +36,7 @@ class Encoding(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """What p carries from step to step."""
+    """State of the generative model between two steps."""
 
     state: State  # of the generation's cell, each [..., h, w, hidden]
     canvas: Array  # [..., h, w, downsample²·canvas_channels], a vector for each block of pixels
@@ -46,12 +47,12 @@ class ConvDRAW(Model):
 
     At step t, with the cells' outputs h_inf and h_gen and the canvas r on an h × w grid of blocks:
     h_inf ← LSTM(x, r, h_gen, context), q(z_t) = N(μ, σ²)(h_inf, h_gen), p(z_t) = N(μ, σ²)(h_gen,
-    context), h_gen ← LSTM(z_t, r, context), r ← r + W h_gen; in the end p(x|z_1..z_T) = decoder(r).
-    All steps share their parameters. Gregor et al., 2016, section 2; Eslami et al., 2018, for the
-    canvas in the place of the error image.
+    context), h_gen ← LSTM(z_t, r, context), r ← r + W h_gen. After the last step p(x|z_1..z_T) =
+    decoder(r). All steps share their parameters. Gregor et al., 2016, section 2. The canvas replaces the
+    error image, as in Eslami et al., 2018.
 
-    `weights` are refused: z_t moves the densities of all later steps, so log q's parameters cannot be
-    held constant, as the doubly reparameterised gradient requires, without holding those paths as well.
+    `weights` are refused. The doubly reparameterised gradient holds the parameters of log q constant.
+    Here z_t moves the densities of all later steps, and these paths would be held constant, too.
 
     >>> from vaelab import likelihoods, networks
     >>> decoder = likelihoods.BernoulliDecoder(networks.Identity(), shape=(8, 8, 1))
@@ -63,21 +64,21 @@ class ConvDRAW(Model):
     """
 
     decoder: Decoder
-    """p(x|r), its trunk over feature maps of the image's size: the canvas"""
+    """p(x|r). Its trunk reads the canvas, feature maps of the image's size."""
     num_steps: int = 8
-    """steps T, and so levels"""
+    """Number of steps T, which is the number of levels."""
     hidden: int = 32
-    """channels of both cells"""
+    """Number of channels of both cells."""
     latent_channels: int = 4
-    """channels of the maps z_t"""
+    """Number of channels of the maps z_t."""
     canvas_channels: int = 8
-    """channels of the canvas, at the image's resolution"""
+    """Number of channels of the canvas, at the image's resolution."""
     downsample: int = 4
-    """pixels, along each axis, for one position of cells and latents; divides height and width"""
+    """Number of pixels along each axis for one position of cells and latents. It must divide height and width."""
     context_channels: int | None = None
-    """channels of the context images, which have x's height and width; None: unconditional"""
+    """Number of channels of the context images, which have the height and width of x. None is an unconditional model, until `for_data` sees data with a context."""
     remat: bool = False
-    """compute steps again in the backward pass: less memory, more time"""
+    """True computes the steps again in the backward pass: less memory, more time."""
 
     prior_parameters: ClassVar[tuple[str, ...]] = ("prior", "prior_of_context")
 
@@ -87,19 +88,36 @@ class ConvDRAW(Model):
             canvas_channels=self.canvas_channels, downsample=self.downsample,
             context_channels=self.context_channels,
         )  # fmt: skip
+        check_modules(self)
         check_decoder(self)
-        shape = self.decoder.shape
-        if len(shape) != 3 or shape[0] % self.downsample or shape[1] % self.downsample:
-            raise UsageError(
-                f"downsample = {self.downsample} must divide height and width of decoder.shape "
-                f"(height, width, channels), got {shape}."
-            )
+        if self.decoder.shape is not None:
+            shape = self.decoder.event_shape
+            if len(shape) != 3 or shape[0] % self.downsample or shape[1] % self.downsample:
+                raise UsageError(
+                    f"downsample = {self.downsample} must divide height and width of decoder.shape "
+                    f"(height, width, channels), got {shape}."
+                )
         if not self.decoder.reads_maps:
             raise UsageError(
                 f"decoder.trunk = {type(self.decoder.trunk).__name__} does not keep the canvas's "
                 "feature maps: use networks.Identity() or another trunk with output_ndims = 3."
             )
         super().__post_init__()
+
+    def for_data(self, examples: Examples | Array) -> Model:
+        """The same model for these examples: decoder.shape and context_channels are derived.
+
+        Data with a context make a model whose `context_channels` were left out conditional.
+        """
+        model, context = super().for_data(examples), as_examples(examples).context
+        if context is None or self.context_channels is not None:
+            return model
+        if len(context.shape) != 4:
+            raise UsageError(
+                "ConvDRAW needs contexts that are images [N, height, width, channels], got the shape "
+                f"{tuple(context.shape)}: choose other data, or leave the context out."
+            )
+        return model.clone(parent=None, context_channels=context.shape[-1])
 
     @property
     def latent_dims(self) -> tuple[int, ...]:
@@ -112,7 +130,7 @@ class ConvDRAW(Model):
 
     @property
     def _size(self) -> tuple[int, int]:
-        height, width, _ = self.decoder.shape
+        height, width, _ = self.decoder.event_shape
         return height // self.downsample, width // self.downsample
 
     def setup(self) -> None:
@@ -121,7 +139,7 @@ class ConvDRAW(Model):
         self.generation = ConvLSTM(self._size, self.hidden)
         self.posterior = Convolution3x3(2 * self.latent_channels)
         self.prior = Convolution3x3(2 * self.latent_channels)
-        # On blocks of pixels, convolutions whose stride is their size are matrix products.
+        # Convolutions whose stride is their size are matrix products on blocks of pixels.
         self.read_to_infer = nn.Dense(4 * self.hidden, use_bias=False)
         self.read_to_generate = nn.Dense(4 * self.hidden, use_bias=False)
         self.write = nn.Dense(self.downsample**2 * self.canvas_channels)
@@ -130,7 +148,7 @@ class ConvDRAW(Model):
             self.prior_of_context = nn.Dense(2 * self.latent_channels, use_bias=False)
 
     def encode(self, x: Array, context: Array | None = None) -> Encoding:
-        """All that the steps need of x and of context [B, height, width, context_channels]."""
+        """Everything that the steps need of x and of context [B, height, width, context_channels]."""
         check_events(self, x)
         encoding, context = self._encode_context(context, x.shape[:1])
         constant = nn.relu(self.features(space_to_depth(x, self.downsample)))
@@ -146,10 +164,10 @@ class ConvDRAW(Model):
         num_samples: int = 1,
         weights: Array | None = None,
     ) -> Terms:
-        """`Terms` from an encoded x, so that x can be encoded once and sampled many times."""
+        """`Terms` from an encoded x: x is encoded once and may be sampled many times."""
         if weights is not None:
             raise UsageError(
-                "ConvDRAW has no doubly reparameterised gradient, as each z_t moves all later "
+                "ConvDRAW has no doubly reparameterised gradient, because each z_t moves all later "
                 "densities: use the objective ELBO, ImportanceWeighted or Lagrangian."
             )
         batch_shape = (num_samples, len(x))
@@ -201,7 +219,7 @@ class ConvDRAW(Model):
         return self.log_prior(latents, context=context)
 
     def level_posterior(self, encoding: Encoding, level: int = 0) -> distrax.Independent:
-        """q(z_1|x), a diagonal Gaussian; later steps depend on the samples of earlier ones."""
+        """q(z_1|x), a diagonal Gaussian. Later steps depend on the samples of earlier steps."""
         self._check_level(level)
         batch_shape = encoding.inference.shape[:1]  # type: ignore[union-attr]
         start = self.inference.start(batch_shape)
@@ -211,6 +229,11 @@ class ConvDRAW(Model):
 
     def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
         self._check_level(level)
+        if jnp.ndim(z) == 0 or jnp.shape(z)[-1] != self.latent_dims[level]:
+            raise UsageError(
+                f"z must be an array [..., {self.latent_dims[level]}], the coordinates of level "
+                f"{level}, got the shape {jnp.shape(z)}."
+            )
         prior = self._prior(self._blank(()), self._encode_context(None, ())[0])
         return _flat(prior.log_prob(self._maps(z))).sum(-1)
 
@@ -311,8 +334,8 @@ class ConvDRAW(Model):
     def _encode_context(
         self, context: Array | None, numbers: tuple[int, ...]
     ) -> tuple[Encoding, Array | None]:
-        """The context's part of an encoding, and its features; `numbers` of images that would fit."""
-        height, width, _ = self.decoder.shape
+        """The context's part of an encoding, and its features. `numbers`: valid numbers of contexts."""
+        height, width, _ = self.decoder.event_shape
         wanted = (height, width, self.context_channels)
         if not self.conditional:
             if context is not None:
@@ -328,8 +351,8 @@ class ConvDRAW(Model):
             )
         if context.shape[1:] != wanted or len(context) not in numbers:
             raise UsageError(
-                f"context has shape {context.shape}: it must hold {numbers[0]} images of shape "
-                f"{wanted}, decoder.shape's height and width and context_channels."
+                f"context has the shape {context.shape}: give {numbers[0]} images of shape {wanted}, "
+                "the height and width of decoder.shape and context_channels."
             )
         features = nn.relu(self.context_features(space_to_depth(context, self.downsample)))
         generation = self.generation.project(features)

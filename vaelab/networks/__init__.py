@@ -1,5 +1,6 @@
 """Networks that parameterise conditional distributions."""
 
+from vaelab.events import MakesImages, TakesEvents
 from vaelab.networks.autoregressive import MADE
 from vaelab.networks.conditional import ConditionalGaussian
 from vaelab.networks.conditional_flow import ConditionalFlow
@@ -17,5 +18,7 @@ __all__ = [
     "DeconvNet",
     "GatedMLP",
     "Identity",
+    "MakesImages",
     "RealNVP",
+    "TakesEvents",
 ]

@@ -9,16 +9,17 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import check_at_least_one, check_sizes
 from vaelab.types import Array
 
 
 class MADE(nn.Module):
     """One network whose d-th outputs depend on z_1 … z_{d−1} only. [..., D] -> [..., D, outputs].
 
-    Unit k of each hidden layer has a degree m(k) in 1 … D−1 and sees the units of the layer before
-    with degree ≤ m(k), coordinate d counting as one of degree d; the outputs for coordinate d see
-    those with degree < d. Degrees are spread evenly; a layer narrower than D − 1 lacks some, and then
-    a coordinate may not see its nearest predecessors. Outputs start at zero.
+    Unit k of each hidden layer has a degree m(k) in 1 … D−1 and sees the units of the previous layer
+    with degree ≤ m(k). Coordinate d has degree d. The outputs for coordinate d see units of degree < d.
+    Degrees are spread evenly. A layer narrower than D − 1 lacks some degrees: then a coordinate may
+    not see its nearest predecessors. Outputs start at zero.
     Germain et al., 2015, eq. 12 and 13.
 
     >>> import jax
@@ -29,13 +30,18 @@ class MADE(nn.Module):
     """
 
     dim: int
-    """number of coordinates D"""
+    """Number of coordinates D."""
     num_outputs: int
-    """number of outputs per coordinate"""
+    """Number of outputs for each coordinate."""
     hidden: tuple[int, ...] = (256,)
-    """width of each layer"""
+    """Width of each layer."""
     activation: Callable[[Array], Array] = nn.silu
-    """nonlinearity after each layer; a smooth one makes a smooth density"""
+    """Nonlinearity after each layer. A smooth nonlinearity makes a smooth density."""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(dim=self.dim, num_outputs=self.num_outputs)
+        check_sizes(hidden=self.hidden)
+        super().__post_init__()
 
     def setup(self) -> None:
         degrees = [np.arange(1, self.dim + 1)]

@@ -10,7 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import check_at_least_one, check_sizes
+from vaelab.events import for_events
 from vaelab.networks.coupling import RealNVP
 from vaelab.separate import separate_modules
 from vaelab.types import Array, PRNGKey, PyTree
@@ -23,9 +24,8 @@ from vaelab.types import Array, PRNGKey, PyTree
 class FlowDistribution:
     """The density of z = f⁻¹(u; c), u ~ N(0, I): log p(z|c) = log N(f(z; c)) + log |det ∂f/∂z|.
 
-    A pytree that holds f's parameters, so that `jax.lax.stop_gradient` stops all of them, and which
-    outlives the module that made it. The parameters have no batch axes: batches are sliced in the
-    context alone.
+    A pytree that holds the parameters of f, so that `jax.lax.stop_gradient` stops all of them. It outlives
+    the module that made it. The parameters have no batch axes: slice batches in the context alone.
     """
 
     params: PyTree  # of the flow
@@ -52,7 +52,7 @@ class FlowDistribution:
     def sample_and_log_prob(
         self, *, seed: PRNGKey, sample_shape: int | tuple[int, ...] = ()
     ) -> tuple[Array, Array]:
-        """Samples and their log-probability, for the price of one."""
+        """Samples and their log-probability, in one pass."""
         leading = (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
         shape = (*leading, *self.batch_shape, *self.event_shape)
         u = jax.random.normal(seed, shape, self.context.dtype)
@@ -64,11 +64,11 @@ class FlowDistribution:
 
 
 class ConditionalFlow(nn.Module):
-    """A RealNVP flow whose couplings all see the trunk's output. [..., event] -> [..., dim].
+    """A RealNVP flow in which every coupling sees the trunk's output. [..., event] -> [..., dim].
 
     A drop-in replacement for `ConditionalGaussian`: as q(z|x) of a VAE, or as an encoder or decoder
-    of a hierarchical prior. With one coordinate it is a Gaussian. There is no closed-form KL. It
-    starts as N(0, I) for every input. Rezende & Mohamed, 2015; Dinh et al., 2017.
+    of a hierarchical prior. With one coordinate it is a Gaussian. It has no closed-form KL. At the start
+    it is N(0, I) for every input. Rezende & Mohamed, 2015; Dinh et al., 2017.
 
     >>> from vaelab.networks import MLP
     >>> encoder = ConditionalFlow(MLP((16,), event_ndims=3), dim=2, num_layers=2)
@@ -78,20 +78,26 @@ class ConditionalFlow(nn.Module):
     """
 
     trunk: nn.Module
-    """network whose output is the flow's context"""
+    """Network whose output is the flow's context."""
     dim: int
-    """number of coordinates"""
+    """Number of coordinates."""
     num_layers: int = 4
-    """number of couplings"""
+    """Number of couplings."""
     hidden: tuple[int, ...] = (64,)
-    """widths of the layers of each coupling's network"""
+    """Widths of the layers of each coupling's network."""
     activation: Callable[[Array], Array] = nn.silu
-    """nonlinearity after each of those"""
+    """Nonlinearity after each of these layers."""
 
     def __post_init__(self) -> None:
-        check_at_least_one(num_layers=self.num_layers)
+        check_at_least_one(num_layers=self.num_layers, dim=self.dim)
+        check_sizes(hidden=self.hidden)
         separate_modules(self)
         super().__post_init__()
+
+    def for_events(self, shape: tuple[int, ...]) -> ConditionalFlow:
+        """The same network for examples of this shape, see `networks.TakesEvents`."""
+        trunk = for_events(self.trunk, shape)
+        return self if trunk is self.trunk else self.clone(parent=None, trunk=trunk)
 
     @nn.compact
     def __call__(self, x: Array) -> FlowDistribution:

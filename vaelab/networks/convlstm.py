@@ -5,6 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vaelab.checks import check_at_least_one, check_sizes
 from vaelab.networks.convolutional import Convolution3x3
 from vaelab.types import Array
 
@@ -12,11 +13,11 @@ State = tuple[Array, Array]  # (h, c), each [..., height, width, features]
 
 
 class ConvLSTM(nn.Module):
-    """Long short-term memory over feature maps, its four gates one 3×3 convolution.
+    """Long short-term memory over feature maps. One 3×3 convolution computes the four gates.
 
     (i, f, g, o) = W ∗ [h, inputs] + offset, c' = σ(f + 1) ⊙ c + σ(i) ⊙ tanh(g), h' = σ(o) ⊙ tanh(c').
-    A convolution is linear, so inputs that stay the same at every step go through `project` once and
-    are added as the offset. Shi et al., 2015, eq. 3, without peepholes.
+    A convolution is linear. So inputs that are the same at every step go through `project` once and are
+    added as the offset. Shi et al., 2015, eq. 3, without peepholes.
 
     >>> import jax
     >>> cell, maps = ConvLSTM(size=(7, 7), features=8), jnp.ones((5, 7, 7, 3))
@@ -28,9 +29,14 @@ class ConvLSTM(nn.Module):
     """
 
     size: tuple[int, int]
-    """height and width of the maps"""
+    """Height and width of the maps."""
     features: int
-    """channels of the output h and of the memory c"""
+    """Number of channels of the output h and of the memory c."""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(features=self.features)
+        check_sizes(size=self.size)
+        super().__post_init__()
 
     def setup(self) -> None:
         self.gates = Convolution3x3(4 * self.features)
@@ -45,7 +51,7 @@ class ConvLSTM(nn.Module):
         return jnp.broadcast_to(h, shape), jnp.broadcast_to(c, shape)
 
     def project(self, constant: Array) -> Array:
-        """The offset that maps give which stay the same. [..., height, width, C] -> [..., 4·features]."""
+        """The offset of maps that are the same at every step. [..., height, width, C] -> [..., 4·features]."""
         return self.constant(constant)
 
     def __call__(self, state: State, inputs: Array, offset: Array | float = 0.0) -> State:
@@ -53,6 +59,6 @@ class ConvLSTM(nn.Module):
         h, c = state
         gates = self.gates(jnp.concatenate([h, inputs], axis=-1)) + offset
         i, f, g, o = jnp.split(gates, 4, axis=-1)
-        # A memory that starts by keeping: Jozefowicz et al., 2015, section 5.
+        # At the start the memory is kept: Jozefowicz et al., 2015, section 5.
         c = nn.sigmoid(f + 1.0) * c + nn.sigmoid(i) * jnp.tanh(g)
         return nn.sigmoid(o) * jnp.tanh(c), c

@@ -1,8 +1,8 @@
 """Convolutional trunks with residual blocks: images to vectors, and vectors to feature maps.
 
-Images change their resolution by space to depth and back, never by strides, and 3×3 convolutions run
-at half the image's resolution at most. There is no normalisation: batch statistics would tie the
-examples of a batch together. Residual branches start at zero instead. He et al., 2016; Shi et al.,
+Space to depth and depth to space change the resolution of images, instead of strides. 3×3 convolutions
+run at most at half the image's resolution. There is no normalisation, because batch statistics would tie
+the examples of a batch together. Residual branches start at zero instead. He et al., 2016; Shi et al.,
 2016, for depth to space.
 """
 
@@ -17,15 +17,15 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, check_at_least_one, check_not_negative, check_sizes
 from vaelab.types import Array
 
 
 class ConvNet(nn.Module):
     """Halves the resolution once per entry of `channels`. [..., height, width, C] -> [..., features].
 
-    The trunk of an encoder. With `ConditionalFlow` for the posterior, whose conditioner is then
-    convolutional, or an `MLP` in its place, it makes the VAE+NVP of Rezende & Viola, 2018.
+    The trunk of an encoder. As the trunk of a `ConditionalFlow` it gives the VAE+NVP of Rezende & Viola, 2018,
+    with a convolutional conditioner; an `MLP` gives it with a dense one.
 
     >>> x = jnp.ones((5, 28, 28, 1))
     >>> ConvNet((8, 16)).init_with_output(jax.random.key(0), x)[0].shape  # 7 · 7 · 16
@@ -33,11 +33,11 @@ class ConvNet(nn.Module):
     """
 
     channels: tuple[int, ...] = (32, 64)
-    """features at half, a quarter, ... of the image's resolution"""
+    """Number of features at half, a quarter, ... of the image's resolution."""
     num_blocks: int = 1
-    """residual blocks at each resolution"""
+    """Number of residual blocks at each resolution."""
     activation: Callable[[Array], Array] = nn.silu
-    """nonlinearity before each convolution but the first"""
+    """Nonlinearity before each convolution except the first."""
 
     def __post_init__(self) -> None:
         _check(self.channels, self.num_blocks)
@@ -65,31 +65,41 @@ class DeconvNet(nn.Module):
     (3, 5, 28, 28, 4)
     """
 
-    shape: tuple[int, int]
-    """height and width of the images"""
+    shape: tuple[int, int] | None = None
+    """Height and width of the images. Left out, they are those of the decoder."""
     channels: tuple[int, ...] = (64, 32)
-    """features at the lowest resolution, at twice that, ... up to half the image's"""
+    """Number of features at the lowest resolution, at twice that resolution, ... up to half the image's."""
     num_features: int = 16
-    """features at the image's resolution"""
+    """Number of features at the image's resolution."""
     num_blocks: int = 1
-    """residual blocks at each resolution below the image's"""
+    """Number of residual blocks at each resolution below the image's."""
     activation: Callable[[Array], Array] = nn.silu
-    """nonlinearity before each convolution"""
+    """Nonlinearity before each convolution."""
 
     output_ndims: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         _check(self.channels, self.num_blocks)
-        if len(self.shape) != 2:
-            raise UsageError(f"shape must be (height, width), got {self.shape}.")
-        if min(*self.shape, self.num_features) < 1:
-            raise UsageError(
-                f"shape and num_features must be positive, got {self.shape} and {self.num_features}."
-            )
+        check_at_least_one(num_features=self.num_features)
+        if self.shape is not None:
+            check_sizes(shape=self.shape)
+            if len(self.shape) != 2:
+                raise UsageError(f"shape must be (height, width), got {self.shape}.")
         super().__post_init__()
+
+    def for_images(self, shape: tuple[int, ...]) -> DeconvNet:
+        """The same network for examples of this shape, see `networks.MakesImages`."""
+        if self.shape is not None or len(shape) != 3:
+            return self
+        return self.clone(parent=None, shape=tuple(shape[:2]))
 
     @nn.compact
     def __call__(self, z: Array) -> Array:
+        if self.shape is None:
+            raise UsageError(
+                "shape of DeconvNet is unknown: give it, such as (28, 28), or make the network the "
+                "trunk of a decoder for images."
+            )
         size = 2 ** len(self.channels)
         height, width = (-(-side // size) for side in self.shape)
         maps = nn.Dense(height * width * self.channels[0])(z)
@@ -102,7 +112,7 @@ class DeconvNet(nn.Module):
 
 
 class Identity(nn.Module):
-    """Feature maps as they are: the trunk of a decoder whose model makes the maps, as ConvDRAW does."""
+    """Returns feature maps unchanged: the trunk of a decoder whose model makes the maps, such as ConvDRAW."""
 
     output_ndims: ClassVar[int] = 3
 
@@ -113,24 +123,23 @@ class Identity(nn.Module):
 class Convolution3x3(nn.Module):
     """3×3 convolution, zero-padded to keep the size. [..., height, width, C] -> [..., features].
 
-    On CPUs a matrix product of the nine shifted copies of the maps, which are made again in the
-    backward pass: inside a scan on small maps XLA's convolution takes four times as long there, and
-    longer still under vmap over kernels, which makes a grouped one of it.
+    On CPUs it is a matrix product of nine shifted copies of the maps, which the backward pass makes again.
+    XLA's own convolutions are slow there inside a scan and under vmap over kernels.
     """
 
     features: int
-    """channels of the output"""
+    """Number of channels of the output."""
     use_bias: bool = True
-    """add a learned constant to each channel"""
+    """True adds a learned constant to each channel."""
     kernel_init: Callable = nn.initializers.lecun_normal()
-    """initialiser of the kernel"""
+    """Initialiser of the kernel."""
 
     @nn.compact
     def __call__(self, maps: Array) -> Array:
         *batch, height, width, channels = maps.shape
         kernel = self.param("kernel", self.kernel_init, (3, 3, channels, self.features))
         maps, kernel = promote_dtype(maps, kernel)  # images may be integers
-        # One batch axis: XLA pads and slices along few axes faster than along many.
+        # One batch axis, because XLA pads and slices faster along few axes.
         flat = maps.reshape(-1, height, width, channels)
         if jax.default_backend() == "cpu":
             flat = _convolve(flat, kernel)
@@ -155,7 +164,7 @@ def _convolve(maps: Array, kernel: Array) -> Array:
 
 
 def space_to_depth(images: Array, size: int) -> Array:
-    """[..., height, width, C] -> [..., height/size, width/size, size²·C], a vector for each block."""
+    """A vector for each block. [..., height, width, C] -> [..., height/size, width/size, size²·C]."""
     *batch, height, width, channels = images.shape
     grid = images.reshape(*batch, height // size, size, width // size, size, channels)
     return grid.swapaxes(-4, -3).reshape(*batch, height // size, width // size, -1)
@@ -169,7 +178,7 @@ def depth_to_space(blocks: Array, size: int) -> Array:
 
 
 def _residual(maps: Array, activation: Callable[[Array], Array]) -> Array:
-    """Two convolutions, the second of which starts at zero. Called inside a compact method."""
+    """Two convolutions; the second one starts at zero. Called inside a compact method."""
     width = maps.shape[-1]
     hidden = Convolution3x3(width)(activation(maps))
     return Convolution3x3(width, kernel_init=nn.initializers.zeros)(activation(hidden))
@@ -185,7 +194,7 @@ def _pad(images: Array, size: int) -> Array:
 
 
 def _check(channels: tuple[int, ...], num_blocks: int) -> None:
-    if not channels or min(channels) < 1:
-        raise UsageError(f"channels must be one positive number or more, got {channels}.")
-    if num_blocks < 0:
-        raise UsageError(f"num_blocks must not be negative, got {num_blocks}.")
+    check_sizes(channels=channels)
+    if not channels:
+        raise UsageError("channels must hold at least one number, got ().")
+    check_not_negative(num_blocks=num_blocks)

@@ -7,23 +7,23 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import check_at_least_one, check_sizes
 from vaelab.types import Array
 
-# Of |log σ| in the last, elementwise map: standard deviations from 5e−5 to 2e4.
+# Bound on |log σ| in the last, elementwise map: standard deviations from 5e−5 to 2e4.
 _AFFINE_BOUND = 10.0
 
 
 class RealNVP(nn.Module):
     """An invertible map u = f(z) of vectors, and log |det ∂f|. Dinh et al., 2017, eq. 7 and 8.
 
-    Couplings move one half b of the coordinates, the two halves in turn, and keep the other, a:
+    A coupling moves one half b of the coordinates and keeps the other half a. The halves take turns:
 
       b -> (b − t(a)) exp(−s(a)),   log |det| = −Σ s(a).
 
-    A last map does the same to each coordinate by itself, with constants t and s; of one coordinate
-    it is all there is. Every s is bounded, by a tanh, so that no gradient overflows at extreme z.
-    All t and s also depend on the `context` where one is given. At the start f is the identity.
+    A last map does the same to each coordinate, with constants t and s. With one coordinate it is the only
+    map. A tanh bounds every s, so that no gradient overflows at extreme z. If a `context` is given, all t
+    and s depend on it. At the start f is the identity.
 
     >>> import jax
     >>> flow, z = RealNVP(dim=3, num_layers=2), jnp.ones((5, 3))
@@ -33,18 +33,19 @@ class RealNVP(nn.Module):
     """
 
     dim: int
-    """number of coordinates"""
+    """Number of coordinates."""
     num_layers: int = 4
-    """number of couplings"""
+    """Number of couplings."""
     hidden: tuple[int, ...] = (64,)
-    """widths of the layers of each coupling's network"""
+    """Widths of the layers of each coupling's network."""
     activation: Callable[[Array], Array] = nn.silu
-    """nonlinearity after each layer; a smooth one makes a smooth density"""
+    """Nonlinearity after each layer. A smooth nonlinearity makes a smooth density."""
     log_scale_bound: float = 2.0
-    """largest |s| of a coupling"""
+    """Largest |s| of a coupling."""
 
     def __post_init__(self) -> None:
-        check_at_least_one(num_layers=self.num_layers)
+        check_at_least_one(num_layers=self.num_layers, dim=self.dim)
+        check_sizes(hidden=self.hidden)
         super().__post_init__()
 
     def setup(self) -> None:
@@ -89,9 +90,9 @@ class RealNVP(nn.Module):
 
 
 class _Conditioner(nn.Module):
-    """A network of the kept half, the context, both, or neither; its output starts at zero.
+    """A network of the kept half, the context, both, or neither. Its output starts at zero.
 
-    The first layer has a matrix for each, so that a context that many samples share is multiplied
+    The first layer has one matrix for each input. So a context that many samples share is multiplied
     once and broadcast.
     """
 
@@ -115,6 +116,6 @@ class _Conditioner(nn.Module):
 
 
 def _bounded(parameters: Array, bound: float) -> tuple[Array, Array]:
-    """t, and s in (−bound, bound), of a network's output: shift and, near zero, log-variance 2s."""
+    """t, and s in (−bound, bound), from a network's output: the shift and, near zero, half the log-variance."""
     shift, log_variance = jnp.split(parameters, 2, axis=-1)
     return shift, bound * jnp.tanh(0.5 * log_variance / bound)

@@ -1,7 +1,7 @@
-"""Frozen networks: small trained ones whose weights are constants, for constraints and measurements.
+"""Frozen networks: small trained networks with constant weights, for constraints and measurements.
 
-`python -m experiments.frozen_networks` trains them. MNIST's is part of this package; that of CIFAR-10
-is made where the data are. Weights are read when a network is first used. Gradients flow to the images.
+`python -m experiments.frozen_networks` trains them. The network for MNIST is part of this package. You
+train the one for CIFAR-10 yourself. Weights are read when a network is first used. Gradients flow to the images.
 """
 
 from __future__ import annotations
@@ -23,21 +23,23 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from vaelab.checks import MissingFileError, UsageError, check_positive
 from vaelab.types import Array, PyTree
 
-_FORMAT = 1  # of the files: what SmallClassifier computes, and where its features are taken
+_FORMAT = (
+    1  # Version of the files: what SmallClassifier computes, and which layer gives its features.
+)
 MNIST_PATH = str(Path(__file__).parent / "weights" / "mnist.npz")
 
 
 class SmallClassifier(nn.Module):
     """Strided convolutions, a dense layer, and logits. [N, h, w, c] -> two outputs.
 
-    The nonlinearity has a gradient everywhere: what a model makes at first can be far from any
-    image, and where units were dead a constraint on them would never be met.
+    The nonlinearity has a gradient everywhere. The first outputs of a model can be far from any image,
+    and a constraint on dead units would never be met.
     """
 
     widths: tuple[int, ...]
-    """feature maps of each convolution; each halves the image"""
+    """Number of feature maps of each convolution. Each convolution halves the image."""
     hidden: int
-    """width of the dense layer, whose values before the nonlinearity are the features"""
+    """Width of the dense layer. Its values before the nonlinearity are the features."""
     num_classes: int
 
     @nn.compact
@@ -50,15 +52,15 @@ class SmallClassifier(nn.Module):
 
 
 def _leaky_silu(x: Array) -> Array:
-    """0.2 x + 0.8 silu(x): smooth, and of a slope between 0.1 and 1.1."""
+    """0.2 x + 0.8 silu(x): smooth, with a slope between 0.1 and 1.1."""
     return 0.2 * x + 0.8 * nn.silu(x)
 
 
 def _neighbourhoods(x: Array) -> Array:
     """The 3×3 neighbourhood of every second pixel. [N, h, w, c] -> [N, ⌈h/2⌉, ⌈w/2⌉, 9c].
 
-    A dense layer on it is a 3×3 convolution of stride 2, and on CPUs its gradient takes a fourth of the
-    time inside a scan, where XLA's own convolutions are slow (jax issue 12868).
+    A dense layer on it is a 3×3 convolution of stride 2. On CPUs it is faster than XLA's own convolutions,
+    whose gradient is slow inside a scan (jax issue 12868).
     """
     height, width = (-(-side // 2) for side in x.shape[1:3])
     below, right = 2 * height - x.shape[1], 2 * width - x.shape[2]
@@ -74,7 +76,7 @@ def _neighbourhoods(x: Array) -> Array:
 
 
 class Frozen(NamedTuple):
-    """A trained network, as its file holds it."""
+    """A trained network, as read from its file."""
 
     network: SmallClassifier
     params: PyTree  # float32 numpy arrays
@@ -84,7 +86,7 @@ class Frozen(NamedTuple):
 def save_frozen(
     path: str, network: SmallClassifier, params: PyTree, metadata: Mapping[str, Any]
 ) -> None:
-    """Writes a network as npz: weights in float16, and what is to be known of it as JSON."""
+    """Writes a network as npz: weights in float16, architecture and metadata as JSON."""
     weights: dict[str, Any] = {
         "/".join(name): np.asarray(value, np.float16)
         for name, value in flatten_dict(params).items()
@@ -99,11 +101,11 @@ def save_frozen(
 
 @functools.cache
 def load_frozen(path: str) -> Frozen:
-    """Reads what `save_frozen` wrote, once per process.
+    """Reads a file that `save_frozen` wrote, once per process.
 
     Raises:
       MissingFileError: there is no such file.
-      UsageError: the file is no frozen network.
+      UsageError: the file does not hold a frozen network.
 
     >>> load_frozen(MNIST_PATH).metadata["image_shape"]
     [28, 28, 1]
@@ -132,14 +134,14 @@ def load_frozen(path: str) -> Frozen:
 
 @dataclasses.dataclass(frozen=True)
 class FrozenFeatures:
-    """Penultimate layer of a network of your own. [..., height, width, channels] -> [..., D_f].
+    """Penultimate layer of your own network. [..., height, width, channels] -> [..., D_f].
 
-    Divided by their root-mean-square deviation over the training images: so κ of an FRE is a fraction of
-    the data's own spread, and 1 is what the mean features of all images would reach.
+    Features are divided by their root-mean-square deviation over the training images. So κ of an FRE is a
+    fraction of the spread of the data, and the mean features of all images would reach 1.
     """
 
     path: str
-    """file that python -m experiments.frozen_networks wrote"""
+    """File that `python -m experiments.frozen_networks` wrote."""
 
     def __call__(self, x: Array) -> Array:
         features, _ = _outputs(self, self.path, x)
@@ -148,12 +150,12 @@ class FrozenFeatures:
 
 @dataclasses.dataclass(frozen=True)
 class FrozenClassifier:
-    """Class probabilities of a network of your own. [..., height, width, channels] -> [..., C]."""
+    """Class probabilities of your own network. [..., height, width, channels] -> [..., C]."""
 
     path: str
-    """file that python -m experiments.frozen_networks wrote"""
+    """File that `python -m experiments.frozen_networks` wrote."""
     temperature: float = 1.0
-    """divides the logits; above 1, images that are surely of a wrong class have more of a gradient"""
+    """Divisor of the logits. Above 1, images that clearly belong to a wrong class have a larger gradient."""
 
     def __post_init__(self) -> None:
         check_positive(temperature=self.temperature)
@@ -167,14 +169,14 @@ class FrozenClassifier:
 class MNISTFeatures:
     """Penultimate layer of the shipped MNIST classifier. [..., 28, 28, channels] -> [..., channels·D_f].
 
-    Each channel is read as a grey image of its own, in [0, 1]; the units are those of `FrozenFeatures`.
+    Each channel is read as a separate grey image in [0, 1]. The units are those of `FrozenFeatures`.
 
     >>> MNISTFeatures(channels=3)(jnp.zeros((2, 5, 28, 28, 3))).shape
     (2, 5, 96)
     """
 
     channels: int = 1
-    """1 for MNIST, 3 for Color-MNIST, which has a digit in each channel"""
+    """1 for MNIST; 3 for Color-MNIST, which has a digit in each channel."""
 
     def __post_init__(self) -> None:
         _check_channels(self.channels)
@@ -188,19 +190,19 @@ class MNISTFeatures:
 class MNISTClassifier:
     """Class probabilities of the shipped MNIST classifier. [..., 28, 28, channels] -> [..., 10**channels].
 
-    Each channel is read as a grey image of its own, in [0, 1], and their digits as independent: the
-    class of digits (a, b, c) in three channels is 100 a + 10 b + c.
+    Each channel is read as a separate grey image in [0, 1], and digits are independent. The class of
+    digits (a, b, c) in three channels is 100 a + 10 b + c.
 
     >>> MNISTClassifier()(jnp.zeros((2, 28, 28, 1))).sum(-1).round(4)
     Array([1., 1.], dtype=float32...)
     """
 
     channels: int = 1
-    """1 for MNIST, 3 for Color-MNIST, which has a digit in each channel"""
+    """1 for MNIST; 3 for Color-MNIST, which has a digit in each channel."""
     share: bool = False
-    """give (a, b, c) the expected share of right digits, the mean of the three probabilities, for their product: where no digit is recognised yet, a product has next to no gradient"""
+    """True gives (a, b, c) the expected share of right digits: the mean of the three probabilities, not their product. If no digit is recognised yet, a product has almost no gradient."""
     temperature: float = 1.0
-    """divides the logits; above 1, images that are surely of a wrong class have more of a gradient"""
+    """Divisor of the logits. Above 1, images that clearly belong to a wrong class have a larger gradient."""
 
     def __post_init__(self) -> None:
         _check_channels(self.channels)
@@ -218,7 +220,7 @@ class MNISTClassifier:
 
 
 def _outputs(value: Any, path: str, x: Array, channels: int | None = None) -> tuple[Array, Array]:
-    """(features, logits) of images [..., h, w, c]; with `channels`, each channel is an image of its own."""
+    """(features, logits) of images [..., h, w, c]. With `channels`, each channel is a separate image."""
     frozen = load_frozen(path)
     height, width, own_channels = frozen.metadata["image_shape"]
     wanted = (height, width, channels or own_channels)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 
+from vaelab.checks import check_sizes
 from vaelab.types import Array
 
 
@@ -20,11 +22,19 @@ class MLP(nn.Module):
     """
 
     hidden: tuple[int, ...] = (300, 300)
-    """width of each layer"""
-    event_ndims: int = 1
-    """trailing axes of the input that are flattened into one, 3 for images"""
+    """Width of each layer."""
+    event_ndims: int | None = None
+    """Number of trailing axes that are flattened into one: 3 for images. Left out, it is derived from the data in an encoder, and 1 elsewhere."""
     activation: Callable[[Array], Array] = nn.relu
-    """nonlinearity after each layer"""
+    """Nonlinearity after each layer."""
+
+    def __post_init__(self) -> None:
+        check_sizes(hidden=self.hidden)
+        super().__post_init__()
+
+    def for_events(self, shape: tuple[int, ...]) -> MLP:
+        """The same network for examples of this shape, see `networks.TakesEvents`."""
+        return self if self.event_ndims is not None else _with_ndims(self, shape)
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -37,14 +47,22 @@ class MLP(nn.Module):
 class GatedMLP(nn.Module):
     """Gated dense layers (Wx + b) ⊙ sigmoid(Vx + c). [..., event] -> [..., hidden[-1]].
 
-    The networks of the VampPrior line; the linear branch has no nonlinearity of its own.
+    The networks of the papers on the VampPrior. The linear branch has no nonlinearity.
     Tomczak & Welling, 2018, appendix; Dauphin et al., 2017, eq. 1.
     """
 
     hidden: tuple[int, ...] = (300, 300)
-    """width of each layer"""
-    event_ndims: int = 1
-    """trailing axes of the input that are flattened into one, 3 for images"""
+    """Width of each layer."""
+    event_ndims: int | None = None
+    """Number of trailing axes that are flattened into one: 3 for images. Left out, it is derived from the data in an encoder, and 1 elsewhere."""
+
+    def __post_init__(self) -> None:
+        check_sizes(hidden=self.hidden)
+        super().__post_init__()
+
+    def for_events(self, shape: tuple[int, ...]) -> GatedMLP:
+        """The same network for examples of this shape, see `networks.TakesEvents`."""
+        return self if self.event_ndims is not None else _with_ndims(self, shape)
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -54,6 +72,11 @@ class GatedMLP(nn.Module):
         return x
 
 
-def _flatten(x: Array, event_ndims: int) -> Array:
+def _with_ndims(network: Any, shape: tuple[int, ...]) -> Any:
+    return network.clone(parent=None, event_ndims=len(shape))
+
+
+def _flatten(x: Array, event_ndims: int | None) -> Array:
+    event_ndims = 1 if event_ndims is None else event_ndims
     batch = x.shape[: x.ndim - event_ndims]
     return x.reshape(*batch, math.prod(x.shape[x.ndim - event_ndims :]))

@@ -1,6 +1,6 @@
-"""Learned priors p(z), one contract (`vaelab.priors.base`).
+"""Learned priors p(z). All keep the contract of `vaelab.priors.base`.
 
-Each place in a prior has a network of its own: one that is given for two places is copied (see
+Each place in a prior has its own network: a network that is given for two places is copied (see
 `vaelab.models`). Only a VampPrior or GTMVampPrior whose `encoder` is None uses the model's encoder.
 """
 

@@ -1,4 +1,4 @@
-"""The aggregated posterior, the prior that no other can beat on the same inputs."""
+"""The aggregated posterior: on its own inputs, the prior with the smallest rate."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from vaelab.types import Array, PRNGKey
 class AggregatedPosterior(Prior):
     """q(z) = 1/N Σ_n q(z|x_n), exactly, for diagonal Gaussian posteriors. For evaluation only.
 
-    Of all priors it gives the inputs x_1..x_N the smallest rate, I(x; z) ≤ log N: the reference for
-    the others. Means and scales [N, D] stand where other priors have parameters;
-    `evaluation.aggregated_posterior` makes them. Components stream through in chunks
-    with a running log-sum-exp: memory is [points, chunk_size] whatever N is.
+    Of all priors it gives the inputs x_1..x_N the smallest rate, I(x; z) ≤ log N. It is the reference for
+    other priors. Its parameters are means and scales [N, D], which `evaluation.aggregated_posterior` makes.
+    Components stream through in chunks with a running log-sum-exp: memory is [points, chunk_size] for
+    every N.
     Hoffman & Johnson, 2016; Tomczak & Welling, 2018, eq. 5.
 
     Raises:
-      UsageError: it is initialised, as the prior of a model to be trained would be.
+      UsageError: it is initialised, which means that it is the prior of a model to be trained.
 
     >>> prior = AggregatedPosterior(latent_dim=2)
     >>> inputs = {"mean": jnp.zeros((3, 2)), "scale": jnp.ones((3, 2))}
@@ -34,13 +34,14 @@ class AggregatedPosterior(Prior):
     """
 
     chunk_size: int = 1000
-    """components of which densities are held in memory at once"""
+    """Number of components whose densities are in memory at once."""
 
     def __post_init__(self) -> None:
         check_at_least_one(chunk_size=self.chunk_size)
         super().__post_init__()
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         return self.log_prob_of_first(z, len(self._gaussians()[0]))
 
     def log_prob_of_first(self, z: Array, num_inputs: int | Array) -> Array:
@@ -52,7 +53,7 @@ class AggregatedPosterior(Prior):
         return self._log_mean_exp(log_probs, z.shape[:-1], num_inputs)
 
     def coordinate_log_prob(self, z: Array) -> Array:
-        """log q(z_d) = log 1/N Σ_n q(z_d|x_n), each coordinate's own marginal. [..., D] -> [..., D]."""
+        """log q(z_d) = log 1/N Σ_n q(z_d|x_n), the marginal of each coordinate. [..., D] -> [..., D]."""
 
         def log_probs(components: Components) -> Array:
             def of_coordinate(z: Array, mean: Array, scale: Array) -> Array:
@@ -65,6 +66,8 @@ class AggregatedPosterior(Prior):
         return self._log_mean_exp(log_probs, z.shape, len(self._gaussians()[0]))
 
     def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
+        self.check_arguments(given=given)
+        check_at_least_one(num_samples=num_samples)
         index_key, noise_key = jax.random.split(key)
         mean, scale = self._gaussians()
         index = jax.random.randint(index_key, (num_samples,), 0, len(mean))
@@ -77,7 +80,7 @@ class AggregatedPosterior(Prior):
         shape: tuple[int, ...],
         num_inputs: int | Array,
     ) -> Array:
-        """log 1/n Σ_{m≤n} exp(log_probs(components)_m); log_probs gives [*shape, chunk]."""
+        """log 1/n Σ_{m≤n} exp(log_probs(components)_m), where log_probs returns [*shape, chunk]."""
         mean, scale = self._gaussians()
         size = min(self.chunk_size, len(mean))
 
@@ -116,7 +119,7 @@ def mean_and_scale(posterior: Any) -> tuple[Array, Array]:
     """Means and standard deviations of diagonal Gaussians, each [B, D].
 
     Raises:
-      UndefinedError: the posterior is something else, of which q(z) is no mixture of Gaussians.
+      UndefinedError: the posterior is no diagonal Gaussian, and q(z) no mixture of Gaussians.
     """
     parts = diagonal_gaussian(posterior)
     if parts is None:

@@ -8,18 +8,21 @@ from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.separate import separate_modules
+from vaelab.separate import check_modules, separate_modules
+from vaelab.stateless import only_parameters
 from vaelab.types import Array, PRNGKey, PyTree
+
+DataRange = tuple[float, float]  # lowest and highest value of the data
 
 
 class Given(NamedTuple):
-    """What a prior is given by the model, or by the prior above it, that it is a part of.
+    """What a prior receives from the model or the prior that it is a part of.
 
-    Every field may be None. A prior reads the fields that it needs and ignores the others.
-    `encode` is a function, and no array: under `jax.jit`, make a `Given` that has one inside the
-    function that is compiled.
+    Every field may be None. A prior reads the fields that it needs and ignores the others. `encode` is a
+    function and not an array: make a `Given` with `encode` inside the function that `jax.jit` compiles.
     """
 
     key: PRNGKey | None = None  # for priors that sample in log_prob
@@ -35,20 +38,22 @@ class Prior(nn.Module, abc.ABC):
       log_prob(z, given=Given()): [..., D] -> [...], nats
       sample(key, num_samples, given=Given()): -> [num_samples, D]
 
-    `exact` defines what log_prob is. True: log p(z), and `given.key` is not used. False: the logarithm
-    of an unbiased estimate of p(z), made with `given.key`, independently for every z;
-    importance-weighted bounds on log p(x) stay bounds, log p(z) is underestimated on average.
+    `exact` defines the meaning of log_prob. True: log p(z), and `given.key` is not used. False: the
+    logarithm of an unbiased estimate of p(z), made with `given.key`, independently for every z. Then
+    log p(z) is underestimated on average, and importance-weighted bounds on log p(x) stay bounds.
 
     A prior that is not exact is the marginal p(z) = ∫ p(z, u) du of a joint density over z and
     auxiliary variables u, which it can evaluate and sample: `joint_log_prob` and `sample_joint`.
     An exact prior has no auxiliary variables, and u = ().
 
-    `given.weights` [...] come from doubly reparameterised objectives: the normalised importance
-    weight of each z. They change no value; a prior that samples inside log_prob gives its own
-    sampler the doubly reparameterised gradient with them.
+    `given.weights` [...] come from doubly reparameterised objectives: the normalised importance weight of
+    each z. They change no value. A prior that samples inside log_prob uses them to give its own sampler
+    the doubly reparameterised gradient.
 
-    `given.encode` is the encoder of the model, for priors that are made of posteriors. It returns
-    what `components.diagonal_gaussian` reads. A prior never reaches into the module around it.
+    `given.encode` is the encoder of the model, for priors that consist of posteriors. It returns a type
+    that `components.diagonal_gaussian` reads. A prior never reaches into the module around it.
+
+    A prior with pseudo-inputs overrides `for_events`, so that their shape may be left out.
 
     Calling the module is `log_prob`, so that one line initialises any prior:
 
@@ -56,12 +61,13 @@ class Prior(nn.Module, abc.ABC):
     """
 
     latent_dim: int
-    """number of latent coordinates D"""
+    """Number of latent coordinates D."""
 
     factorises: ClassVar[bool] = False
-    """whether p(z) = Π_d p(z_d)"""
+    """True if p(z) = Π_d p(z_d)."""
 
     def __post_init__(self) -> None:
+        check_modules(self)
         check_at_least_one(latent_dim=self.latent_dim)
         separate_modules(self)
         super().__post_init__()
@@ -73,19 +79,48 @@ class Prior(nn.Module, abc.ABC):
 
     @property
     def num_samples(self) -> int | None:
-        """Number of inner samples that estimate log_prob; None where it is exact."""
+        """Number of inner samples that estimate log_prob; None if it is exact."""
         return None
 
     @property
     def starts_from_data(self) -> bool:
-        """Whether `start_from` moves the parameters to the data."""
+        """True if `start_from` moves the parameters to the data."""
         return False
 
     def __call__(self, z: Array, given: Given = Given()) -> Array:
-        """`log_prob`. While parameters are initialised, it needs no key. [..., D] -> [...], nats."""
+        """`log_prob`. To initialise parameters, no key is needed. [..., D] -> [...], nats."""
+        self.check_arguments(z, given)
         if given.key is None and self.is_initializing():
-            given = given._replace(key=jax.random.key(0))  # of the value, which is not used
-        return self.log_prob(z, given)
+            given = given._replace(key=jax.random.key(0))  # the value is not used
+        with only_parameters(self):
+            return self.log_prob(z, given)
+
+    def check_arguments(self, z: Array | None = None, given: Given = Given()) -> None:
+        """Raises one sentence where z or `given` do not fit the prior.
+
+        Each method that receives them calls this first. Shapes are known under jit.
+
+        Raises:
+          UsageError: z has another number of coordinates than `latent_dim`; `given` is no `Given`.
+        """
+        if not isinstance(given, Given):
+            raise UsageError(
+                f"given must be a priors.Given, such as Given(key=key), got {type(given).__name__}."
+            )
+        if z is not None and (jnp.ndim(z) == 0 or jnp.shape(z)[-1] != self.latent_dim):
+            raise UsageError(
+                f"z must be an array [..., {self.latent_dim}], because latent_dim = "
+                f"{self.latent_dim}, got the shape {jnp.shape(z)}."
+            )
+
+    def for_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> Prior:
+        """The same prior for examples of this shape and range; itself if no setting was left out.
+
+        A prior with pseudo-inputs fills in their shape and range. `data_range` is None if the range is
+        not known yet.
+        """
+        del shape, data_range
+        return self
 
     @abc.abstractmethod
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
@@ -106,11 +141,11 @@ class Prior(nn.Module, abc.ABC):
         return self.log_prob(z, given)
 
     def kl(self, posterior: Any) -> Array | None:
-        """Closed-form KL(posterior ‖ p) per coordinate, [B, D]; None where there is none."""
+        """Closed-form KL(posterior ‖ p) per coordinate, [B, D]; None without a closed form."""
         return None
 
     def with_num_samples(self, num_samples: int) -> Prior:
-        """The same prior, estimated with another number of inner samples; itself where exact."""
+        """The same prior, estimated with another number of inner samples; itself if it is exact."""
         return self
 
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
@@ -118,12 +153,12 @@ class Prior(nn.Module, abc.ABC):
         return params
 
     def summary(self, params: PyTree) -> dict[str, Array]:
-        """What the prior has learned, in numbers [] by name, from its own parameters; for reports."""
+        """What the prior has learned, in numbers [] by name for reports, from its own parameters."""
         return {}
 
 
 def check_dim(name: str, network: nn.Module, wanted: int, wanted_name: str = "latent_dim") -> None:
-    """Raises one sentence where a network's size is known and does not fit."""
+    """Raises one sentence if a network states its number of coordinates `dim`, and it does not fit."""
     dim = getattr(network, "dim", wanted)
     if dim != wanted:
         raise UsageError(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from vaelab.checks import check_at_least_one
+from vaelab.checks import check_at_least_one, check_sizes
 from vaelab.networks.coupling import RealNVP
 from vaelab.priors.base import Given, Prior
 from vaelab.priors.standard import StandardNormal
@@ -14,7 +14,7 @@ from vaelab.types import Array, PRNGKey
 
 
 class FlowPrior(Prior):
-    """log p(z) = log N(f(z); 0, I) + log |det ∂f/∂z| with a RealNVP f, which starts as the identity.
+    """log p(z) = log N(f(z); 0, I) + log |det ∂f/∂z| with a RealNVP f. At the start f is the identity.
 
     With one latent dimension f is affine and p(z) is a Gaussian. Dinh et al., 2017, eq. 2.
 
@@ -26,14 +26,15 @@ class FlowPrior(Prior):
     """
 
     num_layers: int = 4
-    """number of couplings"""
+    """Number of couplings."""
     hidden: tuple[int, ...] = (64,)
-    """widths of the layers of each coupling's network"""
+    """Widths of the layers of each coupling's network."""
     activation: Callable[[Array], Array] = nn.silu
-    """nonlinearity after each of those"""
+    """Nonlinearity after each of these layers."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_layers=self.num_layers)
+        check_sizes(hidden=self.hidden)
         super().__post_init__()
 
     def setup(self) -> None:
@@ -41,8 +42,11 @@ class FlowPrior(Prior):
         self.base = StandardNormal(self.latent_dim)
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         u, log_det = self.flow.forward(z)
         return self.base.log_prob(u) + log_det
 
     def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
+        self.check_arguments(given=given)
+        check_at_least_one(num_samples=num_samples)
         return self.flow.inverse(self.base.sample(key, num_samples))[0]

@@ -1,4 +1,4 @@
-"""Finite mixtures of diagonal Gaussians, and the one whose components are free parameters."""
+"""Finite mixtures of diagonal Gaussians, and the mixture whose components are free parameters."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from vaelab.types import Array, PRNGKey, PyTree
 class MixturePrior(Prior):
     """p(z) = Σ_k w_k N(z; μ_k, diag σ_k²), for priors that define `components`.
 
-    log p(z) = logsumexp_k (log w_k + Σ_d log N(z_d; μ_kd, σ_kd²)): the sum over coordinates is
-    inside, or it would be a product of one-dimensional mixtures.
+    log p(z) = logsumexp_k (log w_k + Σ_d log N(z_d; μ_kd, σ_kd²)). The sum over coordinates is inside;
+    outside, it would give a product of one-dimensional mixtures.
     """
 
     @abc.abstractmethod
@@ -28,15 +28,18 @@ class MixturePrior(Prior):
         """Weights, means and standard deviations."""
 
     def logits_of(self, num_components: int, *, learned: bool) -> Array:
-        """The weights' logits [C], equal at the start: a parameter where they are learned."""
+        """The logits [C] of the weights, equal at the start; a parameter if they are learned."""
         zeros = jnp.zeros(num_components)
         return self.param("logits", lambda _: zeros) if learned else zeros
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         components = self.components(given)
         return logsumexp(component_log_probs(z, components) + components.log_weights, axis=-1)
 
     def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
+        self.check_arguments(given=given)
+        check_at_least_one(num_samples=num_samples)
         index_key, noise_key = jax.random.split(key)
         components = self.components(given)
         index = jax.random.categorical(index_key, components.log_weights, shape=(num_samples,))
@@ -53,9 +56,9 @@ class MixturePrior(Prior):
 
 
 class GaussianMixture(MixturePrior):
-    """Mixture of Gaussians with weights, means and variances of its own.
+    """Mixture of Gaussians with free weights, means and variances.
 
-    Means start spread as N(0, `spread`²), variances at 1, weights equal.
+    At the start means are draws of N(0, `spread`²), variances are 1, and weights are equal.
 
     >>> prior = GaussianMixture(latent_dim=2, num_components=16)
     >>> variables = prior.init(jax.random.key(0), jnp.zeros(2))
@@ -64,9 +67,9 @@ class GaussianMixture(MixturePrior):
     """
 
     num_components: int = 16
-    """number of components C"""
+    """Number of components C."""
     spread: float = 1.0
-    """standard deviation of the components' means at the start"""
+    """Standard deviation of the components' means at the start."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_components=self.num_components)
@@ -84,7 +87,7 @@ class GaussianMixture(MixturePrior):
 def gaussian_parts(
     name: str, distribution: Any, inputs: Array, latent_dim: int
 ) -> tuple[Array, Array]:
-    """Means and standard deviations of a network's diagonal Gaussians, or one sentence. [C, D] each."""
+    """Means and standard deviations of a network's diagonal Gaussians, [C, D] each; raises for others."""
     parts = diagonal_gaussian(distribution)
     if parts is None:
         inner = getattr(distribution, "distribution", None)

@@ -32,12 +32,11 @@ def functional(
     The functions work under `jit`, `grad`, `vmap` and `scan`. A prior that is not exact needs
     `Given(key)` in `log_prob`.
 
-    A VampPrior without an encoder of its own is a mixture of *your* encoder's posteriors. `encode`
-    is then needed here, to initialise, and as `Given(encode=...)` in every call, because its
-    parameters change in training. It maps x [B, ...] to B diagonal Gaussians over z: a pair
-    (mean, scale) of arrays [B, D], standard deviations, or a distrax distribution,
-    `Independent(Normal(mean, scale), 1)` or `MultivariateNormalDiag(mean, scale)`. The same types
-    are read by `kl`.
+    A VampPrior without its own encoder is a mixture of the posteriors of *your* encoder. Then pass
+    `encode` here, to initialise, and as `Given(encode=...)` in every call, because its parameters change
+    in training. It maps x [B, ...] to B diagonal Gaussians over z: a pair (mean, scale) of arrays [B, D],
+    with standard deviations as the scale, or a distrax distribution, `Independent(Normal(mean, scale), 1)`
+    or `MultivariateNormalDiag(mean, scale)`. `kl` reads the same types.
 
     >>> import jax
     >>> from vaelab.priors import GaussianMixture

@@ -9,28 +9,29 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from vaelab.checks import UsageError, check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one, check_sizes
 from vaelab.networks import MLP
-from vaelab.priors.base import Given, Prior
+from vaelab.priors.base import DataRange, Given, Prior
 from vaelab.priors.standard import StandardNormal
+from vaelab.separate import check_modules
 from vaelab.types import Array, PRNGKey, PyTree
 
 
 class ResampledPrior(Prior):
-    """Draws from a proposal π, accepted with probability a(z), the T-th try unconditionally.
+    """Draws from a proposal π that are accepted with probability a(z). The T-th try is always accepted.
 
       p(z) = (1 − α) π(z) a(z)/Z + α π(z),   Z = ∫ π a,   α = (1 − Z)^(T−1).
 
-    Z is unknown, so the prior is the marginal of z and the other T − 1 tries u [T−1, D], of which
-    those before z were refused and those after it never looked at:
+    Z is unknown, so the prior is the marginal of a joint density of z and the other T − 1 tries u [T−1, D].
+    Tries before z were refused, and tries after z were never examined:
 
       p(z, u) = π(z) π(u) [a(z) Σ_{t=0}^{T−2} Π_{s≤t} (1 − a(u_s)) + Π_{s≤T−1} (1 − a(u_s))].
 
-    log_prob averages p(z, u)/π(u) over S = `num_samples` draws u ~ π before the log: unbiased for
-    p(z), which an estimate of Z in the place of Z is not. Bauer & Mnih, 2019, eq. 4 and 7.
+    log_prob averages p(z, u)/π(u) over S = `num_samples` draws u ~ π before the log. This is unbiased for
+    p(z); an estimate of Z in the formula of p(z) would not be. Bauer & Mnih, 2019, eq. 4 and 7.
 
-    Gradients: π's parameters get theirs through π(z) and, as importance weights of u, through Z;
-    u itself is held, so that any proposal will do. At the start a = ½ and p = π.
+    The parameters of π get gradients through π(z) and, by importance weights of u, through Z. The draws u are
+    constants, so that any proposal works. At the start a = ½ and p = π.
 
     >>> prior, key = ResampledPrior(latent_dim=2), jax.random.key(0)
     >>> log_prob, variables = prior.init_with_output(key, jnp.zeros((5, 2)))
@@ -39,22 +40,24 @@ class ResampledPrior(Prior):
     """
 
     proposal: Prior = None  # type: ignore[assignment]  # filled in below
-    """π, exact; default: standard normal"""
+    """Proposal π, whose log_prob must be exact. Left out, it is standard normal."""
     max_tries: int = 32
-    """number of tries T, of which the last is always accepted"""
+    """Number of tries T. The last try is always accepted."""
     num_samples: int = 4
-    """draws S of the other tries per z"""
+    """Number S of draws of the other tries for each z."""
     hidden: tuple[int, ...] = (64,)
-    """widths of the tanh layers of a's network"""
+    """Widths of the tanh layers of the network of a."""
 
     def __post_init__(self) -> None:
+        check_modules(self)
         check_at_least_one(max_tries=self.max_tries, num_samples=self.num_samples)
+        check_sizes(hidden=self.hidden)
         if self.proposal is None:
             self.proposal = StandardNormal(self.latent_dim, parent=None)
         if not self.proposal.exact:
             raise UsageError(
-                f"proposal must have an exact log_prob, which {type(self.proposal).__name__} has not: "
-                "take one that has, for example StandardNormal or FlowPrior."
+                f"proposal must have an exact log_prob, and {type(self.proposal).__name__} has not: "
+                "choose another prior, for example StandardNormal or FlowPrior."
             )
         if self.proposal.latent_dim != self.latent_dim:
             raise UsageError(
@@ -68,6 +71,7 @@ class ResampledPrior(Prior):
         self.head = nn.Dense(1, kernel_init=nn.initializers.zeros)
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         if given.key is None:
             raise UsageError(
                 "ResampledPrior.log_prob estimates p(z) by sampling: pass Given(key=key)."
@@ -80,7 +84,7 @@ class ResampledPrior(Prior):
         u = jax.lax.stop_gradient(self.proposal.sample(given.key, math.prod(shape), of_proposal))
         log_refused = jax.nn.log_sigmoid(-self._log_odds(u))
         if self.proposal.variables:
-            # 1 − a(u) with its importance weight: the value of 1, the gradient of log π(u).
+            # 1 − a(u) with an importance weight whose value is 1 and whose gradient is that of log π(u).
             log_weight = self.proposal.log_prob(u, of_proposal)
             log_refused += log_weight - jax.lax.stop_gradient(log_weight)
         log_share = _log_share(log_odds, log_refused.reshape(shape))
@@ -92,7 +96,9 @@ class ResampledPrior(Prior):
     def sample_joint(
         self, key: PRNGKey, num_samples: int, given: Given = Given()
     ) -> tuple[Array, PyTree]:
-        """(z, the other tries in their order [num_samples, T−1, D])."""
+        """(z, the other tries in order [num_samples, T−1, D])."""
+        self.check_arguments(given=given)
+        check_at_least_one(num_samples=num_samples)
         try_key, accept_key = jax.random.split(key)
         tries = self.proposal.sample(
             try_key, num_samples * self.max_tries, Given(encode=given.encode)
@@ -107,10 +113,15 @@ class ResampledPrior(Prior):
         return take(first)[:, 0], take(others)
 
     def joint_log_prob(self, z: Array, auxiliary: PyTree, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         u, of_proposal = auxiliary, Given(encode=given.encode)
         log_share = _log_share(self._log_odds(z), jax.nn.log_sigmoid(-self._log_odds(u)))
         log_proposals = jnp.sum(self.proposal.log_prob(u, of_proposal), axis=-1)
         return self.proposal.log_prob(z, of_proposal) + log_proposals + log_share
+
+    def for_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> Prior:
+        proposal = self.proposal.for_events(shape, data_range)
+        return self if proposal is self.proposal else self.clone(parent=None, proposal=proposal)
 
     @property
     def starts_from_data(self) -> bool:
@@ -122,9 +133,9 @@ class ResampledPrior(Prior):
         return params | {"proposal": self.proposal.start_from(params["proposal"], x, key)}
 
     def summary(self, params: PyTree) -> dict[str, Array]:
-        """That of proposal, under names that begin with "proposal "."""
+        """The summary of `proposal`, under names that begin with "proposal_"."""
         inner = self.proposal.summary(params.get("proposal", {}))
-        return {f"proposal {name}": value for name, value in inner.items()}
+        return {f"proposal_{name}": value for name, value in inner.items()}
 
     def with_num_samples(self, num_samples: int) -> Prior:
         return self.clone(num_samples=num_samples)
@@ -135,7 +146,7 @@ class ResampledPrior(Prior):
 
 
 def _log_share(log_odds: Array, log_refused: Array) -> Array:
-    """log of the bracket in p(z, u), of a's log-odds at z and log (1 − a) at u.
+    """log of the bracket in p(z, u), from the log-odds of a at z and log (1 − a) at u.
 
     [...], [..., T−1] -> [...].
     """

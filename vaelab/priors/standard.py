@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from vaelab.checks import check_at_least_one
 from vaelab.priors.base import Given, Prior
 from vaelab.priors.components import diagonal_gaussian
 from vaelab.types import Array, PRNGKey
@@ -23,9 +24,12 @@ class StandardNormal(Prior):
     factorises: ClassVar[bool] = True
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
+        self.check_arguments(z, given)
         return -0.5 * (jnp.sum(z**2, axis=-1) + self.latent_dim * jnp.log(2 * jnp.pi))
 
     def sample(self, key: PRNGKey, num_samples: int, given: Given = Given()) -> Array:
+        self.check_arguments(given=given)
+        check_at_least_one(num_samples=num_samples)
         return jax.random.normal(key, (num_samples, self.latent_dim))
 
     def kl(self, posterior: Any) -> Array | None:

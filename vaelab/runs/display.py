@@ -135,6 +135,12 @@ def track(description: str) -> Callable[[Sequence[int]], Iterator[int]]:
     return wrap
 
 
+def say(sentences: Sequence[str]) -> None:
+    """Prints sentences that a user should know of."""
+    for sentence in sentences:
+        print(f"note: {sentence}")
+
+
 def show(*parts: Any) -> None:
     """Prints tables and sentences."""
     console = Console()

@@ -9,7 +9,7 @@ from numbers import Integral
 from typing import Any
 
 from vaelab.checks import UsageError, check_at_least_one, check_fraction, check_positive
-from vaelab.data import DataSet
+from vaelab.data import DataSet, as_data_set
 from vaelab.models import Model
 from vaelab.training.duals import Dual
 from vaelab.training.loop import Timetable
@@ -41,7 +41,7 @@ class Experiment:
     """
 
     data: DataSet
-    """Data set, with its binarisation."""
+    """Data set. An array [N, *event], a pair (x, labels), `Splits` or a path becomes one."""
     model: Model
     """Model to train. Its decoder is the likelihood."""
     objective: Objective
@@ -82,6 +82,7 @@ class Experiment:
     """Inner samples of an estimated prior in the report's ELBO."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "data", as_data_set(self.data))
         check_at_least_one(
             batch_size=self.batch_size, prior_period=self.prior_period,
             num_samples=self.num_samples, posterior_samples=self.posterior_samples,

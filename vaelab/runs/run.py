@@ -47,11 +47,18 @@ class Run:
     ) -> Run:
         """Loads the data, or takes `splits` in their place, and checks that they fit.
 
+        Shapes that the model leaves out are derived from the data.
+
         Raises:
           UsageError: data and configuration do not fit: one sentence.
         """
         given = splits is not None
-        splits = splits if splits is not None else experiment.data.load(data_dir)
+        source = experiment.data.pinned(data_dir) if splits is None else data.Arrays.of(splits)
+        splits = source.load(data_dir)
+        experiment = experiment.with_fields(
+            data=experiment.data if given else source,
+            model=experiment.model.for_data(splits.train),
+        )
         low, high = experiment.model.decoder.data_range
         data.validate(splits, low=low, high=high)
         experiment.check_splits(splits)

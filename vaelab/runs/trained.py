@@ -15,6 +15,8 @@ from etils import epath
 
 from vaelab import evaluation
 from vaelab.checks import UndefinedError
+from vaelab.data.conversion import as_floats
+from vaelab.data.files import names_in_npz, read_npz
 from vaelab.evaluation import LogLikelihood, Subject
 from vaelab.evaluation.batches import map_batches
 from vaelab.models import Model
@@ -163,8 +165,6 @@ class Trained:
 
 def import_params(path: epath.PathLike) -> PyTree:
     """Parameters from a file that `Trained.export` wrote: nested dicts of arrays."""
-    from vaelab.data.files import names_in_npz, read_npz
-
     path = epath.Path(path).expanduser()
     params: dict[str, Any] = {}
     for name, array in read_npz(path, names_in_npz(path)).items():
@@ -182,9 +182,7 @@ def _leaves(params: PyTree):
 
 
 def _float32(name: str, x: Any) -> np.ndarray:
-    from vaelab.data.arrays import _values as values
-
-    return values(name, x)
+    return as_floats(name, x)[0]
 
 
 def _scaled(context: Any) -> Array | None:

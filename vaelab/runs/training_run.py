@@ -88,6 +88,8 @@ def train(
     """
     run = Run.load(experiment.with_fields(**changes), data_dir, splits=splits, name=name)
     settings = (tuple(hooks), progress, source)
+    if progress:
+        display.say(run.splits.conversions)
     if members is None:
         single = Single(run)
         point = starting_point(start, single, modules)

@@ -1,4 +1,4 @@
-"""GECO: the multiplier of a constraint grows or shrinks by a factor of exp(ν C̄)."""
+"""GECO: each step multiplies the multiplier of a constraint by exp(ν C̄)."""
 
 from __future__ import annotations
 
@@ -31,19 +31,18 @@ def geco(
 
     λ rises while the constraint is violated and falls while it is slack, towards λ_KKT.
 
-    The first error can be huge and stays in the average long after the batches meet the constraint,
-    which is how λ explodes. So at default settings one step changes λ by at most `step_range`, and
-    λ rests (`anti_windup`) while the average is stale: of the other sign than the batch, and larger.
-    (Noise makes the batch the larger of the two. To rest at every disagreement of signs would halve
-    the step under noise, and miss the constraint where the noise is skewed.) While the constraint
-    is truly violated, λ may still grow by a factor of 1.005 a step.
-    `step_range=(0, inf), anti_windup=False` is the published rule.
+    The first error can be huge. It stays in the average long after the batches meet the constraint, and λ
+    would explode. So by default `step_range` bounds the change of λ in one step, and `anti_windup` holds
+    λ while the average is stale: its sign differs from the sign of the batch, and its size is larger.
+    Under noise the batch is the larger of the two: a rule that held λ at every difference of signs would
+    halve the steps, and miss the constraint if the noise is skewed. While the constraint is violated, λ
+    may grow by a factor of 1.005 in each step. `step_range=(0, inf), anti_windup=False` is the published rule.
 
     Args:
       step_size: ν > 0, or a schedule of it.
       step_range: lowest and highest factor of λ in one step.
       multiplier_range: lowest and highest λ.
-      anti_windup: True makes λ rest while the average is stale.
+      anti_windup: True holds λ while the average is stale.
 
     Raises:
       UsageError: ν is a number and not positive, or a range is not (low, high) with 0 <= low < high.

@@ -33,8 +33,8 @@ def pi_geco(
     """PI-GECO: λ ← λ · exp(ν C̄_t/scale + K (c_t − c_{t−1})), c = C̄/scale clipped to [−1, 1], c_{−1} = 1.
 
     If λ grows before the model can reconstruct, it must decay again later. The proportional term
-    prevents this overshoot: while the constraint closes, λ gives back what the integral term gathered.
-    With K = 0 it is `geco`, which describes the other arguments.
+    prevents this overshoot: while C̄ falls, it lowers λ again. With K = 0 this is `geco`, which describes the
+    other arguments.
 
     The part of a step that `step_range` cuts off is added to the next steps, up to a tenth of λ. Without
     this, skewed noise would not cancel and the constraint would be missed. Use scales that make C̄/scale
@@ -42,10 +42,10 @@ def pi_geco(
 
     Args:
       step_size: ν > 0, the integral gain, or a schedule of it.
-      proportional: K >= 0, the proportional gain; a few units.
+      proportional: K >= 0, the proportional gain. A few units are usual.
       step_range: lowest and highest factor of λ in one step.
       multiplier_range: lowest and highest λ.
-      anti_windup: True makes the integral term rest while the average is stale.
+      anti_windup: True sets the integral term to 0 while the average is stale.
 
     Raises:
       UsageError: ν is not positive, K is negative, or a range is not (low, high) with 0 <= low < high.

@@ -31,17 +31,17 @@ def saddle_point(
 ) -> optax.GradientTransformationExtraArgs:
     """Simultaneous descent on the parameters and ascent on the multipliers of a Lagrangian.
 
-    The moving average is C̄_0 = Ĉ_0, C̄_t = α C̄_{t−1} + (1 − α) Ĉ_t, with Ĉ_t = ∂L/∂λ the batch's
-    constraint and α = `decay`. The primal sees the gradient of the batch, the dual C̄_t / scale: the
-    algorithm of Rezende & Viola, 2018 (algorithm 1), for any dual. Gradient clipping belongs inside
-    `primal`; applied outside it would rescale the constraint.
+    The moving average is C̄_0 = Ĉ_0, C̄_t = α C̄_{t−1} + (1 − α) Ĉ_t, with the constraint of the batch Ĉ_t =
+    ∂L/∂λ and α = `decay`. The primal receives the gradient of the batch, the dual receives C̄_t / scale.
+    This is algorithm 1 of Rezende & Viola, 2018, for any dual. Gradient clipping belongs inside `primal`:
+    outside, it would rescale the constraint.
 
     Args:
       primal: transforms the gradient of the parameters.
       dual: transforms the averaged constraints, `geco(...)`, `rewo(...)`, ...
       decay: α in [0, 1).
-      scales: what the dual's constraint is divided by, for instance the number of data dimensions
-        that it sums over: one number or, where the multipliers are a dict, a dict with their names.
+      scales: divisors of the constraints that the dual receives, for example the number of data dimensions
+        that a constraint sums over. One number; or, if the multipliers are a dict, a dict with their names.
 
     Returns:
       A transformation of `Saddle` trees with state `SaddleState`.
@@ -56,6 +56,12 @@ def saddle_point(
     {'nll': Array(1., dtype=float32...)}
     """
     check_fraction(decay=decay)
+    for name, transformation in (("primal", primal), ("dual", dual)):
+        if not isinstance(transformation, optax.GradientTransformation):
+            raise UsageError(
+                f"{name} must be an optax transformation, such as optax.adam(1e-3) or saddle.geco(), "
+                f"got {transformation!r}."
+            )
     for scale in jax.tree.leaves(scales):
         check_positive(scales=scale)
     primal = optax.with_extra_args_support(primal)

@@ -32,10 +32,11 @@ def rewo(
 
       f(β, δ) = (1 − H(δ)) · tanh(τ (β − 1)) − H(δ):
 
-    violated, λ rises; met, λ moves to 1 from either side. At 1, with one constraint on the NLL, the
-    Lagrangian is the negative ELBO up to a constant (on a bare squared error λ = 1 would mean σ² = ½).
-    It converges to max(1, λ_KKT). Start with β ≪ 1, that is λ ≫ 1, and use a constraint in
-    nats. Until all constraints were met once on average (`feasible_once`) λ is held.
+    λ rises while the constraint is violated. Once it is met, λ moves to 1 from either side. With one
+    constraint on the NLL, λ = 1 makes the Lagrangian the negative ELBO plus a constant. (With a constraint on
+    the squared error, λ = 1 would mean σ² = ½.) λ converges to max(1, λ_KKT). Start with β ≪ 1, that is
+    λ ≫ 1, and use a constraint in nats. λ is held until all constraints were met once on average
+    (`feasible_once`).
 
     >>> tx = rewo(1.0)
     >>> state, multiplier = tx.init(None), jnp.array(1000.0)

@@ -1,4 +1,4 @@
-"""Step sizes of duals: numbers or schedules, their checks, and the bounded multiplicative step."""
+"""Step sizes of duals (numbers or schedules), their checks, and the bounded multiplicative step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ StepSize = float | Array | Callable[[Array], float | Array]
 
 
 class StepCount(NamedTuple):
-    """State of duals that remember nothing else."""
+    """State of duals that need no other state."""
 
     step: Array  # [], number of updates made
 
@@ -52,7 +52,7 @@ def multiply(
 
 
 def check_step_size(step_size: StepSize) -> None:
-    """Raises one sentence where a step size that is a number is not positive and finite.
+    """Raises one sentence if a step size is a number and not positive and finite.
 
     >>> check_step_size(-1.0)
     Traceback (most recent call last):

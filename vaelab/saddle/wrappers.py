@@ -10,13 +10,13 @@ from vaelab.checks import check_at_least_one, check_not_negative
 
 
 def rescale_by_multipliers() -> optax.GradientTransformationExtraArgs:
-    """Divides gradients by max(1, λ), the largest λ of several: β in front of the rate again.
+    """Divides gradients by max(1, λ), where λ is the largest multiplier: the rate then has the factor β.
 
-    The Lagrangian multiplies the model's gradients by λ. Adam's second moment remembers a λ of 1000
-    for thousands of steps after λ has come down, and makes tiny steps meanwhile. Gradient clipping and
-    plain descent would see λ at once. Chain it before clipping and the model's optimiser, inside the primal of
-    `saddle_point`. A prior's gradient comes from the rate alone and has no λ in it: leave it out. The
-    loss, and with it the multipliers' gradient, stays as it is.
+    The Lagrangian multiplies the model's gradients by λ. After λ has fallen from 1000, Adam's second moment
+    stays large for thousands of steps, and steps are tiny. Clipping and plain descent depend on λ at once.
+    Chain this before clipping and the model's optimiser, inside the primal of `saddle_point`. Do not apply
+    it to a prior: its gradient comes from the rate and does not contain λ. The loss and the multipliers'
+    gradient do not change.
 
     >>> tx = rescale_by_multipliers()
     >>> multipliers = {"nll": jnp.array(4.0)}
@@ -35,9 +35,9 @@ def rescale_by_multipliers() -> optax.GradientTransformationExtraArgs:
 def freeze_until_feasible(
     inner: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
-    """Holds a group of parameters, its optimiser state included, until all constraints were met once.
+    """Holds a group of parameters and its optimiser state until all constraints were met once.
 
-    REWO's initial phase: wrap the prior's transformation in it, inside the primal of `saddle_point`.
+    For REWO's initial phase, wrap the prior's transformation in it, inside the primal of `saddle_point`.
 
     >>> tx = freeze_until_feasible(optax.sgd(1.0))
     >>> tx.update(jnp.array(2.0), tx.init(jnp.array(0.0)), feasible_once=jnp.array(False))[0]
@@ -53,8 +53,8 @@ def update_every(
 ) -> optax.GradientTransformationExtraArgs:
     """Updates on every `period`-th step and holds parameters and state between.
 
-    Around the prior's transformation it is the double loop of Klushyn et al., 2019: `period` inner steps on
-    θ, φ and λ for each outer step on the prior. Around a dual it is λ's update period.
+    Around the prior's transformation this is the double loop of Klushyn et al., 2019: `period` inner steps on
+    θ, φ and λ for each outer step on the prior. Around a dual, `period` is the update period of λ.
 
     >>> tx = update_every(optax.sgd(1.0), 2)
     >>> first, state = tx.update(jnp.array(2.0), tx.init(jnp.array(0.0)))

@@ -61,7 +61,15 @@ class Lagrangian(Objective):
 def _by_name(
     constraints: Mapping[str, Constraint] | Iterable[tuple[str, Constraint]],
 ) -> dict[str, Constraint]:
-    pairs = list(constraints.items() if isinstance(constraints, Mapping) else constraints)
+    given = constraints.items() if isinstance(constraints, Mapping) else constraints
+    pairs = list(given) if isinstance(given, Iterable) else [given]
+    for pair in pairs:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], Constraint)):
+            shown = f"{pair[0]!r}: {pair[1]!r}" if isinstance(pair, tuple) else repr(pair)
+            raise UsageError(
+                'constraints must be a dict of constraints by name, such as {"re": RE(0.1)}, and '
+                f"holds {shown}."
+            )
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:

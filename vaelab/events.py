@@ -1,0 +1,45 @@
+"""Networks that fit themselves to the shape of the examples, so that shapes need no settings."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import flax.linen as nn
+
+
+@runtime_checkable
+class TakesEvents(Protocol):
+    """A network of examples that fits itself to their shape. A network without it is left as it is."""
+
+    def for_events(self, shape: tuple[int, ...]) -> nn.Module:
+        """The same network for examples of this shape; itself if no setting was left out."""
+        ...
+
+
+@runtime_checkable
+class MakesImages(Protocol):
+    """A decoder's trunk that fits its feature maps to the shape of an example."""
+
+    def for_images(self, shape: tuple[int, ...]) -> nn.Module:
+        """The same network for examples of this shape; itself if no setting was left out."""
+        ...
+
+
+def for_events(network: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """A network of examples x, for examples of this shape.
+
+    >>> from vaelab.networks import MLP
+    >>> for_events(MLP((64,)), (28, 28, 1)).event_ndims
+    3
+    """
+    return network.for_events(shape) if isinstance(network, TakesEvents) else network
+
+
+def for_images(trunk: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """A decoder's trunk, for examples of this shape.
+
+    >>> from vaelab.networks import DeconvNet
+    >>> for_images(DeconvNet(), (28, 28, 1)).shape
+    (28, 28)
+    """
+    return trunk.for_images(shape) if isinstance(trunk, MakesImages) else trunk
