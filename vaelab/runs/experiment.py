@@ -155,11 +155,13 @@ class Experiment:
         Raises:
           UsageError: the schedules that forbid another length.
         """
-        scheduled = {**self._optimisers(), **({} if self.dual is None else {"dual": self.dual})}
-        for name, value in scheduled.items():
-            if value.schedule.depends_on_length:
+        schedules = {name: optimiser.schedule for name, optimiser in self._optimisers().items()}
+        if self.dual is not None:
+            schedules["dual"] = self.dual.schedule
+        for name, schedule in schedules.items():
+            if schedule.depends_on_length:
                 raise UsageError(
-                    f"num_steps cannot change: {name}.schedule = {type(value.schedule).__name__} depends on "
+                    f"num_steps cannot change: {name}.schedule = {type(schedule).__name__} depends on "
                     "the length of the run: start a new run, from these parameters with start= or "
                     "--start-from."
                 )
@@ -196,5 +198,5 @@ class Experiment:
 
 def check_seed(seed: Any) -> None:
     """Raises one sentence if a seed is not a whole number from 0 to 2³¹ − 1."""
-    if not isinstance(seed, Integral) or not 0 <= seed < 2**31:
+    if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**31:
         raise UsageError(f"seed must be a whole number from 0 to {2**31 - 1}, got {seed}.")

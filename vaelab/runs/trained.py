@@ -16,7 +16,7 @@ from etils import epath
 from vaelab import evaluation
 from vaelab.checks import UndefinedError
 from vaelab.data.conversion import as_floats
-from vaelab.data.files import names_in_npz, read_npz
+from vaelab.data.readers import names_in_npz, read_npz
 from vaelab.evaluation import LogLikelihood, Subject
 from vaelab.evaluation.batches import map_batches
 from vaelab.models import Model
@@ -140,7 +140,9 @@ class Trained:
 
         `import_params` reads it.
         """
-        flat = {"/".join(keys): np.asarray(leaf) for keys, leaf in _leaves(self.params)}
+        flat: dict[str, Any] = {
+            "/".join(keys): np.asarray(leaf) for keys, leaf in _leaves(self.params)
+        }
         with writing(epath.Path(path).expanduser(), "wb") as file:
             np.savez(file, **flat)
 

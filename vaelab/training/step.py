@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -92,7 +93,8 @@ def train_steps(
 
     carry = (state, source.start(order_key, state.step))
     if capacity is None:
-        (state, _), metrics = jax.lax.scan(body, carry, None, length=num_steps)
+        length = cast(int, num_steps)
+        (state, _), metrics = jax.lax.scan(body, carry, None, length=length)
         return state, metrics
     shapes = jax.eval_shape(body, carry, None)[1]
     empty = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), shapes)
