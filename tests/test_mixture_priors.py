@@ -293,7 +293,7 @@ def random_variables(prior, scale: float = 1.0):
 
 
 def check_components(prior, variables, mean, scale):
-    components = prior.apply(variables, method="components")
+    components = jax.jit(functools.partial(prior.apply, method="components"))(variables)
     np.testing.assert_allclose(components.mean, mean, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(components.scale, scale, rtol=1e-5)
     logits = variables["params"].get("logits", np.zeros(len(mean)))

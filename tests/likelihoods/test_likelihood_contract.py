@@ -123,8 +123,8 @@ def test_the_table_holds_every_likelihood():
 
 @rows
 def test_probabilities_sum_or_integrate_to_one(row):
-    likelihood = made(row, some_parameters(row, 4))
-    log_prob = jax.jit(lambda x: likelihood.log_prob(x))(row.support[:, None, None])
+    parameters = some_parameters(row, 4)
+    log_prob = jax.jit(lambda x: made(row, parameters).log_prob(x))(row.support[:, None, None])
     density = np.exp(np.asarray(log_prob, np.float64))
     assert log_prob.shape == (len(row.support), 4)
     if row.continuous:
@@ -137,17 +137,22 @@ def test_probabilities_sum_or_integrate_to_one(row):
 @rows
 def test_samples_have_the_mean_and_variance_and_lie_on_the_support(row):
     """Of binned likelihoods mean and variance are those before binning, so levels are compared."""
-    num, likelihood = 20_000, made(row, some_parameters(row, 3))
+    num = 20_000
     low, high = row.decoder.data_range
-    sample = jax.jit(lambda key: likelihood.sample(seed=key, sample_shape=(num,)))
-    x = np.asarray(sample(jax.random.key(0)), np.float64)
+
+    @jax.jit
+    def use(key):
+        likelihood = made(row, some_parameters(row, 3))
+        masses = jnp.exp(likelihood.log_prob(jnp.asarray(row.support, jnp.float32)[:, None, None]))
+        samples = likelihood.sample(seed=key, sample_shape=(num,))
+        return samples, likelihood.mean(), likelihood.variance(), masses
+
+    x, mean, variance, p = (np.asarray(part, np.float64) for part in use(jax.random.key(0)))
     assert x.shape == (num, 3, 1)
     assert np.all((x >= low) & (x <= high))
-    mean, variance = np.asarray(likelihood.mean()), np.asarray(likelihood.variance())
     if not row.continuous:
         assert np.all(np.min(np.abs(x[..., None] - row.support), -1) < 1e-6)
     if row.location and not row.continuous:  # the mean of the masses
-        p = np.exp(likelihood.log_prob(row.support[:, None, None]))
         mean = np.einsum("vb,v->b", p, row.support)[:, None]
         variance = np.einsum("vb,v->b", p, row.support**2)[:, None] - mean**2
     limit = critical_value(2 * 3 * len(TABLE))
@@ -169,9 +174,14 @@ def test_a_location_is_the_mean_or_none(row):
 @rows
 def test_the_mode_is_a_most_probable_value(row):
     parameters = 0.7 * some_parameters(row, 4)
-    likelihood = made(row, parameters)
-    log_prob = likelihood.log_prob(row.support[:, None, None])
-    assert np.all(likelihood.log_prob(likelihood.mode()) >= log_prob.max(0) - 1e-5)
+
+    @jax.jit
+    def use(support):
+        likelihood = made(row, parameters)
+        return likelihood.log_prob(likelihood.mode()), likelihood.log_prob(support)
+
+    at_mode, log_prob = use(jnp.asarray(row.support, jnp.float32)[:, None, None])
+    assert np.all(at_mode >= log_prob.max(0) - 1e-5)
 
 
 @rows
