@@ -1,1 +1,1 @@
-"""Experiment scripts: `python -m experiments.train --help`."""
+"""Experiments as tables, and studies: see README.md."""

@@ -49,14 +49,14 @@ def likelihoods(row: Row) -> list[Cells]:
 
 def _short(row: Row) -> Cells:
     published = row.published
-    comparable = published is not None and not row.changes
+    beside = ""
+    if published is not None and not row.changes:  # a changed run compares with nothing
+        beside = number(Estimate(published.mean, deviation=published.deviation), 2)
     return {
         "experiment": f"`{row.experiment}`",
         "log p(x)": _estimate(row, "log_likelihood", 2),
         "ELBO": _estimate(row, "elbo", 2),
-        "published log p(x)": number(Estimate(published.mean, deviation=published.deviation), 2)
-        if published is not None and comparable
-        else "",
+        "published log p(x)": beside,
         "epochs": ("shortened to " if "num_steps" in row.changes else "") + _optional(row.epochs),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -9,14 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 
 from experiments import digits, mnist, tables, taming, vampprior
 from vaelab.checks import DamagedFileError
 from vaelab.runs import results
 from vaelab.runs.experiment import Experiment
 from vaelab.runs.record import to_dict
+from vaelab.runs.report import likelihood_report
 from vaelab.runs.results import Estimate, Published, Row
+from vaelab.runs.run import Run
 from vaelab.training.groups import transformation
+from vaelab.training.metrics import read_metrics
 from vaelab.training.state import initial_state
 from vaelab.types import Examples
 
@@ -239,3 +244,21 @@ def test_json_is_standard(tmp_path):
             }
         ]
     }
+
+
+REPEATED = [row for row in results.read(tables.RESULTS)["digits"] if row.tolerance]
+
+
+def test_two_rows_are_repeated():
+    assert len(REPEATED) == 2
+
+
+@pytest.mark.parametrize("row", REPEATED, ids=lambda row: row.experiment)
+def test_a_repeated_run_gives_the_measured_numbers(row, tmp_path):
+    (seed,) = row.seeds
+    experiment = dataclasses.replace(EXPERIMENTS[row.experiment], seed=seed, **row.changes)
+    run, folder = Run.load(experiment, None), epath.Path(tmp_path / "run")
+    state = run.train(folder, row.experiment, [])
+    report = likelihood_report(run, state, experiment.num_samples, read_metrics(folder))
+    for name, tolerance in row.tolerance.items():
+        assert report[name]["mean"] == pytest.approx(row.estimates[name].mean, abs=tolerance)
