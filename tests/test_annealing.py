@@ -45,7 +45,7 @@ def make_model(prior, decoder=None) -> VAE:
 
 
 MODEL = make_model(StandardNormal(D))
-# An encoder that knows nothing, and is sure of it: importance sampling with it is hopeless.
+# An encoder that is wrong with certainty: importance sampling with it fails.
 BAD_ENCODER = gaussian(np.zeros((N, D)), np.full(D, 7.0), -6.0)
 PARAMS = {"encoder": BAD_ENCODER, "decoder": dense(ORACLE.weight.T, ORACLE.bias)}
 
@@ -64,16 +64,16 @@ def repeated(num_temperatures: int):
     )
 
 
-def test_it_is_unbiased_whatever_the_encoder():
+def test_annealing_is_unbiased_with_any_encoder():
     result = repeated(20)
     ratio = np.exp(result.log_prob - ORACLE.log_prob(X[:1]))
     assert within_confidence(ratio, 1.0)
-    assert np.std(ratio) / np.sqrt(3000) < 0.02  # and the interval is a narrow one
+    assert np.std(ratio) / np.sqrt(3000) < 0.02  # the interval is narrow
     assert 1.0 < result.effective_sample_size < 2.0
     assert (result.num_chains, result.num_temperatures, result.num_leapfrogs) == (2, 20, 3)
 
 
-def test_it_is_a_lower_bound_that_tightens():
+def test_annealing_is_a_lower_bound_that_becomes_tighter():
     gaps = [repeated(T).log_prob - ORACLE.log_prob(X[:1]) for T in (1, 20)]
     assert z_scores(gaps[1] - gaps[0], 0.0) > critical_value(1)
     assert -0.5 < np.mean(gaps[1]) < 0
@@ -111,7 +111,7 @@ def test_every_example_has_its_own_estimate():
     error = np.std(result.log_prob, ddof=1) / np.sqrt(3)
     np.testing.assert_allclose(result.standard_error, error)
     assert 120 < result.effective_sample_size <= 200
-    assert 0.6 < result.acceptance_rate < 0.75  # the step sizes' aim is 0.65
+    assert 0.6 < result.acceptance_rate < 0.75  # the target of the step sizes is 0.65
     assert shown == [0, 1]
     plain = evaluation.log_likelihood(
         evaluation.Subject(MODEL, PARAMS, X), KEY, num_samples=100, batch_size=3
@@ -130,24 +130,24 @@ def test_hierarchical_priors_are_annealed_with_their_auxiliary_variables():
         top=StandardNormal(1),
     )
     networks = {
-        "encoder": gaussian(np.zeros((D, 1)), np.full(1, -5.0), -6.0),  # plays no part either
+        "encoder": gaussian(np.zeros((D, 1)), np.full(1, -5.0), -6.0),  # annealing does not use it
         "decoder": gaussian(A.T, b, np.log(S)),
     }
-    x = np.repeat(X[:1], 2000, axis=0)
+    x = np.repeat(X[:1], 1000, axis=0)
     result = evaluation.annealed_importance_sampling(
         evaluation.Subject(make_model(prior), PARAMS | {"prior": networks}, x),
         KEY,
         num_chains=4,
         num_temperatures=40,
         num_leapfrogs=3,
-        batch_size=2000,
+        batch_size=1000,
     )
     W = ORACLE.weight
     covariance = W @ (A @ A.T + np.diag(S)) @ W.T + ORACLE.sigma**2 * np.eye(N)
     exact = scipy.stats.multivariate_normal(W @ b + ORACLE.bias, covariance).logpdf(X[0])
     ratio = np.exp(result.log_prob - exact)
     assert within_confidence(ratio, 1.0)
-    assert np.std(ratio) / np.sqrt(2000) < 0.02
+    assert np.std(ratio) / np.sqrt(1000) < 0.02
 
 
 def test_resampled_priors_are_annealed_with_their_other_tries():
@@ -173,21 +173,21 @@ def test_resampled_priors_are_annealed_with_their_other_tries():
 
     result = evaluation.annealed_importance_sampling(
         evaluation.Subject(
-            make_model(prior), PARAMS | {"prior": networks}, np.repeat(X[:1], 2000, axis=0)
+            make_model(prior), PARAMS | {"prior": networks}, np.repeat(X[:1], 1000, axis=0)
         ),
         KEY,
         num_chains=4,
         num_temperatures=40,
         num_leapfrogs=3,
-        batch_size=2000,
+        batch_size=1000,
     )
     ratio = np.exp(result.log_prob - exact)
     assert within_confidence(ratio, 1.0)
-    assert np.std(ratio) / np.sqrt(2000) < 0.03
+    assert np.std(ratio) / np.sqrt(1000) < 0.03
 
 
-def test_it_agrees_with_importance_sampling_and_quadrature():
-    """A decoder that is not linear: bits, of a small network."""
+def test_annealing_agrees_with_importance_sampling_and_quadrature():
+    """A nonlinear decoder: a small network of bits."""
     model = make_model(StandardNormal(D), BernoulliDecoder(MLP((5,)), shape=(6,)))
     rng = np.random.default_rng(0)
     first, last = 2 * rng.normal(size=(D, 5)), 2 * rng.normal(size=(5, 6))
@@ -217,7 +217,7 @@ def test_it_agrees_with_importance_sampling_and_quadrature():
     np.testing.assert_allclose(plain.log_prob, exact, atol=0.1)
 
 
-def test_temperatures_rise_from_0_to_1_and_are_closest_at_the_ends():
+def test_temperatures_rise_from_0_to_1_and_are_densest_at_the_ends():
     temperatures = schedule(100)
     assert (len(temperatures), temperatures[0], temperatures[-1]) == (101, 0.0, 1.0)
     steps = np.diff(temperatures)

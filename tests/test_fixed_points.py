@@ -14,8 +14,8 @@ from scipy.special import logsumexp
 from experiments.fixed_points import command
 from vaelab import theory
 from vaelab.data import planar
-from vaelab.plotting import fixed_points as pictures
-from vaelab.plotting import tiles as tile_pictures
+from vaelab.plotting import fixed_points as plots
+from vaelab.plotting import tiles as tile_plots
 
 CONVERGED = theory.Rule(smoothing=1.0, tolerance=1e-11, max_steps=20_000)
 OFFSETS = ((0.6, 0.0), (0.0, 0.25), (0.08, 0.0))  # mergers near β = 0.013, 0.125 and 0.73
@@ -100,7 +100,7 @@ def test_the_last_merger_is_where_the_mean_becomes_stable():
 
 @pytest.mark.parametrize("smoothing", [0.1, 1.0, 1.9])
 @pytest.mark.parametrize("constrained", [False, True])
-def test_no_step_lets_the_objective_fall(smoothing, constrained):
+def test_no_step_decreases_the_objective(smoothing, constrained):
     x, g, beta = data(), start(), 0.05
     penalty = theory.local_penalty(theory.grid(6), 0.5, 0.3) if constrained else None
     rule = theory.Rule(smoothing=smoothing, tolerance=0.0, max_steps=60)
@@ -110,7 +110,7 @@ def test_no_step_lets_the_objective_fall(smoothing, constrained):
     assert jnp.all(jnp.diff(values) > -1e-13)
 
 
-def test_the_objective_never_falls_under_another_prior():
+def test_no_step_decreases_the_objective_under_another_prior():
     x, log_prior = data(), nonuniform(36)
     rule = theory.Rule(smoothing=1.0, tolerance=0.0, max_steps=60)
     path = theory.iterate(x, start(), 0.05, log_prior, rule=rule, keep_path=True).path
@@ -145,7 +145,7 @@ def test_steps_are_kernel_pcas_pre_image_iteration_with_the_normalised_kernel():
         np.testing.assert_allclose(path[step + 1], pre_images, rtol=0, atol=1e-11)
 
 
-def test_without_temperature_cells_go_to_the_datum_they_fit_least_badly():
+def test_at_zero_temperature_cells_move_to_the_datum_of_smallest_excess():
     x, g = data(), start()
     square = ((np.asarray(x)[:, None] - np.asarray(g)) ** 2).sum(-1)
     winner = (square - square.min(axis=1, keepdims=True)).argmin(axis=0)
@@ -170,7 +170,7 @@ def test_holes_have_finite_targets_where_their_mass_underflows():
     np.testing.assert_allclose(theory.transition(x, g, 0.1)[2], x[1], atol=1e-12)
 
 
-def test_at_high_temperature_cells_go_to_the_mean_at_the_known_rate():
+def test_at_high_temperature_cells_move_to_the_mean_at_the_known_rate():
     """T(g)_a = mean + (2/β) C (g_a − mean g) + O(β⁻²)."""
     x, g = map(np.asarray, (data(), start()))
     covariance = np.cov(x.T, bias=True)
@@ -196,7 +196,7 @@ def test_second_derivatives_and_critical_temperatures():
     np.testing.assert_array_equal(jnp.isnan(few.beta), [False, True, True])
 
 
-def test_the_error_curve_is_each_betas_own_iteration():
+def test_the_error_curve_equals_the_iteration_of_each_beta():
     x, g, betas = data(), start(4), jnp.array([0.05, 0.3, 2.0])
     errors, steps = theory.error_curve(x, g, betas)
     for beta, error, count in zip(betas, errors, steps, strict=True):
@@ -248,7 +248,7 @@ def test_a_strong_global_constraint_makes_all_cells_the_mean():
     assert distance < 1e-6
 
 
-def test_local_constraints_reach_as_far_as_their_radius():
+def test_local_constraints_hold_within_their_radius():
     cells = theory.grid(4)  # spacing 0.5
     penalty = np.asarray(theory.local_penalty(cells, 0.5, 2.0))
     distance = np.linalg.norm(np.asarray(cells)[:, None] - np.asarray(cells), axis=-1)
@@ -275,7 +275,7 @@ def test_equipartition_holds_at_the_best_prior_and_not_at_a_given_one():
     np.testing.assert_allclose([found.prior.sum(), found.posterior.sum()], 1, rtol=1e-12)
 
 
-def test_without_temperature_the_best_tiles_are_equiprobable():
+def test_at_zero_temperature_the_best_tiles_are_equiprobable():
     """One tile per datum, mass 1/n each, objective −log n (proposition 3.1)."""
     x = data()[::2]
     g, beta = jnp.concatenate([x, x[:3], x[:1]]), 1e-6
@@ -292,7 +292,7 @@ def test_chains_of_near_reconstructions_are_one_tile():
     assert theory.tiles(data(), g, 1.0, tolerance=1.0).label.tolist() == [0, 1, 0, 0, 1, 0]
 
 
-def test_overlaps_decode_to_inverse_mass_means_and_holes_to_nothing():
+def test_overlaps_decode_to_inverse_mass_means_and_holes_to_nan():
     x = jnp.array([[1.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
     supports = jnp.array([[1, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 0]], bool)
     prior = np.array([0.1, 0.2, 0.3, 0.25, 0.15])
@@ -308,7 +308,7 @@ def test_overlaps_decode_to_inverse_mass_means_and_holes_to_nothing():
 
 
 @pytest.mark.parametrize("smoothing", [0.1, 1.0])
-def test_a_variance_optimised_jointly_falls_to_zero_and_the_elbo_never(smoothing):
+def test_a_variance_optimised_jointly_falls_to_zero_and_the_elbo_never_falls(smoothing):
     run = theory.optimise_variance(
         data(), start(8), 0.5, num_steps=250, smoothing=smoothing, smallest=1e-20
     )
@@ -318,13 +318,13 @@ def test_a_variance_optimised_jointly_falls_to_zero_and_the_elbo_never(smoothing
     assert jnp.all(jnp.diff(run.elbo)[falling[1:]] > 0)
 
 
-def test_too_few_cells_keep_the_variance_up():
+def test_too_few_cells_keep_the_variance_positive():
     x = data()
     run = theory.optimise_variance(x, start(2)[:1], 0.5, num_steps=60, smoothing=1.0)
     np.testing.assert_allclose(run.variance[-1], np.trace(np.cov(x.T, bias=True)) / 2, rtol=1e-9)
 
 
-def test_paths_start_at_the_start_and_stand_still_at_the_end():
+def test_paths_begin_at_the_start_and_are_constant_after_the_stop():
     x, g = data(), start(3)
     end = theory.iterate(x, g, 2.0, keep_path=True)
     count = int(end.num_steps)
@@ -352,13 +352,13 @@ def test_iterations_map_over_beta_without_the_host():
         (dict(max_steps=0), "max_steps must be at least 1, got 0."),
     ],
 )
-def test_rules_that_make_no_sense_are_refused(rule, sentence):
+def test_rules_out_of_range_are_refused(rule, sentence):
     with pytest.raises(ValueError) as error:  # noqa: PT011 (compared in full)
         theory.Rule(**rule)
     assert str(error.value) == sentence
 
 
-def test_mixtures_lie_where_they_should():
+def test_mixtures_are_at_their_centres_and_segments():
     key, number = jax.random.key(3), 600
     rings = [((0, 1), 0.5), ((2, 0), 0.25), ((1, 1), 0.1)]
     x = planar.circles(key, number, centres_and_radii=rings, noise=0.0)
@@ -380,13 +380,13 @@ def test_mixtures_lie_where_they_should():
         np.testing.assert_array_equal(make(key, number, noise=0.05), noisy)
 
 
-def test_the_command_writes_every_picture_and_its_numbers(tmp_path, monkeypatch, capsys):
+def test_the_command_writes_every_plot_and_its_numbers(tmp_path, monkeypatch, capsys):
     small = dict(SIDE=5, LIPSCHITZ_SIDE=5, NUM_POINTS=15, NUM_CURVE_POINTS=15)
     for name, value in small.items():
         monkeypatch.setattr(command.plots, name, value)
     monkeypatch.setitem(matplotlib.rcParams, "savefig.dpi", 30)
     with jax.enable_x64(False):
-        # Without MNIST the figure of seven digits is left out.
+        # Without MNIST the plot of seven digits is left out.
         command.main(["--workdir", str(tmp_path), "--data-dir", str(tmp_path / "none")])
     assert "micro_mnist.png is left out" in capsys.readouterr().out
     names = [draw.__name__ for draw in command.FIGURES]
@@ -399,18 +399,16 @@ def test_the_command_writes_every_picture_and_its_numbers(tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("draw", "sentence"),
     [
-        (partial(pictures.trajectories, []), "at least one panel"),
-        (partial(pictures.phase_transitions, [], []), "at least one each"),
-        (partial(pictures.vanishing_variance, [1.0], [1.0, 2.0], smallest=0.1), r"\[S\] each"),
-        (partial(tile_pictures.equipartition, []), "at least one β"),
+        (partial(plots.trajectories, []), "at least one panel"),
+        (partial(plots.phase_transitions, [], []), "at least one each"),
+        (partial(plots.vanishing_variance, [1.0], [1.0, 2.0], smallest=0.1), r"\[S\] each"),
+        (partial(tile_plots.equipartition, []), "at least one β"),
         (
-            partial(
-                tile_pictures.blurs_and_holes, np.ones((2, 2)), np.ones((2, 1)), np.ones((1, 2))
-            ),
+            partial(tile_plots.blurs_and_holes, np.ones((2, 2)), np.ones((2, 1)), np.ones((1, 2))),
             r"\[n, 2\], \[n, H, W\]",
         ),
     ],
 )
-def test_pictures_refuse_what_does_not_fit(draw, sentence):
+def test_plots_refuse_arrays_that_do_not_fit(draw, sentence):
     with pytest.raises(ValueError, match=sentence):
         draw()

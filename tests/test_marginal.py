@@ -1,4 +1,4 @@
-"""The aggregated posterior, and priors against it: brute force and grid integrals in float64."""
+"""The aggregated posterior, and priors compared with it: brute force and grid integrals in float64."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def log_mean_exp(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def random_posterior(dim, num_inputs, chunk_size):
-    """Inputs far from the origin with small variances, as an early encoder may give them."""
+    """Inputs far from the origin with small variances, as at the start of training."""
     rng = np.random.default_rng(0)
     mean = (rng.normal(size=(num_inputs, dim)) * 3 + 2).astype(np.float32)
     scale = np.exp(rng.uniform(-3.0, 0.5, size=(num_inputs, dim))).astype(np.float32)
@@ -101,7 +101,7 @@ def aggregated(mean=MEAN, scale=SCALE):
     return AggregatedPosterior(2, chunk_size=3), {"params": variables}
 
 
-def test_samples_are_of_the_mixture():
+def test_samples_have_the_distribution_of_the_mixture():
     prior, variables = aggregated()
     z = np.asarray(prior.apply(variables, KEY, 20_000, method="sample"), np.float64)
     for turn in ([0.8, -0.6], [0.6, 0.8]):
@@ -110,7 +110,7 @@ def test_samples_are_of_the_mixture():
         assert scipy.stats.kstest(z @ turn, cdf).pvalue > 1e-3
 
 
-def test_it_keeps_the_contract_of_priors():
+def test_the_aggregated_posterior_keeps_the_contract_of_priors():
     prior, variables = aggregated()
     log_prob = lambda z: prior.apply(variables, z, method="log_prob")  # noqa: E731
     for batch in ((), (5,), (2, 5)):
@@ -129,7 +129,7 @@ def test_it_keeps_the_contract_of_priors():
     assert np.all(np.isfinite(jax.grad(lambda z: jnp.sum(log_prob(z)))(far)))
 
 
-def test_it_is_evaluated_and_never_trained():
+def test_the_aggregated_posterior_cannot_be_trained():
     prior, variables = aggregated()
     sentence = (
         "the aggregated posterior is a reference for evaluation and cannot be trained: choose "
@@ -170,7 +170,7 @@ def integral(density: np.ndarray, values: np.ndarray) -> float:
 def assert_close(estimate, expected, *, num_tests, error=0.05):
     z = (estimate.mean - expected) / estimate.standard_error
     assert abs(z) < critical_value(num_tests)
-    assert estimate.standard_error < error  # and the interval is a narrow one
+    assert estimate.standard_error < error  # the interval is narrow
 
 
 def test_surgery_equals_grid_integrals():
@@ -194,7 +194,7 @@ def test_surgery_equals_grid_integrals():
     }
     for name, value in expected.items():
         assert_close(getattr(result, name), value, num_tests=len(expected))
-    assert expected["total_correlation"] > 0.1  # not a case in which it could be left out
+    assert expected["total_correlation"] > 0.1  # large enough that its absence would show
     assert (result.num_points, result.num_inputs) == (3001, 5)
 
 
@@ -224,8 +224,8 @@ def test_the_parts_add_up_and_information_is_at_most_log_n(spread):
         assert result.mutual_information.standard_error < 1e-6
 
 
-def test_subsampled_marginal_kls_have_the_bias_they_should():
-    """n inputs that do not overlap, all at the same distance: KL(q_n ‖ p) = KL_1 − log n."""
+def test_subsampled_marginal_kls_have_the_known_bias():
+    """n inputs without overlap at the same distance: KL(q_n ‖ p) = KL_1 − log n."""
     angle = np.arange(5) * 2 * np.pi / 5
     mean, scale = 6 * np.stack([np.cos(angle), np.sin(angle)], axis=1), np.full((5, 2), 0.1)
     shown = []
@@ -251,7 +251,7 @@ def test_subsampled_marginal_kls_have_the_bias_they_should():
     assert shown == list(range(6))  # one loop over all sizes
 
 
-def test_a_subset_is_of_the_inputs():
+def test_a_subset_consists_of_inputs():
     result = evaluation.subsampled_marginal_kl(
         evaluation.aggregated_posterior(evaluation.Subject(STANDARD, make_params(), inputs())),
         KEY,
@@ -287,7 +287,7 @@ def test_holes_equal_grid_integrals():
 
 
 def test_the_hole_mass_has_the_standard_error_of_repeated_draws():
-    """q = N(0, 1), p = N(1, 1.2²): the error of q's quantile is most of it."""
+    """q = N(0, 1), p = N(1, 1.2²): most of the error is that of the quantile of q."""
     rng = np.random.default_rng(0)
     of_p = scipy.stats.norm.logpdf(rng.normal(1.0, 1.2, size=(150, 500)))
     of_q = scipy.stats.norm.logpdf(rng.normal(size=(150, 500)))
@@ -297,7 +297,7 @@ def test_the_hole_mass_has_the_standard_error_of_repeated_draws():
     binomial = np.sqrt(masses[0].mean * (1 - masses[0].mean) / 500)
     assert deviation > 1.3 * binomial
     error = np.mean([mass.standard_error for mass in masses])
-    assert 0.83 * deviation < error < 1.17 * deviation  # 150 draws know it to 6 %
+    assert 0.83 * deviation < error < 1.17 * deviation  # 150 draws determine it to 6 %
 
 
 def test_a_prior_that_is_the_aggregated_posterior_has_no_holes():
@@ -315,7 +315,7 @@ def test_a_prior_that_is_the_aggregated_posterior_has_no_holes():
     assert abs(result.hole_mass.mean - 0.01) < 4 * np.sqrt(2) * result.hole_mass.standard_error
 
 
-def test_an_estimated_prior_lifts_the_marginal_kl():
+def test_an_estimated_prior_increases_the_marginal_kl():
     """p(z) = ∫ N(z; Aζ, S) N(ζ; 0, I) dζ, estimated from a single ζ: looser by KL(q(ζ) ‖ p(ζ|z))."""
     linear = lambda: ConditionalGaussian(MLP(()), 2)  # noqa: E731
     prior = HierarchicalPrior(2, num_samples=1, encoder=linear(), decoder=linear())
@@ -326,7 +326,7 @@ def test_an_estimated_prior_lifts_the_marginal_kl():
         bias = np.concatenate([np.zeros(2), np.broadcast_to(log_variance, 2)])
         return {"Dense_0": {"kernel": jnp.asarray(kernel, "f"), "bias": jnp.asarray(bias, "f")}}
 
-    # q(ζ|z) = p(ζ) does not look at z.
+    # q(ζ|z) = p(ζ) does not depend on z.
     params = make_params(encoder=layer(np.zeros((2, 2)), 0.0), decoder=layer(A.T, np.log(S)))
     settings = dict(num_points=4000, batch_size=4000)
     result = evaluation.elbo_surgery(

@@ -97,7 +97,7 @@ def test_annealing_needs_no_posterior():
     np.testing.assert_allclose(annealed.log_prob, ORACLE.log_prob(X[:3]), atol=0.15)
 
 
-def test_the_rate_in_its_parts():
+def test_surgery_gives_the_parts_of_the_rate():
     aggregated = evaluation.aggregated_posterior(SUBJECT)
     surgery = evaluation.elbo_surgery(aggregated, KEY, num_points=4000)
     kl = np.sum(ORACLE.kl(ORACLE.posterior_mean(X), ORACLE.best_diagonal_variance), axis=-1)

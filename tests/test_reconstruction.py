@@ -1,4 +1,4 @@
-"""σ* and the quantised NLL of a linear model, whose expectations are closed, and of a context."""
+"""σ* and the quantised NLL of a linear model, against closed forms, and of a conditional model."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def linear(log_variance):
     return params, IMAGES.reshape(N, 6).astype(np.float64) @ to_mean @ to_x + offset, to_x
 
 
-def test_without_noise_they_are_numpys():
+def test_estimates_without_noise_equal_those_of_numpy():
     """z = its mean: σ*² is the mean squared error, and the NLL that of a normal binned by its CDF."""
     params, reconstruction, _ = linear(log_variance=-60.0)
     x = IMAGES.reshape(N, 6).astype(np.float64)
@@ -66,7 +66,7 @@ def test_without_noise_they_are_numpys():
     assert ours.standard_error == pytest.approx(np.std(nll, ddof=1) / np.sqrt(N), rel=1e-3)
 
 
-def test_the_posteriors_noise_counts():
+def test_the_noise_of_the_posterior_counts():
     """E_q ‖x − Wᵀz − b‖² = ‖x − Wᵀμ − b‖² + s² ‖W‖²; the model's own σ does not matter."""
     variance, num_samples = 0.8, 4000
     params, reconstruction, to_x = linear(log_variance=np.log(variance))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +98,7 @@ def _draw(
     """The canvas on the axes, with its notes below. `pixels` is the height of one image."""
     if ax is None:
         figure, axes, width = _figure_of_size(canvas.shape, pixels, left, notes)
-        aspect = "auto"
+        aspect: Literal["auto", "equal"] = "auto"
     else:
         figure, axes, aspect, width = figure_of(ax), ax, "equal", width_of(ax)
     axes.imshow(canvas, interpolation="nearest", aspect=aspect)

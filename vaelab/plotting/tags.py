@@ -20,7 +20,7 @@ def place_tags(
     lines: Sequence[np.ndarray],
     shades: Sequence[str],
 ) -> None:
-    """Writes each tag beside its marker, at the place where it covers least.
+    """Writes each tag beside its marker, at the place with the least below it.
 
     Tags and markers come in groups.
 
