@@ -30,9 +30,9 @@ def save(run: Run, state: TrainState, workdir: epath.Path) -> None:
     plots = {"training": _training(run, workdir)}
     inputs, outputs, sampled = (run.show(x) for x in (shown.x, means, made))
     if inputs is not None and outputs is not None and sampled is not None:
-        notes = " ".join(dict.fromkeys(filter(None, (inputs.note, outputs.note))))
+        note = max(inputs.note, outputs.note, key=len)  # one is the beginning of the other
         plots["reconstructions"] = plotting.reconstructions(
-            inputs.images, outputs.images, note=notes
+            inputs.images, outputs.images, note=note
         )
         plots["samples"] = plotting.samples(sampled.images, note=sampled.note)
     for level, dim in enumerate(model.latent_dims):
