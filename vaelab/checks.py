@@ -1,4 +1,4 @@
-"""Checks of settings and of data at the public door: one sentence; traced values pass."""
+"""Checks of settings and data at the public door. Each error is one sentence. Traced values pass."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class MissingPackageError(UsageError, ImportError):
 
 
 for _error in (UsageError, UndefinedError, MissingFileError, DamagedFileError, MissingPackageError):
-    _error.__module__ = "vaelab"  # the public name, which tracebacks show
+    _error.__module__ = "vaelab"  # tracebacks show the public name
 
 
 def is_number(value: Any) -> bool:
-    """True for a Python or numpy number; False for None, arrays and traced values."""
+    """True for a Python or numpy number, False for None, arrays and traced values."""
     return isinstance(value, Real)
 
 
 def check_at_least_one(**values: Any) -> None:
-    """Raises one sentence where a count is below 1 or not whole; None passes, too.
+    """Raises if a count is below 1 or not whole. None passes.
 
     >>> check_at_least_one(num_samples=0)
     Traceback (most recent call last):
@@ -61,7 +61,7 @@ def check_at_least_one(**values: Any) -> None:
 
 
 def check_positive(**values: Any) -> None:
-    """Raises one sentence where a number is not positive and finite; None passes, too.
+    """Raises if a number is not positive and finite. None passes.
 
     >>> check_positive(learning_rate=-1.0)
     Traceback (most recent call last):
@@ -73,7 +73,7 @@ def check_positive(**values: Any) -> None:
 
 
 def check_not_negative(**values: Any) -> None:
-    """Raises one sentence where a number is below 0 or not finite; None passes, too.
+    """Raises if a number is below 0 or not finite. None passes.
 
     >>> check_not_negative(weight_decay=-0.1)
     Traceback (most recent call last):
@@ -85,7 +85,7 @@ def check_not_negative(**values: Any) -> None:
 
 
 def check_fraction(**values: Any) -> None:
-    """Raises one sentence where a number lies outside [0, 1); None passes, too.
+    """Raises if a number lies outside [0, 1). None passes.
 
     >>> check_fraction(decay=1.5)
     Traceback (most recent call last):
@@ -159,10 +159,10 @@ def check_equal(**values: Any) -> None:
 
 
 def classes_of(labels: Any) -> Any:
-    """Labels that are classes: integers [N]. For whatever has no use for other targets.
+    """The labels, which must be classes: integers [N].
 
     Raises:
-      UsageError: there are no labels, or they are no classes.
+      UsageError: there are no labels, or they are not classes.
 
     >>> classes_of(np.array([0.5, 1.5]))
     Traceback (most recent call last):
@@ -179,19 +179,21 @@ def classes_of(labels: Any) -> Any:
 
 
 def check_values(name: str, x: Any, low: float, high: float) -> None:
-    """Raises unless all of x [N, *event] is finite and in [low, high]; traced arrays, and those of several hosts, pass.
+    """Raises unless all values of x [N, *event] are finite and in [low, high], a likelihood's `data_range`.
 
-    The range is a likelihood's `data_range`.
+    Traced arrays and arrays of several hosts pass.
 
     Raises:
-      UsageError: one sentence with the first example that is not, the value and what to do.
+      UsageError: the first example at fault, with the value and the remedy.
 
     >>> check_values("x", np.array([[0.0, 255.0]]), 0.0, 1.0)
     Traceback (most recent call last):
     vaelab.UsageError: x holds 255 in example 0, outside [0, 1]: rescale the data to that range, or choose ...
     """
-    if isinstance(x, jax.core.Tracer) or not getattr(x, "is_fully_addressable", True):
-        return  # its values are not known here
+    if isinstance(x, jax.core.Tracer):
+        return
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+        return
     x = np.asarray(x)
     if not x.size:
         return
@@ -213,5 +215,5 @@ def check_values(name: str, x: Any, low: float, high: float) -> None:
 
 
 def noun_of(x: np.ndarray) -> str:
-    """What one of x [N, *event] is called in sentences."""
+    """The word for one element of x [N, *event] in sentences."""
     return "image" if x.ndim == 4 else "example"

@@ -1,4 +1,4 @@
-"""Arrays as a data set: how they are cut, what they become, and what tells two of them apart."""
+"""Arrays as a data set: cuts, conversions, and the identity of two data sets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rows(part: Examples) -> list[int]:
     return [int(value) for value in part.x[:, 0] / 3]
 
 
-def test_the_parts_share_all_rows_and_none_twice():
+def test_the_parts_hold_every_row_once():
     arrays = data.Arrays(X, LABELS, groups=LABELS // 4, context=X[:, None] / 7)
     splits = arrays.load()
     assert sorted(row for part in splits.parts.values() for row in rows(part)) == list(range(20))
@@ -38,7 +38,7 @@ def test_the_parts_share_all_rows_and_none_twice():
     assert rows(again.train) == rows(splits.train) != rows(other.train)
 
 
-def test_parts_of_their_own_stay_as_they_are_and_the_rest_is_cut():
+def test_given_parts_are_kept_and_the_others_are_cut():
     test = Examples(X[:5] + 1, LABELS[:5])
     splits = data.Arrays(X, LABELS, test=test, fractions=(0.6, 0.2, 0.2)).load()
     np.testing.assert_array_equal(splits.test.x, test.x)
@@ -133,7 +133,7 @@ BAD[3, 1] = np.nan
         (lambda: data.Arrays(X[:0]), "train.x is empty, with the shape (0, 3): give every split at least one example."),
     ],
 )  # fmt: skip
-def test_says_what_is_wrong_and_what_to_do(attempt, sentence):
+def test_errors_name_the_fault_and_the_remedy(attempt, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)) as error:
         attempt()
     assert str(error.value).endswith(".")
@@ -214,7 +214,7 @@ def test_float64_is_rounded_to_the_nearest_float32():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.int64])
 def test_two_copies_at_most_are_in_memory(dtype):
-    """The copy of the data set, and its parts."""
+    """The two are the data set's own arrays and the parts cut from them."""
     x = np.zeros((4_000, 32, 32), dtype)
     size = x.size * 4
     tracemalloc.start()

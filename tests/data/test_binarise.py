@@ -79,14 +79,14 @@ def test_vmap_over_keys_is_the_loop():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_keeps_shape_and_dtype(dtype):
+def test_draws_keep_shape_and_dtype(dtype):
     draws = draw(KEY, jnp.full((2, 3, 3, 1), 0.5, dtype))
     assert draws.shape == (2, 3, 3, 1)
     assert draws.dtype == dtype
 
 
 @pytest.mark.parametrize("values", [np.uint8([[0, 255]]), np.float32([[0, 1.5]]), np.float32([[-1, 1]]), np.float32([[0, np.nan]])])  # fmt: skip
-def test_what_is_no_probability_is_refused(values):
+def test_values_that_are_not_probabilities_are_refused(values):
     with pytest.raises(ValueError, match=r"^probs holds (255|1\.5|-1|nan) in example 0"):
         bernoulli(KEY, values)
     draw(KEY, jnp.asarray(values, jnp.float32))  # traced values pass

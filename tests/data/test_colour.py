@@ -1,4 +1,4 @@
-"""Colour images, from prepared TFDS data sets that are written or mocked here, without TensorFlow."""
+"""Colour images from prepared TFDS data sets, written or mocked by the tests, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DATA = pathlib.Path(
 
 
 def describe(root: pathlib.Path, name: str, lengths: dict[str, list[int]]) -> pathlib.Path:
-    """Writes what TFDS's own builder of `name` says of it, with the shards' lengths per split."""
+    """Writes the metadata of TFDS's own builder of `name`, with the lengths of the shards of each split."""
     builder = tfds.builder(name, data_dir=str(root), file_format="array_record")
     folder = pathlib.Path(builder.data_dir)
     folder.mkdir(parents=True)
@@ -47,7 +47,7 @@ def describe(root: pathlib.Path, name: str, lengths: dict[str, list[int]]) -> pa
 def write(
     folder: pathlib.Path, split: str, keys: list, images, features, lengths: list[int]
 ) -> None:
-    """Writes examples as TFDS 4 does: by md5(split + key), cut into shards of these lengths."""
+    """Writes examples in the order of TFDS 4, md5(split + key), cut into shards of these lengths."""
     pytest.importorskip("array_record", reason="array_record is not made for this system")
     from array_record.python.array_record_module import ArrayRecordWriter
     from tensorflow_datasets.proto import tf_example_pb2
@@ -134,7 +134,7 @@ def test_the_crop_is_the_middle_of_the_face():
     row, column = np.mgrid[:218, :178]
     image = np.stack([row, column, 0 * row], axis=-1).astype(np.uint8)
     small = crop_face(image).astype(float)
-    # The middle of pixel j of 64 lies at (j + 1/2) 148/64 of the crop, which begins at 35 and 15.
+    # The middle of pixel j of 64 lies at (j + 1/2) 148/64 of the crop, which starts at 35 and 15.
     centre = (np.arange(64) + 0.5) * 148 / 64 - 0.5
     np.testing.assert_allclose(small[..., 0], (35 + centre)[:, None] + 0 * row[:64, :64], atol=0.7)
     np.testing.assert_allclose(small[..., 1], (15 + centre)[None] + 0 * row[:64, :64], atol=0.7)
@@ -227,7 +227,7 @@ def test_celeba_of_no_images_is_refused():
 
 
 def write_jpegs(root: pathlib.Path) -> dict[tuple[str, int], int]:
-    """A zip of 2 classes x 20 images of one grey each; returns these by class and number."""
+    """Writes a zip of 2 classes x 20 images of one grey each. The greys by class and number."""
     (root / "cifar10_jpeg").mkdir()
     greys = {}
     with zipfile.ZipFile(root / "cifar10_jpeg/cifar10_test_jpeg.zip", "w") as archive:

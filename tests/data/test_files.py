@@ -1,4 +1,4 @@
-"""Where files are looked for, and idx files made by hand."""
+"""The places of files, and idx files made by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_directory_is_the_argument_then_the_variable_then_the_cache(monkeypatch)
     assert data_directory() == epath.Path("~/.cache/vaelab").expanduser()
 
 
-def test_finds_a_file_packed_or_unpacked(tmp_path):
+def test_find_file_finds_packed_and_unpacked_files(tmp_path):
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist/images").touch()
     found = find_file("mnist/images.gz", str(tmp_path), remedy="")
@@ -46,8 +46,8 @@ def test_a_missing_file_is_one_sentence(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_reads_big_endian_row_major_bytes(tmp_path, suffix, packed):
-    """Whatever the file is called: its first bytes tell whether it is packed."""
+def test_read_idx_reads_big_endian_row_major_bytes(tmp_path, suffix, packed):
+    """The first bytes, not the name, tell if the file is packed."""
     path = tmp_path / f"images{suffix}"
     content = HEADER + VALUES
     path.write_bytes(gzip.compress(content, mtime=0) if packed else content)

@@ -12,6 +12,7 @@ import pytest
 from etils import epath
 
 from vaelab import data
+from vaelab.data.binarise import binarise_splits
 from vaelab.types import Examples, Scaling, Splits
 
 GENERATOR = np.random.default_rng(0)
@@ -148,6 +149,7 @@ def test_data_sets_made_of_digits_take_images_and_labels(made):
         (lambda: data.reduce_bit_depth(IMAGES, bits=5), "x holds "),
         (lambda: data.reduce_bit_depth(X[:1] * 0, bits=9), "bits must lie in 1 to 8, got 9."),
         (lambda: data.bernoulli(KEY, jnp.asarray(IMAGES)), "probs holds "),
+        (lambda: binarise_splits(splits()), "train.x holds "),
     ],
 )  # fmt: skip
 def test_a_value_outside_the_range_is_refused_at_the_door(attempt, sentence):

@@ -41,7 +41,7 @@ def load(data_set: DataSet) -> Splits:
 
 
 def rows(x: np.ndarray) -> np.ndarray:
-    """Images in an order that depends on nothing but their pixels."""
+    """Images in an order that depends on their pixels alone."""
     flat = np.ascontiguousarray(x.reshape(len(x), -1))
     return flat[np.argsort(flat.view(f"V{flat.itemsize * flat.shape[1]}").ravel(), kind="stable")]
 
@@ -102,7 +102,7 @@ def test_other_binarisations_happen_once_or_not_at_all(binarisation):
 
 
 @pytest.mark.parametrize("data_set", [StaticMNIST(), CaltechSilhouettes(), FreyFaces()])
-def test_preprocessing_is_the_identity_where_nothing_is_drawn(data_set):
+def test_preprocessing_is_the_identity_without_random_draws(data_set):
     batch = np.full((2, 28, 28, 1), 0.5, np.float32)
     assert data_set.preprocess(jax.random.key(0), batch) is batch
 
@@ -182,7 +182,7 @@ def test_frey_faces_are_all_there_once():
     mine = np.rint(joined(splits) * 255).astype(np.uint8)
     np.testing.assert_array_equal(rows(mine), rows(frames))
     assert (mine.min(), mine.max()) == (8, 238)
-    # Rows of a face resemble their neighbours more than a wrong width would let them.
+    # Neighbouring rows of a face are similar, unless the width is wrong.
     x = mine[..., 0].astype(np.float64)
     wrong = x.reshape(-1, 20, 28)
     assert np.abs(np.diff(x, axis=1)).mean() < 0.8 * np.abs(np.diff(wrong, axis=1)).mean()
@@ -201,7 +201,7 @@ def test_frey_faces_are_all_there_once():
         (FreyFaces(), "freyfaces/frey_rawface.mat", "download it from cs.nyu.edu"),
     ],
 )
-def test_a_missing_file_says_where_and_what_to_do(tmp_path, data_set, file, remedy):
+def test_a_missing_file_names_the_folder_and_the_remedy(tmp_path, data_set, file, remedy):
     start, end = f"{file} was not found in {tmp_path}: {remedy}", "--data-dir or $VAELAB_DATA."
     with pytest.raises(FileNotFoundError, match=f"^{re.escape(start)}.*{re.escape(end)}$"):
         data_set.load(str(tmp_path))

@@ -61,7 +61,7 @@ def test_validation_is_the_end_of_the_training_set(data_set):
         (grey.validation, images[50_000:], labels[50_000:]),
         (grey.test, test_images, test_labels),
     ):
-        some = split.x[::7, ..., 0]  # all of them would take a second more
+        some = split.x[::7, ..., 0]  # a subset, for speed
         np.testing.assert_array_equal(np.rint(some * 255).astype(np.uint8), original[::7])
         np.testing.assert_array_equal(split.labels, original_labels)
     assert np.bincount(grey.test.labels).min() > 800  # ten classes, about equally frequent
@@ -92,7 +92,7 @@ def test_missing_files_are_one_sentence(tmp_path, monkeypatch):
 
 @pytest.fixture
 def prepared(tmp_path):
-    """Images [30, 28, 28], labels [30] and the folder in which TFDS would have put them."""
+    """Images [30, 28, 28], labels [30] and the folder in which TFDS would put them."""
     pytest.importorskip("array_record", reason="array_record is not made for this system")
     from array_record.python.array_record_module import ArrayRecordWriter
     from PIL import Image

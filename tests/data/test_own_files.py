@@ -1,4 +1,4 @@
-"""Files of one's own: every kind that is read, and every fault with the file's name."""
+"""Files of a user: every format, and every fault with the file's name."""
 
 from __future__ import annotations
 
@@ -127,13 +127,13 @@ def test_csv_labels_may_be_real_valued(tmp_path):
     ("first", "sentence"),
     [("1,oops", "line 1, column 2 holds 'oops'"), ("0.5,", "line 1, column 2 is empty")],
 )
-def test_text_in_the_first_row_of_a_csv_is_no_name(first, sentence, tmp_path):
+def test_text_in_the_first_row_of_a_csv_is_not_a_column_name(first, sentence, tmp_path):
     (tmp_path / "x.csv").write_text(first + "\n" + "1,2\n" * 19)
     with pytest.raises(ValueError, match=sentence):
         data.Files(str(tmp_path / "x.csv")).load()
 
 
-def test_a_byte_order_mark_costs_no_row(tmp_path):
+def test_a_byte_order_mark_is_skipped(tmp_path):
     (tmp_path / "x.csv").write_text("1,2\n" * 20, encoding="utf-8-sig")
     splits = data.Files(str(tmp_path / "x.csv")).load()
     assert sum(len(part.x) for part in splits.parts.values()) == 20
@@ -294,7 +294,7 @@ def test_a_missing_label_column_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("field", ["size", "label_column"])
-def test_a_field_without_use_is_refused(field, tmp_path):
+def test_a_field_that_does_not_apply_is_refused(field, tmp_path):
     np.save(tmp_path / "x.npy", X)
     with pytest.raises(ValueError, match=rf"^{field} is for a .*x\.npy is none: leave it out\.$"):
         data.Files(

@@ -1,4 +1,4 @@
-"""Every reader against the same damages: one sentence that names the file."""
+"""Every reader with the same damages: one sentence that names the file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def zero(*shape) -> np.ndarray:
 
 
 def whole(data_set) -> dict[str, bytes]:
-    """Small files that this data set reads."""
+    """Small valid files of this data set."""
     if isinstance(data_set, data.MNIST):
         return {name: gzip.compress(idx(shape), 1) for name, shape in MNIST_FILES.items()}
     if isinstance(data_set, data.StaticMNIST):
@@ -78,7 +78,7 @@ named = pytest.mark.parametrize("data_set", READERS, ids=lambda data_set: data_s
 
 
 def write(folder: pathlib.Path, files: dict[str, bytes]) -> pathlib.Path:
-    """Writes the files; the first one's path."""
+    """Writes the files. The path of the first one."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
@@ -130,7 +130,7 @@ def test_a_folder_in_a_files_place_is_named(data_set, tmp_path):
 
 @named
 def test_a_file_that_may_not_be_read_is_named(data_set, tmp_path, monkeypatch):
-    """Root may read every file, so the refusal is the operating system's sentence, raised here."""
+    """The refusal is raised by the test, because root may read every file."""
     path = write(tmp_path, whole(data_set))
     allowed = type(epath.Path(path)).open
 
@@ -265,7 +265,7 @@ def test_images_and_labels_of_other_numbers_are_refused(tmp_path):
 
 
 class Bomb:
-    """Unpickling it makes a folder."""
+    """An object that makes a folder when it is unpickled."""
 
     def __init__(self, place):
         self.place = str(place)

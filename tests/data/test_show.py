@@ -46,13 +46,13 @@ def test_channels_stand_side_by_side():
 
 
 @pytest.mark.parametrize("shape", [(7,), (12, 7)])
-def test_vectors_and_sequences_have_no_picture(shape):
+def test_vectors_and_sequences_have_no_images(shape):
     source = data.Arrays(np.random.default_rng(0).random((20, *shape)))
     assert source.show(source.load().test.x) is None
     assert data.Standardised(source).show(source.load().test.x) is None
 
 
-def test_images_of_another_range_are_shown_in_theirs():
+def test_images_of_another_range_are_rescaled():
     x = np.random.default_rng(0).uniform(-1, 1, (20, 4, 4, 1)).astype(np.float32)
     arrays = data.Arrays(x)
     np.testing.assert_allclose(arrays.show(x).images, (x - x.min()) / np.ptp(x), atol=1e-6)

@@ -48,7 +48,7 @@ def test_a_constant_coordinate_becomes_zero_exactly():
 
 
 def test_log_densities_convert_to_the_units_of_the_data():
-    """A normal density of the data is that of the standardised ones plus the log-determinant."""
+    """The log density of the data is that of the standardised data plus the log-determinant."""
     splits = data.Standardised(data.Arrays(VECTORS[:, :3])).load()
     y, scaling = splits.test.x, splits.scaling
     log_prob = scipy.stats.norm.logpdf(y).sum(axis=1) + scaling.log_determinant(y.shape[1:])
@@ -87,6 +87,6 @@ def test_standardised_images_are_shown_as_their_source_is():
         ),
     ],
 )
-def test_says_what_is_wrong_and_what_to_do(attempt, sentence):
+def test_errors_name_the_fault_and_the_remedy(attempt, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         attempt()

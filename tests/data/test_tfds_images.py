@@ -1,4 +1,4 @@
-"""Prepared TFDS data sets by name, written here as TFDS writes them, and read without TensorFlow."""
+"""Prepared TFDS data sets by name, written in the format of TFDS and read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GENERATOR = np.random.default_rng(0)
 
 
 def prepare(tmp_path, name, lengths, shape):
-    """Writes random images and labels; {split: (images, labels)} in the stored order."""
+    """Writes random images and labels. Returns {split: (images, labels)} in the stored order."""
     folder = describe(tmp_path / "tensorflow_datasets", name, {k: [n] for k, n in lengths.items()})
     written = {}
     for split, length in lengths.items():

@@ -27,11 +27,11 @@ def images(value: float = 0.5, shape: tuple[int, ...] = (3, 4, 4, 1)) -> np.ndar
 
 
 @pytest.mark.parametrize("x", [images(0.0), images(1.0)])
-def test_accepts_the_closed_range(x):
+def test_validate_accepts_the_closed_range(x):
     validate(splits_with("train", x))
 
 
-def test_accepts_any_finite_value_without_bounds():
+def test_validate_accepts_any_finite_value_without_bounds():
     validate(splits_with("train", images(-300.0)), low=-np.inf, high=np.inf)
 
 
@@ -90,7 +90,7 @@ def test_accepts_any_finite_value_without_bounds():
         ),
     ],
 )  # fmt: skip
-def test_says_what_is_wrong_and_what_to_do(splits, sentence):
+def test_errors_name_the_fault_and_the_remedy(splits, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         validate(splits)
 
@@ -102,7 +102,7 @@ def test_infinity_is_refused_without_bounds_too():
 
 @pytest.mark.parametrize("shape", [(3, 7), (3, 20, 7), (3, 4, 4, 2), (3, 5, 4, 4, 3)])
 @pytest.mark.parametrize("labels", [None, np.int32([0, 2, 1]), np.float32([-1.5, 0, 2]), np.ones((3, 2), np.float32)])  # fmt: skip
-def test_accepts_any_event_shape_with_classes_or_targets(shape, labels):
+def test_validate_accepts_any_event_shape_with_classes_or_targets(shape, labels):
     part = Examples(
         np.zeros(shape, np.float32), labels, np.ones((3, 2), np.float32), np.zeros(3, np.int32)
     )

@@ -1,4 +1,4 @@
-"""Data sets made of digits, resized and treated ones: relations, distributions and pictures, in numpy."""
+"""Data sets made of digits, resized and treated data sets: relations, distributions and images, in numpy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FREQUENCY = np.bincount(LABELS)
 
 
 def rows_of(images) -> np.ndarray:
-    """Which images these are, [num_examples, channels]."""
+    """The rows of these images, [num_examples, channels]."""
     return np.asarray(images).astype(int)[:, 0, 0]
 
 
@@ -39,7 +39,7 @@ def assert_distributed(rows: np.ndarray, probabilities: np.ndarray) -> None:
     np.add.at(counts, tuple(rows.T), 1)
     assert not counts[probabilities == 0].any()
     seen, expected = counts[probabilities > 0], len(rows) * probabilities[probabilities > 0]
-    assert expected.min() > 5  # below, the test's approximation fails
+    assert expected.min() > 5  # the test's approximation fails below 5
     assert stats.chisquare(seen, expected).pvalue > 0.01
 
 
@@ -70,7 +70,7 @@ def test_the_third_digit_is_the_sum_of_two(function):
     np.testing.assert_array_equal(LABELS[rows[:, 2]], LABELS[rows[:, :2]].sum(axis=1) % 10)
 
 
-def test_the_turned_digit_is_another_of_the_same_label():
+def test_the_rotated_digit_is_another_image_of_the_same_label():
     examples = make(data.mnist_rotate)
     first, second = rows_of(examples.context).T
     third = rows_of(examples.x)[:, 0]
@@ -83,7 +83,7 @@ def test_the_turned_digit_is_another_of_the_same_label():
     assert_distributed(np.stack([second, third], axis=1), PAIRS)
 
 
-def test_the_second_digit_says_how_far():
+def test_the_second_digit_sets_the_angle():
     images = np.random.default_rng(1).random((NUM_IMAGES, 5, 5, 1), np.float32)
     examples = data.mnist_rotate(
         jnp.asarray(images), jnp.asarray(LABELS), KEY, num_examples=60, step=90.0
@@ -100,7 +100,7 @@ def test_the_second_digit_says_how_far():
 
 
 @pytest.mark.parametrize("size", [(5, 5), (6, 6)])
-def test_quarter_turns_are_those_of_numpy(size):
+def test_quarter_turns_equal_numpy(size):
     image = np.random.default_rng(2).random((*size, 2), np.float32)
     angles = jnp.array([-90.0, 0.0, 90.0, 180.0, 270.0, 360.0])
     turned = data.rotate(jnp.tile(image, (6, 1, 1, 1)), angles)
@@ -108,7 +108,7 @@ def test_quarter_turns_are_those_of_numpy(size):
         np.testing.assert_allclose(found, np.rot90(image, quarters), atol=1e-5)
 
 
-def test_rotation_is_that_of_scipy_inside_and_zero_outside():
+def test_rotation_equals_scipy_inside_and_is_zero_outside():
     image = np.random.default_rng(3).random((15, 15))
     angles = [36.0, 72.0, 108.0, -10.0, 200.0]
     images = jnp.tile(jnp.asarray(image, jnp.float32)[..., None], (len(angles), 1, 1, 1))
@@ -146,7 +146,7 @@ def test_a_tint_is_a_uniform_hue_of_full_colour():
     assert_distributed(np.stack([rows, sixths], axis=1), joint)
 
 
-def test_micro_mnist_repeats_no_image_and_prefers_none():
+def test_micro_mnist_draws_different_images_uniformly():
     draw = jax.vmap(lambda key: data.micro_mnist(ROWS, jnp.asarray(LABELS), key))
     few = draw(jax.random.split(KEY, 8000))
     rows = np.asarray(few.x).astype(int).reshape(8000, 7)
@@ -170,7 +170,7 @@ def test_the_key_decides_everything(function):
 
 @dataclasses.dataclass(frozen=True)
 class Few(data.GreyImages):
-    """Other 4x4 images in each split, three of each digit."""
+    """Different 4x4 images in each split, three of each digit."""
 
     def grey(self, data_dir: str | None = None) -> Splits:
         images = np.random.default_rng(5).random((3, 30, 4, 4, 1), np.float32)
@@ -196,7 +196,7 @@ def test_a_split_is_made_of_that_split_of_the_source(data_set):
     sources = SOURCE.grey()
     if isinstance(data_set, data.MicroMNIST):
         sources = Splits(sources.train, sources.train, sources.train)
-    # Interpolated images are rounded to 8 bits, and those of this source are not.
+    # Interpolated images are rounded to 8 bits, unlike the images of this source.
     within = 1e-6 + (0.5 / 255 if isinstance(data_set, data.MNISTRotate) else 0.0)
     for made, source in zip(splits.parts.values(), sources.parts.values(), strict=True):
         assert made.x.shape == (20, 4, 4, channels)
@@ -210,7 +210,7 @@ def test_a_split_is_made_of_that_split_of_the_source(data_set):
                 assert (abs(one_by_one - images).max(axis=-1).min(axis=-1) < within).all()
 
 
-def test_sizes_may_differ_and_embedded_digits_will_do():
+def test_sizes_are_settings_and_embedded_digits_are_a_source():
     sizes = {"num_train": 50, "num_validation": 12, "num_test": 7}
     splits = data.ColorMNIST(data.Digits(), **sizes, tinted=True).load()
     assert [split.x.shape for split in splits.parts.values()] == [(n, 8, 8, 3) for n in (50, 12, 7)]
@@ -224,7 +224,7 @@ def test_loading_twice_gives_the_same_data_and_the_splits_differ():
     assert not np.array_equal(one.train.labels, one.test.labels)
 
 
-def test_what_is_modelled_can_be_binary_and_the_context_stays_grey():
+def test_x_can_be_binary_while_the_context_stays_grey():
     splits = data.MNISTSum(SOURCE, **SIZES, binarisation="dynamic").load()
     assert set(np.unique(splits.test.x)) == {0.0, 1.0}
     assert len(np.unique(splits.train.x)) > 2
@@ -290,13 +290,13 @@ def given(*shape: int, labels=None, value: float = 0.5) -> Given:
         (lambda: data.ReducedBitDepth(SOURCE, 9), "bits must lie in 1 to 8, got 9."),
     ],
 )  # fmt: skip
-def test_says_what_is_wrong_and_what_to_do(attempt, sentence):
+def test_errors_name_the_fault_and_the_remedy(attempt, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         attempt()
 
 
 @pytest.mark.parametrize("size", [2, 4, 7])
-def test_resizing_is_that_of_pillow(size):
+def test_resizing_equals_pillow(size):
     resized = data.Resized(SOURCE, size)
     grey, found = SOURCE.grey().test.x, resized.load().test.x
     for image, small in zip(grey[:5, ..., 0], found[:5, ..., 0], strict=True):
@@ -306,7 +306,7 @@ def test_resizing_is_that_of_pillow(size):
     np.testing.assert_allclose(levels, levels.round(), atol=1e-4)
 
 
-def test_resizing_takes_the_context_along_and_can_come_first():
+def test_resizing_includes_the_context_and_can_precede_other_steps():
     made_then_resized = data.Resized(data.MNISTSum(SOURCE, **SIZES), 7).load()
     resized_then_made = data.MNISTSum(data.Resized(SOURCE, 7), **SIZES).load()
     for one, other in zip(
@@ -325,7 +325,7 @@ def eight_bits() -> Given:
     return Given("none", examples=Examples(np.tile(levels, 16).reshape(16, 16, 16, 1)))
 
 
-def test_noise_is_uniform_within_a_level_and_fresh():
+def test_noise_is_uniform_within_a_level_and_independent():
     noisy = data.Dequantised(eight_bits())
     splits = noisy.load()
     np.testing.assert_array_equal(splits.train.x, eight_bits().grey().train.x)
@@ -344,7 +344,7 @@ def test_noise_is_uniform_within_a_level_and_fresh():
         )
 
 
-def test_noise_comes_after_what_the_source_does():
+def test_noise_follows_the_preprocessing_of_the_source():
     noisy = data.Dequantised(data.Digits())  # binarised afresh
     x = np.asarray(noisy.preprocess(KEY, jnp.full((50, 8, 8, 1), 0.5)))
     assert set(np.unique(np.floor(256 * x))) == {0.0, 255.0}

@@ -1,4 +1,4 @@
-"""Grey images to binary ones: afresh for every batch, or once and for all."""
+"""Binary images drawn from grey ones, for every batch or once."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from jax.extend.random import threefry_2x32
 from vaelab.checks import check_values
 from vaelab.types import Array, Examples, PRNGKey, Splits
 
-SEED = 777  # of the VampPrior line's code (Tomczak & Welling, 2018), so that numbers compare
+SEED = 777  # as in the code of the VampPrior line (Tomczak & Welling, 2018), for comparable numbers
 
 
 def bernoulli(key: PRNGKey, probs: Array) -> Array:
     """Independent Bernoulli draws, 1 with probability p. [B, ...] -> [B, ...], 0 or 1 in p's dtype.
 
-    Random bits are what a draw costs, so each block of the generator, two 32-bit words, serves four
-    pixels: 1 where 16 bits, read as an integer, lie below round(2¹⁶ p). (`jax.random.bits` throws
-    half of each block away.) The probability drawn from is within 2⁻¹⁷ of p, and exact at p = 0,
-    p = 1 and every other multiple of 2⁻¹⁶. How the batch is sharded changes nothing.
+    Random bits are the cost of a draw, so each block of the generator, two 32-bit words, serves four
+    pixels: a pixel is 1 if 16 bits, read as an integer, lie below round(2¹⁶ p). (`jax.random.bits`
+    drops half of each block.) The probability that is used lies within 2⁻¹⁷ of p and is exact at every
+    multiple of 2⁻¹⁶. The draws do not depend on the sharding of the batch.
 
     Raises:
       UsageError: values outside [0, 1], such as bytes; traced arrays pass.
@@ -41,16 +41,21 @@ def bernoulli(key: PRNGKey, probs: Array) -> Array:
 
 
 def binarise_splits(splits: Splits, *, train: bool = False) -> Splits:
-    """Binarises validation, then test, then with `train` the training images too, once.
+    """Binarises validation, then test, then (if `train`) the training images, once.
 
-    One numpy generator of seed 777 draws all of them in this order, which gives the evaluation
-    images of the VampPrior line. Tomczak & Welling, 2018.
+    One numpy generator with seed 777 draws them in this order, which gives the evaluation images of
+    the VampPrior line. Tomczak & Welling, 2018.
+
+    Raises:
+      UsageError: values outside [0, 1], such as bytes.
 
     >>> grey = Examples(np.full((1, 1, 1, 1), 0.5, np.float32), None)
     >>> float(binarise_splits(Splits(grey, grey, grey)).train.x.item())
     0.5
     """
-    # The legacy generator on purpose: it is the published protocol, and numpy has frozen its stream.
+    for name, part in splits.parts.items():
+        check_values(f"{name}.x", part.x, 0.0, 1.0)
+    # The legacy generator is the published protocol, and numpy has frozen its stream.
     generator = np.random.RandomState(SEED)
 
     def draw(split: Examples) -> Examples:

@@ -28,9 +28,8 @@ def read_csv(
     """
     path = epath.Path(path)
     with reading(path):
-        text = path.read_text(encoding="utf-8").removeprefix(
-            "\ufeff"
-        )  # the byte-order mark of spreadsheets
+        text = path.read_text(encoding="utf-8")
+        text = text.removeprefix("\ufeff")  # the byte-order mark of spreadsheets
         lines = list(csv.reader(io.StringIO(text)))
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line]
     names = None

@@ -84,7 +84,7 @@ class GreyImages(DataSet):
     """Grey images in [0, 1]: probabilities for a Bernoulli likelihood."""
 
     binarisation: Binarisation = "dynamic"
-    """Validation and test are binarised once. Training images are binarised afresh for each batch (dynamic) or once (fixed). With none all images stay grey."""
+    """Validation and test are binarised once. Training images are binarised for each batch (dynamic) or once (fixed). With none all images stay grey."""
 
     @property
     def num_levels(self) -> int | None:

@@ -21,7 +21,7 @@ _SEED = 0  # of the noise on validation and test
 class Dequantised(Treatment):
     """Another data set's 8-bit images with uniform noise: x' = (255 x + u) / 256, u ~ U[0, 1).
 
-    The noise is drawn afresh for each training batch, and once for validation and test. The context
+    The noise is drawn for each training batch, and once for validation and test. The context
     does not change. With y = 256 x' and p a density of y, E_u log p(y) is a lower bound on the log
     probability of the pixel's level. Theis et al., 2016, section 3.1.
     """

@@ -81,7 +81,7 @@ def _read(path: epath.Path, size: int | None) -> np.ndarray:
     from PIL import Image, ImageOps
 
     with reading(path, "repair or remove it"), path.open("rb") as file:
-        image = ImageOps.exif_transpose(Image.open(file))  # decodes all of it
+        image = ImageOps.exif_transpose(Image.open(file))  # decodes the whole file
         if image.mode not in _GREY + _COLOUR:
             raise ValueError(f"pixels of the kind {image.mode} are not 8-bit")
         image = image.convert("L" if image.mode in _GREY else "RGB")

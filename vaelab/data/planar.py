@@ -1,4 +1,4 @@
-"""Mixtures in the plane, for pictures of theory: lines, circles, and clusters within clusters."""
+"""Mixtures in the plane, for plots of theory: lines, circles, and clusters within clusters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lines(
     segments: Sequence[tuple[Point, Point]] = _SEGMENTS,
     noise: float = 0.02,
 ) -> Array:
-    """Points along line segments, as many on each, with normal noise. [num_points, 2] float32.
+    """Points along line segments, equally many on each, with normal noise. [num_points, 2] float32.
 
     Args:
       segments: pairs of end points.
@@ -54,7 +54,7 @@ def circles(
     centres_and_radii: Sequence[tuple[Point, float]] = _CIRCLES,
     noise: float = 0.02,
 ) -> Array:
-    """Points on circles, as many on each, with normal noise. [num_points, 2] float32.
+    """Points on circles, equally many on each, with normal noise. [num_points, 2] float32.
 
     >>> x = circles(jax.random.key(0), 5, centres_and_radii=[((0, 0), 2)], noise=0.0)
     >>> jnp.round(jnp.linalg.norm(x, axis=1), 4).tolist()
@@ -78,7 +78,7 @@ def clusters(
 ) -> Array:
     """Pairs of pairs of pairs: normal clusters at all `±o_1 ± o_2 ± …`. [num_points, 2] float32.
 
-    Each offset is a spatial scale, at which the clusters beneath it merge.
+    Each offset is a spatial scale. At that scale the clusters of smaller offsets merge.
 
     >>> clusters(jax.random.key(0), 2, offsets=[(1, 0)], noise=0.0).tolist()
     [[-1.0, 0.0], [1.0, 0.0]]

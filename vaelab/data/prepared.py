@@ -176,9 +176,7 @@ def _read(
             raise DamagedFileError(
                 f"{folder}: image {index} of {split} is {image.dtype}: choose a data set of 8-bit images."
             )
-        if (
-            images is None
-        ):  # one array instead of a list, because all images may fill half the memory
+        if images is None:  # an array, not a list: all images may fill half the memory
             images = np.empty((num_examples, *image.shape), np.uint8)
         if image.shape != images.shape[1:]:
             raise DamagedFileError(

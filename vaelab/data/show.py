@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-_VISIBLE = 0.5 / 255  # half a grey level: a smaller change of a value is not said
+_VISIBLE = 0.5 / 255  # half a grey level; a smaller change is invisible
 
 
 class Shown(NamedTuple):
     """Images for a plot, and a sentence about every change of their values."""
 
     images: np.ndarray  # [N, height, width, 1 or 3] in [0, 1]
-    note: str = ""  # empty where the values are those of the data
+    note: str = ""  # empty if the values are those of the data
 
 
 def images(x: npt.ArrayLike, *, low: float = 0.0, high: float = 1.0) -> Shown | None:

@@ -196,7 +196,7 @@ class MNISTRotate(MadeOfDigits):
 
     @property
     def num_levels(self) -> int:
-        return 256  # whatever the source has: a rotated pixel is a mean of pixels
+        return 256  # for every source, because a rotated pixel is a mean of pixels
 
     def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
         examples = mnist_rotate(images, labels, key, num_examples=num_examples, step=self.step)
