@@ -27,9 +27,9 @@ _OUTSIDE: dict[str, Any] = {
     "fontsize": 9, "title_fontsize": 9,
 }  # fmt: skip
 _INSIDE: dict[str, Any] = {
-    "loc": "upper right", "frameon": False, "fontsize": 7.5, "title_fontsize": 7.5,
+    "loc": "best", "framealpha": 0.7, "edgecolor": "none", "fontsize": 7.5, "title_fontsize": 7.5,
     "labelspacing": 0.25, "markerscale": 0.8, "handlelength": 0.8, "borderpad": 0.1,
-    "borderaxespad": 0.1,
+    "borderaxespad": 0.1, "columnspacing": 0.6,
 }  # fmt: skip
 
 
@@ -113,20 +113,18 @@ def latent_space(
         handles.append(marker_handle(PRIOR, "samples of the prior"))
     classes, scale = _coloured_scatter(axes, z, None if labels is None else np.asarray(labels))
     axes.set_aspect("equal", adjustable="datalim")
-    room = 0.0 if scale is None else 0.8
     if classes or handles:
-        legend = axes.legend(
+        axes.legend(
             handles=classes + handles, title="label" if classes else None, alignment="left",
             labelcolor=INK, handletextpad=0.4, **(_OUTSIDE if ax is None else _INSIDE),
         )  # fmt: skip
-        room = max(room, legend.get_window_extent().width / figure.dpi + 0.1)
-    share = min(room / width_of(axes), 0.6)
-    if ax is not None and room:
-        # The legend is inside the panel, in a column without points.
-        box = axes.dataLim
-        axes.update_datalim([(box.x0 + box.width / (1 - share), box.y0)])
-        axes.autoscale_view()
     if scale is not None:
+        share = min(0.8 / width_of(axes), 0.6)
+        if ax is not None:
+            # The colour bar is inside the panel, in a column without points.
+            box = axes.dataLim
+            axes.update_datalim([(box.x0 + box.width / (1 - share), box.y0)])
+            axes.autoscale_view()
         left = 1.04 if ax is None else 1 - share + 0.03
         bar = axes.inset_axes((left, 0, 0.04, 0.6))  # below the legend
         figure.colorbar(scale, cax=bar).set_label("label", fontsize=9, color=INK)

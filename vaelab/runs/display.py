@@ -150,7 +150,9 @@ def show(*parts: Any) -> None:
 
 def as_text(*tables: Any) -> str:
     """Tables as plain text of 100 columns."""
-    console = Console(file=io.StringIO(), width=100, force_jupyter=False)
+    console = Console(
+        file=io.StringIO(), width=100, force_jupyter=False, force_terminal=False, color_system=None
+    )
     for table in tables:
         console.print(table)
     return console.file.getvalue().rstrip()  # type: ignore[attr-defined]
