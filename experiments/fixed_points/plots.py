@@ -1,7 +1,8 @@
-"""The plots of `experiments.fixed_points`: each is a function of a key and returns a plot and its numbers."""
+"""The plots of the theory: each is a function of a key, and returns a plot and its numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,15 +17,16 @@ from vaelab.plotting import tiles as tile_pictures
 from vaelab.types import Array, PRNGKey
 
 Numbers = dict[str, Any]
+Plot = tuple[Figure, Numbers]
 
-SEED_RULE = theory.Rule()  # the paper's stopping rule, in every figure
-CONVERGED = theory.Rule(smoothing=1.0, tolerance=1e-5, max_steps=2000)  # to compare with it
+SEED_RULE = theory.Rule()  # the stopping rule of the paper
+CONVERGED = theory.Rule(smoothing=1.0, tolerance=1e-5, max_steps=2000)
 SIDE = 32  # cells per side, appendix A
 LIPSCHITZ_SIDE = 16  # each step solves a system of the size of the grid
 NUM_POINTS, NUM_CURVE_POINTS = 64, 120  # of the clusters; of the lines and the circles
 
 
-def blurs_and_holes(key: PRNGKey) -> tuple[Figure, Numbers]:
+def blurs_and_holes(key: PRNGKey) -> Plot:
     """Figure 1: four posteriors that overlap and leave holes, drawn by hand."""
     del key
     side = 200
@@ -52,7 +54,7 @@ def blurs_and_holes(key: PRNGKey) -> tuple[Figure, Numbers]:
     return tile_pictures.blurs_and_holes(x, weights, g, caption=caption), numbers
 
 
-def phase_transitions(key: PRNGKey) -> tuple[Figure, Numbers]:
+def phase_transitions(key: PRNGKey) -> Plot:
     """Figure 2: the fixed points at four β, the error over β, and where it bends."""
     data_key, cells_key = jax.random.split(key)
     x = planar.clusters(data_key, NUM_POINTS)
@@ -98,7 +100,7 @@ def phase_transitions(key: PRNGKey) -> tuple[Figure, Numbers]:
     return figure, numbers
 
 
-def lipschitz_constraints(key: PRNGKey) -> tuple[Figure, Numbers]:
+def lipschitz_constraints(key: PRNGKey) -> Plot:
     """Figure 7: β, local and global Lipschitz constraints, on lines and on circles."""
     lines_key, circles_key, cells_key = jax.random.split(key, 3)
     data = (
@@ -159,7 +161,7 @@ def lipschitz_constraints(key: PRNGKey) -> tuple[Figure, Numbers]:
     return figure, numbers
 
 
-def equipartition(key: PRNGKey) -> tuple[Figure, Numbers]:
+def equipartition(key: PRNGKey) -> Plot:
     """Proposition 3.3: tile masses under q(z) and under the prior, and under the best prior."""
     data_key, cells_key = jax.random.split(key)
     x = planar.clusters(data_key, NUM_POINTS)
@@ -208,7 +210,7 @@ def equipartition(key: PRNGKey) -> tuple[Figure, Numbers]:
     return figure, numbers
 
 
-def vanishing_variance(key: PRNGKey) -> tuple[Figure, Numbers]:
+def vanishing_variance(key: PRNGKey) -> Plot:
     """Proposition 3.1 (ii): σ² optimised with encoder and decoder goes to zero."""
     data_key, cells_key = jax.random.split(key)
     x = planar.clusters(data_key, NUM_POINTS)
@@ -234,6 +236,15 @@ def vanishing_variance(key: PRNGKey) -> tuple[Figure, Numbers]:
     )
     figure = pictures.vanishing_variance(variances, run.elbo, smallest=smallest, caption=caption)
     return figure, numbers
+
+
+PLOTS: dict[str, Callable[[PRNGKey], Plot]] = {
+    "blurs_and_holes": blurs_and_holes,
+    "phase_transitions": phase_transitions,
+    "lipschitz_constraints": lipschitz_constraints,
+    "equipartition": equipartition,
+    "vanishing_variance": vanishing_variance,
+}
 
 
 def _stopping() -> str:
