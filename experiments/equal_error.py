@@ -23,9 +23,9 @@ from experiments.study import Study
 from vaelab import plotting, runs
 from vaelab.checks import UsageError, check_at_least_one, check_not_negative
 from vaelab.cli import lookup, parsing
-from vaelab.runs import Experiment, Result
+from vaelab.runs import Experiment
 from vaelab.runs.files import write_figure, write_json
-from vaelab.runs.measures import ConstraintMeasures, Measures, measure, write_measures
+from vaelab.runs.measures import Measures, measure, write_measures
 
 
 class Paired(NamedTuple):
@@ -39,20 +39,20 @@ class Paired(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A constrained experiment beside its reference. Differences are ours − theirs."""
+    """A constrained experiment beside its reference."""
 
     experiment: str
     reference: str
     seeds: list[int]
     steps: tuple[int, int]  # ours, theirs
-    rate: Paired  # nats
-    rmse: Paired  # per dimension
-    marginal_kl: Paired | None  # nats
+    quantities: dict[str, Paired]
     error_over_kappa: Paired  # in training, beside 1
-    multiplier: Paired | None  # λ beside 1/(2σ²β), the reference's weight of the squared error
-    rate_at_equal_error: Paired  # rate to first order at the reference's error: dR/dE = −λ
     outcomes: list[str]  # of each seed
     num_met: int  # seeds whose constraint is met
+
+
+# What is measured of both, and its axis in plots.
+AXES = {"rate": "rate, nats", "rmse": "RMSE per dimension", "marginal_kl": "marginal KL, nats"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,44 +99,27 @@ class EqualError(Study):
         results = self.train("constrained", ours, members)
         rows = measure(results, members, marginal_inputs=self.marginal_inputs)
         write_measures(self.folder / "constrained", rows)
-        shape = results[0].run.event_shape
         names = (self.experiment, self.reference)
-        comparison = compare(names, rows, their_rows, num_dims=math.prod(shape))
+        num_dims = math.prod(results[0].run.event_shape)
+        comparison = compare(names, rows, their_rows, num_dims=num_dims)
         write_json(self.folder / "comparison.json", comparison)
         labels = (ours.objective_label, theirs.objective_label)
-        self.plot(labels, (rows, their_rows), (results, reference))
-        print(describe(comparison))
-        print(f"everything is in {self.folder}")
-
-    def plot(
-        self,
-        labels: tuple[str, str],
-        rows: tuple[Sequence[Measures], Sequence[Measures]],
-        results: tuple[Sequence[Result], Sequence[Result]],
-    ) -> None:
-        """Writes the paired differences, and the courses of rate and error. Ours is first of each pair."""
-        quantities = {
-            "rate": ("rate, nats", [[row.rate.mean for row in each] for each in rows]),
-            "rmse": ("RMSE per dimension", [[row.rmse for row in each] for each in rows]),
-        }
-        kls = [_marginal_kls(each) for each in rows]
-        if all(kls):
-            quantities["marginal_kl"] = ("marginal KL, nats", kls)
-        seeds = [f"seed {seed}" for seed in range(self.seeds)]
-        for name, (quantity, (first, second)) in quantities.items():
-            figure = plotting.paired_differences(labels[::-1], second, first, seeds, quantity)
+        for name, first in measured(rows).items():
+            figure = plotting.paired_differences(
+                labels[::-1], measured(their_rows)[name], first,
+                [f"seed {seed}" for seed in comparison.seeds], AXES[name],
+            )  # fmt: skip
             write_figure(self.folder / f"paired_{name}.png", figure)
+        both = zip(labels, (results, reference), strict=True)
         figure = plotting.equal_distortion(
-            {
-                label: [list(result.history.training_rows()) for result in each]
-                for label, each in zip(labels, results, strict=True)
-            },
-            dims=math.prod(results[0][0].run.event_shape),
-            target=float(np.mean([_error(row).kappa for row in rows[0]])),
+            {label: [list(each.history.training_rows()) for each in some] for label, some in both},
+            dims=num_dims,
+            target=float(np.mean([row.constraints["re"].kappa for row in rows])),
             error=lambda row: float(np.sqrt(row["mse"])),
-            error_label="RMSE per dimension",
+            error_label=AXES["rmse"],
         )
         write_figure(self.folder / "equal_distortion.png", figure)
+        print(f"{describe(comparison)}\neverything is in {self.folder}")
 
 
 def members_at_error(reference: Sequence[Measures]) -> list[dict[str, float]]:
@@ -156,30 +139,39 @@ def members_at_error(reference: Sequence[Measures]) -> list[dict[str, float]]:
     return members
 
 
+def measured(rows: Sequence[Measures]) -> dict[str, list[float]]:
+    """Each quantity of all seeds."""
+    values = {"rate": [row.rate.mean for row in rows], "rmse": [row.rmse for row in rows]}
+    kls = [row.marginal_kl.mean for row in rows if row.marginal_kl is not None]
+    return values | {"marginal_kl": kls} if kls else values
+
+
 def compare(
     names: tuple[str, str], ours: Sequence[Measures], theirs: Sequence[Measures], *, num_dims: int
 ) -> Comparison:
-    """Compares measures of the same seeds, `names` being ours and the reference's."""
-    errors = [_error(row) for row in ours]
+    """Compares measures of the same seeds, `names` being ours and the reference's.
+
+    `rate_at_equal_error` is our rate to first order at the reference's error, by dR/dE = −λ. λ is compared
+    with 1/(2σ²β), the reference's weight of the squared error, with which both have the same optimum.
+    """
+    errors = [row.constraints["re"] for row in ours]
     multipliers = [error.multiplier for error in errors]
     weights = [w for row in theirs if (w := row.squared_error_weight) is not None]
-    kls = _marginal_kls(ours), _marginal_kls(theirs)
-    rates, their_rates = ([row.rate.mean for row in rows] for rows in (ours, theirs))
+    first, second = measured(ours), measured(theirs)
     moved = [
-        mine.rate.mean + error.multiplier * num_dims * (mine.mse.mean - their.mse.mean)
-        for mine, error, their in zip(ours, errors, theirs, strict=True)
+        mine.rate.mean + multiplier * num_dims * (mine.mse.mean - their.mse.mean)
+        for mine, multiplier, their in zip(ours, multipliers, theirs, strict=True)
     ]
+    quantities = {name: paired(first[name], second[name]) for name in first}
+    quantities["rate_at_equal_error"] = paired(moved, second["rate"])
+    if weights:
+        quantities["multiplier"] = paired(multipliers, weights)
     return Comparison(
-        experiment=names[0],
-        reference=names[1],
+        *names,
         seeds=[int(row.values["seed"]) for row in ours],
         steps=(ours[0].step, theirs[0].step),
-        rate=paired(rates, their_rates),
-        rmse=paired([row.rmse for row in ours], [row.rmse for row in theirs]),
-        marginal_kl=paired(*kls) if all(kls) else None,
+        quantities=quantities,
         error_over_kappa=paired([e.train / e.kappa for e in errors], np.ones(len(errors))),
-        multiplier=paired(multipliers, weights) if len(weights) == len(errors) else None,
-        rate_at_equal_error=paired(moved, their_rates),
         outcomes=[error.outcome for error in errors],
         num_met=sum(error.met for error in errors),
     )
@@ -218,15 +210,8 @@ def describe(comparison: Comparison) -> str:
             f"κ is met by {num_met} of {seeds} seeds: the errors are not equal, and the rates do not "
             "compare; train longer"
         )
-    quantities = {
-        "rate": comparison.rate,
-        "rate_at_equal_error": comparison.rate_at_equal_error if num_met == seeds else None,
-        "rmse": comparison.rmse,
-        "marginal_kl": comparison.marginal_kl,
-        "multiplier": comparison.multiplier,
-    }
-    for name, value in quantities.items():
-        if value is None:
+    for name, value in comparison.quantities.items():
+        if name == "rate_at_equal_error" and num_met < seeds:
             continue
         interval = "one seed"
         if value.interval is not None:
@@ -247,15 +232,6 @@ def _check_pair(ours: Experiment, reference: Experiment) -> None:
         raise UsageError("binary images have no σ*: choose experiments on grey or colour images.")
     if ours.data != reference.data:
         raise UsageError("both experiments must have the same data: choose another reference.")
-
-
-def _error(row: Measures) -> ConstraintMeasures:
-    return row.constraints["re"]
-
-
-def _marginal_kls(rows: Sequence[Measures]) -> list[float]:
-    """The marginal KL of each member; empty if it is not measured."""
-    return [row.marginal_kl.mean for row in rows if row.marginal_kl is not None]
 
 
 if __name__ == "__main__":

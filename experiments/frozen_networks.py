@@ -7,7 +7,6 @@ empty. Two minutes for MNIST on two CPU cores.
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
 import sys
 import time
@@ -66,9 +65,11 @@ class FrozenNetworks(parsing.Command):
         check_positive(learning_rate=self.learning_rate)
 
     def run(self) -> None:
-        output = Path(self.output or _default_output(self.data))
-        _check_writable(output)
+        default = MNIST_PATH if self.data == "mnist" else f"runs/frozen_networks/{self.data}.npz"
+        output = Path(self.output or default)
         splits, network = DATA[self.data].load(self.data_dir), NETWORKS[self.data]
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.touch()  # fails before the training if the file cannot be written
         params = train(network, splits.train, self)
         params = jax.tree.map(lambda value: value.astype(jnp.float16).astype(jnp.float32), params)
         evaluate = partial(_evaluate, network, params)
@@ -179,20 +180,6 @@ def doubt(key: PRNGKey, x: Array, probabilities: Array) -> tuple[Array, Array]:
     empty = jax.random.uniform(level_key, column) + strengths * noise
     uniform = jnp.full((column[0], probabilities.shape[-1]), 1 / probabilities.shape[-1])
     return jnp.concatenate([x, blends, empty]), jnp.concatenate([probabilities, blended, uniform])
-
-
-def _default_output(name: str) -> str:
-    return MNIST_PATH if name == "mnist" else f"runs/frozen_networks/{name}.npz"
-
-
-def _check_writable(output: Path) -> None:
-    """Raises one sentence before training if the file cannot be written."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"output cannot be written ({error}): choose another --output.") from error
-    if not os.access(output.parent, os.W_OK):
-        raise UsageError(f"output {output} cannot be written: choose another --output.")
 
 
 def _evaluate(
