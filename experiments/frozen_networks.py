@@ -1,18 +1,15 @@
 """Trains the frozen networks of constraints: `python -m experiments.frozen_networks mnist|cifar10|cifar10_jpeg`.
 
-A small convolutional classifier, on images shifted, partly binarised, blended with each other, and
-empty. Prints the accuracy on the test images and stores it with the weights. MNIST takes two minutes
-on two CPU cores.
+A small convolutional classifier, on images that are shifted, partly binarised, blended with each other, or
+empty. Two minutes for MNIST on two CPU cores.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -24,44 +21,17 @@ import numpy as np
 import optax
 import tyro
 
-from experiments import command_line
 from vaelab import data
 from vaelab.checks import UsageError, check_at_least_one, check_positive
+from vaelab.cli import parsing
 from vaelab.evaluation.batches import map_batches
 from vaelab.networks.frozen import MNIST_PATH, SmallClassifier, load_frozen, save_frozen
 from vaelab.types import Array, Examples, PRNGKey, PyTree
 
-_CHUNK = 1000  # images evaluated at once
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """Trains the classifier of a data set and writes its weights."""
-
-    data: tyro.conf.Positional[Literal["mnist", "cifar10", "cifar10_jpeg"]]
-    """data set"""
-    output: str | None = None
-    """file of the weights; default the package's own for mnist, runs/frozen_networks/<data>.npz for others"""
-    epochs: int = 10
-    """passes over the training images"""
-    batch_size: int = 100
-    """images per step"""
-    learning_rate: float = 3e-3
-    """Adam's, before it falls to zero along a cosine"""
-    seed: int = 0
-    """of everything random"""
-    data_dir: str | None = None
-    """folder of the data files; default $VAELAB_DATA, else ~/.cache/vaelab"""
-
-    def __post_init__(self) -> None:
-        check_at_least_one(epochs=self.epochs, batch_size=self.batch_size)
-        check_positive(learning_rate=self.learning_rate)
-
-
-DATA: dict[str, Callable[[], data.DataSet]] = {
-    "mnist": partial(data.MNIST, binarisation="none"),
-    "cifar10": data.CIFAR10,
-    "cifar10_jpeg": data.CIFAR10JPEG,
+DATA: dict[str, data.DataSet] = {
+    "mnist": data.MNIST(binarisation="none"),
+    "cifar10": data.CIFAR10(),
+    "cifar10_jpeg": data.CIFAR10JPEG(),
 }
 _COLOUR = SmallClassifier(widths=(32, 48, 64), hidden=64, num_classes=10)
 NETWORKS = {
@@ -71,60 +41,76 @@ NETWORKS = {
 }
 
 
-def main(argv: Sequence[str]) -> None:
-    try:
-        arguments = tyro.cli(Arguments, prog="python -m experiments.frozen_networks", args=argv)
-        run(arguments)
-    except (OSError, ValueError) as error:
-        command_line.fail(str(error))
+@dataclasses.dataclass(frozen=True)
+class FrozenNetworks(parsing.Command):
+    """Trains the classifier of a data set, and writes its weights and its accuracy on the test images."""
 
+    data: tyro.conf.Positional[Literal["mnist", "cifar10", "cifar10_jpeg"]]
+    """Data set."""
+    output: str | None = None
+    """File of the weights. Default: the file of the package for mnist, else runs/frozen_networks/DATA.npz."""
+    epochs: int = 10
+    """Passes over the training images."""
+    batch_size: int = 100
+    """Images per step."""
+    learning_rate: float = 3e-3
+    """First learning rate of Adam. It falls to zero along a cosine."""
+    seed: int = 0
+    """Seed of all random numbers."""
+    data_dir: str | None = None
+    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
 
-def run(arguments: Arguments) -> None:
-    """Trains, measures, writes; prints one line per epoch and the accuracies at the end."""
-    splits = DATA[arguments.data]().load(arguments.data_dir)
-    output = Path(arguments.output or _default_output(arguments.data))
-    _check_writable(output)
-    network = NETWORKS[arguments.data]
-    params = train(network, splits.train, arguments)
-    params = jax.tree.map(lambda value: value.astype(jnp.float16).astype(jnp.float32), params)
-    tests = {"test": splits.test}
-    if splits.test.x.shape[-1] == 1:
-        draws = np.random.default_rng(arguments.seed).random(splits.test.x.shape)
-        binary = (draws < splits.test.x).astype(np.float32)
-        tests["binarised test"] = splits.test._replace(x=binary)
-    accuracy = {name: _accuracy(network, params, examples) for name, examples in tests.items()}
-    save_frozen(
-        str(output),
-        network,
-        params,
-        {
+    def __post_init__(self) -> None:
+        check_at_least_one(epochs=self.epochs, batch_size=self.batch_size)
+        check_positive(learning_rate=self.learning_rate)
+
+    def run(self) -> None:
+        default = MNIST_PATH if self.data == "mnist" else f"runs/frozen_networks/{self.data}.npz"
+        output = Path(self.output or default)
+        splits, network = DATA[self.data].load(self.data_dir), NETWORKS[self.data]
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.touch()  # fails before the training if the file cannot be written
+        params = train(network, splits.train, self)
+        params = jax.tree.map(lambda value: value.astype(jnp.float16).astype(jnp.float32), params)
+        evaluate = partial(_evaluate, network, params)
+        features, _ = evaluate(splits.train.x)
+        tests = {"test": splits.test.x}
+        if splits.test.x.shape[-1] == 1:
+            draws = np.random.default_rng(self.seed).random(splits.test.x.shape)
+            tests["binarised test"] = (draws < splits.test.x).astype(np.float32)
+        accuracy = {
+            name: float(np.mean(np.argmax(evaluate(x)[1], -1) == splits.test.labels))
+            for name, x in tests.items()
+        }
+        about = {
             "image_shape": splits.train.x.shape[1:],
-            "feature_scale": _feature_scale(network, params, splits.train.x),
+            # root-mean-square deviation of the features from their means
+            "feature_scale": float(np.sqrt(np.mean((features - features.mean(0)) ** 2))),
             "accuracy": accuracy,
-            "data": f"{arguments.data}: trained on its {len(splits.train.x):,} training images, "
+            "data": f"{self.data}: trained on its {len(splits.train.x):,} training images, "
             f"accuracies on its {len(splits.test.x):,} test images",
-            "made_by": f"python -m experiments.frozen_networks {arguments.data}",
+            "made_by": f"python -m experiments.frozen_networks {self.data}",
             "settings": {
-                name: getattr(arguments, name)
-                for name in ("epochs", "batch_size", "learning_rate", "seed")
+                "epochs": self.epochs, "batch_size": self.batch_size,
+                "learning_rate": self.learning_rate, "seed": self.seed,
             },
             "versions": {name: metadata.version(name) for name in ("vaelab", "jax", "flax")}
             | {"python": platform.python_version()},
-        },
-    )
-    load_frozen.cache_clear()  # a file of that name may have been read before
-    text = " and ".join(f"{value:.2%} on {name} images" for name, value in accuracy.items())
-    print(f"{output}: {output.stat().st_size / 1000:.0f} kB, accuracy {text}")
+        }  # fmt: skip
+        save_frozen(str(output), network, params, about)
+        load_frozen.cache_clear()  # a file of that name may have been read before
+        text = " and ".join(f"{value:.2%} on {name} images" for name, value in accuracy.items())
+        print(f"{output}: {output.stat().st_size / 1000:.0f} kB, accuracy {text}")
 
 
-def train(network: SmallClassifier, examples: Examples, arguments: Arguments) -> PyTree:
-    """The network's parameters after some epochs of Adam on augmented images."""
+def train(network: SmallClassifier, examples: Examples, settings: FrozenNetworks) -> PyTree:
+    """The parameters after some epochs of Adam on augmented images."""
     x, labels = jnp.asarray(examples.x), jnp.asarray(examples.labels)
-    steps = len(x) // arguments.batch_size
+    steps = len(x) // settings.batch_size
     if not steps:
-        raise UsageError(f"batch_size must be at most {len(x)}, got {arguments.batch_size}.")
-    tx = optax.adam(optax.cosine_decay_schedule(arguments.learning_rate, steps * arguments.epochs))
-    key = jax.random.key(arguments.seed)
+        raise UsageError(f"batch_size must be at most {len(x)}, got {settings.batch_size}.")
+    tx = optax.adam(optax.cosine_decay_schedule(settings.learning_rate, steps * settings.epochs))
+    key = jax.random.key(settings.seed)
     params = network.init(key, x[:1])["params"]
 
     def loss_fn(params, x, probabilities):
@@ -144,12 +130,12 @@ def train(network: SmallClassifier, examples: Examples, arguments: Arguments) ->
     @jax.jit
     def epoch(carry, key):
         order_key, step_key = jax.random.split(key)
-        order = jax.random.permutation(order_key, len(x))[: steps * arguments.batch_size]
-        rows = order.reshape(steps, arguments.batch_size)
+        order = jax.random.permutation(order_key, len(x))[: steps * settings.batch_size]
+        rows = order.reshape(steps, settings.batch_size)
         return jax.lax.scan(step, carry, (rows, jax.random.split(step_key, steps)))
 
     carry = (params, tx.init(params))
-    for number in range(arguments.epochs):
+    for number in range(settings.epochs):
         start = time.monotonic()
         carry, losses = epoch(carry, jax.random.fold_in(key, number))
         print(f"epoch {number + 1}: loss {losses.mean():.4f}, {time.monotonic() - start:.0f} s")
@@ -157,9 +143,9 @@ def train(network: SmallClassifier, examples: Examples, arguments: Arguments) ->
 
 
 def augment(key: PRNGKey, x: Array, *, shift: int = 2) -> Array:
-    """Images moved by up to `shift` pixels, and half of the grey ones binarised. [B, h, w, c] -> the same.
+    """Moves images by up to `shift` pixels, and binarises half of the grey ones. [B, h, w, c] -> the same.
 
-    Many models are trained on binarised images, and constraints then read those.
+    Many models are trained on binarised images, and their constraints read binarised images.
     """
     shift_key, choice_key, binary_key = jax.random.split(key, 3)
     padded = jnp.pad(x, ((0, 0), (shift, shift), (shift, shift), (0, 0)))
@@ -175,12 +161,12 @@ def augment(key: PRNGKey, x: Array, *, shift: int = 2) -> Array:
 
 
 def doubt(key: PRNGKey, x: Array, probabilities: Array) -> tuple[Array, Array]:
-    """Adds images a classifier should be unsure of. [B, h, w, c], [B, C] -> [2B, h, w, c], [2B, C].
+    """Adds images of which a classifier should be unsure. [B, h, w, c], [B, C] -> [2B, h, w, c], [2B, C].
 
-    Half of them are blends of four images, whose probabilities are the blend's weights; the others show
-    nothing: grey of any level with noise of any strength, and the probabilities are uniform. A model
-    makes such images before it has learned anything. A classifier that was sure of them, and of a
-    wrong class, would have no gradient there, and a constraint on it would never be met.
+    Half of them are blends of four images; their probabilities are the weights of the blend. The others are
+    grey of any level with noise of any strength; their probabilities are uniform. An untrained model makes
+    such images. A classifier that is sure of a wrong class has no gradient there, and no constraint on it
+    would be met.
     """
     size = len(x) // 2
     weight_key, level_key, strength_key, noise_key = jax.random.split(key, 4)
@@ -196,36 +182,11 @@ def doubt(key: PRNGKey, x: Array, probabilities: Array) -> tuple[Array, Array]:
     return jnp.concatenate([x, blends, empty]), jnp.concatenate([probabilities, blended, uniform])
 
 
-def _default_output(name: str) -> str:
-    return MNIST_PATH if name == "mnist" else f"runs/frozen_networks/{name}.npz"
-
-
-def _check_writable(output: Path) -> None:
-    """Raises before the training what would otherwise come after it."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"output cannot be written ({error}); choose another --output.") from error
-    if not os.access(output.parent, os.W_OK):
-        raise UsageError(f"output {output} cannot be written; choose another --output.")
-
-
-def _accuracy(network: SmallClassifier, params: PyTree, examples: Examples) -> float:
-    _, logits = _evaluate(network, params, examples.x)
-    return float(np.mean(np.argmax(logits, -1) == examples.labels))
-
-
-def _feature_scale(network: SmallClassifier, params: PyTree, x: np.ndarray) -> float:
-    """Root-mean-square deviation of the features from their means."""
-    features, _ = _evaluate(network, params, x)
-    return float(np.sqrt(np.mean((features - features.mean(0)) ** 2)))
-
-
 def _evaluate(
     network: SmallClassifier, params: PyTree, x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features and logits of images [N, ...], in chunks."""
-    return map_batches(partial(_apply, network, params), x, jax.random.key(0), batch_size=_CHUNK)
+    """Features and logits of images [N, ...]."""
+    return map_batches(partial(_apply, network, params), x, jax.random.key(0), batch_size=1000)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -235,4 +196,6 @@ def _apply(network: SmallClassifier, params: PyTree, x: Array, key: Array) -> tu
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    raise SystemExit(
+        parsing.run(FrozenNetworks, sys.argv[1:], prog="python -m experiments.frozen_networks")
+    )

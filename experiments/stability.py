@@ -1,176 +1,170 @@
-"""GECO from its huge first errors, under one constraint after another, against β-VAEs of the same data.
+"""GECO from its large first errors, under one constraint after another, beside β-VAEs of the same data.
 
-    python -m experiments.stability grey_mnist_mlp [--betas 1 3 10 30 100] [--FIELD VALUE ...]
+  python -m experiments.stability grey_mnist_mlp --num-steps 4000
 
-Trains the family's β-VAE at several β, and each of its experiments that have one constraint. Says how far
-λ overshot, and what each rate is beside that of a β-VAE which reaches the same value of what is bounded.
-The same command goes on where it was interrupted.
+For each experiment of a family with one constraint: by how much λ overshoots, and its rate beside the rate
+of a β-VAE that reaches the same value of the bounded quantity. Rezende & Viola, 2018, section 3.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tyro
-from etils import epath
-from rich.console import Console
 from rich.table import Table
 from scipy.interpolate import PchipInterpolator
 
-from experiments import command_line
-from experiments.sweep import command as sweep
-from experiments.sweep.measures import Row
-from experiments.sweep.members import member_folder
-from vaelab import plotting
+from experiments.study import Study, family
+from vaelab import plotting, runs
 from vaelab.checks import UsageError, check_at_least_one
+from vaelab.cli import parsing
 from vaelab.constraints import Constraint
 from vaelab.plotting import Settling
-from vaelab.runs import workdir
-from vaelab.training.metrics import read_metrics
+from vaelab.runs import History, display
+from vaelab.runs.files import write_figure, write_json
+from vaelab.runs.measures import ConstraintMeasures, Measures, measure
+
+
+class Summary(NamedTuple):
+    """One constrained experiment: means over the seeds that did not diverge. NaN if all diverged."""
+
+    experiment: str
+    constraint: str
+    kappa: float
+    outcomes: list[str]  # of each seed
+    seeds: int
+    diverged: int  # seeds
+    value: float = np.nan  # of the bounded quantity, on the test set
+    train_value: float = np.nan
+    multiplier: float = np.nan  # λ at the end
+    overshoot: float = np.nan  # highest λ divided by the last λ, of the worst seed
+    rate: float = np.nan
+    reference_rate: float | None = None  # of a β-VAE at this value; None beyond the β-VAEs
+    rate_ratio: float | None = None  # rate / reference_rate
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments:
-    """Measures GECO's stability on one family; fields of the experiments may follow."""
+class Stability(Study):
+    """Measures on one family whether λ explodes, and what GECO's rate is beside that of β-VAEs.
+
+    Leaves stability.json, stability.png and the folders of all runs. The same command continues where it
+    was interrupted.
+    """
 
     family: tyro.conf.Positional[str]
-    """beginning of the experiments' names, for example grey_mnist_mlp; there must be a FAMILY_beta"""
+    """Family of experiments.taming with an experiment `beta`, such as grey_mnist_mlp."""
     betas: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0, 100.0)
-    """weights of the rate of the β-VAEs"""
+    """Weights of the rate of the β-VAEs."""
     seeds: int = 1
-    """seeds 0, 1, ... of each model"""
-    workdir: str | None = None
-    """folder for everything; default runs/stability-<family>"""
-    data_dir: str | None = None
-    """folder of the data files; default $VAELAB_DATA, else ~/.cache/vaelab"""
+    """Number of seeds of each model, from 0 upwards."""
 
     def __post_init__(self) -> None:
-        if len(self.betas) < 2:
-            raise UsageError(
-                f"betas must be at least two, to interpolate between, got {self.betas}."
-            )
         check_at_least_one(seeds=self.seeds)
+        if len(self.betas) < 2:
+            raise UsageError(f"betas must be at least two numbers, got {self.betas}.")
+        if "beta" not in family(self.family):
+            raise UsageError(f"the family {self.family} has no β-VAE: choose a family with `beta`.")
 
+    @property
+    def title(self) -> str:
+        return f"stability-{self.family}"
 
-def main(argv: Sequence[str]) -> None:
-    arguments, overrides = command_line.parse_known(
-        Arguments, argv, "experiments.stability", __doc__
-    )
-    folder = epath.Path(arguments.workdir or f"runs/stability-{arguments.family}")
-    interrupted = "the same command goes on from the newest checkpoint, if there is one yet"
-    with command_line.plain_errors(folder, interrupted=interrupted):
-        constrained = family(arguments.family)
-        also = {key: constraint for key, constraint in constrained.values()}
-        settings = dict(seeds=arguments.seeds, data_dir=arguments.data_dir)
-        name = f"{arguments.family}_beta"
-        betas = sweep.Arguments(experiment=name, betas=arguments.betas, **settings)  # type: ignore[arg-type]
-        reference = sweep.run_members(betas, overrides, folder / name, also=also)
-        results, curves = [], []
-        for name, (key, constraint) in constrained.items():
-            one = sweep.Arguments(experiment=name, **settings)  # type: ignore[arg-type]
-            rows = sweep.run_members(one, overrides, folder / name)
-            results.append({"experiment": name} | summary(key, constraint, rows, reference))
-            kept = [i for i, row in enumerate(rows) if settled(key, row)]
-            logged = [read_metrics(member_folder(folder / name, i)) for i in kept]
+    def run(self) -> None:
+        experiments = family(self.family)
+        bounds = {
+            key: next(iter(experiment.objective.constraints.items()))
+            for key, experiment in experiments.items()
+            if len(experiment.objective.constraints) == 1
+        }
+        grid = runs.grid({"objective.beta": self.betas, "seed": range(self.seeds)})
+        trained = self.train("beta", experiments["beta"], grid)
+        others = {key: constraint for key, (_, constraint) in bounds.items()}
+        reference = measure(trained, grid, others=others)
+        summaries, courses, seeds = [], [], runs.grid({"seed": range(self.seeds)})
+        for key, (name, constraint) in bounds.items():
+            results = self.train(key, experiments[key], seeds)
+            rows = measure(results, seeds)
+            values, rates = frontier(key, reference)
+            label = f"{self.family}_{key}"
+            summaries.append(summary(label, name, constraint, rows, values, rates))
+            kept = [index for index, row in enumerate(rows) if settled(row, row.constraints[name])]
             if kept:
-                kept_rows = [rows[i] for i in kept]
-                curves.append(settling(key, constraint, kept_rows, reference, logged))
-        workdir.write_json(folder / "stability.json", {"results": results})
-        if curves:
-            figure = plotting.settling(curves, title=f"λ of {arguments.family}")
-            workdir.write_figure(folder / "stability.png", figure)
-    show(arguments.family, results)
-    print(f"everything is in {folder}")
-
-
-def family(name: str) -> dict[str, tuple[str, Constraint]]:
-    """{experiment: (its constraint's name, the constraint)} of those with just one.
-
-    Raises:
-      UsageError: no experiment of that name's beginning has one, or there is no β-VAE beside them.
-    """
-    names = [n for n in command_line.names() if n.startswith(f"{name}_")]
-    if f"{name}_beta" not in names:
-        families = sorted(
-            n.removesuffix("_beta") for n in command_line.names() if n.endswith("_beta")
-        )
-        raise UsageError(
-            f"there is no experiment {name}_beta to compare with; families that have one are "
-            f"{', '.join(families)}."
-        )
-    found = {n: dict(command_line.load(n).objective.constraints) for n in names}
-    single = {n: next(iter(each.items())) for n, each in found.items() if len(each) == 1}
-    if not single:
-        raise UsageError(f"no experiment of {name} has exactly one constraint.")
-    keys = [key for key, _ in single.values()]
-    if len(set(keys)) < len(keys):  # the β-VAEs' table has a column for each
-        raise UsageError(f"constraints of {name} must have names of their own, got {keys}.")
-    return single
+                histories = [results[index].history for index in kept]
+                measured = [rows[index] for index in kept]
+                courses.append(course(name, constraint, measured, values, rates, histories))
+        write_json(self.folder / "stability.json", summaries)
+        if courses:
+            figure = plotting.settling(courses, title=f"λ of {self.family}")
+            write_figure(self.folder / "stability.png", figure)
+        display.show(table(self.family, summaries), f"everything is in {self.folder}")
 
 
 def summary(
-    key: str, constraint: Constraint, rows: Sequence[Row], reference: Sequence[Row]
-) -> dict[str, Any]:
-    """What a constraint came to, means over the seeds that did not diverge; None where all did.
-
-    `overshoot` is the largest λ divided by the last one, of the seed where that is worst. The β-VAE's
-    rate is None beyond its β's values.
-    """
-    finite = [row for row in rows if settled(key, row)]
-    result = {
-        "constraint": constraint.describe(),
-        "kappa": float(constraint.kappa),
-        "outcomes": [row[f"{key}_outcome"] for row in rows],
-        "seeds": len(rows),
-        "diverged": len(rows) - len(finite),
-    }
-    if not finite:
-        names = ("value", "train_value", "multiplier", "overshoot", "rate", "reference_rate")
-        return result | dict.fromkeys((*names, "rate_ratio"))
-    mean = lambda column: float(np.mean([row[column] for row in finite]))  # noqa: E731
-    rate, value = mean("rate"), mean(f"{key}_test")
-    theirs = rate_at(constraint, value, *frontier(key, reference))
-    return result | {
-        "value": value,
-        "train_value": mean(f"{key}_train"),
-        "multiplier": mean(f"{key}_multiplier"),
-        "overshoot": max(r[f"{key}_max_multiplier"] / r[f"{key}_multiplier"] for r in finite),
-        "rate": rate,
-        "reference_rate": theirs,
-        "rate_ratio": None if theirs is None else rate / theirs,
-    }
-
-
-def settled(key: str, row: Row) -> bool:
-    """Whether a member did not diverge."""
-    columns = (f"{key}_test", f"{key}_train", f"{key}_multiplier", "rate")
-    return bool(np.isfinite([row[column] for column in columns]).all())
+    experiment: str,
+    name: str,
+    constraint: Constraint,
+    rows: Sequence[Measures],
+    values: np.ndarray,
+    rates: np.ndarray,
+) -> Summary:
+    """The numbers of the constraint `name`, beside β-VAEs of these values and rates."""
+    measured = [row.constraints[name] for row in rows]
+    pairs = [(r, c) for r, c in zip(rows, measured, strict=True) if settled(r, c)]
+    result = Summary(
+        experiment=experiment,
+        constraint=constraint.describe(),
+        kappa=float(constraint.kappa),
+        outcomes=[each.outcome for each in measured],
+        seeds=len(rows),
+        diverged=len(rows) - len(pairs),
+    )
+    if not pairs:
+        return result
+    value = float(np.mean([each.test for _, each in pairs]))
+    rate = float(np.mean([row.rate.mean for row, _ in pairs]))
+    theirs = rate_at(constraint, value, values, rates)
+    return result._replace(
+        value=value,
+        train_value=float(np.mean([each.train for _, each in pairs])),
+        multiplier=float(np.mean([each.multiplier for _, each in pairs])),
+        overshoot=max(each.overshoot for _, each in pairs),
+        rate=rate,
+        reference_rate=theirs,
+        rate_ratio=None if theirs is None else rate / theirs,
+    )
 
 
-def frontier(key: str, reference: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
-    """Values of what is bounded [P], increasing, and the β-VAEs' rates there [P]; means over seeds."""
-    betas = sorted({row["beta"] for row in reference})
-    points = np.array([
-        [np.mean([row[column] for row in reference if row["beta"] == beta])
-         for column in (f"{key}_test", "rate")]
-        for beta in betas
-    ])  # fmt: skip
-    points = points[np.isfinite(points).all(axis=1)]
-    return tuple(points[np.argsort(points[:, 0])].T)
+def settled(row: Measures, measured: ConstraintMeasures) -> bool:
+    """True if a member did not diverge."""
+    return bool(
+        np.isfinite([row.rate.mean, measured.test, measured.train, measured.multiplier]).all()
+    )
+
+
+def frontier(key: str, reference: Sequence[Measures]) -> tuple[np.ndarray, np.ndarray]:
+    """Increasing values of the bounded quantity [P], and the β-VAEs' rates there [P]: means over seeds."""
+    points: dict[float, list[tuple[float, float]]] = {}
+    for row in reference:
+        beta = row.values["objective.beta"]
+        points.setdefault(beta, []).append((row.others[key], row.rate.mean))
+    means = np.array([np.mean(pairs, axis=0) for pairs in points.values()])
+    means = means[np.isfinite(means).all(axis=1)]
+    values, rates = means[np.argsort(means[:, 0])].T
+    return values, rates
 
 
 def rate_at(
     constraint: Constraint, value: float, values: np.ndarray, rates: np.ndarray
 ) -> float | None:
-    """The rate between the β-VAEs' values, which increase; None outside them.
+    """The rate of a β-VAE at a value of the bounded quantity; None outside the increasing `values`.
 
-    A monotone cubic of the rate's root in the logarithm of what is left to be desired. With β's a factor
-    of three apart it is within 3 % of Gaussian sources' rate-distortion functions; a chord, which lies
-    above every convex curve, is up to a fourth too high, and makes GECO look good.
+    A monotone cubic of the rate's root over `constraint.interpolation_axis`. For β a factor of three apart
+    it is within 3 % of the rate-distortion functions of Gaussian sources. A chord lies above every convex
+    curve, by up to a fourth, and would flatter GECO.
 
     >>> from vaelab.constraints import RE
     >>> values = np.array([0.1, 0.2, 0.4])
@@ -184,49 +178,47 @@ def rate_at(
     return float(PchipInterpolator(places, np.sqrt(rates))(place)) ** 2
 
 
-def settling(
-    key: str,
+def course(
+    name: str,
     constraint: Constraint,
-    rows: Sequence[Row],
-    reference: Sequence[Row],
-    logged: Sequence[Sequence[Mapping[str, Any]]],
+    rows: Sequence[Measures],
+    values: np.ndarray,
+    rates: np.ndarray,
+    histories: Sequence[History],
 ) -> Settling:
-    """What the picture shows of one constraint."""
-    values, rates = frontier(key, reference)
-    course = np.linspace(values[0], values[-1], 100) if len(values) else np.empty(0)
-    between = [rate_at(constraint, value, values, rates) for value in course]
+    """What the plot shows of one constraint."""
+    between = np.linspace(values[0], values[-1], 100) if len(values) else np.empty(0)
+    curve = [(float(value), rate_at(constraint, value, values, rates)) for value in between]
     return Settling(
         label=constraint.describe(),
         quantity=constraint.quantity,
         kappa=float(constraint.kappa),
-        steps=[[row["step"] for row in each] for each in logged],
-        multipliers=[[row[f"multiplier/{key}"] for row in each] for each in logged],
-        points=[(row[f"{key}_test"], row["rate"]) for row in rows],
+        steps=[history.steps(f"multiplier/{name}").tolist() for history in histories],
+        multipliers=[history[f"multiplier/{name}"].tolist() for history in histories],
+        points=[(row.constraints[name].test, row.rate.mean) for row in rows],
         reference=list(zip(values.tolist(), rates.tolist(), strict=True)),
-        between=[(v, r) for v, r in zip(course.tolist(), between, strict=True) if r is not None],
+        between=[(value, rate) for value, rate in curve if rate is not None],
     )
 
 
-def show(name: str, results: Sequence[Mapping[str, Any]]) -> None:
-    """A row for each constraint."""
-    table = Table(title=f"{name}: GECO beside β-VAEs")
-    for column in ("constraint", "training", "test", "λ", "largest λ / last", "rate",
-                   "β-VAE's rate there", "ratio", "outcome"):  # fmt: skip
-        table.add_column(column)
-    for result in results:
-        if result["rate"] is None:
-            table.add_row(result["constraint"], "diverged")
+def table(name: str, summaries: Sequence[Summary]) -> Table:
+    """A line for each constraint."""
+    shown = Table(title=f"{name}: GECO beside β-VAEs")
+    for column in ("constraint", "training", "test", "λ", "highest λ / last", "rate",
+                   "rate of β-VAE", "ratio", "outcome"):  # fmt: skip
+        shown.add_column(column)
+    for each in summaries:
+        if each.diverged == each.seeds:
+            shown.add_row(each.constraint, "diverged")
             continue
-        rate, ratio = result["reference_rate"], result["rate_ratio"]
-        beyond = "beyond the β-VAEs"
-        table.add_row(
-            result["constraint"], f"{result['train_value']:.3g}", f"{result['value']:.3g}",
-            f"{result['multiplier']:.3g}", f"{result['overshoot']:.3g}", f"{result['rate']:.3g}",
-            beyond if rate is None else f"{rate:.3g}", "" if ratio is None else f"{ratio:.2f}",
-            "; ".join(dict.fromkeys(result["outcomes"])),
-        )  # fmt: skip
-    Console(width=140).print(table)
+        numbers = (each.train_value, each.value, each.multiplier, each.overshoot, each.rate)
+        beside = "beyond β-VAEs", ""
+        if each.reference_rate is not None and each.rate_ratio is not None:
+            beside = f"{each.reference_rate:.3g}", f"{each.rate_ratio:.2f}"
+        cells = [f"{number:.3g}" for number in numbers]
+        shown.add_row(each.constraint, *cells, *beside, "; ".join(dict.fromkeys(each.outcomes)))
+    return shown
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    raise SystemExit(parsing.run(Stability, sys.argv[1:], prog="python -m experiments.stability"))

@@ -1,7 +1,8 @@
-"""The plots of `experiments.fixed_points`: each is a function of a key and returns a plot and its numbers."""
+"""The plots of the theory: each is a function of a key, and returns a plot and its numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,18 +14,19 @@ from vaelab import theory
 from vaelab.data import planar
 from vaelab.plotting import fixed_points as pictures
 from vaelab.plotting import tiles as tile_pictures
-from vaelab.types import Array, PRNGKey
+from vaelab.types import PRNGKey
 
 Numbers = dict[str, Any]
+Plot = tuple[Figure, Numbers]
 
-SEED_RULE = theory.Rule()  # the paper's stopping rule, in every figure
-CONVERGED = theory.Rule(smoothing=1.0, tolerance=1e-5, max_steps=2000)  # to compare with it
+SEED_RULE = theory.Rule()  # the stopping rule of the paper
+CONVERGED = theory.Rule(smoothing=1.0, tolerance=1e-5, max_steps=2000)
 SIDE = 32  # cells per side, appendix A
 LIPSCHITZ_SIDE = 16  # each step solves a system of the size of the grid
 NUM_POINTS, NUM_CURVE_POINTS = 64, 120  # of the clusters; of the lines and the circles
 
 
-def blurs_and_holes(key: PRNGKey) -> tuple[Figure, Numbers]:
+def blurs_and_holes(key: PRNGKey) -> Plot:
     """Figure 1: four posteriors that overlap and leave holes, drawn by hand."""
     del key
     side = 200
@@ -44,7 +46,7 @@ def blurs_and_holes(key: PRNGKey) -> tuple[Figure, Numbers]:
         "mass of blurs": float(np.mean(np.sum(supports, axis=0) > 1)),
     }
     caption = (
-        "Each datum's posterior is the uniform prior restricted to a disc of its own. Holes have "
+        "The posterior of a datum is the uniform prior on a disc. Holes have "
         f"{100 * numbers['mass of holes']:.0f} % of the prior's mass, overlaps "
         f"{100 * numbers['mass of blurs']:.0f} %. An overlap decodes to the mean of its data, each "
         "weighted with the inverse mass of its disc (equation 17)."
@@ -52,7 +54,7 @@ def blurs_and_holes(key: PRNGKey) -> tuple[Figure, Numbers]:
     return tile_pictures.blurs_and_holes(x, weights, g, caption=caption), numbers
 
 
-def phase_transitions(key: PRNGKey) -> tuple[Figure, Numbers]:
+def phase_transitions(key: PRNGKey) -> Plot:
     """Figure 2: the fixed points at four β, the error over β, and where it bends."""
     data_key, cells_key = jax.random.split(key)
     x = planar.clusters(data_key, NUM_POINTS)
@@ -87,9 +89,8 @@ def phase_transitions(key: PRNGKey) -> tuple[Figure, Numbers]:
     caption = (
         f"{NUM_POINTS} points in 8 clusters, {SIDE}×{SIDE} cells of a uniform prior, 80 values of β. "
         f"{_stopping()} To convergence (dashed): steps of 1 until shorter than 1e−5. Lines: the three "
-        "highest local maxima of |d²E/dβ²|. Stopping early blurs a merger, the last one most, and "
-        "where errors merely grow there may be a bump as high. Above twice the data's largest "
-        "variance the mean is stable, and below it is not."
+        "highest local maxima of |d²E/dβ²|. An early stop blurs a merger, the last merger most. Above twice "
+        "the largest variance of the data the mean is stable, below it is unstable."
     )
     figure = pictures.phase_transitions(
         panels, curves, known=known, caption=caption,
@@ -98,25 +99,18 @@ def phase_transitions(key: PRNGKey) -> tuple[Figure, Numbers]:
     return figure, numbers
 
 
-def lipschitz_constraints(key: PRNGKey) -> tuple[Figure, Numbers]:
+def lipschitz_constraints(key: PRNGKey) -> Plot:
     """Figure 7: β, local and global Lipschitz constraints, on lines and on circles."""
     lines_key, circles_key, cells_key = jax.random.split(key, 3)
-    data = (
-        planar.lines(lines_key, NUM_CURVE_POINTS),
-        planar.circles(circles_key, NUM_CURVE_POINTS),
-    )
+    lines = planar.lines(lines_key, NUM_CURVE_POINTS)
+    data = (lines, planar.circles(circles_key, NUM_CURVE_POINTS))
     g = theory.initial_reconstructions(cells_key, LIPSCHITZ_SIDE)
     cells, radius, beta = theory.grid(LIPSCHITZ_SIDE), 3 / LIPSCHITZ_SIDE, 0.01
     # Strengths are what neighbours weigh beside the data, 2 Σ_b Λ_ab / N_a, in an inner cell.
     local = theory.local_penalty(cells, radius, 1.0)
     everywhere = theory.global_penalty(len(cells), 1.0)
     rows: list[list[pictures.Trajectories]] = []
-    numbers: Numbers = {
-        "points": NUM_CURVE_POINTS,
-        "cells": len(cells),
-        "radius": radius,
-        "rows": [],
-    }
+    numbers: list[Numbers] = []
     for name, penalty, values in (
         ("none", None, (0.01, 0.05, 0.3)),
         ("local", local, (1.0, 10.0, 100.0)),
@@ -132,19 +126,21 @@ def lipschitz_constraints(key: PRNGKey) -> tuple[Figure, Numbers]:
                 end = theory.iterate(x, g, row_beta, None, scaled, rule=SEED_RULE, keep_path=True)
                 row.append(pictures.Trajectories(label, x, end.path))
                 target = theory.transition(x, end.g, row_beta, None, scaled)
-                numbers["rows"].append(
-                    {
-                        "data": ("lines", "circles")[x is data[1]],
-                        "constraint": name,
-                        "beta": row_beta,
-                        "strength": value if scaled is not None else 0.0,
-                        "steps": int(end.num_steps),
-                        "full step at the end": float(np.linalg.norm(np.subtract(target, end.g))),
-                        "error": float(theory.reconstruction_error(x, end.g, row_beta)),
-                        "root mean square of g_a − g_b, neighbours": _spread(end.g, local),
-                        "root mean square of g_a − g_b, all pairs": _spread(end.g, everywhere),
-                    }
+                spreads = (
+                    theory.roughness(end.g, pairs) / np.sum(pairs) for pairs in (local, everywhere)
                 )
+                near, all_pairs = (float(np.sqrt(spread)) for spread in spreads)
+                numbers.append({
+                    "data": ("lines", "circles")[x is data[1]],
+                    "constraint": name,
+                    "beta": row_beta,
+                    "strength": value if scaled is not None else 0.0,
+                    "steps": int(end.num_steps),
+                    "full step at the end": float(np.linalg.norm(np.subtract(target, end.g))),
+                    "error": float(theory.reconstruction_error(x, end.g, row_beta)),
+                    "root mean square of g_a − g_b, neighbours": near,
+                    "root mean square of g_a − g_b, all pairs": all_pairs,
+                })  # fmt: skip
         rows.append(row)
     caption = (
         f"{NUM_CURVE_POINTS} points, {LIPSCHITZ_SIDE}×{LIPSCHITZ_SIDE} cells of a uniform prior. "
@@ -154,12 +150,12 @@ def lipschitz_constraints(key: PRNGKey) -> tuple[Figure, Numbers]:
     )
     figure = pictures.trajectories(
         rows, row_labels=("no constraint", "local Lipschitz", "global Lipschitz"), caption=caption,
-        title="β merges what is near in the data, Lipschitz constraints what is near in latent space",
+        title="β merges neighbours in the data, Lipschitz constraints neighbours in latent space",
     )  # fmt: skip
-    return figure, numbers
+    return figure, {"cells": len(cells), "radius": radius, "rows": numbers}
 
 
-def equipartition(key: PRNGKey) -> tuple[Figure, Numbers]:
+def equipartition(key: PRNGKey) -> Plot:
     """Proposition 3.3: tile masses under q(z) and under the prior, and under the best prior."""
     data_key, cells_key = jax.random.split(key)
     x = planar.clusters(data_key, NUM_POINTS)
@@ -173,42 +169,36 @@ def equipartition(key: PRNGKey) -> tuple[Figure, Numbers]:
             theory.tiles(x, end.g, beta, log_prior, tolerance=1e-3) for log_prior in (None, best)
         )
         first = np.asarray(given.prior) > 0
-        masses = [
-            np.asarray(mass)[first]
-            for mass in (given.prior, given.posterior, found.prior, found.posterior)
-        ]
+        both = (given.prior, given.posterior, found.prior, found.posterior)
+        masses = [np.asarray(mass)[first] for mass in both]
         kls = [float(theory.tile_kl(x, end.g, beta, log_prior)) for log_prior in (None, best)]
         ratio = masses[1] / masses[0]
         title = f"β = {np.format_float_positional(beta)}, {first.sum()} tiles\nKL(q(z) ‖ π) = {kls[0]:.3f} nats"
         panels.append(tile_pictures.TileMasses(title, *masses))
-        numbers["panels"].append(
-            {
-                "beta": beta,
-                "steps": int(end.num_steps),
-                "tiles": int(first.sum()),
-                "kl, given prior": kls[0],
-                "kl, best prior": kls[1],
-                "least q/π of a tile": float(ratio.min()),
-                "largest q/π of a tile": float(ratio.max()),
-                "objective, given prior": float(theory.objective(x, end.g, beta)),
-                "objective, best prior": float(theory.objective(x, end.g, beta, best)),
-                "−log n": -float(np.log(NUM_POINTS)),
-            }
-        )
+        numbers["panels"].append({
+            "beta": beta,
+            "steps": int(end.num_steps),
+            "tiles": int(first.sum()),
+            "kl, given prior": kls[0],
+            "kl, best prior": kls[1],
+            "least q/π of a tile": float(ratio.min()),
+            "largest q/π of a tile": float(ratio.max()),
+            "objective, given prior": float(theory.objective(x, end.g, beta)),
+            "objective, best prior": float(theory.objective(x, end.g, beta, best)),
+        })  # fmt: skip
     caption = (
         f"{NUM_POINTS} points in 8 clusters, {SIDE}×{SIDE} cells of a uniform prior. Steps of 1 until "
         "shorter than 1e−5. A tile: cells whose reconstructions a chain of steps below 0.001 joins. "
-        "A tile has as many cells of the given grid as fell to it, whatever the data in it weigh, so "
-        "equipartition holds only roughly, the less the smaller β. The best prior, for the same "
-        "reconstructions, meets it."
+        "Under the given prior, equipartition holds only roughly, for a small β least. The best prior for "
+        "the same reconstructions meets it."
     )
     figure = tile_pictures.equipartition(
-        panels, caption=caption, title="Each tile's mass: what encoders use, what the prior gives"
+        panels, caption=caption, title="The mass of each tile under q(z) and under the prior"
     )
     return figure, numbers
 
 
-def vanishing_variance(key: PRNGKey) -> tuple[Figure, Numbers]:
+def vanishing_variance(key: PRNGKey) -> Plot:
     """Proposition 3.1 (ii): σ² optimised with encoder and decoder goes to zero."""
     data_key, cells_key = jax.random.split(key)
     x = planar.clusters(data_key, NUM_POINTS)
@@ -229,11 +219,20 @@ def vanishing_variance(key: PRNGKey) -> tuple[Figure, Numbers]:
     }
     caption = (
         f"{NUM_POINTS} points in 8 clusters, {SIDE}×{SIDE} cells of a uniform prior, smoothing 0.1. "
-        f"Once each datum has a tile of its own, σ² shrinks at a constant rate and the ELBO rises for "
-        f"ever. The run holds σ² at {smallest:g}."
+        f"When each datum has a tile of its own, σ² shrinks at a constant rate, and the ELBO rises without a "
+        f"limit. The run holds σ² at {smallest:g}."
     )
     figure = pictures.vanishing_variance(variances, run.elbo, smallest=smallest, caption=caption)
     return figure, numbers
+
+
+PLOTS: dict[str, Callable[[PRNGKey], Plot]] = {
+    "blurs_and_holes": blurs_and_holes,
+    "phase_transitions": phase_transitions,
+    "lipschitz_constraints": lipschitz_constraints,
+    "equipartition": equipartition,
+    "vanishing_variance": vanishing_variance,
+}
 
 
 def _stopping() -> str:
@@ -245,10 +244,6 @@ def _stopping() -> str:
 
 def _count(tiles: theory.Tiles) -> int:
     return int(np.sum(np.asarray(tiles.prior) > 0))
-
-
-def _spread(g: Array, pairs: Array) -> float:
-    return float(np.sqrt(theory.roughness(g, pairs) / np.sum(pairs)))
 
 
 def _list(values: Any) -> list[float]:

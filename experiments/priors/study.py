@@ -1,20 +1,27 @@
-"""What `experiments.priors` trains: the toy's models, each with several seeds in one program."""
+"""Nine priors on scikit-learn's digits: their experiments, and what is measured of each seed.
+
+Grey 8×8 digits, two latent dimensions, small MLPs and a categorical likelihood over 17 values: the set-up of
+Tomczak's post on learned priors (2022).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
-from vaelab import data
-from vaelab.checks import check_positive
+from vaelab import data, evaluation
+from vaelab.evaluation.averages import mean_and_error
+from vaelab.evaluation.batches import map_batches
 from vaelab.likelihoods import CategoricalDecoder
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
+from vaelab.plotting import Panel
 from vaelab.priors import (
     GTM,
     AutoregressivePrior,
@@ -27,132 +34,179 @@ from vaelab.priors import (
     StandardNormal,
     VampPrior,
 )
-from vaelab.runs import display
+from vaelab.runs import Experiment, Hook, Result, Trained, import_params
 from vaelab.training import population
-from vaelab.training.groups import transformation
-from vaelab.training.loop import NonFiniteLossError
 from vaelab.training.objectives import ELBO
 from vaelab.training.optimisers import Adam
-from vaelab.training.sharding import make_mesh, replicate
-from vaelab.training.sources import in_memory
-from vaelab.training.state import Best, TrainState
-from vaelab.types import Array, PyTree, Splits
+from vaelab.training.state import TrainState
+from vaelab.types import Array, PyTree
 
-SHAPE, NUM_LEVELS, COMPONENTS, GRID_SIZE = (8, 8, 1), 17, 16, 4
+SHAPE = (8, 8, 1)
+INNER_SAMPLES = (1, 4, 16, 64)
+_NUM_POINTS = 2000  # samples of prior and aggregated posterior
+_PIXELS = 120  # of the side of a panel
+_NUM_DOTS = 500  # training images in a panel
 
-PRIORS: dict[str, Prior] = {
-    "standard": StandardNormal(2),
-    "mixture": GaussianMixture(2, COMPONENTS),
-    "vamp": VampPrior(2, SHAPE, num_components=COMPONENTS, from_data=True),
-    "gtm": GTM(2, grid_size=GRID_SIZE),
-    "gtm_vamp": GTMVampPrior(2, SHAPE, grid_size=GRID_SIZE),
-    "flow": FlowPrior(2),
-    "hierarchical": HierarchicalPrior(2, hidden=(64, 64)),
-    "autoregressive": AutoregressivePrior(2, hidden=(64,)),
-    "resampled": ResampledPrior(2, max_tries=16),
+
+def experiment(prior: Prior, hidden: int = 256) -> Experiment:
+    """The VAE with a prior, trained with early stopping."""
+    model = VAE(
+        encoder=ConditionalGaussian(MLP((hidden, hidden), event_ndims=3), dim=2),
+        decoder=CategoricalDecoder(MLP((hidden, hidden)), shape=SHAPE, levels=17),
+        prior=prior,
+    )
+    return Experiment(
+        data.Digits(binarisation="none"), model, ELBO(), num_steps=2000, optimiser=Adam(1e-3),
+        log_every=50, evaluate_every=50, patience=6, num_samples=500, posterior_samples=16,
+        prior_samples=32,
+    )  # fmt: skip
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "standard": experiment(StandardNormal(2)),
+    "mixture": experiment(GaussianMixture(2, 16)),
+    "vamp": experiment(VampPrior(2, SHAPE, num_components=16, from_data=True)),
+    "gtm": experiment(GTM(2, grid_size=4)),
+    "gtm_vamp": experiment(GTMVampPrior(2, SHAPE, grid_size=4)),
+    "flow": experiment(FlowPrior(2)),
+    "hierarchical": experiment(HierarchicalPrior(2, hidden=(64, 64))),
+    "autoregressive": experiment(AutoregressivePrior(2, hidden=(64,))),
+    "resampled": experiment(ResampledPrior(2, max_tries=16)),
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Setup:
-    """What all priors share."""
+class InnerSamples(NamedTuple):
+    """The test rate of a prior that is estimated from K inner samples, for each of `INNER_SAMPLES`."""
 
-    seeds: int = 3
-    """runs of each prior, side by side in one program"""
-    num_steps: int = 2000
-    """training steps at most; a prior's runs end when validation has improved for none of them"""
-    evaluate_every: int = 50
-    """steps between validations; each seed keeps the parameters of its best one"""
-    patience: int = 6
-    """validations without a better ELBO for any seed after which the runs end"""
-    hidden: int = 256
-    """width of the two layers of encoder and decoder"""
-    learning_rate: float = 1e-3
-    """of Adam"""
-    batch_size: int = 100
-    """images per step"""
-    num_samples: int = 500
-    """importance samples per test image"""
-
-    def __post_init__(self) -> None:
-        check_positive(**dataclasses.asdict(self))
+    rate: list[float]
+    excess: list[float]  # above the rate with the most inner samples
+    standard_error: list[float]  # of the excess, over images
 
 
-class Trained(NamedTuple):
-    """The best validated parameters of every seed, and how the first seed came there."""
+class Seed(NamedTuple):
+    """What is measured of one seed, nats per image."""
 
-    model: VAE
-    params: PyTree  # leaves [seeds, ...]
-    steps: np.ndarray  # [seeds], of the best validation
-    history: list[tuple[int, PyTree]]  # (step, parameters) of the first seed, to its best
-
-
-def load() -> Splits:
-    """scikit-learn's digits, grey."""
-    return data.Digits(binarisation="none").load()
-
-
-def build_model(name: str, hidden: int) -> VAE:
-    """The VAE with the prior of that name."""
-    encoder = ConditionalGaussian(MLP((hidden, hidden), event_ndims=3), dim=2)
-    decoder = CategoricalDecoder(MLP((hidden, hidden)), shape=SHAPE, levels=NUM_LEVELS)
-    return VAE(encoder=encoder, decoder=decoder, prior=PRIORS[name])
+    step: int  # of the best validation
+    nll: float  # test images
+    standard_error: float  # of the NLL, over images
+    elbo: float
+    rate: float
+    marginal_kl: float  # training images
+    hole_mass: float
+    best_rate: float  # if q(z) of the test images were the prior, which no prior can beat
+    best_elbo: float
+    inner_samples: InnerSamples | None  # None if log p(z) is exact
 
 
-def train(model: VAE, setup: Setup, splits: Splits, *, prior_period: int = 1) -> Trained:
-    """Trains all seeds in one program; the prior is updated once in `prior_period` steps."""
-    mesh, objective = make_mesh(devices=jax.devices()[:1]), ELBO()
-    source = replicate(in_memory(splits.train.x, batch_size=setup.batch_size), mesh)
-    tx = transformation(
-        Adam(setup.learning_rate), None, parameter_groups=model.parameter_groups,
-        num_steps=setup.num_steps, scales={}, prior_period=prior_period,
-    )  # fmt: skip
-    keys = jax.vmap(jax.random.key)(jnp.arange(setup.seeds))
-    members = lambda _: population.Setup(model, objective, tx)  # noqa: E731
-    state = replicate(population.initial_states(members, {}, source.examples, keys), mesh)
-    run_steps = population.compile_sweep_steps(
-        members,
-        preprocess=data.Digits(binarisation="none").preprocess,
-        mesh=mesh,
+def measure(result: Result) -> Seed:
+    """Measures one seed."""
+    run, report = result.run, result.report()
+    aggregated = evaluation.aggregated_posterior(
+        run.precise_subject(result.params, run.fixed_training_set())
     )
-    validation, key = jnp.asarray(splits.validation.x), jax.random.key(setup.seeds)
-    history, step, last_better = [(0, _copy(state, 0))], 0, 0
-    with display.TrainingProgress(setup.num_steps, 0) as progress:
-        while step < min(setup.num_steps, last_better + setup.patience * setup.evaluate_every):
-            size = min(setup.evaluate_every, setup.num_steps - step)
-            state, metrics = run_steps(state, {}, source, num_steps=size)
-            state = _keep_best(state, _validate(model, state.variables.params, validation, key))
-            step += size
-            row = {name: float(np.mean(values)) for name, values in metrics.items()}
-            if not np.isfinite(row["loss"]):
-                raise NonFiniteLossError(step, row)
-            history.append((step, _copy(state, 0)))
-            last_better = int(np.max(state.best.step))
-            progress.update(step, row)
-    best = np.asarray(state.best.step)
-    history = [snapshot for snapshot in history if snapshot[0] <= best[0]]
-    return Trained(model, jax.device_get(state.best.variables.params), best, history)
+    surgery = evaluation.elbo_surgery(aggregated, run.key("surgery"), num_points=_NUM_POINTS)
+    holes = evaluation.holes(aggregated, run.key("holes"), num_samples=_NUM_POINTS)
+    test = evaluation.aggregated_posterior(run.subject(result.params, run.splits.test))
+    best = evaluation.elbo_surgery(test, run.key("reference"), num_points=_NUM_POINTS)
+    best_rate = best.mutual_information.mean
+    return Seed(
+        step=report.step,
+        nll=-report.log_likelihood.mean,
+        standard_error=report.log_likelihood.standard_error,
+        elbo=report.elbo.mean,
+        rate=report.rate.mean,
+        marginal_kl=surgery.marginal_kl.mean,
+        hole_mass=holes.hole_mass.mean,
+        best_rate=best_rate,
+        best_elbo=-report.distortion.mean - best_rate,
+        inner_samples=None if result.model.exact else rate_by_inner_samples(result),
+    )
+
+
+def rate_by_inner_samples(result: Result) -> InnerSamples:
+    """The rate by inner samples. Images and codes are the same for each number of samples."""
+    test, key = result.run.splits.test.x, result.run.key("inner samples")
+    rates = np.stack([
+        map_batches(
+            partial(_rate, result.model.with_prior_samples(count), result.params), test, key,
+            batch_size=100,
+        )
+        for count in INNER_SAMPLES
+    ])  # fmt: skip
+    excess = [mean_and_error(values) for values in rates - rates[-1]]
+    return InnerSamples(
+        rates.mean(axis=1).tolist(),
+        [each.mean for each in excess],
+        [each.standard_error for each in excess],
+    )
 
 
 @partial(jax.jit, static_argnums=0)
-def _validate(model: VAE, params: PyTree, x: Array, key: Array) -> Array:
-    """The ELBO of every seed, with the same noise each time. [seeds]."""
-    elbo = lambda params: jnp.mean(model.at(params)(x, key, 8).log_weights)  # noqa: E731
-    return jax.vmap(elbo)(params)
+def _rate(model: VAE, params: PyTree, x: Array, key: Array) -> Array:
+    return jnp.mean(model.at(params)(x, key, 16).total_rate, axis=0)
 
 
-@partial(jax.jit, donate_argnums=0)
-def _keep_best(state: TrainState, bound: Array) -> TrainState:
-    @jax.vmap
-    def keep(bound, variables, best):
-        candidate = Best(bound, state.step, variables, best.average)
-        return jax.tree.map(
-            lambda new, old: jnp.where(bound > best.bound, new, old), candidate, best
-        )
+class Snapshots(Hook):
+    """Keeps parameters of the first member after 1, 4, 16, ... validations, each in a file of its step."""
 
-    return state._replace(best=keep(bound, state.variables, state.best))
+    def __init__(self, folder: epath.Path, like: Experiment):
+        self._folder, self._model = folder, like.model
+        self._steps = [like.evaluate_every * 4**power for power in range(8)]
+
+    def on_checkpoint(self, state: TrainState) -> None:
+        step = int(state.step)
+        if step in self._steps:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            params = population.member(state.variables.params, 0)
+            trained = Trained(self._model, params, {}, {}, step)
+            trained.export(self._folder / f"{step}.npz")
+
+    def read(self, last: int) -> dict[int, PyTree]:
+        """The parameters by their steps, before the step `last`."""
+        kept = [step for step in self._steps if step < last]
+        return {step: import_params(self._folder / f"{step}.npz") for step in kept}
 
 
-def _copy(state: TrainState, index: int) -> PyTree:
-    """One seed's parameters on the host: the state itself is donated to the next steps."""
-    return population.member(jax.device_get(state.variables.params), index)
+def panel(result: Result, params: PyTree, title: str) -> tuple[Panel, float]:
+    """Densities of prior and aggregated posterior on a grid, and KL(q(z) ‖ p). For training images.
+
+    The grid holds the codes and the central 99 % of the prior in each coordinate. A hole is where log q(z) is
+    below the 1 % quantile of its own samples.
+    """
+    run, train = result.run, result.run.fixed_training_set()
+    subject = run.precise_subject(params, train)
+    aggregated = evaluation.aggregated_posterior(subject)
+    holes = evaluation.holes(aggregated, run.key("panel"), num_samples=_NUM_POINTS)
+    model, (z_key, prior_key) = subject.model.at(params), jax.random.split(run.key("dots"))
+    points = np.asarray(model(train.x[:_NUM_DOTS], z_key).latents[0][0])
+    prior = np.asarray(model.sample_latents(prior_key, _NUM_POINTS)[0])
+    shown = np.concatenate([points, np.quantile(prior, [0.005, 0.995], axis=0)])
+    low, high = shown.min(axis=0), shown.max(axis=0)
+    centre, half = (low + high) / 2, 0.55 * np.max(high - low)
+    axes = np.linspace(centre - half, centre + half, _PIXELS)
+    grid = np.stack(np.meshgrid(*axes.T), axis=-1).reshape(-1, 2)
+    log_p, log_q = map_batches(
+        partial(_log_densities, subject.model, aggregated.density, params, aggregated.variables),
+        grid, jax.random.key(0), batch_size=600,
+    )  # fmt: skip
+    (left, bottom), (right, top) = centre - half, centre + half
+    square = (_PIXELS, _PIXELS)
+    extent = (left, right, bottom, top)
+    drawn = Panel(title, log_p.reshape(square), log_q.reshape(square), holes.level, points, extent)
+    return drawn, holes.aggregated_to_prior.mean
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _log_densities(
+    model: VAE, density: Any, params: PyTree, variables: PyTree, z: Array, key: Array
+) -> tuple[Array, Array]:
+    """log p and log q at points z [B, 2]."""
+    del key
+    # One key for all points: the estimate of p is then as smooth in z as p itself.
+    log_p = jax.vmap(lambda z: model.at(params).log_prior((z,), jax.random.key(0)))(z)
+    return log_p, density.apply(variables, z, method="log_prob")
+
+
+def alternating(each: Experiment, period: int) -> Experiment:
+    """The experiment with one update of the prior in `period` steps."""
+    return dataclasses.replace(each, prior_period=period)

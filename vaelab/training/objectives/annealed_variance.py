@@ -54,6 +54,11 @@ class AnnealedVariance(Objective):
         loss = -jnp.mean(losses.elbo(terms.distortion * self.precision(step), rate))
         return loss, metrics(loss, terms, examples)
 
+    def for_length(self, num_steps, *, before):
+        """σ falls over the same share of the run."""
+        anneal_steps = -(-self.anneal_steps * num_steps // before)  # rounded up
+        return dataclasses.replace(self, anneal_steps=anneal_steps)
+
     @property
     def label(self):
         return "ELBO, annealed"

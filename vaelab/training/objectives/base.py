@@ -62,6 +62,11 @@ class Objective(abc.ABC):
         """Raises one sentence where the objective does not fit the model or the length of the run."""
         del model, num_steps
 
+    def for_length(self, num_steps: int, *, before: int) -> Objective:
+        """The same objective in a run of `num_steps`; it was made for a run of `before` steps."""
+        del num_steps, before
+        return self
+
     def distortion_weight(self, step: int) -> float | None:
         """The weight of the distortion relative to the rate at a step; None where it is no constant."""
         del step

@@ -1,0 +1,83 @@
+"""What all studies share: a command that trains members of experiments in folders of its own."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from etils import epath
+
+from experiments.taming import FAMILIES
+from vaelab import runs
+from vaelab.checks import UsageError
+from vaelab.cli.parsing import Command
+from vaelab.runs import Experiment, Hook, Result
+from vaelab.runs.members import Member
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study(Command):
+    """A command whose parts are trained in folders of the workdir."""
+
+    workdir: str | None = None
+    """Folder of all results. Default: runs/STUDY, or runs/STUDY-FAMILY."""
+    num_steps: int | None = None
+    """Training steps of each model. Default: the number of its experiment."""
+    data_dir: str | None = None
+    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
+
+    @property
+    @abc.abstractmethod
+    def title(self) -> str:
+        """Name of the study, and of its folder in runs/."""
+
+    @property
+    def folder(self) -> epath.Path:
+        """The workdir."""
+        return epath.Path(self.workdir or f"runs/{self.title}").expanduser()
+
+    def train(
+        self,
+        name: str,
+        experiment: Experiment,
+        members: Sequence[Member],
+        *,
+        num_steps: int | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> list[Result]:
+        """The members' results; members that are finished in the folder `name` are not trained again.
+
+        Raises:
+          KeyboardInterrupt: training was interrupted, and continues with the same command.
+        """
+        experiment = of_length(experiment, num_steps or self.num_steps or experiment.num_steps)
+        results = runs.train(
+            experiment, members=members, workdir=self.folder / name, name=name,
+            data_dir=self.data_dir, hooks=hooks,
+        )  # fmt: skip
+        if len(results) < len(members) or any(result.interrupted for result in results):
+            raise KeyboardInterrupt
+        return results
+
+
+def of_length(experiment: Experiment, num_steps: int) -> Experiment:
+    """The experiment with another number of steps, and an objective that fits it.
+
+    >>> annealed = FAMILIES["grey_mnist_mlp"]["annealed"]
+    >>> of_length(annealed, 700).objective.anneal_steps / 700
+    0.75
+    """
+    objective = experiment.objective.for_length(num_steps, before=experiment.num_steps)
+    return experiment.with_fields(num_steps=num_steps, objective=objective)
+
+
+def family(name: str) -> Mapping[str, Experiment]:
+    """The experiments of a family, by their objectives.
+
+    Raises:
+      UsageError: there is no such family.
+    """
+    if name not in FAMILIES:
+        raise UsageError(f"there is no family {name!r}: choose one of {', '.join(FAMILIES)}.")
+    return FAMILIES[name]
