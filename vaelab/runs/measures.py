@@ -16,10 +16,10 @@ from vaelab.constraints import Constraint
 from vaelab.evaluation import Estimate, distortion, elbo, rate, squared_error
 from vaelab.runs import display
 from vaelab.runs.constraint_report import outcome
-from vaelab.runs.files import read_json, write_json, writing
+from vaelab.runs.files import read_typed, write_json, writing
 from vaelab.runs.members import Member
 from vaelab.runs.result import Result
-from vaelab.runs.serial import from_json, to_json
+from vaelab.runs.serial import to_json
 from vaelab.types import Examples
 
 _FUNCTIONS = {"elbo": elbo, "rate": rate, "distortion": distortion, "mse": squared_error}
@@ -56,7 +56,9 @@ class Measures(NamedTuple):
     constraints: dict[str, ConstraintMeasures]
     others: dict[str, float]  # values of constraints of other experiments, in their κ's units
     squared_error_weight: float | None  # 1/(2σ²β): weight of ‖x − g‖² beside the rate
-    sigma_star: float | None  # best scale of a Gaussian likelihood, on the training set; not of bits
+    sigma_star: (
+        float | None
+    )  # best scale of a Gaussian likelihood, on the training set; not of bits
     nll_per_dim: Estimate | None  # −log P(x|z) / D at σ*, of data with levels
     marginal_kl: Estimate | None  # KL(q(z) ‖ p)
     marginal_inputs: int  # training inputs in q(z)
@@ -215,8 +217,7 @@ def write_measures(folder: epath.Path, rows: Sequence[Measures]) -> None:
 
 def read_measures(folder: epath.PathLike) -> list[Measures]:
     """The measures of a sweep's folder."""
-    values = read_json(epath.Path(folder).expanduser() / "measures.json")
-    return [from_json(Measures, row) for row in values]
+    return read_typed(list[Measures], epath.Path(folder).expanduser() / "measures.json")
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

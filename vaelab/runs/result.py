@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,8 +41,8 @@ class Result(Trained):
         """Number of training steps made."""
         return int(self.state.step)
 
-    def whole_state(self, like: TrainState) -> TrainState:
-        del like
+    def whole_state(self, like: TrainState, usable: Callable[[int], bool]) -> TrainState:
+        del like, usable
         return self.state
 
     def report(self, num_samples: int | None = None) -> Report:
@@ -91,8 +91,14 @@ class Result(Trained):
         return pictures
 
 
-def make_result(run: Run, state: TrainState, history: History, *, interrupted: bool = False,
-    started_from: str | None = None) -> Result:
+def make_result(
+    run: Run,
+    state: TrainState,
+    history: History,
+    *,
+    interrupted: bool = False,
+    started_from: str | None = None,
+) -> Result:
     """The result of a run's last state: its best parameters under early stopping, else its last."""
     variables, average, step = state.evaluated, state.opt_state.average, state.step
     if run.experiment.patience is not None and np.isfinite(state.best.bound):
