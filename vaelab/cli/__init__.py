@@ -11,6 +11,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from vaelab.checks import MissingPackageError, UsageError
+from vaelab.cli.errors import plain_errors
+
 # {command: (module, class, one line)}: a module is imported when its command is used.
 COMMANDS = {
     "train": ("vaelab.cli.train_command", "Train", "train an experiment"),
@@ -35,6 +38,12 @@ current folder; `vaelab train --help` lists them."""
 
 def main(argv: Sequence[str]) -> int:
     """Runs a command, and returns its exit code: 0, 2 after a mistake, 130 after Ctrl-C."""
+    with plain_errors() as outcome:
+        outcome.code = _run(argv)
+    return outcome.code
+
+
+def _run(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         lines = [f"  {name:<10} {summary}" for name, (_, _, summary) in COMMANDS.items()]
         print(_HELP.format(commands="\n".join(lines)))
@@ -46,8 +55,7 @@ def main(argv: Sequence[str]) -> int:
         print(vaelab.__version__)
         return 0
     if name not in COMMANDS:
-        print(f"error: there is no command {name!r}: choose one of {', '.join(COMMANDS)}.", file=sys.stderr)  # fmt: skip
-        return 2
+        raise UsageError(f"there is no command {name!r}: choose one of {', '.join(COMMANDS)}.")
     module, class_name, _ = COMMANDS[name]
     try:
         from vaelab.cli import parsing
@@ -56,12 +64,10 @@ def main(argv: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "vaelab":
             raise
-        print(
-            f"error: vaelab {name} needs the package {error.name}, which is not installed: run python -m "
-            'pip install "vaelab[runs]".',
-            file=sys.stderr,
-        )
-        return 2
+        raise MissingPackageError(
+            f"vaelab {name} needs the package {error.name}, which is not installed: run python -m pip "
+            'install "vaelab[runs]".'
+        ) from error
     return parsing.run(command, rest, prog=f"vaelab {name}")
 
 

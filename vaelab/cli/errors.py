@@ -31,9 +31,14 @@ def plain_errors() -> Iterator[Outcome]:
     outcome = Outcome()
     with _quiet_process():
         try:
-            yield outcome
+            try:
+                yield outcome
+            finally:
+                sys.stdout.flush()  # a broken pipe shows here, and not at Python's exit
         except SystemExit as exit_:  # tyro's messages, and --help
-            outcome.code = exit_.code if isinstance(exit_.code, int) else 1
+            outcome.code = (
+                exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+            )
         except BrokenPipeError:  # the reader, such as `head`, has gone
             outcome.code = 128 + 13
             _drop_output()

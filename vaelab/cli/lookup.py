@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from vaelab.checks import MissingFileError, UsageError
 from vaelab.runs import Experiment
+from vaelab.runs.functions import is_installed
 
 FOLDER = "experiments"
 
@@ -126,8 +127,13 @@ def _import(path: Path) -> ModuleType:
     inside = path.parent == Path(FOLDER)
     name = f"{FOLDER}.{path.stem}" if inside else path.stem
     known = sys.modules.get(name)
-    if known is not None and Path(known.__file__ or "").resolve() == path.resolve():
-        return known
+    if known is not None:
+        if Path(known.__file__ or "").resolve() == path.resolve():
+            return known
+        if is_installed(known):
+            raise UsageError(
+                f"{path} has the name of the module {name}, which is in use: rename the file."
+            )
     folder = str((Path.cwd() if inside else path.parent).resolve())
     if folder not in sys.path:
         sys.path.insert(0, folder)  # for imports of its siblings
@@ -138,18 +144,28 @@ def _import(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+    except SyntaxError as error:
+        del sys.modules[name]
+        raise _syntax(path, error) from None
     except BaseException:
         del sys.modules[name]
         raise
     return module
 
 
+def _syntax(path: Path, error: SyntaxError) -> UsageError:
+    """The error of a file that is no Python, or that imports one."""
+    return UsageError(f"{error.filename or path}, line {error.lineno}: {error.msg}.")
+
+
 def _defines_experiments(path: Path) -> bool:
     """True if a file assigns EXPERIMENTS: other files of the folder are not imported."""
     try:
-        tree = ast.parse(path.read_text("utf-8"))
+        tree = ast.parse(path.read_bytes(), str(path))
     except SyntaxError as error:
-        raise UsageError(f"{path}, line {error.lineno}: {error.msg}.") from None
+        raise _syntax(path, error) from None
+    except ValueError as error:  # null bytes
+        raise UsageError(f"{path} is no Python file: {error}.") from None
     targets = [
         target
         for node in tree.body

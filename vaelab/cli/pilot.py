@@ -9,8 +9,7 @@ from etils import epath
 
 from vaelab.checks import MissingFileError, UsageError
 from vaelab.runs import Experiment
-from vaelab.runs.files import read_json
-from vaelab.runs.serial import from_json
+from vaelab.runs.files import read_typed
 
 FILE = "calibration.json"
 
@@ -36,7 +35,7 @@ def with_pilot(experiment: Experiment, pilot: str | None, fraction: float) -> Ex
     path = epath.Path(pilot).expanduser() / FILE
     if not path.exists():
         raise MissingFileError(f"pilot {pilot} holds no {FILE}: run vaelab calibrate there first.")
-    reached = from_json(Calibration, read_json(path)).reached
+    reached = read_typed(Calibration, path).reached
     constraints: dict[str, Any] = dict(experiment.objective.constraints)
     if constraints.keys() != reached.keys():
         raise UsageError(

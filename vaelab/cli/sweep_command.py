@@ -11,8 +11,9 @@ from vaelab import runs
 from vaelab.checks import UndefinedError, UsageError, check_at_least_one, check_not_negative
 from vaelab.cli.parsing import ExperimentCommand
 from vaelab.runs import display
-from vaelab.runs.files import read_json, write_figure
+from vaelab.runs.files import write_figure
 from vaelab.runs.measures import measure, measures_table, read_measures, write_measures
+from vaelab.runs.sweep_folder import read_sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,4 +116,4 @@ class Sweep(ExperimentCommand):
 
 
 def _name(folder: str) -> str:
-    return read_json(epath.Path(folder).expanduser() / "sweep.json")["experiment"]
+    return read_sweep(folder)["experiment"]

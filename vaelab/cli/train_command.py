@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from etils import epath
+
 from vaelab import runs
 from vaelab.checks import check_positive
+from vaelab.cli.lookup import import_modules
 from vaelab.cli.parsing import ExperimentCommand
 from vaelab.cli.pilot import with_pilot
 from vaelab.runs import display
@@ -35,12 +38,12 @@ class Train(ExperimentCommand):
         check_positive(pilot_fraction=self.pilot_fraction)
 
     def run(self) -> None:
-        workdir = self.workdir or f"runs/{self.name}"
+        workdir = epath.Path(self.workdir or f"runs/{self.name}").expanduser()
         result = runs.train(
             with_pilot(self.experiment, self.pilot, self.pilot_fraction),
             workdir=workdir,
             start=self.start_from,
-            modules=self.modules,
+            modules=import_modules(self.modules),
             name=self.name,
             source=self.source,
             data_dir=self.data_dir,

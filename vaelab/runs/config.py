@@ -14,13 +14,14 @@ import numpy as np
 from etils import epath
 
 from vaelab.checks import UsageError
-from vaelab.runs.files import read_json, write_json
+from vaelab.runs.files import damaged, read_json, write_json
 from vaelab.runs.identity import generator, identity, plain
 from vaelab.runs.record import differing_fields
 from vaelab.runs.run import Run
 from vaelab.types import Scaling
 
 VERSION = 2  # of the files in a workdir
+_WRITTEN_ONCE = ("versions", "hardware", "commit")  # they are of the first start
 _PACKAGES = (
     "vaelab", "jax", "jaxlib", "flax", "optax", "distrax", "chex", "orbax-checkpoint", "numpy",
 )  # fmt: skip
@@ -71,9 +72,9 @@ def write_config(
         "hardware": _hardware(),
         "commit": _commit(),
     }
-    if path.exists():  # as it began, apart from what may change
+    if path.exists():
         old = read_json(path)
-        config |= {name: old[name] for name in ("versions", "hardware", "commit")}
+        config |= {name: old[name] for name in _WRITTEN_ONCE}
         if old == plain(config):
             return
     write_json(path, config)
@@ -101,6 +102,9 @@ def read_config(folder: epath.Path) -> dict[str, Any]:
             f"{path} was written by another version of vaelab, which this version does not read: use "
             "that version, or train again in another workdir."
         )
+    needed = {"experiment", "configuration", "start", "prng", "scaling", *_WRITTEN_ONCE}
+    if missing := needed - config.keys():
+        raise damaged(path, f"without {', '.join(sorted(missing))}")
     return config
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from etils import epath
 
 from vaelab.checks import DamagedFileError
-from vaelab.runs.serial import to_json
+from vaelab.runs.serial import from_json, to_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -41,9 +43,27 @@ def read_json(path: epath.Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:  # also of the encoding
-        raise DamagedFileError(
-            f"{path} is damaged ({error}): repair or remove the file, or choose another workdir."
-        ) from None
+        raise damaged(path, str(error)) from None
+
+
+def read_typed(kind: type[T], path: epath.Path) -> T:
+    """The value of a type, as `write_json` wrote it.
+
+    Raises:
+      DamagedFileError: the file is no JSON, or holds other values.
+    """
+    value = read_json(path)
+    try:
+        return from_json(kind, value)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise damaged(path, f"{type(error).__name__}: {error}") from None
+
+
+def damaged(path: epath.Path, reason: str) -> DamagedFileError:
+    """The error of a file that cannot be used."""
+    return DamagedFileError(
+        f"{path} is damaged ({reason}): repair or remove the file, or choose another workdir."
+    )
 
 
 def write_figure(path: epath.Path, figure: Figure) -> None:

@@ -45,14 +45,15 @@ def installed_name(value: Any) -> str | None:
     """
     module = getattr(value, "__module__", None)
     found: Any = sys.modules.get(module) if isinstance(module, str) else None
-    if found is None or not _is_installed(found) or not hasattr(value, "__qualname__"):
+    if found is None or not is_installed(found) or not hasattr(value, "__qualname__"):
         return None
     for name in value.__qualname__.split("."):
         found = getattr(found, name, None)
     return public_name(value) if found is value else None
 
 
-def _is_installed(module: Any) -> bool:
+def is_installed(module: Any) -> bool:
+    """True for a module of vaelab, of an installed package or of Python itself."""
     if module.__name__ == "__main__":
         return False
     if module.__name__.partition(".")[0] == "vaelab":  # also in a checkout

@@ -26,13 +26,26 @@ def held(folder: epath.Path) -> Iterator[None]:
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with contextlib.ExitStack() as stack:
+            with _writable(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(_locked(folder))
             yield
     finally:
         for path in made:
             with contextlib.suppress(OSError, ValueError):  # it holds files
                 path.rmdir()
+
+
+@contextlib.contextmanager
+def _writable(folder: epath.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"workdir {folder} cannot be written ({error.strerror or error}): free space, correct the "
+            "rights, or choose another workdir."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -64,27 +77,44 @@ def _take(path: epath.Path, content: str) -> None:
                     f"since {holder['since']}: wait for it, or choose another workdir. If that process "
                     f"no longer runs, delete {path}."
                 ) from None
-            path.unlink(missing_ok=True)
+            _remove(path, holder)
     raise UsageError(f"workdir {path.parent} is in use: another process took it at this moment.")
 
 
 def _create(path: epath.Path, content: str) -> None:
-    """Writes a file that must not exist yet."""
+    """Writes a file that must not exist yet, and appears with its content."""
     if "://" in os.fspath(path):  # a bucket has no exclusive creation: this is the best there is
         if path.exists():
             raise FileExistsError
         path.write_text(content)
         return
-    with open(os.fspath(path), "x") as file:
+    partial = f"{os.fspath(path)}.{os.getpid()}.partial"
+    with open(partial, "w") as file:
         file.write(content)
+    try:
+        os.link(partial, os.fspath(path))
+    finally:
+        os.unlink(partial)
+
+
+def _remove(path: epath.Path, holder: dict | None) -> None:
+    """Removes the lock of a dead holder, unless another process has taken the lock meanwhile."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.dead")
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(aside)
+        if _read(aside) != holder:
+            aside.rename(path)
+    aside.unlink(missing_ok=True)
 
 
 def _read(path: epath.Path) -> dict | None:
-    """The holder of a lock; None if its process died while it wrote the lock."""
+    """The holder of a lock; None if there is no lock, or a damaged one."""
     try:
-        return json.loads(path.read_text())
+        holder = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+    names = {"process", "started", "host", "since"}
+    return holder if isinstance(holder, dict) and names <= holder.keys() else None
 
 
 def _alive(holder: dict) -> bool:

@@ -16,10 +16,10 @@ from vaelab.constraints import Constraint
 from vaelab.evaluation import Estimate, distortion, elbo, rate, squared_error
 from vaelab.runs import display
 from vaelab.runs.constraint_report import outcome
-from vaelab.runs.files import read_json, write_json, writing
+from vaelab.runs.files import read_typed, write_json, writing
 from vaelab.runs.members import Member
 from vaelab.runs.result import Result
-from vaelab.runs.serial import from_json, to_json
+from vaelab.runs.serial import to_json
 from vaelab.types import Examples
 
 _FUNCTIONS = {"elbo": elbo, "rate": rate, "distortion": distortion, "mse": squared_error}
@@ -217,8 +217,7 @@ def write_measures(folder: epath.Path, rows: Sequence[Measures]) -> None:
 
 def read_measures(folder: epath.PathLike) -> list[Measures]:
     """The measures of a sweep's folder."""
-    values = read_json(epath.Path(folder).expanduser() / "measures.json")
-    return [from_json(Measures, row) for row in values]
+    return read_typed(list[Measures], epath.Path(folder).expanduser() / "measures.json")
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -48,9 +48,12 @@ def check_members(experiment: Experiment, members: Sequence[Member]) -> None:
                 f"members must all name the same fields: member 0 names {sorted(members[0])} and member "
                 f"{index} names {sorted(member)}."
             )
-        at(experiment, member)
+        for path, value in member.items():
+            if not is_number(value) or isinstance(value, bool):
+                raise UsageError(f"members: {path} must be a number, got {value!r}.")
         if "seed" in member:
             check_seed(member["seed"])
+        at(experiment, member)
 
 
 def _replaced(value: Any, names: list[str], new: Any, path: str) -> Any:

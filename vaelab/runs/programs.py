@@ -38,6 +38,11 @@ class Program(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def alone(self) -> bool:
+        """True if a state is that of one run, without an axis of members."""
+
+    @property
+    @abc.abstractmethod
     def label(self) -> str:
         """What is trained, for the user."""
 
@@ -97,6 +102,10 @@ class Single(Program):
         return [self.run]
 
     @property
+    def alone(self) -> bool:
+        return True
+
+    @property
     def label(self) -> str:
         return self.run.name
 
@@ -154,6 +163,10 @@ class Members(Program):
     @property
     def runs(self) -> list[Run]:
         return [self._run(member) for member in self.members]
+
+    @property
+    def alone(self) -> bool:
+        return False
 
     @property
     def label(self) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import sys
 from collections.abc import Sequence
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from vaelab.checks import UsageError
-from vaelab.runs.functions import code_digest
+from vaelab.runs.identity import plain
+from vaelab.runs.record import differing_fields, to_record
 
 # Packages that vaelab itself has imported; their functions serve as activations and the like.
 _TRUSTED = ("vaelab", "jax", "flax")
@@ -47,11 +49,12 @@ def from_record(record: Any, modules: Sequence[ModuleType | str] = (), path: str
     if "type" not in record:
         return {k: from_record(v, modules, f"{path}.{k}") for k, v in record.items()}
     kind = record["type"]
+    where = path.lstrip(".")
     if kind == "float":
         return float(record["value"])
     if kind == "array":
         raise UnknownPartError(
-            f"{path.lstrip('.')} is an array of shape {tuple(record['shape'])}, and the record holds its "
+            f"{where} is an array of shape {tuple(record['shape'])}, and the record holds its "
             "digest alone: pass the array, or the experiment, again."
         )
     if kind == "class":
@@ -59,7 +62,7 @@ def from_record(record: Any, modules: Sequence[ModuleType | str] = (), path: str
     if kind == "function":
         return _function(record, modules, path)
     if kind in ("module", "loop"):
-        raise UnknownPartError(f"{path.lstrip('.')} is a {kind}, which a record cannot rebuild.")
+        raise UnknownPartError(f"{where} is a {kind}, which a record cannot rebuild.")
     parts = {
         name: from_record(part, modules, f"{path}.{name}")
         for name, part in record.items()
@@ -70,21 +73,44 @@ def from_record(record: Any, modules: Sequence[ModuleType | str] = (), path: str
     if kind == "method":
         return getattr(parts["of"], parts["name"])
     found = _named(kind, modules, path)
-    if not isinstance(found, type):
-        raise UnknownPartError(f"{path.lstrip('.')} = {kind} is not a type.")
-    return found(**parts)
+    if not isinstance(found, type) or not (_is_value(found) or _of_caller(found)):
+        raise UnknownPartError(f"{where} = {kind} is not a type of a configuration.")
+    try:
+        return found(**parts)
+    except TypeError as error:
+        raise UnknownPartError(
+            f"{where} = {kind} cannot be rebuilt ({error}): pass the experiment."
+        ) from error
 
 
 def _function(record: dict[str, Any], modules: Sequence[ModuleType | str], path: str) -> Any:
     found = _named(record["name"], modules, path)
-    if "code" in record and not (
-        isinstance(found, FunctionType) and code_digest(found.__code__) == record["code"]
-    ):
+    if differences := differing_fields(plain(to_record(found)), record):
         raise UnknownPartError(
-            f"{path.lstrip('.')}: the function {record['name']} has changed since the run was trained: "
-            "restore its old code, or pass the experiment."
+            f"{path.lstrip('.')}: the function {record['name']} has changed since the run was trained, in "
+            f"{', '.join(differences)}: restore its old code, or pass the experiment."
         )
     return found
+
+
+def _belongs(found: Any, package: str) -> bool:
+    """True for what a package defines itself; a module that it imports, such as `os`, is not part of it.
+
+    Functions of vaelab's runs and commands are no part of a configuration: they write files.
+    """
+    parts = (getattr(found, "__module__", None) or "").split(".")
+    if parts[:2] in (["vaelab", "runs"], ["vaelab", "cli"]) and not isinstance(found, type):
+        return False
+    return parts[0] == package
+
+
+def _is_value(found: type) -> bool:
+    """True for a type whose construction only holds its fields."""
+    return dataclasses.is_dataclass(found) or hasattr(found, "_fields")
+
+
+def _of_caller(found: type) -> bool:
+    return found.__module__.partition(".")[0] not in _TRUSTED
 
 
 def _named(name: str, modules: Sequence[ModuleType | str], path: str) -> Any:
@@ -105,7 +131,7 @@ def _named(name: str, modules: Sequence[ModuleType | str], path: str) -> Any:
             continue
         for attribute in parts[length:]:
             found = getattr(found, attribute, None)
-        if found is not None:
+        if found is not None and _belongs(found, parts[0]):
             return found
     raise UnknownPartError(
         f"{path.lstrip('.')} = {name} is not part of vaelab: pass the module that defines it, as "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,8 +41,8 @@ class Result(Trained):
         """Number of training steps made."""
         return int(self.state.step)
 
-    def whole_state(self, like: TrainState) -> TrainState:
-        del like
+    def whole_state(self, like: TrainState, usable: Callable[[int], bool]) -> TrainState:
+        del like, usable
         return self.state
 
     def report(self, num_samples: int | None = None) -> Report:

@@ -16,6 +16,7 @@ from vaelab.runs.identity import digest_of, identity
 from vaelab.runs.programs import Program
 from vaelab.runs.record import differing_fields
 from vaelab.runs.trained import Trained
+from vaelab.runs.training_files import can_continue
 from vaelab.training.state import TrainState
 from vaelab.types import PyTree
 
@@ -47,8 +48,9 @@ def starting_point(
     same = start.record is not None and not differing_fields(
         identity(run.record), identity(start.record)
     )
-    if same and len(program.runs) == 1:
-        state = start.whole_state(jax.eval_shape(program.initial_state))
+    if same and program.alone:
+        usable = can_continue(run.experiment, start.record["num_steps"])
+        state = start.whole_state(jax.eval_shape(program.initial_state), usable)
         if state is not None:
             _check_continues(start, run.experiment, int(state.step))
             return StartingPoint(state, start.history, None, start.started_from)

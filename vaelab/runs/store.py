@@ -26,13 +26,15 @@ class Store(Hook):
         del like, program
         return None
 
-    def histories(self, program: Program, step: int) -> list[History] | None:
-        """The logged metrics of each member up to a step. None if nothing is kept."""
-        del program, step
-        return None
+    def histories(self, step: int) -> list[History]:
+        """The logged metrics of each member up to the step of a restored state."""
+        raise NotImplementedError
 
     def claim(self, program: Program, source: str | None, started_from: str | None) -> None:
         """Records the program, before its first step."""
 
-    def start_training(self, step: int) -> None:
-        """Opens the logs for steps after this one."""
+    def start_training(self, step: int, histories: list[History]) -> None:
+        """Opens the logs for steps after this one; they hold these metrics until then."""
+
+    def adopt(self, state: TrainState, histories: list[History]) -> None:
+        """Keeps a finished state that was trained elsewhere."""

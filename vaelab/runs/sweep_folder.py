@@ -9,13 +9,13 @@ from typing import Any
 from etils import epath
 
 from vaelab.runs.config import ConfigurationError
-from vaelab.runs.files import read_json, write_json
+from vaelab.runs.files import damaged, read_json, write_json
 from vaelab.runs.history import History
 from vaelab.runs.identity import generator, identity, plain
 from vaelab.runs.lock import held
 from vaelab.runs.members import Member
 from vaelab.runs.programs import Program
-from vaelab.runs.record import differing_fields
+from vaelab.runs.record import differing_fields, to_record
 from vaelab.runs.result import Result
 from vaelab.runs.run import Run
 from vaelab.runs.store import Store
@@ -35,6 +35,7 @@ class SweepFolder:
     def __init__(self, folder: epath.PathLike):
         self.folder = epath.Path(folder).expanduser()
         self.groups_known: list[list[dict[str, Any]]] = []
+        self.lengths: list[int] = []  # num_steps of each group
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[SweepFolder]:
@@ -48,11 +49,12 @@ class SweepFolder:
         Raises:
           ConfigurationError: the folder holds a sweep of another experiment.
         """
-        self.groups_known = self._read(run)
+        self._read(run)
         known = [member for group in self.groups_known for member in group]
-        new = [dict(member) for member in plain([dict(m) for m in members]) if member not in known]
+        wanted = as_recorded(members)
+        new: list[dict[str, Any]] = []
+        new += [each for n, each in enumerate(wanted) if each not in known + wanted[:n]]
         groups = [*self.groups_known, *([new] if new else [])]
-        wanted = plain([dict(member) for member in members])
         return [
             Group(self, index, group, sum(map(len, groups[:index])))
             for index, group in enumerate(groups)
@@ -65,6 +67,8 @@ class SweepFolder:
         """Writes sweep.json, with the group if it is new."""
         if group == len(self.groups_known):
             self.groups_known.append([dict(member) for member in members])
+            self.lengths.append(0)
+        self.lengths[group] = program.run.experiment.num_steps
         write_json(
             self.folder / "sweep.json",
             {
@@ -73,23 +77,19 @@ class SweepFolder:
                 "prng": generator(),
                 "start": started_from,
                 "groups": self.groups_known,
+                "lengths": self.lengths,
             },
         )
 
-    @property
-    def recorded_steps(self) -> int:
-        """The length of training that sweep.json holds."""
-        return read_json(self.folder / "sweep.json")["configuration"]["num_steps"]
-
-    def _read(self, run: Run) -> list[list[dict[str, Any]]]:
+    def _read(self, run: Run) -> None:
         path = self.folder / "sweep.json"
         if (self.folder / "config.json").exists():
             raise ConfigurationError(
                 f"workdir {self.folder} holds a single run: choose another --workdir for the sweep."
             )
         if not path.exists():
-            return []
-        sweep = read_json(path)
+            return
+        sweep = read_sweep(self.folder)
         ours = identity(run.record) | {"prng": generator()}
         theirs = identity(sweep["configuration"]) | {"prng": sweep["prng"]}
         differences = differing_fields(ours, theirs)
@@ -98,9 +98,31 @@ class SweepFolder:
                 f"workdir {self.folder} holds a sweep of another configuration, which differs in "
                 f"{', '.join(differences)}: choose another --workdir."
             )
-        if sweep["configuration"]["num_steps"] != run.experiment.num_steps:
+        self.groups_known, self.lengths = sweep["groups"], sweep["lengths"]
+        if set(self.lengths) != {run.experiment.num_steps}:
             run.experiment.check_longer()
-        return sweep["groups"]
+
+
+def read_sweep(folder: epath.PathLike) -> dict[str, Any]:
+    """The sweep.json of a sweep.
+
+    Raises:
+      DamagedFileError: it cannot be read.
+    """
+    path = epath.Path(folder).expanduser() / "sweep.json"
+    sweep = read_json(path)
+    needed = {"experiment", "configuration", "prng", "start", "groups", "lengths"}
+    if not isinstance(sweep, dict) or (missing := needed - sweep.keys()):
+        what = (
+            "no object" if not isinstance(sweep, dict) else f"without {', '.join(sorted(missing))}"
+        )
+        raise damaged(path, what)
+    return sweep
+
+
+def as_recorded(members: Sequence[Member]) -> list[dict[str, Any]]:
+    """Members as sweep.json holds them."""
+    return [plain(to_record(dict(member))) for member in members]
 
 
 class Group(Store):
@@ -119,8 +141,9 @@ class Group(Store):
         return self._sweep.folder / "members" / f"{self._first + position:03d}"
 
     def check(self, program: Program, started_from: str | None) -> None:
-        path = self._sweep.folder / "sweep.json"
-        if path.exists() and (before := read_json(path)["start"]) != started_from:
+        if not (self._sweep.folder / "sweep.json").exists():
+            return
+        if (before := read_sweep(self._sweep.folder)["start"]) != started_from:
             raise ConfigurationError(
                 f"workdir {self.place} holds a sweep that started from {before or 'fresh parameters'}, not "
                 f"from {started_from or 'fresh parameters'}: choose another --workdir."
@@ -129,9 +152,10 @@ class Group(Store):
     def restore(self, like: TrainState, program: Program) -> TrainState | None:
         if self._index == len(self._sweep.groups_known):
             return None
-        return self._files.restore(like, program.run.experiment, self._sweep.recorded_steps)
+        before = self._sweep.lengths[self._index]
+        return self._files.restore(like, program.run.experiment, before)
 
-    def histories(self, program: Program, step: int) -> list[History]:
+    def histories(self, step: int) -> list[History]:
         folders = [self.member_folder(position) for position in range(len(self.members))]
         return [History(read_metrics(folder)).until(step) for folder in folders]
 
@@ -140,12 +164,13 @@ class Group(Store):
         self._sweep.record(program, self._index, self.members, started_from)
         self._folder.mkdir(parents=True, exist_ok=True)
 
-    def start_training(self, step: int) -> None:
+    def start_training(self, step: int, histories: list[History]) -> None:
+        del histories  # those of the members' folders
         self._logs = [
             MetricsLog(self.member_folder(position), resume_step=step, events=False)
             for position in range(len(self.members))
         ]
-        self._files.start_training()
+        self._files.start_training(step)
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         assert self._program is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -146,13 +146,17 @@ class Trained:
         with writing(epath.Path(path).expanduser(), "wb") as file:
             np.savez(file, **flat)
 
-    def whole_state(self, like: TrainState) -> TrainState | None:
-        """The newest state of training, of the shapes `like`. None if only the parameters are known."""
+    def whole_state(self, like: TrainState, usable: Callable[[int], bool]) -> TrainState | None:
+        """The newest state of training, of the shapes `like`, at a usable step if there is one.
+
+        None if only the parameters are known.
+        """
         if self.folder is None:
             return None
         checkpoints = Checkpoints(self.folder / "checkpoints")
         with contextlib.closing(checkpoints):
-            return checkpoints.restore(like)
+            state = checkpoints.restore(like, usable)
+            return checkpoints.restore(like) if state is None else state
 
     def _examples(self, x: Any, context: Any) -> Examples:
         x = _float32("x", x)

@@ -9,9 +9,20 @@ from etils import epath
 
 from vaelab.checks import UsageError
 from vaelab.runs.experiment import Experiment
-from vaelab.runs.files import read_json, write_json
+from vaelab.runs.files import read_typed, write_json
 from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.state import TrainState
+
+
+def can_continue(experiment: Experiment, steps_before: int) -> Callable[[int], bool]:
+    """True for a step at which the experiment, once `steps_before` steps long, can continue.
+
+    A run that became longer stops at no end between two validations, which the shorter run had.
+    """
+    every = experiment.evaluate_every
+    if experiment.num_steps == steps_before:
+        return lambda step: True
+    return lambda step: step % every == 0 or step < steps_before
 
 
 class TrainingFiles:
@@ -27,16 +38,10 @@ class TrainingFiles:
     ) -> TrainState | None:
         """The newest state, None if there is none. `steps_before` is the length that was recorded.
 
-        A longer run restarts at a step at which it stops, too: at no end between two validations.
-
         Raises:
           UsageError: more steps were made than the experiment has.
         """
-        usable: Callable[[int], bool] = lambda step: True  # noqa: E731
-        if experiment.num_steps != steps_before:
-            every = experiment.evaluate_every
-            usable = lambda step: step % every == 0 or step < steps_before  # noqa: E731
-        state = self._checkpoints().restore(like, usable)
+        state = self._checkpoints().restore(like, can_continue(experiment, steps_before))
         if state is not None and int(state.step) > experiment.num_steps:
             raise UsageError(
                 f"workdir {self._folder} holds a run of {int(state.step)} steps, more than num_steps = "
@@ -44,8 +49,9 @@ class TrainingFiles:
             )
         return state
 
-    def start_training(self) -> None:
-        """Starts the clock."""
+    def start_training(self, step: int) -> None:
+        """Starts the clock. Checkpoints after this step, such as a shorter run's last one, are deleted."""
+        self._checkpoints().drop_after(step)
         self._seconds_before, self._start = self.seconds, time.monotonic()
 
     def save(self, state: TrainState) -> None:
@@ -56,10 +62,15 @@ class TrainingFiles:
         write_json(self._folder / "seconds.json", seconds)
 
     @property
+    def newest(self) -> int:
+        """Step of the newest checkpoint. 0 if there is none."""
+        return max(self._checkpoints().steps(), default=0)
+
+    @property
     def seconds(self) -> float:
         """Seconds of training until the last checkpoint, over all interruptions."""
         path = self._folder / "seconds.json"
-        return float(read_json(path)) if path.exists() else 0.0
+        return read_typed(float, path) if path.exists() else 0.0
 
     def close(self) -> None:
         """Returns when everything is on disk."""

@@ -13,15 +13,14 @@ from vaelab.checks import UsageError
 from vaelab.runs import display
 from vaelab.runs.experiment import Experiment
 from vaelab.runs.history import History
-from vaelab.runs.identity import plain
 from vaelab.runs.interrupt import interruptible
-from vaelab.runs.members import Member
+from vaelab.runs.members import Member, check_members
 from vaelab.runs.programs import Members, Program, Single
 from vaelab.runs.result import Result, make_result
 from vaelab.runs.run import Run
 from vaelab.runs.start import StartingPoint, starting_point
 from vaelab.runs.store import Store
-from vaelab.runs.sweep_folder import SweepFolder
+from vaelab.runs.sweep_folder import SweepFolder, as_recorded
 from vaelab.runs.trained import Trained
 from vaelab.runs.workdir import Workdir
 from vaelab.training.loop import Hook, Metrics, NonFiniteLossError, fit
@@ -104,6 +103,7 @@ def train(
     if workdir is None:
         program = Members(run, tuple(members))
         return _train(program, Store(), starting_point(start, program, modules), *settings)
+    check_members(run.experiment, members)
     trained: list[tuple[Member, Result]] = []
     with SweepFolder(workdir).opened() as sweep:
         for group in sweep.groups(run, members):
@@ -113,8 +113,10 @@ def train(
             trained += zip(group.members, results, strict=True)
             if results[0].interrupted:
                 break
-    wanted = plain([dict(member) for member in members])
-    return [result for member in wanted for other, result in trained if other == member]
+    found = [
+        [result for other, result in trained if other == member] for member in as_recorded(members)
+    ]
+    return [result for results in found for result in results]
 
 
 def _train(
@@ -132,18 +134,20 @@ def _train(
     state = store.restore(shapes, program)
     resumed = state is not None
     state = point.state if state is None else state
+    step = 0 if state is None else int(state.step)
     interrupted = False
     if state is not None and timetable.stopped(state):
         store.claim(program, source, point.digest)
-        histories = _histories(program, store, point, int(state.step))
+        histories = _histories(program, store, point, step, resumed)
+        if not resumed:
+            store.adopt(state, histories)
     else:
         run_steps = program.compile_steps(mesh)
         program.check_memory(run_steps, shapes, mesh)  # some mistakes show while it is traced
         state = program.initial_state(point.params) if state is None else state
-        step = int(state.step)
         store.claim(program, source, point.digest)
-        histories = _histories(program, store, point, step)
-        store.start_training(step)
+        histories = _histories(program, store, point, step, resumed)
+        store.start_training(step, histories)
         batches = replicate(program.run.source(), mesh)
         with contextlib.ExitStack() as stack:
             stop = stack.enter_context(interruptible())
@@ -183,11 +187,13 @@ class _Recorder(Hook):
             history.and_row(step, row)
 
 
-def _histories(program: Program, store: Store, point: StartingPoint, step: int) -> list[History]:
-    kept = store.histories(program, step)
-    if kept is not None:
-        return kept
-    return [History(list(point.history.until(step).rows)) for _ in program.runs]
+def _histories(
+    program: Program, store: Store, point: StartingPoint, step: int, resumed: bool
+) -> list[History]:
+    """The metrics until this step: those that are kept with the state, or those of the start."""
+    if resumed:
+        return store.histories(step)
+    return [point.history.until(step) for _ in program.runs]
 
 
 def _remedy(store: Store) -> str:

@@ -10,15 +10,14 @@ from typing import Any
 
 from etils import epath
 
-from vaelab.checks import UndefinedError
+from vaelab.checks import UndefinedError, UsageError
 from vaelab.runs.config import check_config, read_config, write_config
-from vaelab.runs.files import read_json, write_figure, write_json
+from vaelab.runs.files import read_typed, write_figure, write_json
 from vaelab.runs.history import History
 from vaelab.runs.lock import held
 from vaelab.runs.programs import Program
 from vaelab.runs.report import Report, is_current
 from vaelab.runs.result import Result
-from vaelab.runs.serial import from_json
 from vaelab.runs.store import Store
 from vaelab.runs.training_files import TrainingFiles
 from vaelab.training.loop import Metrics
@@ -59,13 +58,17 @@ class Workdir(Store):
         before = read_config(self.folder)["configuration"]["num_steps"]
         return self._files.restore(like, program.run.experiment, before)
 
-    def histories(self, program: Program, step: int) -> list[History]:
-        del program
+    def histories(self, step: int) -> list[History]:
         return [History(read_metrics(self.folder)).until(step)]
 
-    def start_training(self, step: int) -> None:
+    def start_training(self, step: int, histories: list[History]) -> None:
+        write_metrics(self.folder, histories[0].rows)
         self._log = MetricsLog(self.folder, resume_step=step)
-        self._files.start_training()
+        self._files.start_training(step)
+
+    def adopt(self, state: TrainState, histories: list[History]) -> None:
+        write_metrics(self.folder, histories[0].rows)
+        self._files.save(state)
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         assert self._log is not None
@@ -89,8 +92,8 @@ class Workdir(Store):
         report = self.read_report(result)
         if report is None:
             report = result.report()
-            write_json(self.folder / "report.json", report)
             (self.folder / "training.png").unlink(missing_ok=True)  # the plots are older
+            write_json(self.folder / "report.json", report)
         if not (self.folder / "training.png").exists():
             self.write_plots(result)
         return report
@@ -100,7 +103,7 @@ class Workdir(Store):
         path = self.folder / "report.json"
         if not path.exists():
             return None
-        report = from_json(Report, read_json(path))
+        report = read_typed(Report, path)
         return report if is_current(report, result.run, result.step, result.last_step) else None
 
     def write_plots(self, result: Result) -> None:
@@ -128,7 +131,11 @@ class Workdir(Store):
     def write_result(self, result: Result, source: str | None = None) -> None:
         """Everything of a result that was not trained here."""
         check_config(self.folder, result.run, result.started_from)
+        if (newest := self._files.newest) > result.last_step:
+            raise UsageError(
+                f"{self.folder} holds the same run after {newest} steps, and this result has "
+                f"{result.last_step}: choose another folder."
+            )
         write_config(self.folder, result.run, source, result.started_from)
-        self._files.save(result.state)
-        write_metrics(self.folder, result.history.rows)
+        self.adopt(result.state, [result.history])
         self.close()

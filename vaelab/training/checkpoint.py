@@ -51,6 +51,12 @@ class Checkpoints:
         """Steps of the checkpoints that are there, oldest first."""
         return sorted(self._manager.all_steps())
 
+    def drop_after(self, step: int) -> None:
+        """Deletes the checkpoints of later steps. Orbax saves no step before its newest checkpoint."""
+        for later in self.steps():
+            if later > step:
+                self._manager.delete(later)
+
     def restore(
         self, like: TrainState, usable: Callable[[int], bool] = lambda step: True
     ) -> TrainState | None:
