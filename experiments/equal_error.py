@@ -196,8 +196,10 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> Paired:
     if len(difference) > 1:
         half = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
         interval = (float(difference.mean() - half), float(difference.mean() + half))
-    means = (float(values.mean()) for values in (ours, theirs, difference))
-    return Paired(*means, interval, int(np.sum(~kept)))
+    return Paired(
+        float(ours.mean()), float(theirs.mean()), float(difference.mean()), interval,
+        int(np.sum(~kept)),
+    )  # fmt: skip
 
 
 def describe(comparison: Comparison) -> str:

@@ -44,12 +44,11 @@ def starting_point(
         from vaelab.runs.loading import load
 
         start = load(start, modules=modules)
-    run = program.run
-    same = start.record is not None and not differing_fields(
-        identity(run.record), identity(start.record)
-    )
-    if same and program.alone:
-        usable = can_continue(run.experiment, start.record["num_steps"])
+    run, record = program.run, start.record
+    if record is not None and program.alone and not differing_fields(
+        identity(run.record), identity(record)
+    ):  # fmt: skip
+        usable = can_continue(run.experiment, record["num_steps"])
         state = start.whole_state(jax.eval_shape(program.initial_state), usable)
         if state is not None:
             _check_continues(start, run.experiment, int(state.step))
