@@ -234,7 +234,10 @@ def test_what_cannot_be_is_refused_in_a_sentence(fields, sentence):
 
 
 def test_a_number_is_no_shape():
-    with pytest.raises(ValueError, match=r"shape must be a tuple of positive whole numbers, such as \(12,\), got 12\."):
+    with pytest.raises(
+        ValueError,
+        match=r"shape must be a tuple of positive whole numbers, such as \(12,\), got 12\.",
+    ):
         BernoulliDecoder(MLP((6,)), 12)
 
 
