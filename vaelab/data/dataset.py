@@ -26,6 +26,11 @@ class DataSet(abc.ABC):
         """Number of equidistant values from 0 to 1 that x can have. None if x can have any value."""
         return None
 
+    @property
+    def bin_width(self) -> float | None:
+        """Width of the uniform noise that dequantised x. None if x was not dequantised."""
+        return None
+
     @abc.abstractmethod
     def load(self, data_dir: str | None = None) -> Splits:
         """Train, validation and test splits. Files are in `data_dir`, else $VAELAB_DATA, else ~/.cache/vaelab."""

@@ -31,6 +31,10 @@ class Dequantised(Treatment):
         return None
 
     @property
+    def bin_width(self) -> float:
+        return 1 / 256
+
+    @property
     def treatment(self) -> str:
         return f"with uniform noise drawn once with JAX key {_SEED}"
 

@@ -32,6 +32,10 @@ class Treatment(DataSet):
     def num_levels(self) -> int | None:
         return self.source.num_levels
 
+    @property
+    def bin_width(self) -> float | None:
+        return self.source.bin_width
+
     def preprocess(self, key: PRNGKey, x: Array) -> Array:
         return self.source.preprocess(key, x)
 

@@ -115,7 +115,7 @@ def make_report(
         constraints=constraints,
         multipliers=dict(trained.multipliers),
         bound=_bound_sentence(experiment, trained),
-        bits_per_dim=_bits_per_dim(experiment, Estimate(*likelihood[:2])),
+        bits_per_dim=_bits_per_dim(run, likelihood.mean, likelihood.standard_error),
         data_units=_data_units(run.splits),
     )
 
@@ -138,12 +138,13 @@ def is_current(report: Report, run: Run, step: int, last_step: int) -> bool:
     return all(made == wanted for made, wanted in settings)
 
 
-def _bits_per_dim(experiment: Experiment, log_likelihood: Estimate) -> Estimate | None:
-    decoder = experiment.model.decoder
-    if decoder.num_levels is None:
+def _bits_per_dim(run: Run, mean: float, standard_error: float) -> Estimate | None:
+    """Bits per dimension of the levels, also of data that were dequantised and then standardised."""
+    decoder, log_prob = run.experiment.model.decoder, mean + (_data_units(run.splits) or 0.0)
+    bits = decoder.bits_per_dim(log_prob, bin_width=run.experiment.data.bin_width)
+    if bits is None:
         return None
-    nats_per_bit = math.log(2) * math.prod(decoder.shape)
-    return Estimate(*(abs(value) / nats_per_bit for value in log_likelihood))
+    return Estimate(bits, standard_error / (math.log(2) * math.prod(run.event_shape)))
 
 
 def _data_units(splits: Splits) -> float | None:
