@@ -8,27 +8,15 @@ from typing import NamedTuple
 from rich.table import Table
 
 from vaelab.checks import UsageError
-from vaelab.evaluation import Estimate
 from vaelab.runs import display
+from vaelab.runs.report import Report
 from vaelab.runs.result import Result
 
 
-class Compared(NamedTuple):
-    """One result of a comparison, nats per example on the test set."""
-
-    name: str
-    step: int
-    log_likelihood: Estimate
-    elbo: Estimate
-    rate: Estimate
-    distortion: Estimate
-    multipliers: dict[str, float]
-
-
 class Comparison(NamedTuple):
-    """Results side by side. In a notebook it is a table."""
+    """Reports side by side. In a notebook it is a table."""
 
-    rows: tuple[Compared, ...]
+    reports: dict[str, Report]  # by the name of the result
 
     def __repr__(self) -> str:
         return display.as_text(self._table())
@@ -43,13 +31,11 @@ class Comparison(NamedTuple):
         )
         for column in ("experiment", "step", "log p(x)", "ELBO", "rate", "distortion", "λ"):
             table.add_column(column, justify="left" if column == "experiment" else "right")
-        for row in self.rows:
-            estimates = (row.log_likelihood, row.elbo, row.rate, row.distortion)
-            multipliers = ", ".join(f"{value:.3g}" for value in row.multipliers.values())
-            table.add_row(
-                row.name, str(row.step), *(f"{e.mean:.2f} ± {e.standard_error:.2f}" for e in estimates),
-                multipliers,
-            )  # fmt: skip
+        for name, report in self.reports.items():
+            estimates = (report.log_likelihood, report.elbo, report.rate, report.distortion)
+            cells = [f"{each.mean:.2f} ± {each.standard_error:.2f}" for each in estimates]
+            multipliers = ", ".join(f"{value:.3g}" for value in report.multipliers.values())
+            table.add_row(name, str(report.step), *cells, multipliers)
         return table
 
 
@@ -57,36 +43,25 @@ def compare(results: Mapping[str, Result] | Sequence[Result]) -> Comparison:
     """The reports of several results in one table.
 
     Args:
-      results: results by their names, or results, which take the names of their experiments.
+      results: results by their names, or results, which take the names of their experiments. Equal names
+        are numbered.
 
     Raises:
       UsageError: there are none, or their test examples differ.
     """
-    named = (
-        list(results.items())
-        if isinstance(results, Mapping)
-        else [(result.name, result) for result in results]
-    )
-    if not named:
+    named: dict[str, Result] = {}
+    if isinstance(results, Mapping):
+        named = dict(results)
+    else:
+        for index, result in enumerate(results):
+            name = f"{result.name} {index}" if result.name in named else result.name
+            named[name] = result
+    reports = {name: result.report() for name, result in named.items()}
+    if not reports:
         raise UsageError("results must hold at least one result.")
-    sizes = {result.report().num_test for _, result in named}
+    sizes = sorted({report.num_test for report in reports.values()})
     if len(sizes) > 1:
         raise UsageError(
-            f"results are of test sets of {sorted(sizes)} examples: compare results on the same data."
+            f"results are of test sets of {sizes} examples: compare results on the same data."
         )
-    rows = []
-    for name, result in named:
-        report = result.report()
-        likelihood = Estimate(*report.log_likelihood[:2])
-        rows.append(
-            Compared(
-                name,
-                report.step,
-                likelihood,
-                report.elbo,
-                report.rate,
-                report.distortion,
-                report.multipliers,
-            )
-        )
-    return Comparison(tuple(rows))
+    return Comparison(reports)

@@ -14,11 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from vaelab.runs import memory
 from vaelab.runs.identity import generator
 from vaelab.runs.members import Member, at, check_members
 from vaelab.runs.run import Run
-from vaelab.training import population
+from vaelab.training import memory, population
 from vaelab.training.loop import Metrics
 from vaelab.training.sharding import make_mesh, replicate, replicated
 from vaelab.training.state import TrainState, initial_state
