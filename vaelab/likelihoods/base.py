@@ -52,6 +52,7 @@ class Decoder(nn.Module, abc.ABC):
         separate_modules(self)
         super().__post_init__()
 
+    @nn.nowrap
     def for_events(self, shape: tuple[int, ...]) -> Decoder:
         """The same decoder for examples of this shape; itself where `shape` was given."""
         return self if self.shape is not None else self.clone(parent=None, shape=tuple(shape))

@@ -81,6 +81,7 @@ class Model(nn.Module, abc.ABC):
         del num_samples
         return self
 
+    @nn.nowrap
     def for_data(self, examples: Examples | Array) -> Model:
         """The same model for these examples: settings that were left out are derived from the data.
 

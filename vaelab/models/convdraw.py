@@ -104,6 +104,7 @@ class ConvDRAW(Model):
             )
         super().__post_init__()
 
+    @nn.nowrap
     def for_data(self, examples: Examples | Array) -> Model:
         """The same model for these examples: decoder.shape and context_channels are derived.
 

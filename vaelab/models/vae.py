@@ -66,6 +66,7 @@ class VAE(Model):
             self._fit(self.decoder.event_shape, finite_range(self.decoder.data_range))
         super().__post_init__()
 
+    @nn.nowrap
     def for_data(self, examples: Examples | Array) -> Model:
         """The same model for these examples: shapes and ranges that were left out are derived.
 
@@ -75,6 +76,7 @@ class VAE(Model):
         prior = model.prior.for_events(model.decoder.event_shape, range_of(as_examples(examples).x))
         return model if prior is model.prior else model.clone(parent=None, prior=prior)
 
+    @nn.nowrap
     def _fit(self, shape: tuple[int, ...], data_range: DataRange | None) -> None:
         """Fills in what encoder and prior have left out."""
         encoder = for_events(self.encoder, shape)

@@ -38,6 +38,7 @@ class ConditionalGaussian(nn.Module):
         separate_modules(self)
         super().__post_init__()
 
+    @nn.nowrap
     def for_events(self, shape: tuple[int, ...]) -> ConditionalGaussian:
         """The same network for examples of this shape, see `networks.TakesEvents`."""
         trunk = for_events(self.trunk, shape)

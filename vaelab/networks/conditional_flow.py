@@ -94,6 +94,7 @@ class ConditionalFlow(nn.Module):
         separate_modules(self)
         super().__post_init__()
 
+    @nn.nowrap
     def for_events(self, shape: tuple[int, ...]) -> ConditionalFlow:
         """The same network for examples of this shape, see `networks.TakesEvents`."""
         trunk = for_events(self.trunk, shape)

@@ -87,6 +87,7 @@ class DeconvNet(nn.Module):
                 raise UsageError(f"shape must be (height, width), got {self.shape}.")
         super().__post_init__()
 
+    @nn.nowrap
     def for_images(self, shape: tuple[int, ...]) -> DeconvNet:
         """The same network for examples of this shape, see `networks.MakesImages`."""
         if self.shape is not None or len(shape) != 3:

@@ -32,6 +32,7 @@ class MLP(nn.Module):
         check_sizes(hidden=self.hidden)
         super().__post_init__()
 
+    @nn.nowrap
     def for_events(self, shape: tuple[int, ...]) -> MLP:
         """The same network for examples of this shape, see `networks.TakesEvents`."""
         return self if self.event_ndims is not None else _with_ndims(self, shape)
@@ -60,6 +61,7 @@ class GatedMLP(nn.Module):
         check_sizes(hidden=self.hidden)
         super().__post_init__()
 
+    @nn.nowrap
     def for_events(self, shape: tuple[int, ...]) -> GatedMLP:
         """The same network for examples of this shape, see `networks.TakesEvents`."""
         return self if self.event_ndims is not None else _with_ndims(self, shape)

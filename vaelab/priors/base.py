@@ -95,6 +95,7 @@ class Prior(nn.Module, abc.ABC):
         with only_parameters(self):
             return self.log_prob(z, given)
 
+    @nn.nowrap
     def check_arguments(self, z: Array | None = None, given: Given = Given()) -> None:
         """Raises one sentence where z or `given` do not fit the prior.
 
@@ -113,6 +114,7 @@ class Prior(nn.Module, abc.ABC):
                 f"{self.latent_dim}, got the shape {jnp.shape(z)}."
             )
 
+    @nn.nowrap
     def for_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> Prior:
         """The same prior for examples of this shape and range; itself if no setting was left out.
 

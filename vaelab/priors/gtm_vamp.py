@@ -68,6 +68,7 @@ class GTMVampPrior(MixturePrior):
             self.trunk = MLP(self.hidden, activation=nn.tanh, parent=None)
         super().__post_init__()
 
+    @nn.nowrap
     def for_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> Prior:
         return fit_pseudo_inputs(self, shape, data_range)
 

@@ -119,6 +119,7 @@ class ResampledPrior(Prior):
         log_proposals = jnp.sum(self.proposal.log_prob(u, of_proposal), axis=-1)
         return self.proposal.log_prob(z, of_proposal) + log_proposals + log_share
 
+    @nn.nowrap
     def for_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> Prior:
         proposal = self.proposal.for_events(shape, data_range)
         return self if proposal is self.proposal else self.clone(parent=None, proposal=proposal)

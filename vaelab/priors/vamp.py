@@ -57,6 +57,7 @@ class VampPrior(MixturePrior):
         check_pseudo_inputs(self)
         super().__post_init__()
 
+    @nn.nowrap
     def for_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> Prior:
         return fit_pseudo_inputs(self, shape, data_range)
 
