@@ -18,7 +18,7 @@ LAYERS = [
     {"losses", "constraints"},
     {"saddle"},
     {"natural"},
-    {"separate"},
+    {"separate", "events", "stateless"},
     {"likelihoods", "networks"},
     {"priors"},
     {"models"},
@@ -32,7 +32,7 @@ LAYERS = [
 RANK = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
 
 # Where a third-party package may be imported, at whatever depth of a file.
-MODULES = {"separate", "likelihoods", "networks", "priors", "models"}
+MODULES = {"separate", "events", "stateless", "likelihoods", "networks", "priors", "models"}
 CONFINED = {
     "flax": MODULES,
     "distrax": MODULES,
