@@ -140,9 +140,11 @@ def test_a_model_of_two_levels_has_two_codes(tmp_path):
     model, x = two_level(StandardNormal(2)), TEST
     result = train(model=model, workdir=tmp_path / "run", num_steps=2, log_every=2)
     loaded = runs.load(tmp_path / "run", modules=[type(model).__module__])
-    codes = loaded.encode(x[:5])
+    codes = loaded.encode(x[:5], key=KEY)
+    with pytest.raises(UndefinedError, match="no mean in closed form: pass a key"):
+        loaded.encode(x[:5])
     assert [z.shape for z in codes] == [(5, dim) for dim in model.latent_dims]
-    np.testing.assert_array_equal(codes[1], result.encode(x[:5])[1])
+    np.testing.assert_array_equal(codes[1], result.encode(x[:5], key=KEY)[1])
     assert loaded.decode(codes).shape == (5, *SHAPE)
     with pytest.raises(UsageError, match="pass the module that defines it, as modules="):
         runs.load(tmp_path / "run")
@@ -262,6 +264,7 @@ def test_nothing_is_imported_or_called_because_a_file_names_it(part, folder, tmp
 OWN = """
 import os
 import flax.linen as nn
+import jax.numpy as jnp
 
 SLOPE = {slope}
 
