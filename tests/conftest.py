@@ -9,7 +9,7 @@ import pathlib
 import signal
 import subprocess
 import sys
-import threading
+import tempfile
 
 from xla_flags import quick_flags
 
@@ -20,7 +20,13 @@ os.environ["XLA_FLAGS"] = quick_flags()
 import jax
 import pytest
 
-from experiments import train
+from vaelab import cli
+from vaelab.runs.workdir import Workdir
+
+# Each run compiles programs of its own, most of which another run has compiled before.
+jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="vaelab-tests-"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # A shell starts background jobs with Ctrl-C ignored, which the commands would inherit: tests interrupt them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -59,40 +65,57 @@ class Command:
     def __init__(self, cache: pathlib.Path):
         self._cache = cache
 
-    def start(self, *argv, devices: int = 1) -> subprocess.Popen:
-        """`python argv` on so many simulated devices."""
+    def start(
+        self,
+        *argv,
+        devices: int = 1,
+        quick: bool = False,
+        cwd: pathlib.Path = ROOT,
+        **variables: str,
+    ) -> subprocess.Popen:
+        """`python argv` on simulated devices, with other environment variables.
+
+        `quick` compiles quickly, as this process does.
+        """
+        flags = os.environ["XLA_FLAGS"] if quick else ""
         environment = os.environ | {
             "JAX_COMPILATION_CACHE_DIR": str(self._cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={devices}",
             "MPLBACKEND": "agg",
+            **variables,
         }
         return subprocess.Popen(
             [sys.executable, *map(str, argv)],
-            cwd=ROOT,
+            cwd=cwd,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def __call__(self, *argv, devices: int = 1) -> subprocess.CompletedProcess:
-        process = self.start(*argv, devices=devices)
+    def __call__(self, *argv, **options) -> subprocess.CompletedProcess:
+        process = self.start(*argv, **options)
         try:
             out, err = process.communicate(timeout=300)
         finally:
             process.kill()
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def train(self, workdir, *overrides, devices: int = 1) -> subprocess.CompletedProcess:
-        return self(*self.training(workdir, *overrides), devices=devices)
+    def train(self, workdir, *overrides, **options) -> subprocess.CompletedProcess:
+        """The small training that the tests repeat."""
+        return self(*self.training(workdir, *overrides), **{"quick": True} | options)
+
+    def start_training(self, workdir, *overrides, **options) -> subprocess.Popen:
+        """The same, in the background."""
+        return self.start(*self.training(workdir, *overrides), **{"quick": True} | options)
 
     @staticmethod
     def training(workdir, *overrides) -> list[str]:
-        """The command of the small training that the tests repeat."""
-        command = ["-m", "experiments.train", "digits_vhp_rewo"]
+        """The command of the small training."""
+        command = ["-m", "vaelab", "train", "digits_vhp_rewo"]
         return [*command, *SMALL, "--workdir", str(workdir), *overrides]
 
 
@@ -111,16 +134,25 @@ def finished(command, tmp_path_factory):
     return workdir
 
 
-@pytest.fixture
-def refusal(capsys, monkeypatch):
-    """Runs a command in this process; returns the one sentence it ends with, its exit code 2."""
-    for module, hook in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
-        monkeypatch.setattr(module, hook, getattr(module, hook))  # the command sets its own
+@pytest.fixture(scope="module")
+def without_plots():
+    """Runs in workdirs draw no plots: for tests that are about something else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Workdir, "write_plots", lambda workdir, result: None)
+        yield
 
-    def run(*argv, main=train.main) -> str:
-        with pytest.raises(SystemExit) as exit_:
-            main([str(argument) for argument in argv])
-        assert exit_.value.code == 2
+
+@pytest.fixture
+def refusal(capsys):
+    """Runs a command in this process; returns the one sentence it ends with, its exit code 2."""
+
+    def run(*argv, main=None) -> str:
+        argv = [str(argument) for argument in argv]
+        try:
+            code = cli.main(["train", *argv]) if main is None else main(argv)
+        except SystemExit as exit_:
+            code = exit_.code
+        assert code == 2
         error = capsys.readouterr().err
         assert "Traceback" not in error
         if error.startswith("error: "):

@@ -208,7 +208,7 @@ def _codes(model: Model, params: PyTree, sampled: bool, examples: Examples, key:
     try:
         levels = range(len(model.latent_dims))
         return tuple(bound.level_posterior(encoding, level).mean() for level in levels)
-    except (UndefinedError, NotImplementedError) as error:
+    except (UndefinedError, NotImplementedError, AttributeError) as error:  # a flow has no `mean`
         raise UndefinedError(
             "q(z|x) of this model has no mean in closed form: pass a key for a sample."
         ) from error

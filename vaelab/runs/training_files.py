@@ -31,7 +31,8 @@ class TrainingFiles:
     def __init__(self, folder: epath.Path):
         self._folder = folder
         self._open: Checkpoints | None = None
-        self._seconds_before, self._start = 0.0, time.monotonic()
+        self._seconds_before = 0.0
+        self._start: float | None = None  # of the training here
 
     def restore(
         self, like: TrainState, experiment: Experiment, steps_before: int
@@ -58,8 +59,9 @@ class TrainingFiles:
         """Writes a checkpoint in the background, unless this step has one."""
         if int(state.step) not in self._checkpoints().steps():
             self._checkpoints().save(state)
-        seconds = self._seconds_before + time.monotonic() - self._start
-        write_json(self._folder / "seconds.json", seconds)
+        if self._start is not None:
+            seconds = self._seconds_before + time.monotonic() - self._start
+            write_json(self._folder / "seconds.json", seconds)
 
     @property
     def newest(self) -> int:
