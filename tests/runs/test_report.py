@@ -18,7 +18,8 @@ from vaelab.runs.files import read_typed, write_json
 from vaelab.runs.measures import Measures, measure, read_measures, write_measures
 from vaelab.runs.prior_report import Evaluation, evaluate_prior
 from vaelab.runs.prior_tables import evaluation_tables
-from vaelab.runs.report import Report, is_current
+from vaelab.runs.report import Report
+from vaelab.runs.reporting import is_current
 from vaelab.runs.serial import from_json, to_json
 
 

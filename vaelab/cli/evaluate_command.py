@@ -17,7 +17,7 @@ from vaelab.runs.files import write_json
 from vaelab.runs.loading import experiment_of
 from vaelab.runs.prior_report import evaluate_prior
 from vaelab.runs.prior_tables import evaluation_tables
-from vaelab.runs.report import make_report
+from vaelab.runs.reporting import make_report
 from vaelab.runs.run import Run
 
 
@@ -74,5 +74,5 @@ class Evaluate(Command):
             annealed_temperatures=self.annealed_temperatures,
         )
         write_json(folder / "evaluation.json", evaluation)
-        display.show(display.report_table(report), *evaluation_tables(evaluation))
+        display.show(report.table(), *evaluation_tables(evaluation))
         print(f"everything is in {folder / 'evaluation.json'}")

@@ -51,4 +51,4 @@ class Train(ExperimentCommand):
         if result.interrupted:
             print(f"interrupted at step {result.last_step}; the same command continues from there.")
             raise SystemExit(130)
-        display.show(display.report_table(result.report()), f"everything is in {workdir}")
+        display.show(result.report().table(), f"everything is in {workdir}")

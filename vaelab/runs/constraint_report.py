@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from vaelab import evaluation
 from vaelab.evaluation import KKT, Estimate, Feasibility
 from vaelab.runs import display
 from vaelab.runs.history import History
+from vaelab.runs.report import ConstraintReport
 from vaelab.runs.run import Run
 from vaelab.runs.trained import Trained
 
 _NUM_EXAMPLES = 2000  # training examples on which the residuals are taken
-
-
-class ConstraintReport(NamedTuple):
-    """One constraint at the reported step. Values, best and κ are in κ's units.
-
-    Violation and complementarity are in units of C / divisor, that is relative to the threshold.
-    """
-
-    value: float  # on the test set
-    kappa: float
-    divisor: float  # makes C relative to its threshold
-    satisfied: bool  # on the test set
-    train_value: float  # moving average during training
-    train_satisfied: bool
-    best: float  # best logged moving average
-    multiplier: float  # λ
-    infeasible: bool  # violated to the end, with λ at its limit
-    outcome: str  # one sentence
-    violation: float  # max(0, E[C] / divisor)
-    complementarity: float  # λ · max(0, −E[C] / divisor)
 
 
 def report_constraints(

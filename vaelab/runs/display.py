@@ -6,7 +6,7 @@ import collections
 import io
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -15,9 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from vaelab.training.loop import Hook, Metrics
-
-if TYPE_CHECKING:
-    from vaelab.runs.report import Report
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -189,64 +186,4 @@ def estimates_table(title: str, caption: str | None = None) -> Table:
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("± s.e.", justify="right", no_wrap=True)
     table.add_column("", justify="left")
-    return table
-
-
-def report_table(report: Report) -> Table:
-    """The numbers of a report, and the sentences that make them true."""
-    likelihood = report.log_likelihood
-    sentences = [report.bound]
-    if report.data_units is not None:
-        sentences.append(
-            "The data are standardised: add "
-            f"{report.data_units:.2f} nats for log p(x) in the data's own units."
-        )
-    if likelihood.effective_sample_size < 5:
-        sentences.append(
-            f"log p(x) is a loose lower bound: {likelihood.effective_sample_size:.1f} of "
-            f"{likelihood.num_samples} importance samples carry the weight. Increase num_samples, or "
-            "compare with annealed importance sampling (vaelab evaluate)."
-        )
-    table = estimates_table(
-        f"{report.experiment}, step {report.step}, test set (nats)", " ".join(sentences)
-    )
-    add = table.add_row
-    inner = f", {likelihood.prior_samples} inner" if likelihood.prior_samples else ""
-    add(
-        "log p(x)", f"{likelihood.mean:.2f}", f"{likelihood.standard_error:.2f}",
-        f"{likelihood.num_samples} samples on {likelihood.num_test} examples, effective "
-        f"{likelihood.effective_sample_size:.0f}{inner}",
-    )  # fmt: skip
-    if report.bits_per_dim is not None:
-        add(
-            "bits per dimension",
-            *(f"{value:.4f}" for value in report.bits_per_dim),
-            "−log₂ p(x) / D",
-        )
-    samples = f"{report.posterior_samples} samples on {report.num_test} examples"
-    for name in ("elbo", "rate", "distortion"):
-        estimate = getattr(report, name)
-        add(name, f"{estimate.mean:.2f}", f"{estimate.standard_error:.2f}", samples)
-    units = zip(report.active_units, report.latent_dims, strict=True)
-    add("active units", ", ".join(f"{n} of {d}" for n, d in units), "", "")
-    for name, value in report.learned.items():
-        add(name.replace("_", " "), f"{value:.4g}", "", "learned")
-    for name, constraint in report.constraints.items():
-        side = "within" if constraint.satisfied else "beyond"
-        add(
-            f"constraint {name}",
-            f"{constraint.value:.4f}",
-            "",
-            f"κ = {constraint.kappa:g}, test set {side} κ",
-        )
-        best = f"; best {constraint.best:.4f}" if constraint.infeasible else ""
-        add("  moving average", f"{constraint.train_value:.4f}", "", constraint.outcome + best)
-        add(
-            "  multiplier λ", f"{constraint.multiplier:.4g}", "",
-            f"violation {constraint.violation:.2g}, λ · slack {constraint.complementarity:.2g}, both "
-            f"divided by {constraint.divisor:.4g}",
-        )  # fmt: skip
-    if report.constraints:
-        stationarity = "noise" if report.stationarity is None else f"{report.stationarity:.2g}"
-        add("stationarity", stationarity, "", "‖∇ Lagrangian‖ / Σ ‖∇ of its parts‖")
     return table

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
-from vaelab import evaluation
-from vaelab.evaluation import Estimate, distortion, elbo, rate
+from rich.table import Table
+
+from vaelab.evaluation import Estimate
 from vaelab.runs import display
-from vaelab.runs.constraint_report import ConstraintReport, report_constraints
-from vaelab.runs.experiment import Experiment
-from vaelab.runs.history import History
-from vaelab.runs.run import Run
-from vaelab.runs.trained import Trained
-from vaelab.types import Splits
 
 
 class LikelihoodReport(NamedTuple):
@@ -25,6 +19,26 @@ class LikelihoodReport(NamedTuple):
     effective_sample_size: float
     num_test: int
     prior_samples: int | None  # inner samples of the prior; None if log p(z) is exact
+
+
+class ConstraintReport(NamedTuple):
+    """One constraint at the reported step. Values, best and κ are in κ's units.
+
+    Violation and complementarity are in units of C / divisor, that is relative to the threshold.
+    """
+
+    value: float  # on the test set
+    kappa: float
+    divisor: float  # makes C relative to its threshold
+    satisfied: bool  # on the test set
+    train_value: float  # moving average during training
+    train_satisfied: bool
+    best: float  # best logged moving average
+    multiplier: float  # λ
+    infeasible: bool  # violated to the end, with λ at its limit
+    outcome: str  # one sentence
+    violation: float  # max(0, E[C] / divisor)
+    complementarity: float  # λ · max(0, −E[C] / divisor)
 
 
 class Report(NamedTuple):
@@ -54,114 +68,66 @@ class Report(NamedTuple):
     data_units: float | None = None  # nats to add for the log density in the data's own units
 
     def __repr__(self) -> str:
-        return display.as_text(display.report_table(self))
+        return display.as_text(self.table())
 
     def _repr_html_(self) -> str:
-        return display.as_html(display.report_table(self))
+        return display.as_html(self.table())
 
-
-def make_report(
-    run: Run, trained: Trained, history: History, last_step: int, num_samples: int | None = None
-) -> Report:
-    """Evaluates trained parameters on the test set.
-
-    Args:
-      run: the experiment with its data.
-      trained: the parameters to evaluate.
-      history: the logged metrics.
-      last_step: number of training steps made, from which epochs are counted.
-      num_samples: importance samples per test example. None takes the experiment's.
-    """
-    experiment, test = run.experiment, run.splits.test
-    estimates = evaluation.expectations(
-        run.precise_subject(trained.params, test),
-        run.key("bounds"),
-        {"elbo": elbo, "rate": rate, "distortion": distortion}
-        | dict(experiment.objective.constraints),
-        num_samples=experiment.posterior_samples,
-        progress=display.track("ELBO"),
-    )
-    likelihood = evaluation.log_likelihood(
-        run.subject(trained.params, run.test_examples(experiment.num_test)),
-        run.key("likelihood"),
-        num_samples=num_samples or experiment.num_samples,
-        progress=display.track("log p(x)"),
-    )
-    stationarity, constraints = report_constraints(run, trained, estimates, history)
-    units = evaluation.active_units(run.subject(trained.params, test), run.key("units"))
-    return Report(
-        experiment=run.name,
-        step=trained.step,
-        num_steps=last_step,
-        epochs_trained=last_step * experiment.batch_size / len(run.splits.train.x),
-        num_test=len(test.x),
-        posterior_samples=experiment.posterior_samples,
-        prior_samples=None if experiment.model.exact else experiment.prior_samples,
-        log_likelihood=LikelihoodReport(
-            likelihood.mean,
-            likelihood.standard_error,
-            likelihood.num_samples,
-            likelihood.effective_sample_size,
-            len(likelihood.log_prob),
-            experiment.model.prior_samples,
-        ),
-        elbo=estimates["elbo"],
-        rate=estimates["rate"],
-        distortion=estimates["distortion"],
-        active_units=tuple(units),
-        latent_dims=tuple(experiment.model.latent_dims),
-        learned=experiment.model.learned(trained.params),
-        stationarity=stationarity,
-        constraints=constraints,
-        multipliers=dict(trained.multipliers),
-        bound=_bound_sentence(experiment, trained),
-        bits_per_dim=_bits_per_dim(run, likelihood.mean, likelihood.standard_error),
-        data_units=_data_units(run.splits),
-    )
-
-
-def is_current(report: Report, run: Run, step: int, last_step: int) -> bool:
-    """True if `make_report` would make this report again: same parameters, same settings."""
-    experiment = run.experiment
-    num_test = len(run.test_examples(experiment.num_test).x)
-    prior_samples = None if experiment.model.exact else experiment.prior_samples
-    likelihood = report.log_likelihood
-    settings = (
-        (report.step, step),
-        (report.num_steps, last_step),
-        (report.posterior_samples, experiment.posterior_samples),
-        (report.prior_samples, prior_samples),
-        (likelihood.num_samples, experiment.num_samples),
-        (likelihood.num_test, num_test),
-        (likelihood.prior_samples, experiment.model.prior_samples),
-    )
-    return all(made == wanted for made, wanted in settings)
-
-
-def _bits_per_dim(run: Run, mean: float, standard_error: float) -> Estimate | None:
-    """Bits per dimension of the levels, also of data that were dequantised and then standardised."""
-    decoder, log_prob = run.experiment.model.decoder, mean + (_data_units(run.splits) or 0.0)
-    bits = decoder.bits_per_dim(log_prob, bin_width=run.experiment.data.bin_width)
-    if bits is None:
-        return None
-    return Estimate(bits, standard_error / (math.log(2) * math.prod(run.event_shape)))
-
-
-def _data_units(splits: Splits) -> float | None:
-    if splits.scaling is None:
-        return None
-    return splits.scaling.log_determinant(splits.train.x.shape[1:])
-
-
-def _bound_sentence(experiment: Experiment, trained: Trained) -> str:
-    prior = ""
-    if not experiment.model.exact:
-        prior = (
-            f" The prior is estimated from {experiment.prior_samples} inner samples, which lowers the "
-            "bound further."
+    def table(self) -> Table:
+        """The numbers of a report, and the sentences that make them true."""
+        likelihood = self.log_likelihood
+        sentences = [self.bound]
+        if self.data_units is not None:
+            sentences.append(
+                "The data are standardised: add "
+                f"{self.data_units:.2f} nats for log p(x) in the data's own units."
+            )
+        if likelihood.effective_sample_size < 5:
+            sentences.append(
+                f"log p(x) is a loose lower bound: {likelihood.effective_sample_size:.1f} of "
+                f"{likelihood.num_samples} importance samples carry the weight. Increase num_samples, or "
+                "compare with annealed importance sampling (vaelab evaluate)."
+            )
+        table = display.estimates_table(
+            f"{self.experiment}, step {self.step}, test set (nats)", " ".join(sentences)
         )
-    return (
-        f"The ELBO is a lower bound on log p(x) of the test examples ({experiment.data.describe()}) under "
-        f"the {experiment.model.decoder.label} likelihood.{prior} At this step training minimised "
-        f"{experiment.objective.describe(trained.multipliers, trained.step)}."
-    )
+        add = table.add_row
+        inner = f", {likelihood.prior_samples} inner" if likelihood.prior_samples else ""
+        add(
+            "log p(x)", f"{likelihood.mean:.2f}", f"{likelihood.standard_error:.2f}",
+            f"{likelihood.num_samples} samples on {likelihood.num_test} examples, effective "
+            f"{likelihood.effective_sample_size:.0f}{inner}",
+        )  # fmt: skip
+        if self.bits_per_dim is not None:
+            add(
+                "bits per dimension",
+                *(f"{value:.4f}" for value in self.bits_per_dim),
+                "−log₂ p(x) / D",
+            )
+        samples = f"{self.posterior_samples} samples on {self.num_test} examples"
+        for name in ("elbo", "rate", "distortion"):
+            estimate = getattr(self, name)
+            add(name, f"{estimate.mean:.2f}", f"{estimate.standard_error:.2f}", samples)
+        units = zip(self.active_units, self.latent_dims, strict=True)
+        add("active units", ", ".join(f"{n} of {d}" for n, d in units), "", "")
+        for name, value in self.learned.items():
+            add(name.replace("_", " "), f"{value:.4g}", "", "learned")
+        for name, constraint in self.constraints.items():
+            side = "within" if constraint.satisfied else "beyond"
+            add(
+                f"constraint {name}",
+                f"{constraint.value:.4f}",
+                "",
+                f"κ = {constraint.kappa:g}, test set {side} κ",
+            )
+            best = f"; best {constraint.best:.4f}" if constraint.infeasible else ""
+            add("  moving average", f"{constraint.train_value:.4f}", "", constraint.outcome + best)
+            add(
+                "  multiplier λ", f"{constraint.multiplier:.4g}", "",
+                f"violation {constraint.violation:.2g}, λ · slack {constraint.complementarity:.2g}, both "
+                f"divided by {constraint.divisor:.4g}",
+            )  # fmt: skip
+        if self.constraints:
+            stationarity = "noise" if self.stationarity is None else f"{self.stationarity:.2g}"
+            add("stationarity", stationarity, "", "‖∇ Lagrangian‖ / Σ ‖∇ of its parts‖")
+        return table

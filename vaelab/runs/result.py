@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from etils import epath
 
-from vaelab.runs import report
+from vaelab.runs import reporting
 from vaelab.runs.history import History
 from vaelab.runs.report import Report
 from vaelab.runs.run import Run
@@ -55,7 +55,7 @@ class Result(Trained):
 
     @functools.lru_cache(maxsize=8)  # noqa: B019  a result is kept as long as its reports
     def _report(self, num_samples: int) -> Report:
-        return report.make_report(self.run, self, self.history, self.last_step, num_samples)
+        return reporting.make_report(self.run, self, self.history, self.last_step, num_samples)
 
     def plot_curves(self, axes: Sequence[Axes] | None = None) -> Figure:
         """ELBO, rate and distortion, constraints and multipliers over the steps."""

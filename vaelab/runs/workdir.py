@@ -16,7 +16,8 @@ from vaelab.runs.files import read_typed, write_figure, write_json
 from vaelab.runs.history import History
 from vaelab.runs.lock import held
 from vaelab.runs.programs import Program
-from vaelab.runs.report import Report, is_current
+from vaelab.runs.report import Report
+from vaelab.runs.reporting import is_current
 from vaelab.runs.result import Result
 from vaelab.runs.store import Store
 from vaelab.runs.training_files import TrainingFiles
