@@ -14,11 +14,10 @@ from vaelab.cli.lookup import import_modules
 from vaelab.cli.parsing import Command
 from vaelab.runs import display
 from vaelab.runs.files import write_json
-from vaelab.runs.loading import experiment_of
+from vaelab.runs.loading import run_of
 from vaelab.runs.prior_report import evaluate_prior
 from vaelab.runs.prior_tables import evaluation_tables
 from vaelab.runs.reporting import make_report
-from vaelab.runs.run import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +57,7 @@ class Evaluate(Command):
     def run(self) -> None:
         folder, modules = epath.Path(self.folder).expanduser(), import_modules(self.modules)
         trained = runs.load(folder, modules=modules)
-        experiment = experiment_of(folder, modules)
-        run = Run.load(experiment, self.data_dir, name=trained.name)
-        if self.data is not None:
-            run = run.on_other_data(self.data, self.data_dir)
+        run = run_of(trained, modules, data_path=self.data, data_dir=self.data_dir)
         print(f"evaluating {trained.name} at step {trained.step}")
         last = int(trained.history.rows[-1]["step"]) if trained.history.rows else trained.step
         report = make_report(run, trained, trained.history, last, self.num_samples)

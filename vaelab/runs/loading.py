@@ -10,11 +10,14 @@ import jax
 import numpy as np
 from etils import epath
 
+from vaelab.checks import UsageError
+from vaelab.data import Files
 from vaelab.models import Model
 from vaelab.runs.config import read_config, scaling_of
 from vaelab.runs.experiment import Experiment
 from vaelab.runs.history import History
-from vaelab.runs.rebuild import from_record
+from vaelab.runs.rebuild import UnknownPartError, from_record
+from vaelab.runs.run import Run
 from vaelab.runs.trained import Trained
 from vaelab.training.checkpoint import read_raw
 from vaelab.training.metrics import read_metrics
@@ -69,12 +72,46 @@ def load(
     )
 
 
-def experiment_of(folder: epath.PathLike, modules: Sequence[ModuleType | str] = ()) -> Experiment:
-    """The experiment of a run's folder, from config.json.
+def run_of(
+    trained: Trained,
+    modules: Sequence[ModuleType | str] = (),
+    *,
+    data_path: str | None = None,
+    data_dir: str | None = None,
+) -> Run:
+    """The run of a loaded model, with its data, to be evaluated.
+
+    Args:
+      trained: what `load` returned.
+      modules: modules that define types of your own.
+      data_path: a file or folder, all of whose examples take the place of the test set. Its training part
+        takes the place of training data that were handed over as arrays, which the record does not hold.
+      data_dir: folder of the data files. None takes $VAELAB_DATA, else ~/.cache/vaelab.
 
     Raises:
-      UsageError: a part cannot be rebuilt, such as data that were handed over as arrays.
+      UsageError: a part of the experiment cannot be rebuilt, or the data do not fit.
     """
-    record = read_config(epath.Path(folder).expanduser())["configuration"]
-    fields = {name: value for name, value in record.items() if name != "splits"}
-    return from_record(fields, modules)
+    assert trained.record is not None  # `load` read it
+    record = {name: part for name, part in trained.record.items() if name != "type"}
+    handed_over = record.pop("splits", None) is not None
+    data_record = record.pop("data")
+    fields = {name: from_record(part, modules, name) for name, part in record.items()}
+    try:
+        if handed_over:
+            raise UnknownPartError(
+                "data were handed over as arrays, and the record has their digest."
+            )
+        source = from_record(data_record, modules, "data")
+        run = Run.load(Experiment(data=source, **fields), data_dir, name=trained.name)
+        if data_path is None:
+            return run
+        splits = run.splits
+    except UnknownPartError as error:
+        if data_path is None:
+            raise UsageError(f"{error} Name a file with --data.") from None
+        source = Files(data_path)
+        splits = source.load(data_dir).map(trained.standardise)
+    test = trained.standardise(Files(data_path).read(data_dir))
+    splits = splits._replace(test=test, scaling=trained.scaling)
+    experiment = Experiment(data=source, **fields | {"num_test": None})
+    return Run.load(experiment, splits=splits, name=f"{trained.name} on {data_path}")

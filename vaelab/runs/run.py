@@ -70,19 +70,6 @@ class Run:
         record = to_record(self.experiment)
         return record | {"splits": digest_of(self.splits)} if self.splits_given else record
 
-    def on_other_data(self, path: str, data_dir: str | None) -> Run:
-        """The same run, with all examples of a file in the place of its test set.
-
-        Raises:
-          UsageError: the file cannot be read, or its examples do not fit the model.
-        """
-        examples = data.Files(path).read(data_dir)
-        if self.splits.scaling is not None:
-            examples = examples._replace(x=self.splits.scaling.apply(examples.x))
-        splits = self.splits._replace(test=examples)
-        experiment = self.experiment.with_fields(num_test=None)
-        return Run.load(experiment, splits=splits, name=f"{self.name} on {path}")
-
     # Training.
 
     @property

@@ -158,11 +158,15 @@ class Trained:
             state = checkpoints.restore(like, usable)
             return checkpoints.restore(like) if state is None else state
 
+    def standardise(self, examples: Examples) -> Examples:
+        """Examples in the data's own units, as the model takes them."""
+        if self.scaling is None:
+            return examples
+        return examples._replace(x=self.scaling.apply(examples.x))
+
     def _examples(self, x: Any, context: Any) -> Examples:
-        x = _float32("x", x)
-        if self.scaling is not None:
-            x = self.scaling.apply(x)
-        return Examples(x, None, None if context is None else _float32("context", context))
+        context = None if context is None else _float32("context", context)
+        return self.standardise(Examples(_float32("x", x), None, context))
 
     def _in_data_units(self, x: Array | np.ndarray) -> np.ndarray:
         x = np.asarray(x)
