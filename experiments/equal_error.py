@@ -196,8 +196,13 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> Paired:
     if len(difference) > 1:
         half = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
         interval = (float(difference.mean() - half), float(difference.mean() + half))
-    means = (float(values.mean()) for values in (ours, theirs, difference))
-    return Paired(*means, interval, int(np.sum(~kept)))
+    return Paired(
+        ours=float(ours.mean()),
+        theirs=float(theirs.mean()),
+        difference=float(difference.mean()),
+        interval=interval,
+        left_out=int(np.sum(~kept)),
+    )
 
 
 def describe(comparison: Comparison) -> str:
