@@ -197,9 +197,12 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> Paired:
         half = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
         interval = (float(difference.mean() - half), float(difference.mean() + half))
     return Paired(
-        float(ours.mean()), float(theirs.mean()), float(difference.mean()), interval,
-        int(np.sum(~kept)),
-    )  # fmt: skip
+        ours=float(ours.mean()),
+        theirs=float(theirs.mean()),
+        difference=float(difference.mean()),
+        interval=interval,
+        left_out=int(np.sum(~kept)),
+    )
 
 
 def describe(comparison: Comparison) -> str:

@@ -11,8 +11,9 @@ import pytest
 from scipy.optimize import linprog
 from scipy.special import logsumexp
 
-from experiments.fixed_points import command
+from experiments.fixed_points import __main__ as command
 from vaelab import theory
+from vaelab.cli import parsing
 from vaelab.data import planar
 from vaelab.plotting import fixed_points as plots
 from vaelab.plotting import tiles as tile_plots
@@ -385,13 +386,14 @@ def test_the_command_writes_every_plot_and_its_numbers(tmp_path, monkeypatch, ca
     for name, value in small.items():
         monkeypatch.setattr(command.plots, name, value)
     monkeypatch.setitem(matplotlib.rcParams, "savefig.dpi", 30)
+    argv = ["--workdir", str(tmp_path), "--data-dir", str(tmp_path / "none")]
     with jax.enable_x64(False):
         # Without MNIST the plot of seven digits is left out.
-        command.main(["--workdir", str(tmp_path), "--data-dir", str(tmp_path / "none")])
+        assert parsing.run(command.FixedPoints, argv, prog="study") == 0
     assert "micro_mnist.png is left out" in capsys.readouterr().out
-    names = [draw.__name__ for draw in command.FIGURES]
+    names = set(command.plots.PLOTS)
     results = json.loads((tmp_path / "fixed_points.json").read_text())
-    assert set(names) < set(results)
+    assert set(results) == names | {"seed"}
     assert {path.name for path in tmp_path.glob("*.png")} == {f"{name}.png" for name in names}
     assert results["vanishing_variance"]["never rises"]
 

@@ -14,6 +14,7 @@ import pytest
 
 from experiments import frozen_networks
 from vaelab import data
+from vaelab.cli import parsing
 from vaelab.constraints import CLA, FRE
 from vaelab.networks import frozen
 from vaelab.networks.frozen import (
@@ -225,42 +226,41 @@ class Squares(data.DataSet):
         return Splits(*(examples.take(slice(*p)) for p in ((200,), (200, 300), (300, 400))))
 
 
+def main(*argv):
+    argv = [str(each) for each in argv]
+    return parsing.run(frozen_networks.FrozenNetworks, argv, prog="study")
+
+
 @pytest.mark.slow  # trains a network
 def test_the_command_trains_measures_and_writes(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(frozen_networks.DATA, "cifar10", Squares)
+    monkeypatch.setitem(frozen_networks.DATA, "cifar10", Squares())
     network = frozen.SmallClassifier(widths=(4, 8), hidden=8, num_classes=2)
     monkeypatch.setitem(frozen_networks.NETWORKS, "cifar10", network)
     path = str(tmp_path / "new" / "squares.npz")
-    frozen_networks.main(
-        [
-            "cifar10",
-            "--output",
-            path,
-            "--epochs",
-            "3",
-            "--batch-size",
-            "20",
-            "--learning-rate",
-            "0.005",
-        ]
-    )
+    argv = ("cifar10", "--output", path, "--batch-size", "20", "--learning-rate", "0.005")
+    assert main(*argv, "--epochs", "3") == 0
     assert "accuracy 100.00% on test images" in capsys.readouterr().out
-    test = Squares().load().test
+    splits = Squares().load()
+    test = splits.test
     features, probabilities = FrozenFeatures(path)(test.x), FrozenClassifier(path)(test.x)
     assert features.shape == (100, 8)
     np.testing.assert_array_equal(np.argmax(probabilities, -1), test.labels)
-    frozen_networks.main(["cifar10", "--output", path, "--epochs", "1", "--batch-size", "200"])
-    assert not np.allclose(FrozenFeatures(path)(test.x), features)  # the new file, not a copy kept
+    scaled = np.asarray(FrozenFeatures(path)(splits.train.x))
+    assert np.sqrt(np.mean((scaled - scaled.mean(0)) ** 2)) == pytest.approx(1.0, abs=1e-3)
+    assert main("cifar10", "--output", path, "--epochs", "1", "--batch-size", "200") == 0
+    assert not np.allclose(FrozenFeatures(path)(test.x), features)  # the new file is read
 
 
-def test_the_command_says_in_a_sentence_what_is_missing(refusal, tmp_path, monkeypatch):
+def test_the_command_names_what_is_missing(refusal, tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    main = frozen_networks.main
-    sentence = refusal("cifar10", "--data-dir", tmp_path, main=main)
+    command = lambda argv: main(*argv)  # noqa: E731
+    output = ("--output", tmp_path / "w.npz")
+    sentence = refusal("cifar10", "--data-dir", tmp_path, *output, main=command)
     assert "cifar10" in sentence
     assert "was not found in" in sentence
-    assert "epochs must be at least 1" in refusal("mnist", "--epochs", "0", main=main)
+    assert "epochs must be at least 1" in refusal("mnist", "--epochs", "0", main=command)
     (tmp_path / "file").write_text("")
-    monkeypatch.setitem(frozen_networks.DATA, "cifar10", Squares)
-    sentence = refusal("cifar10", "--output", tmp_path / "file" / "w.npz", main=main)
-    assert "output cannot be written" in sentence
+    monkeypatch.setitem(frozen_networks.DATA, "cifar10", Squares())
+    sentence = refusal("cifar10", "--output", tmp_path / "file" / "w.npz", main=command)
+    assert f"{tmp_path / 'file'}" in sentence
+    assert "Correct the path" in sentence

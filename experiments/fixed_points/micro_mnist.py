@@ -46,7 +46,7 @@ def _geco(**constraints: Constraint) -> Experiment:
     """The rate under constraints. Seven images are learned quickly, so the step size is large."""
     starts = {name: {"re": 1.0, "cla": 100.0}[name] for name in constraints}
     return dataclasses.replace(
-        taming.geco(_ELBO, **constraints),  # type: ignore[arg-type]
+        taming.geco(_ELBO, **constraints),  # type: ignore[arg-type]  # names of constraints
         objective=Lagrangian(constraints, num_samples=8),
         dual=Geco(step_size=0.1, initial_multiplier=starts),
     )
