@@ -15,7 +15,7 @@ from vaelab.types import Examples
 base = taming.EXPERIMENTS["grey_digits_mlp_elbo"]
 
 
-def test_a_subset_of_the_test_images_is_a_random_one_that_stays():
+def test_a_subset_of_the_test_examples_is_a_random_one_that_stays():
     splits = Run.load(base, None).splits
     every = Examples(np.arange(1000.0), np.arange(1000) % 10)  # classes in turn, as some files have
     run = Run(base, splits._replace(test=every))
@@ -28,7 +28,7 @@ def test_a_subset_of_the_test_images_is_a_random_one_that_stays():
 
 
 @pytest.mark.parametrize("num", [None, 300, 301])
-def test_all_test_images_are_taken_once(num):
+def test_all_test_examples_are_taken_once(num):
     run = Run.load(base, None)
     np.testing.assert_array_equal(run.test_examples(num).x, run.splits.test.x)
 
