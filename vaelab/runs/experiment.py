@@ -8,7 +8,7 @@ import math
 from numbers import Integral
 from typing import Any
 
-from vaelab.checks import UsageError, check_at_least_one, check_fraction, check_positive, is_number
+from vaelab.checks import UsageError, check_at_least_one, check_fraction, check_positive
 from vaelab.data import DataSet
 from vaelab.models import Model
 from vaelab.training.duals import Dual
@@ -96,7 +96,7 @@ class Experiment:
                 raise UsageError(f"{name} must be at least {least} or None, got {value}.")
         check_seed(self.seed)
         for name, value in vars(self).items():
-            if is_number(value) and value > _LARGEST:
+            if name != "seed" and isinstance(value, Integral) and value > _LARGEST:
                 raise UsageError(f"{name} must be at most {_LARGEST}, got {value}.")
         self.objective.check(self.model, self.num_steps)
         if bool(self.objective.constraints) != (self.dual is not None):
