@@ -41,6 +41,10 @@ def scaled(factor):
     return lambda x: factor * x
 
 
+def gated(flags):
+    return lambda x: x if flags else -x
+
+
 def countdown(n):
     def inner(x, left=n):
         return x if left == 0 else inner(x, left - 1)
@@ -174,7 +178,7 @@ def test_a_workdir_refuses_another_lambda_and_a_refusal_leaves_nothing(tmp_path)
     with pytest.raises(ConfigurationError, match=r"model\.encoder\.trunk\.activation\.code"):
         runs.train(second, workdir=tmp_path / "run", progress=False)
     with pytest.raises(UsageError, match="cannot be recorded"):
-        runs.train(with_activation(scaled({1})), workdir=tmp_path / "other", progress=False)
+        runs.train(with_activation(gated({1})), workdir=tmp_path / "other", progress=False)
     assert not (tmp_path / "other").exists()
 
 
@@ -214,7 +218,7 @@ def test_every_experiment_is_rebuilt_from_its_record():
     [
         math.inf, -math.inf, None, True, "word", (1, 2.5), {"a": (None, {"b": 1})}, nn.relu,
         jnp.tanh, functools.partial(nn.leaky_relu, negative_slope=0.2), nn.LSTMCell,
-        nn.Dense(3), Adam(0.1, schedule=Cosine()),
+        nn.Dense(3), nn.Conv(3, (2, 2)), Adam(0.1, schedule=Cosine()),
     ],
     ids=repr,
 )  # fmt: skip

@@ -40,7 +40,7 @@ def always_three(x):
 def test_a_kappa_beyond_what_the_images_themselves_reach_is_said():
     share = float(np.mean(Run.load(base, None).splits.train.labels == 3))
     with pytest.warns(
-        UserWarning, match=rf"kappa = 0\.5 of the constraint CLA is more .* {share:.3g}: choose"
+        UserWarning, match=rf"kappa = 0\.5 of the constraint CLA is above .* {share:.3g}: choose"
     ):
         Run.load(taming.geco(base, cla=CLA(0.5, always_three)), None)
     with warnings.catch_warnings():
