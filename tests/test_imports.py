@@ -27,6 +27,7 @@ LAYERS = [
     {"plotting"},
     {"runs"},
     {"cli"},
+    {"__main__"},
     {"experiments"},
 ]
 RANK = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
@@ -41,7 +42,7 @@ CONFINED = {
     "tensorflow": {"data"},
     "equinox": set(),
     "matplotlib": {"plotting", "runs", "experiments"},
-    "rich": {"runs", "cli"},
+    "rich": {"runs", "cli", "experiments"},
     "tyro": {"cli", "experiments"},
 }
 # Within vaelab/runs: the files that may import a package. Tables are values of some results.

@@ -46,10 +46,7 @@ def test_an_unknown_command_is_refused(refusal):
     )
 
 
-COMMANDS = [name for name in cli.COMMANDS if name != "suite"]
-
-
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_help_of_every_command_explains_every_option(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     module, class_name, _ = cli.COMMANDS[name]
@@ -63,7 +60,7 @@ def test_help_of_every_command_explains_every_option(name, capsys, monkeypatch):
             continue
         option = f"--{field.name.replace('_', '-')}"
         positional = field.default is dataclasses.MISSING
-        place = text.find(field.name.upper() if positional else option)
+        place = text.find("positional arguments" if positional else option)
         assert place >= 0, field.name
         words = re.findall(r"[a-z]{3,}", text[place : place + 250])
         assert len(words) >= 3, f"{option} has no meaning"
@@ -112,7 +109,7 @@ def test_help_of_an_experiment_shows_the_default_of_every_field(name, capsys, mo
     expected = list(leaves(lookup.find(name).experiment))
     assert len(expected) > 20
     for option, default in expected:
-        at = [i for i, line in enumerate(lines) if option in line.replace(",", " ").split()]
+        at = [i for i, line in enumerate(lines) if line.replace(",", " ").split()[:1] == [option]]
         assert at, f"{option} is missing"
         entry = " ".join(lines[at[0] : at[0] + 12]).removeprefix(option)
         meaning, _, shown = entry.partition("(default: ")
