@@ -96,7 +96,7 @@ class Experiment:
                 raise UsageError(f"{name} must be at least {least} or None, got {value}.")
         check_seed(self.seed)
         for name, value in vars(self).items():
-            if name != "seed" and isinstance(value, Integral) and value > _LARGEST:
+            if name != "seed" and isinstance(value, Integral) and int(value) > _LARGEST:
                 raise UsageError(f"{name} must be at most {_LARGEST}, got {value}.")
         self.objective.check(self.model, self.num_steps)
         if bool(self.objective.constraints) != (self.dual is not None):
