@@ -94,6 +94,7 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",
         )
 
     def __call__(self, *argv, **options) -> subprocess.CompletedProcess:

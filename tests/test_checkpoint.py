@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small import bits
 
 from vaelab.constraints import NLL
 from vaelab.likelihoods import BernoulliDecoder
@@ -78,19 +79,6 @@ def trained(num_dispatches):
         return initial()
     state = jax.tree.map(jnp.copy, trained(num_dispatches - 1))
     return run_steps()(state, SOURCE, num_steps=10)[0]
-
-
-def bits(state):
-    """{path: bytes}: every array of a state, its key's data among them."""
-
-    def raw(leaf):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)
-        array = np.asarray(leaf)
-        return array.dtype, array.shape, array.tobytes()
-
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    return {jax.tree_util.keystr(path): raw(leaf) for path, leaf in leaves}
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +156,21 @@ def test_keeps_the_newest(tmp_path):
         checkpoints.save(trained(i))
     checkpoints.wait()
     assert checkpoints.steps() == [20, 30]
+    checkpoints.close()
+
+
+def test_an_earlier_step_can_be_saved_after_later_ones_are_dropped(tmp_path):
+    """Orbax leaves out a step that is not the newest."""
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    for i in (1, 3):
+        checkpoints.save(trained(i))
+    checkpoints.drop_after(10)
+    assert checkpoints.steps() == [10]
+    checkpoints.save(trained(2))
+    checkpoints.wait()
+    assert bits(checkpoints.restore(initial())) == bits(trained(2))
+    assert checkpoints.restore(initial(), usable=lambda step: step < 5) is None
+    assert bits(checkpoints.restore(initial(), usable=lambda step: step < 15)) == bits(trained(1))
     checkpoints.close()
 
 

@@ -27,6 +27,7 @@ LAYERS = [
     {"plotting"},
     {"runs"},
     {"cli"},
+    {"__main__"},
     {"experiments"},
 ]
 RANK = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
@@ -40,7 +41,13 @@ CONFINED = {
     "tensorflow_datasets": {"data"},
     "tensorflow": {"data"},
     "equinox": set(),
+    "matplotlib": {"plotting", "runs", "experiments"},
+    "rich": {"runs", "cli", "experiments"},
+    "tyro": {"cli", "experiments"},
 }
+# Within vaelab/runs: the files that may import a package. Tables are values of some results.
+_TABLES = {"display", "report", "comparison", "measures", "prior_tables"}
+RUNS = {"matplotlib": {"pictures", "sweep_plots"}, "rich.table": _TABLES, "rich": {"display"}}
 # Scripts whose model is written in another library than Linen.
 EXAMPLES = {"experiments/with_equinox.py": "equinox", "experiments/with_nnx.py": "flax"}
 
@@ -75,6 +82,25 @@ def imported_names(source: str, module: tuple[str, ...], is_package: bool):
                 yield node.lineno, tuple(target.split("."))
 
 
+def lines_for_types(source: str) -> set[int]:
+    """The lines below `if TYPE_CHECKING:`, which never run."""
+    blocks = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    return {line for block in blocks for line in range(block.lineno, block.end_lineno + 1)}
+
+
+def allowed_in_runs(name: tuple[str, ...], module: tuple[str, ...]) -> bool:
+    """True if this file of vaelab/runs may import the name."""
+    for length in (2, 1):  # the longest name first
+        files = RUNS.get(".".join(name[:length]))
+        if files is not None:
+            return module[-1] in files
+    return True
+
+
 def violations(source: str, path: str) -> list[str]:
     """The imports of one file that its place does not allow. `path` is relative to the root."""
     parts = pathlib.PurePosixPath(path).with_suffix("").parts
@@ -83,7 +109,7 @@ def violations(source: str, path: str) -> list[str]:
     here = package_of(module)
     if here and here not in RANK:
         return [f"{path}: {here} has no place in the layering"]
-    found = []
+    found, types = [], lines_for_types(source)
     for line, name in imported_names(source, module, is_package):
         if name[0] in ("vaelab", "experiments"):
             there = package_of(name)
@@ -94,6 +120,8 @@ def violations(source: str, path: str) -> list[str]:
             name[0] in CONFINED and name[0] != EXAMPLES.get(path) and here not in CONFINED[name[0]]
         ):
             found.append(f"{path}:{line}: {here or 'vaelab'} may not import {name[0]}")
+        elif here == "runs" and line not in types and not allowed_in_runs(name, module):
+            found.append(f"{path}:{line}: {module[-1]} may not import {'.'.join(name[:2])}")
     return found
 
 
@@ -137,6 +165,28 @@ def test_every_file_imports_only_what_its_layer_may():
             "try:\n    import tensorflow.io\nexcept ImportError:\n    pass",
             "experiments may not import tensorflow",
         ),
+        ("vaelab/data/images.py", "from vaelab import plotting", "data may not import plotting"),
+        ("vaelab/plotting/a.py", "from vaelab.runs import Result", "plotting may not import runs"),
+        ("vaelab/runs/train.py", "from vaelab.cli import parsing", "runs may not import cli"),
+        ("vaelab/cli/main.py", "from experiments import digits", "cli may not import experiments"),
+        ("vaelab/runs/train.py", "import tyro", "runs may not import tyro"),
+        ("vaelab/plotting/a.py", "import rich", "plotting may not import rich"),
+        ("vaelab/runs/workdir.py", "import matplotlib.pyplot", "may not import matplotlib.pyplot"),
+        (
+            "vaelab/runs/result.py",
+            "def f():\n    import matplotlib",
+            "result may not import matplotlib",
+        ),
+        (
+            "vaelab/runs/workdir.py",
+            "from rich.table import Table",
+            "workdir may not import rich.table",
+        ),
+        (
+            "vaelab/runs/report.py",
+            "from rich.console import Console",
+            "report may not import rich.console",
+        ),
         (
             "vaelab/training/loop.py",
             "import importlib\nflax = importlib.import_module('flax.linen')",
@@ -161,7 +211,15 @@ def test_the_checker_finds(path, source, found):
             "def f():\n    import tensorflow_datasets\n    import tensorflow",
         ),
         ("vaelab/plotting/curves.py", "from vaelab import data, theory\nimport matplotlib"),
-        ("experiments/configs/a.py", "import optax, vaelab\nfrom experiments import train"),
+        ("experiments/a.py", "import optax, vaelab, tyro\nfrom experiments import digits"),
+        ("vaelab/runs/report.py", "from rich.table import Table"),
+        ("vaelab/runs/display.py", "from rich.console import Console"),
+        ("vaelab/runs/pictures.py", "from matplotlib.figure import Figure"),
+        (
+            "vaelab/runs/result.py",
+            "if TYPE_CHECKING:\n    from matplotlib.figure import Figure\nimport numpy",
+        ),
+        ("vaelab/cli/train.py", "import tyro, rich.table\nfrom vaelab import runs"),
         ("vaelab/losses.py", "import flaxen, optax_extra, tensorflow_probability"),
     ],
 )
@@ -183,6 +241,53 @@ heavy = {"flax", "distrax", "orbax", "tensorflow", "tensorflow_probability", "te
 print(sorted(heavy & set(sys.modules)))
 """
     assert run(code).strip() == "[]"
+
+
+@pytest.mark.parametrize("statement", ["from vaelab import losses", "import vaelab; vaelab.losses"])
+def test_losses_load_neither_flax_nor_distrax(statement):
+    code = (
+        f"import sys; {statement}; print(sorted({{'flax', 'distrax', 'optax'}} & set(sys.modules)))"
+    )
+    assert run(code).strip() == "[]"
+
+
+def test_training_in_memory_loads_no_matplotlib():
+    """Nor does loading a run, or tyro: plots are imported when they are drawn."""
+    code = """
+import sys
+import vaelab
+vaelab.train, vaelab.load, vaelab.Experiment
+from vaelab import runs
+print(sorted({"matplotlib", "tyro", "tensorflow", "tensorflow_datasets"} & set(sys.modules)))
+"""
+    assert run(code).strip() == "[]"
+
+
+def test_every_public_name_is_there_and_a_wrong_one_is_refused():
+    code = """
+import vaelab
+for name in vaelab.__all__:
+    getattr(vaelab, name)
+assert set(vaelab.__all__) <= set(dir(vaelab))
+try:
+    vaelab.loses
+except AttributeError as error:
+    print(error)
+"""
+    assert run(code).strip() == "module 'vaelab' has no attribute 'loses'"
+
+
+def test_a_missing_package_is_named_with_its_extra():
+    code = """
+import sys
+sys.modules["orbax"] = sys.modules["orbax.checkpoint"] = None
+import vaelab
+try:
+    vaelab.train
+except vaelab.UsageError as error:
+    print(error)
+"""
+    assert run(code).startswith("vaelab.runs needs the package orbax")
 
 
 def test_importing_vaelab_imports_nothing():

@@ -77,13 +77,18 @@ MEMBERS = [
 ]
 
 
+def values_of(members):
+    """{name: [M]}."""
+    return {name: jnp.array([member[name] for member in members]) for name in members[0]}
+
+
 @pytest.mark.usefixtures("hastily")
 @pytest.mark.parametrize(("members", "values"), [(from_seeds, [{}, {}]), (from_values, MEMBERS)])
 def test_each_member_is_the_same_run_alone(members, values):
     keys = jax.random.split(jax.random.key(0), 2)
-    together = population.initial_states(members, population.values_of(values), X, keys)
-    run = population.compile_sweep_steps(members, **SETTINGS)
-    together, metrics = run(together, population.values_of(values), SOURCE, num_steps=NUM_STEPS)
+    together = population.initial_states(members, values_of(values), X, keys)
+    run = population.compile_member_steps(members, **SETTINGS)
+    together, metrics = run(together, values_of(values), SOURCE, num_steps=NUM_STEPS)
     assert metrics["loss"].shape == (2, NUM_STEPS)
     assert int(together.step) == NUM_STEPS
     for index, (key, value) in enumerate(zip(keys, values, strict=True)):

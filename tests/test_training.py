@@ -20,7 +20,7 @@ from vaelab.networks import MLP, ConditionalGaussian, GatedMLP
 from vaelab.priors import HierarchicalPrior, StandardNormal
 from vaelab.training import duals, optimisers
 from vaelab.training.groups import transformation
-from vaelab.training.loop import NonFiniteLossError, Timetable, fit
+from vaelab.training.loop import Hook, NonFiniteLossError, Timetable, fit
 from vaelab.training.objectives import ELBO, Lagrangian
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.sources import in_memory
@@ -248,6 +248,28 @@ def test_grouping_steps_into_dispatches_changes_nothing():
         np.testing.assert_array_equal(ours[path], theirs[path], err_msg=path)
 
 
+def test_a_capacity_serves_every_number_of_steps_with_one_program(caplog):
+    """Bit for bit as the program of that number of steps; metrics are zero beyond it."""
+    fixed = settings() | {"preprocess": bernoulli, "mesh": MESH}
+    run = optimised_jit(functools.partial(train_steps, capacity=7, **fixed))
+    whole = optimised_jit(functools.partial(train_steps, **fixed), static_argnames="num_steps")
+    state, parts = fresh(), []
+    run(fresh(), SOURCE, num_steps=1)
+    with jax.log_compiles(), caplog.at_level(logging.DEBUG, logger="jax"):
+        for num_steps in (7, 1, 4):
+            state, metrics = run(state, SOURCE, num_steps=num_steps)
+            parts.append({name: np.asarray(v)[:num_steps] for name, v in metrics.items()})
+            assert all(v.shape == (7,) and not v[num_steps:].any() for v in metrics.values())
+        assert not [r for r in caplog.records if "Compiling train_steps" in r.getMessage()]
+    expected, expected_metrics = whole(fresh(), SOURCE, num_steps=NUM_STEPS)
+    for name, values in expected_metrics.items():
+        grouped = np.concatenate([part[name] for part in parts])
+        np.testing.assert_array_equal(grouped, values, err_msg=name)
+    ours, theirs = leaves(state), leaves(expected)
+    for path in theirs:
+        np.testing.assert_array_equal(ours[path], theirs[path], err_msg=path)
+
+
 class Recording:
     """An objective that reports the rows it saw; pixel 0 of each image holds its row's number."""
 
@@ -327,6 +349,16 @@ def test_the_state_is_donated():
     assert not DATA.is_deleted()
 
 
+def test_a_replicated_state_is_a_copy():
+    """Case 14: training may donate the copy, and a notebook's cell can run twice."""
+    state = jax.tree.map(jnp.copy, start())
+    ends = [compiled()(replicate(state, MESH), SOURCE, num_steps=NUM_STEPS)[0] for _ in range(2)]
+    assert int(state.step) == 0
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+    for path, leaf in leaves(ends[0]).items():
+        np.testing.assert_array_equal(leaves(ends[1])[path], leaf)
+
+
 def test_repeated_dispatches_compile_once(caplog):
     state, _ = compiled()(fresh(), SOURCE, num_steps=4)
     with jax.log_compiles(), caplog.at_level(logging.DEBUG, logger="jax"):
@@ -375,11 +407,24 @@ def test_a_sweep_is_vmap_over_seeds_and_numbers():
 # The loop. `run_steps` here is arithmetic, so that every number below is known.
 
 
-def loop_run(timetable, bounds, averages=None, losses=None, from_step=0):
-    """(a function that runs `fit`, the dispatches it made, the rows it logged, the steps it saved)."""
-    dispatches, rows, saved = [], [], []
+class Notes(Hook):
+    """Rows and steps of checkpoints, as the loop hands them over."""
 
-    def run_steps(state, data, *, num_steps):
+    def __init__(self):
+        self.rows, self.saved = [], []
+
+    def on_metrics(self, step, metrics):
+        self.rows.append((step, dict(metrics)))
+
+    def on_checkpoint(self, state):
+        self.saved.append(int(state.step))
+
+
+def loop_run(timetable, bounds, averages=None, losses=None, from_step=0, interrupted_at=None):
+    """(a function that runs `fit`, the dispatches it made, the rows it logged, the steps it saved)."""
+    dispatches, notes = [], Notes()
+
+    def run_steps(state, *, num_steps):
         first = int(state.step)
         dispatches.append(num_steps)
         end = first + num_steps
@@ -392,28 +437,25 @@ def loop_run(timetable, bounds, averages=None, losses=None, from_step=0):
             variables=state.variables._replace(params=params),
             opt_state=state.opt_state._replace(average=average),
         )
-        return state, {"loss": jnp.asarray(loss), "rate": jnp.asarray(2.0 * steps)}
+        empty = np.full(3, np.nan)  # as from a program with a capacity
+        return state, {
+            "loss": jnp.asarray([*loss, *empty]), "rate": jnp.asarray([*2.0 * steps, *empty]),
+        }  # fmt: skip
 
     state = jax.tree.map(jnp.copy, start())._replace(step=jnp.asarray(from_step))
     validations = iter(bounds)
-    saved_states = []
-
-    def save(state):
-        saved.append(int(state.step))
-        saved_states.append(jax.device_get(state.best.step))
 
     def run():
         return fit(
             state,
-            None,
             run_steps=run_steps,
             timetable=timetable,
-            validate=lambda variables: {"validation/bound": next(validations)},
-            log=lambda step, values: rows.append((step, values)),
-            save=save,
+            validate=lambda variables: {"validation/bound": np.asarray(next(validations))},
+            hooks=(notes,),
+            interrupted=lambda: from_step + sum(dispatches) == interrupted_at,
         )
 
-    return run, dispatches, rows, saved
+    return run, dispatches, notes.rows, notes.saved
 
 
 def test_evaluates_logs_and_saves_when_scheduled():
@@ -436,6 +478,78 @@ def test_a_resumed_run_groups_its_steps_alike():
     run()
     assert (10 + np.cumsum(dispatches)).tolist() == [12, 16, 20, 24, 25]
     assert saved == [20, 25]
+
+
+def test_an_interruption_ends_the_run_between_two_dispatches():
+    """Everything until there is logged and saved, without a validation."""
+    run, dispatches, rows, saved = loop_run(Timetable(25, 4, 10), [-9.0], interrupted_at=16)
+    assert int(run().step) == 16
+    assert np.cumsum(dispatches).tolist() == [4, 8, 10, 12, 16]
+    assert saved == [10, 16]
+    assert [step for step, row in rows if "loss" in row] == [4, 8, 10, 12, 16]
+    assert [step for step, row in rows if "loss" not in row] == [10]
+
+
+def test_a_dispatch_is_never_longer_than_the_longest():
+    for timetable in (Timetable(500, 97, 100), Timetable(10, 97, 100), Timetable(25, 10, 7)):
+        step, lengths = 0, []
+        while step < timetable.num_steps:
+            lengths.append(timetable.next_stop(step) - step)
+            step += lengths[-1]
+        assert step == timetable.num_steps
+        assert max(lengths) == timetable.longest_dispatch
+
+
+def members_run(timetable, bounds, losses):
+    """The loop over two members, whose bounds and losses are known."""
+    dispatches, notes = [], Notes()
+
+    def run_steps(state, *, num_steps):
+        end = int(state.step) + num_steps
+        dispatches.append(num_steps)
+        params = jax.tree.map(lambda p: jnp.full_like(p, end), state.variables.params)
+        variables = state.variables._replace(params=params)
+        steps = range(end - num_steps + 1, end + 1)
+        loss = jnp.array([[losses[m](step) for step in steps] for m in range(2)], jnp.float32)
+        return state._replace(step=jnp.asarray(end), variables=variables), {"loss": loss}
+
+    alone = start()
+    both = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), alone._replace(step=None))
+    average = {"nll": jnp.array([-1.0, -1.0])}
+    both = both._replace(step=jnp.asarray(0), opt_state=both.opt_state._replace(average=average))
+    validations = iter(bounds)
+    state = fit(
+        both,
+        run_steps=run_steps,
+        timetable=timetable,
+        validate=lambda variables: {"validation/bound": np.array(next(validations))},
+        hooks=(notes,),
+    )
+    return state, notes
+
+
+def test_each_member_keeps_its_best_until_its_own_patience_ends():
+    """The first member is out of patience at step 30, and its better bound at 40 counts no more."""
+    bounds = [[-1.0, -9.0], [-2.0, -8.0], [-2.0, -7.0], [0.0, -8.0], [0.0, -9.0]]
+    state, notes = members_run(Timetable(100, 10, 10, patience=2), bounds, [float, float])
+    assert notes.saved == [10, 20, 30, 40, 50]
+    assert state.best.step.tolist() == [10, 30]
+    assert state.best.bound.tolist() == [-1.0, -7.0]
+    for leaf in jax.tree.leaves(state.best.variables.params):
+        assert (leaf[0] == 10).all()
+        assert (leaf[1] == 30).all()
+
+
+def test_a_member_that_diverges_leaves_the_others_alone():
+    diverging = lambda step: np.nan if step > 13 else step  # noqa: E731
+    bounds = [[-1.0, -9.0], [-2.0, np.nan], [-0.5, np.nan]]
+    state, notes = members_run(Timetable(30, 10, 10), bounds, [float, diverging])
+    assert notes.saved == [10, 20, 30]
+    assert state.best.step.tolist() == [30, 10]
+    assert state.best.bound.tolist() == [-0.5, -9.0]
+    with pytest.raises(NonFiniteLossError) as error:
+        members_run(Timetable(30, 10, 10), bounds, [lambda s: np.inf if s > 15 else s, diverging])
+    assert error.value.step == 16  # the first step at which no member has a finite loss
 
 
 def test_patience_ends_the_run():
@@ -498,30 +612,25 @@ def test_a_non_finite_validation_stops_the_run():
 
 
 def test_a_bad_image_stops_the_run_at_the_step_that_draws_it():
-    bad_row, saved = 29, []
+    bad_row, notes = 29, Notes()
     order_key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), 2**31 - 2), 0)
     order = np.asarray(jax.random.permutation(order_key, NUM_ROWS))[: 5 * BATCH_SIZE]
     bad_step = int(np.flatnonzero(order == bad_row)[0]) // BATCH_SIZE + 1
     data = RECORDED.at[bad_row, 1].set(jnp.nan)
     state = jax.jit(lambda: create(FLAT, ELBO(), PLAIN, data[:1], jax.random.key(0)))()
+    run_steps = compile_train_steps(
+        model=FLAT, objective=ELBO(), tx=PLAIN, preprocess=lambda key, x: x, mesh=MESH
+    )
     with pytest.raises(NonFiniteLossError) as error:
         fit(
             replicate(state, MESH),
-            in_memory(data, batch_size=BATCH_SIZE),
-            run_steps=compile_train_steps(
-                model=FLAT,
-                objective=ELBO(),
-                tx=PLAIN,
-                preprocess=lambda key, x: x,
-                mesh=MESH,
-            ),
+            run_steps=functools.partial(run_steps, source=in_memory(data, batch_size=BATCH_SIZE)),
             timetable=Timetable(10, 1, 1),
-            validate=lambda variables: {"validation/bound": 0.0},
-            log=lambda step, values: None,
-            save=lambda state: saved.append(int(state.step)),
+            validate=lambda variables: {"validation/bound": np.zeros([])},
+            hooks=(notes,),
         )
     assert error.value.step == bad_step
-    assert saved == list(range(1, bad_step))
+    assert notes.saved == list(range(1, bad_step))
 
 
 @pytest.mark.parametrize("name", ["num_steps", "log_every", "evaluate_every"])

@@ -5,8 +5,13 @@ other parts are imported when they are first used. `from vaelab import losses, s
 nor distrax.
 """
 
+from __future__ import annotations
+
 import importlib
-from typing import Any
+
+TYPE_CHECKING = False  # as that of `typing`, which is not imported
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.2.0"
 
@@ -45,7 +50,7 @@ def _import(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "vaelab":
             raise
-        raise importlib.import_module("vaelab.checks").MissingPackageError(
+        raise _import("checks").MissingPackageError(
             f"vaelab.{name} needs the package {error.name}, which is not installed: run python -m pip "
             'install "vaelab[runs]".'
         ) from error

@@ -86,7 +86,12 @@ def process():
 
 @pytest.mark.parametrize(
     "argv",
-    [["train", "nothing"], ["train", "digits_vae_elbo", "--help"], ["nothing"], ["sample", "nowhere"]],
+    [
+        ["train", "nothing"],
+        ["train", "digits_vae_elbo", "--help"],
+        ["nothing"],
+        ["sample", "nowhere"],
+    ],
     ids=" ".join,
 )
 def test_a_command_changes_nothing_of_the_process(argv, monkeypatch, capsys):
@@ -144,5 +149,7 @@ def test_output_that_cannot_show_a_character_replaces_it(command, encoding):
 def test_a_command_ends_with_its_code(command):
     result = command("-m", "vaelab", "train", "nothing_of_that_name")
     assert result.returncode == 2
-    assert result.stderr.startswith("error: there is no experiment 'nothing_of_that_name'; the nearest")
+    assert result.stderr.startswith(
+        "error: there is no experiment 'nothing_of_that_name'; the nearest"
+    )
     assert result.stderr.count("\n") == 1

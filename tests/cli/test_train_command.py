@@ -62,7 +62,10 @@ def test_a_run_stopped_again_and_again_ends_as_one_left_alone(command, finished,
     assert code == 130
     assert not err
     step = int(out.splitlines()[-1].split()[3].rstrip(";"))
-    assert out.splitlines()[-1] == f"interrupted at step {step}; the same command continues from there."
+    assert (
+        out.splitlines()[-1]
+        == f"interrupted at step {step}; the same command continues from there."
+    )
     assert {path.name for path in checkpoints.iterdir()} >= {str(step)}
     assert not (workdir / "lock.json").exists()
     assert run_until(lambda: any(checkpoints.glob("*-tmp*")))[0] == -signal.SIGKILL
@@ -136,7 +139,14 @@ def test_home_is_expanded_and_said(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     options = ["--workdir=~/x", "--num-steps", "2", "--log-every", "1", "--evaluate-every", "2"]
     small = SMALL[6:]
-    assert cli.main(["train", "digits_vae_elbo", *options, *small[:-2], ]) in (0, 2)
+    assert cli.main(
+        [
+            "train",
+            "digits_vae_elbo",
+            *options,
+            *small[:-2],
+        ]
+    ) in (0, 2)
     capsys.readouterr()
     assert cli.main(["train", NAME, *small, *options]) == 0
     out = capsys.readouterr().out
@@ -246,7 +256,9 @@ def test_functions_and_objects_of_ones_own_are_recorded(refusal, tmp_path, monke
     trunk = json.loads((tmp_path / "runs/partial/config.json").read_text())["configuration"]["model"]["encoder"]["trunk"]  # fmt: skip
     assert trunk["activation"]["keywords"] == {"negative_slope": 0.2}
     sentence = refusal("own_case_21.py:set", "--workdir", "runs/set")
-    assert sentence.startswith("model.encoder.trunk.activation.captured.SET = {1, 2} cannot be recorded")
+    assert sentence.startswith(
+        "model.encoder.trunk.activation.captured.SET = {1, 2} cannot be recorded"
+    )
     assert not (tmp_path / "runs" / "set").exists()
 
 

@@ -48,17 +48,17 @@ REFUSED = {
     "whole numbers": (
         [{"batch_size": 5}],
         "members: batch_size = 10 is not a real number, which one program can",
-    ),  # fmt: skip
+    ),
     "a part": ([{"optimiser": 1.0}], r"members: optimiser = Adam\(.*\) is not a real number"),
     "unknown field": (
         [{"optimiser.rate": 1.0}],
         "members: optimiser.rate: Adam has no 'rate'; it has learning_rate",
-    ),  # fmt: skip
+    ),
     "too deep": ([{"seed.a": 1}], "members: seed.a: int has no 'a'; it has no fields."),
     "a word": (
         [{"optimiser.learning_rate": "fast"}],
         "members: optimiser.learning_rate must be a number, got 'fast'.",
-    ),  # fmt: skip
+    ),
     "nothing": ([{"objective.beta": None}], "members: objective.beta must be a number, got None."),
     "out of range": ([{"optimiser.learning_rate": -1.0}], "learning_rate must be positive"),
     "half a seed": ([{"seed": 0.5}], "seed must be a whole number"),
@@ -117,7 +117,7 @@ def test_another_configuration_is_refused(tmp_path):
     runs.train(elbo(num_steps=5), progress=False, workdir=tmp_path / "run")
     with pytest.raises(UsageError, match="holds a single run: choose another --workdir"):
         train([{"seed": 0}], workdir=tmp_path / "run")
-    with pytest.raises(UsageError, match="holds a sweep: name one of its runs, such as .*000"):
+    with pytest.raises(UsageError, match=r"holds a sweep: name one of its runs, such as .*000"):
         runs.load(tmp_path / "sweep")
 
 

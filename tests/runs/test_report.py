@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 from etils import epath
-from small import TEST, constrained, elbo
+from small import constrained, elbo
 
 from vaelab import evaluation, runs
 from vaelab.checks import UsageError
@@ -62,7 +62,8 @@ def test_the_report_adds_up(result):
     history = result.history["average/nll"] / 16 + 0.5
     assert constraint.best == pytest.approx(history.min(), rel=1e-5)
     assert constraint.multiplier == report.multipliers["nll"] == result.multipliers["nll"]
-    assert constraint.multiplier == result.history["multiplier/nll"][-1]
+    low, high = sorted(result.history["multiplier/nll"][-2:])  # means since the row before
+    assert constraint.multiplier >= high > low
     assert constraint.violation >= 0
     assert constraint.complementarity >= 0
     assert report.stationarity is None or 0 <= report.stationarity <= 1
@@ -147,7 +148,7 @@ def test_results_are_compared_in_one_table(result):
 
 def test_measures_of_a_sweep_add_up_and_survive_their_files(tmp_path):
     members = runs.grid({"objective.constraints.nll.kappa": [0.4, 0.6], "seed": [0]})
-    results = train(members=members)
+    results = train(members=members, num_test=None)
     rows = measure(results, members, marginal_inputs=20)
     for row, member, result in zip(rows, members, results, strict=True):
         report = result.report()
@@ -158,7 +159,7 @@ def test_measures_of_a_sweep_add_up_and_survive_their_files(tmp_path):
         constraint = row.constraints["nll"]
         assert constraint.kappa == member["objective.constraints.nll.kappa"]
         assert constraint.test == pytest.approx(row.distortion.mean / 16, rel=1e-5)
-        assert constraint.multiplier == report.multipliers["nll"]
+        assert constraint.multiplier == result.history["multiplier/nll"][-1]
         assert constraint.overshoot == pytest.approx(max(result.history["multiplier/nll"]) / constraint.multiplier)  # fmt: skip
         assert row.marginal_inputs == 20
         assert row.finite
@@ -205,4 +206,3 @@ def test_the_history_is_columns_of_the_rows(result):
     assert history.until(10).steps("elbo").tolist() == [5, 10]
     with pytest.raises(UsageError, match="there is no metric 'elbow'; there are average/nll, "):
         history["elbow"]
-    assert len(TEST) == result.report().num_test

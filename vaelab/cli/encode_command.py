@@ -23,9 +23,9 @@ from vaelab.runs.files import writing
 class Encode(Command):
     """Encodes data with a trained model: one code for each example, in the order of the file."""
 
-    folder: Annotated[str, tyro.conf.Positional]
+    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
     """Folder of the run."""
-    data: Annotated[str, tyro.conf.Positional]
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """Data: an npy, npz or csv file, or a folder of images."""
     out: str = "codes.npz"
     """File to write: .npy for the codes of a model with one level, .npz for all levels, z0, z1, ..."""

@@ -27,7 +27,7 @@ class Evaluate(Command):
     Writes evaluation.json into the folder of the run.
     """
 
-    folder: Annotated[str, tyro.conf.Positional]
+    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
     """Folder of the run."""
     data: str | None = None
     """Other data: an npy, npz or csv file, or a folder of images, all of which is evaluated. Default: the run's own test set."""

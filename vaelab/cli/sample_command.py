@@ -22,7 +22,7 @@ from vaelab.runs.files import write_figure, writing
 class Sample(Command):
     """Draws samples from a trained model, without its data: an npy file, or a png of images."""
 
-    folder: Annotated[str, tyro.conf.Positional]
+    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
     """Folder of the run."""
     num_samples: int = 64
     """Number of samples."""

@@ -18,6 +18,7 @@ from vaelab.training.optimisers import Adam, Optimiser
 from vaelab.training.samplers import Sampler, Uniform
 from vaelab.types import Splits
 
+_LARGEST = 2_000_000_000  # steps and sizes are 32-bit integers on the device
 # Fields that say how a run is evaluated. A run may be evaluated again with other values.
 EVALUATION_FIELDS = ("num_samples", "num_test", "posterior_samples", "prior_samples")
 
@@ -95,6 +96,9 @@ class Experiment:
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least} or None, got {value}.")
         check_seed(self.seed)
+        for name, value in vars(self).items():
+            if name != "seed" and isinstance(value, Integral) and int(value) > _LARGEST:
+                raise UsageError(f"{name} must be at most {_LARGEST}, got {value}.")
         self.objective.check(self.model, self.num_steps)
         if bool(self.objective.constraints) != (self.dual is not None):
             raise UsageError(

@@ -63,24 +63,45 @@ def from_record(record: Any, modules: Sequence[ModuleType | str] = (), path: str
         return _function(record, modules, path)
     if kind in ("module", "loop"):
         raise UnknownPartError(f"{where} is a {kind}, which a record cannot rebuild.")
+    if kind in ("partial", "method"):
+        parts = {name: from_record(record[name], modules, f"{path}.{name}") for name in record}
+        if kind == "partial":
+            return functools.partial(parts["function"], *parts["arguments"], **parts["keywords"])
+        return getattr(parts["of"], parts["name"])
+    return _object(kind, record, modules, path)
+
+
+def _object(
+    kind: str, record: dict[str, Any], modules: Sequence[ModuleType | str], path: str
+) -> Any:
+    where, found = path.lstrip("."), _named(kind, modules, path)
+    if not isinstance(found, type) or not (_is_value(found) or _of_caller(found)):
+        raise UnknownPartError(f"{where} = {kind} is not a type of a configuration.")
+    defaults = _defaults(found)
     parts = {
-        name: from_record(part, modules, f"{path}.{name}")
+        # A default, such as the initialiser of a layer, may be a function without a name of its own.
+        name: defaults[name]
+        if name in defaults and plain(to_record(defaults[name])) == part
+        else from_record(part, modules, f"{path}.{name}")
         for name, part in record.items()
         if name != "type"
     }
-    if kind == "partial":
-        return functools.partial(parts["function"], *parts["arguments"], **parts["keywords"])
-    if kind == "method":
-        return getattr(parts["of"], parts["name"])
-    found = _named(kind, modules, path)
-    if not isinstance(found, type) or not (_is_value(found) or _of_caller(found)):
-        raise UnknownPartError(f"{where} = {kind} is not a type of a configuration.")
     try:
         return found(**parts)
     except TypeError as error:
         raise UnknownPartError(
             f"{where} = {kind} cannot be rebuilt ({error}): pass the experiment."
         ) from error
+
+
+def _defaults(found: type) -> dict[str, Any]:
+    """The defaults of a dataclass, by field."""
+    if not dataclasses.is_dataclass(found):
+        return {}
+    fields = [field for field in dataclasses.fields(found) if field.init]
+    return {
+        field.name: field.default for field in fields if field.default is not dataclasses.MISSING
+    }
 
 
 def _function(record: dict[str, Any], modules: Sequence[ModuleType | str], path: str) -> Any:

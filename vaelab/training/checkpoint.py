@@ -53,9 +53,11 @@ class Checkpoints:
 
     def drop_after(self, step: int) -> None:
         """Deletes the checkpoints of later steps. Orbax saves no step before its newest checkpoint."""
-        for later in self.steps():
-            if later > step:
-                self._manager.delete(later)
+        later = [each for each in self.steps() if each > step]
+        if later:
+            self.wait()  # a checkpoint that is being written cannot be deleted
+        for each in later:
+            self._manager.delete(each)
 
     def restore(
         self, like: TrainState, usable: Callable[[int], bool] = lambda step: True

@@ -5,30 +5,29 @@ from functools import partial
 
 import jax
 import pytest
-from etils import epath
+from small import constrained, elbo
 
-from experiments import command_line
-from experiments.sweep.members import Sweep
+from experiments import digits
+from vaelab import runs
 from vaelab.priors import GTM, GaussianMixture, GTMVampPrior, HierarchicalPrior, ResampledPrior
 from vaelab.priors.gtm import check_grid
-from vaelab.runs import memory, workdir
+from vaelab.runs import memory
+from vaelab.runs.config import ConfigurationError
+from vaelab.runs.programs import Single
 from vaelab.runs.run import Run
-from vaelab.training.sharding import replicated
 
 SCHEDULE = {"num_steps": 4, "log_every": 2, "evaluate_every": 4}
 
 
-def with_prior(prior, **settings) -> Run:
-    experiment = command_line.load("digits_vae_elbo")
+def with_prior(prior, **settings):
+    experiment = digits.EXPERIMENTS["digits_vae_elbo"]
     model = experiment.model.clone(prior=prior)
-    experiment = dataclasses.replace(experiment, model=model, **SCHEDULE, **settings)
-    return Run.load(experiment, None)
+    return dataclasses.replace(experiment, model=model, **SCHEDULE, **settings)
 
 
-def train(run: Run, folder, *, sweep: bool):
-    if sweep:
-        return Sweep(run, [{"seed": 0}, {"seed": 1}]).train(folder, "mine", [])
-    return run.train(folder, "mine", [])
+def train(experiment, folder=None, *, sweep: bool):
+    members = [{"seed": 0}, {"seed": 1}] if sweep else None
+    return runs.train(experiment, workdir=folder, members=members, progress=False)
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def compilations():
     ids=["mixture", "on top", "as proposal", "grid", "grid of pseudo-inputs"],
 )
 def test_what_does_not_fit_is_refused_and_leaves_nothing(prior, sweep, tmp_path):
-    folder = epath.Path(tmp_path / "run")
+    folder = tmp_path / "run"
     with pytest.raises(ValueError, match=r"^a training step needs about \S+ GiB of memory, and"):
         train(with_prior(prior), folder, sweep=sweep)
     assert not folder.exists()
@@ -69,13 +68,11 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(prior, sweep, tmp_path)
 
 def test_the_limit_is_what_states_and_densities_take(monkeypatch):
     num_components, batch_size = 20_000, 100
-    run = with_prior(GaussianMixture(2, num_components))
+    program = Single(Run.load(with_prior(GaussianMixture(2, num_components))))
     state = 4 * 4 * (2 + 2 + 1) * num_components  # parameters, Adam's two moments, the best so far
     densities = 4 * batch_size * num_components
-    mesh = run.mesh()
-    shapes = memory.placed(jax.eval_shape(run.initial_state), replicated(mesh))
-    data = memory.placed(run.source(), replicated(mesh))
-    check = partial(memory.check_fits, run.compile_steps(mesh), shapes, data, num_steps=2)
+    mesh = program.mesh()
+    check = partial(program.check_memory, program.compile_steps(mesh), program.shapes(mesh), mesh)
     monkeypatch.setattr(memory, "_device_memory", lambda: state + densities)
     with pytest.raises(ValueError, match=r"of memory, and the device has 0\.0089"):
         check()
@@ -84,19 +81,27 @@ def test_the_limit_is_what_states_and_densities_take(monkeypatch):
 
 
 @pytest.mark.parametrize(("sweep", "name"), [(False, "jit(train_steps)"), (True, "jit(run)")])
-def test_the_program_is_compiled_once(sweep, name, tmp_path, compilations):
-    state = train(with_prior(GaussianMixture(2, 5)), epath.Path(tmp_path / "run"), sweep=sweep)
-    assert int(state.step) == SCHEDULE["num_steps"]
+def test_the_program_is_compiled_once(sweep, name, compilations):
+    train(constrained(), sweep=sweep)
     assert compilations[name] == 1
 
 
+def test_the_numbers_of_steps_between_two_stops_share_one_program(compilations):
+    """Case 27: dispatches of 97, 3, 94, 6 ... steps."""
+    result = train(elbo(num_steps=500, log_every=97, evaluate_every=100), sweep=False)
+    assert result.history.steps("loss").tolist() == sorted({*range(97, 500, 97), *range(100, 501, 100)})  # fmt: skip
+    assert compilations["jit(train_steps)"] == 1
+    assert sum(compilations.values()) < 40
+
+
 def test_another_run_s_workdir_is_refused_before_anything_is_compiled(tmp_path, compilations):
-    run = with_prior(GaussianMixture(2, 5))
-    folder = epath.Path(tmp_path / "run")
-    workdir.claim(folder, "mine", [], dataclasses.replace(run.experiment, seed=1))
-    for sweep in (False, True):
-        with pytest.raises(workdir.ConfigurationError, match="differs in seed"):
-            train(run, folder, sweep=sweep)
+    train(elbo(num_steps=1, log_every=1, seed=1), tmp_path / "run", sweep=False)
+    train(elbo(num_steps=1, log_every=1, batch_size=5), tmp_path / "sweep", sweep=True)
+    compilations.clear()
+    with pytest.raises(ConfigurationError, match="differs in seed"):
+        train(elbo(num_steps=1, log_every=1), tmp_path / "run", sweep=False)
+    with pytest.raises(ConfigurationError, match="differs in batch_size"):
+        train(elbo(num_steps=1, log_every=1), tmp_path / "sweep", sweep=True)
     assert not {"jit(train_steps)", "jit(run)"} & compilations.keys()
 
 

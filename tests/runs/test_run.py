@@ -15,7 +15,7 @@ from vaelab.types import Examples
 base = taming.EXPERIMENTS["grey_digits_mlp_elbo"]
 
 
-def test_a_subset_of_the_test_images_is_a_random_one_that_stays():
+def test_a_subset_of_the_test_examples_is_a_random_one_that_stays():
     splits = Run.load(base, None).splits
     every = Examples(np.arange(1000.0), np.arange(1000) % 10)  # classes in turn, as some files have
     run = Run(base, splits._replace(test=every))
@@ -28,7 +28,7 @@ def test_a_subset_of_the_test_images_is_a_random_one_that_stays():
 
 
 @pytest.mark.parametrize("num", [None, 300, 301])
-def test_all_test_images_are_taken_once(num):
+def test_all_test_examples_are_taken_once(num):
     run = Run.load(base, None)
     np.testing.assert_array_equal(run.test_examples(num).x, run.splits.test.x)
 
@@ -40,7 +40,7 @@ def always_three(x):
 def test_a_kappa_beyond_what_the_images_themselves_reach_is_said():
     share = float(np.mean(Run.load(base, None).splits.train.labels == 3))
     with pytest.warns(
-        UserWarning, match=rf"kappa = 0\.5 of the constraint CLA is more .* {share:.3g}: choose"
+        UserWarning, match=rf"kappa = 0\.5 of the constraint CLA is above .* {share:.3g}: choose"
     ):
         Run.load(taming.geco(base, cla=CLA(0.5, always_three)), None)
     with warnings.catch_warnings():
