@@ -148,8 +148,8 @@ class Steps(Schedule):
     def check(self, num_steps: int) -> None:
         if self.boundaries[-1] >= num_steps:
             raise UsageError(
-                f"boundaries {self.boundaries} must be below num_steps = {num_steps}: remove the larger "
-                "ones or lengthen the run."
+                f"boundaries {self.boundaries} must be below num_steps = {num_steps}: leave out those "
+                "beyond it or lengthen the run."
             )
 
 
