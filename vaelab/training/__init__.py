@@ -1,6 +1,6 @@
-"""Training: a run is a function of its configuration and its data.
+"""Training steps, the loop, objectives, optimisers and duals.
 
-`checkpoint` and `metrics` need the extra `experiments` and are imported by their modules' names.
+Import `training.checkpoint` and `training.metrics` by their own names: they need the extra `runs`.
 
 >>> import jax
 >>> from vaelab import likelihoods, models, networks, priors

@@ -1,4 +1,4 @@
-"""The exponential moving average of the parameters, which evaluation uses in the place of the last ones."""
+"""The exponential moving average of the parameters. Evaluation uses it in the place of the last parameters."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from vaelab.types import Array, PyTree
 
 
 class ParameterAverage(NamedTuple):
-    """Moving average of the parameters with its decay, so that a sweep may hold one of each."""
+    """Moving average of the parameters, and its decay, which may differ between members of a sweep."""
 
     decay: Array  # [], α
-    params: PyTree  # the parameters themselves before the first step
+    params: PyTree  # the average; before the first step the initial parameters
 
 
 def start_average(params: PyTree, decay: float | Array | None) -> ParameterAverage | tuple[()]:
-    """The average before the first step; () where `decay` is None, and nothing is averaged.
+    """The average before the first step; () if `decay` is None, which averages nothing.
 
     Raises:
       UsageError: the decay is a number outside [0, 1).
@@ -33,10 +33,10 @@ def start_average(params: PyTree, decay: float | Array | None) -> ParameterAvera
 def update_average(
     average: ParameterAverage | tuple[()], params: PyTree, step: Array
 ) -> ParameterAverage | tuple[()]:
-    """The average after this step (1 is the first), Σ_s (1 − α) α^(t−s) θ_s / (1 − α^t).
+    """The average after step t ≥ 1, Σ_s (1 − α) α^(t−s) θ_s / (1 − α^t).
 
-    The division makes it unbiased: the weights of θ_1 to θ_t add up to 1, and the initial parameters
-    have none. Kingma & Ba, 2015, section 7.2.
+    The division makes the average unbiased: the weights of θ_1 to θ_t add up to 1. The initial parameters
+    have no weight. Kingma & Ba, 2015, section 7.2.
 
     >>> average = start_average(jnp.array(9.0), 0.5)
     >>> for step, theta in enumerate([1.0, 4.0], start=1):
@@ -46,7 +46,7 @@ def update_average(
     """
     if not average:
         return ()
-    # 1 − α^t in this form keeps its digits where α is near 1.
+    # `expm1` computes 1 − α^t accurately if α is near 1.
     weight = (1 - average.decay) / -jnp.expm1(step * jnp.log(average.decay))
     params = jax.tree.map(lambda old, new: old + weight * (new - old), average.params, params)
     return average._replace(params=params)

@@ -1,4 +1,4 @@
-"""The duals of an experiment: values that build transformations of the multipliers."""
+"""Duals: configurations that build transformations of the multipliers."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from vaelab.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class Dual(abc.ABC):
-    """How multipliers start and move; each dual is a frozen dataclass.
+    """Start and update of the multipliers λ. Each dual is a frozen dataclass.
 
-    The step size may be a tracer, or an optax schedule: only numbers are validated.
+    The step size may be a number, a tracer or an optax schedule. Only numbers are validated.
     """
 
     label: ClassVar[str]
-    """What plots call a model trained with it."""
+    """Name of the dual in plots."""
 
     step_size: float
-    """Change of λ (or of log λ) per step and unit of the constraint / its divisor."""
+    """Change of λ (or of log λ) in one step, for a constraint that equals its divisor."""
     initial_multiplier: float | dict[str, float] = 1.0
     """λ at the start: one number, or one for each constraint by its name."""
     decay: float = 0.99
-    """Decay of the constraint's moving average, in [0, 1)."""
+    """Decay of the moving average of each constraint, in [0, 1)."""
     schedule: Schedule = dataclasses.field(default=Constant(), kw_only=True)
     """Factor of the step size over the run."""
     freeze_prior: bool = dataclasses.field(default=False, kw_only=True)
-    """True holds the prior's parameters until all constraints were met once."""
+    """True keeps the parameters of the prior constant until all constraints were met once."""
     multiplier_limit: float = dataclasses.field(default=1e8, kw_only=True)
-    """Highest λ. A constraint still violated there is reported as infeasible."""
+    """Highest λ. A constraint that is violated at this λ is reported as infeasible."""
 
     def __post_init__(self) -> None:
         check_step_size(self.step_size)
@@ -57,7 +57,7 @@ class Dual(abc.ABC):
         """The transformation of the multipliers, for a run of `num_steps` steps."""
 
     def check(self, constraints: Mapping[str, Constraint], num_steps: int) -> None:
-        """Raises one sentence where the dual does not fit the constraints or the run's length.
+        """Raises one sentence if the dual does not fit the constraints or the length of the run.
 
         Raises:
           UsageError: field, value and remedy.
@@ -74,7 +74,7 @@ class Dual(abc.ABC):
             raise UsageError(f"dual.schedule: {error}") from None
 
     def scheduled_step_size(self, num_steps: int, start: int = 0) -> Callable[[Array], Array]:
-        """Step size at each update of the dual, the first of which is made at step `start`."""
+        """Step size at each update of the dual. Step `start` of the run makes the first update."""
         factor = self.schedule.build(num_steps)
         return lambda step: step_size_at(self.step_size, step + start) * factor(step + start)
 
@@ -87,13 +87,13 @@ class Dual(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Geco(Dual):
-    """GECO's multipliers, `saddle.geco`. Rezende & Viola, 2018, algorithm 1."""
+    """Multipliers of GECO, `saddle.geco`. Rezende & Viola, 2018, algorithm 1."""
 
     label: ClassVar[str] = "GECO"
     step_size: float = 0.1
-    """ν, change of log λ per step and unit of the constraint / its divisor."""
+    """Change ν of log λ in one step, for a constraint that equals its divisor."""
     hold_steps: int = 0
-    """Steps at the start during which λ rests."""
+    """Number of steps at the start during which λ stays constant."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,7 +104,7 @@ class Geco(Dual):
         return saddle.hold_for(rule, self.hold_steps) if self.hold_steps else rule
 
     def rule(self, step_size: saddle.StepSize) -> optax.GradientTransformation:
-        """The transformation after the `hold_steps`."""
+        """The transformation that starts after `hold_steps` steps."""
         return saddle.geco(step_size, multiplier_range=(1e-6, self.multiplier_limit))
 
 
@@ -114,9 +114,9 @@ class PiGeco(Geco):
 
     label: ClassVar[str] = "PI-GECO"
     step_size: float = 0.03
-    """ν, change of log λ per step and unit of the constraint / its divisor."""
+    """Change ν of log λ in one step, for a constraint that equals its divisor."""
     proportional: float = 4.0
-    """K, the gain that makes λ give back what it gathered while the constraint was closing."""
+    """Gain K of the proportional part, which lowers λ while the violation decreases."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -132,17 +132,17 @@ class PiGeco(Geco):
 
 @dataclasses.dataclass(frozen=True)
 class Rewo(Dual):
-    """REWO's multipliers, `saddle.rewo`. Klushyn et al., 2019, section 3.2. Constraints must be in nats."""
+    """Multipliers of REWO, `saddle.rewo`, for constraints in nats. Klushyn et al., 2019, section 3.2."""
 
     label: ClassVar[str] = "REWO"
     step_size: float = 1.0
-    """ν, change of log λ per step and unit of the constraint / its divisor."""
+    """Change ν of log λ in one step, for a constraint that equals its divisor."""
     initial_multiplier: float | dict[str, float] = 1000.0
-    """λ at the start, 1/β₀, well above 1: one number, or one for each constraint by its name."""
+    """λ = 1/β₀ at the start, far above 1: one number, or one for each constraint by its name."""
     freeze_prior: bool = dataclasses.field(default=True, kw_only=True)
-    """True holds the prior's parameters until all constraints were met once (the initial phase)."""
+    """True keeps the parameters of the prior constant until all constraints were met once (the initial phase)."""
     steepness: float = 3.0
-    """τ, how sharply λ slows down as it nears 1."""
+    """Steepness τ. The larger τ is, the nearer to 1 λ slows down."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -150,8 +150,8 @@ class Rewo(Dual):
         for name, start in self._starts().items():
             if isinstance(start, Real) and not start > 1:
                 raise UsageError(
-                    f"{name} must be well above 1 under REWO, got {start}: it is held until the "
-                    "constraints are met, which a small one may never bring about."
+                    f"{name} must be well above 1 under REWO, got {start}: choose a number such as 1000, "
+                    "because λ stays constant until the constraints are met."
                 )
 
     def check(self, constraints: Mapping[str, Constraint], num_steps: int) -> None:
@@ -177,7 +177,7 @@ class Projected(Dual):
 
     label: ClassVar[str] = "projected ascent"
     step_size: float = 0.1
-    """η, change of λ per step and unit of the constraint / its divisor."""
+    """Change η of λ in one step, for a constraint that equals its divisor."""
 
     def build(self, num_steps: int) -> optax.GradientTransformation:
         return saddle.projected(
@@ -191,13 +191,13 @@ class NuPi(Dual):
 
     label: ClassVar[str] = "ν-PI"
     step_size: float = 0.1
-    """η, change of λ per step and unit of the constraint / its divisor."""
+    """Change η of λ in one step, for a constraint that equals its divisor."""
     nu: float = 0.0
-    """ν, decay of the error's moving average, in (-1, 1)."""
+    """Decay ν of the moving average of the error, in (-1, 1)."""
     proportional: float = 1.0
-    """K_p, gain of the change of that average."""
+    """Gain K_p of the change of this average."""
     integral: float = 1.0
-    """K_i, gain of the error itself."""
+    """Gain K_i of the error."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

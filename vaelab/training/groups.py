@@ -1,4 +1,4 @@
-"""The transformation of an experiment, made of its optimisers, its dual and the model's parameter groups."""
+"""The optax transformation of an experiment: optimisers, dual and parameter groups together."""
 
 from __future__ import annotations
 
@@ -26,22 +26,25 @@ def transformation(
     prior_period: int = 1,
     clip_norm: float | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """The whole transformation of an experiment: primal with the prior as its own group, and dual.
+    """The whole transformation of an experiment: descent on parameters, ascent on multipliers.
 
-    In this order: the group "model" is divided by max(1, λ), the largest λ, because Adam's second moment
-    would remember λ for long (the prior's gradient has no λ in it); the *whole* gradient is clipped to
-    the norm `clip_norm`; each group goes through its optimiser.
+    The gradient of the parameters takes three steps:
+
+    1. The gradient of the group "model" is divided by max(1, λ) with the largest λ. Otherwise Adam's second
+       moment would remember a large λ for many steps. The gradient of the group "prior" contains no λ.
+    2. The gradient of all parameters together is clipped to the norm `clip_norm`.
+    3. Each group is updated by its own optimiser.
 
     Args:
-      optimiser: of the group "model", and of "prior" unless that has its own.
-      dual: of the multipliers; None without constraints.
-      parameter_groups: labels "model" and "prior" of the parameters, or the function that makes them:
+      optimiser: optimiser of the group "model", and of the group "prior" without `prior_optimiser`.
+      dual: rule of the multipliers. None if there are no constraints.
+      parameter_groups: labels "model" and "prior" of the parameters, or a function that makes them:
         `model.parameter_groups`.
-      num_steps: length of the run, over which schedules reach.
-      scales: by constraint, what the dual's constraint is divided by.
-      prior_optimiser: of the group "prior".
-      prior_period: steps per update of the prior; above 1 the outer loop of Klushyn et al., 2019.
-      clip_norm: largest L2 norm of the gradient of all parameters together; None does not clip.
+      num_steps: length of the run, which schedules need.
+      scales: divisor of each constraint that the dual receives, by the constraint's name.
+      prior_optimiser: optimiser of the group "prior".
+      prior_period: steps per update of the prior. A number above 1 is the outer loop of Klushyn et al., 2019.
+      clip_norm: largest L2 norm of the gradient of all parameters together. None does not clip.
 
     Raises:
       UsageError: `clip_norm` or `prior_period` is not positive.
@@ -70,5 +73,5 @@ def transformation(
 def _scheduled(
     inner: optax.GradientTransformation, schedule: Schedule, num_steps: int
 ) -> optax.GradientTransformation:
-    """Updates times the schedule's factor of the run's step, also where `inner` is held."""
+    """Updates multiplied by the schedule's factor. It counts steps of the run, also while `inner` is held."""
     return optax.chain(inner, optax.scale_by_schedule(schedule.build(num_steps)))

@@ -1,4 +1,4 @@
-"""The optimisers of an experiment: values that build optax transformations of the parameters."""
+"""Optimisers: configurations that build optax transformations of the parameters."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from vaelab.training.schedules import Constant, Schedule, check_schedule
 
 @dataclasses.dataclass(frozen=True)
 class Optimiser(abc.ABC):
-    """Descent on the parameters; each optimiser is a frozen dataclass.
+    """Descent on the parameters. Each optimiser is a frozen dataclass.
 
-    The learning rate may be a tracer, so that a sweep over it is one program: only numbers are validated.
+    The learning rate may be a tracer, so that a sweep over it is one program. Only numbers are validated.
     """
 
     learning_rate: float = 5e-4
-    """Step size where the schedule's factor is 1."""
+    """Step size while the factor of the schedule is 1."""
     schedule: Schedule = dataclasses.field(default=Constant(), kw_only=True)
     """Factor of the step size over the run."""
 
@@ -31,10 +31,10 @@ class Optimiser(abc.ABC):
 
     @abc.abstractmethod
     def build(self) -> optax.GradientTransformation:
-        """The transformation at the whole step size. `transformation` multiplies by the schedule's factor.
+        """The transformation without the schedule; `training.transformation` multiplies by its factor.
 
-        The factor stays outside because it counts the run's steps. A group of parameters that is held,
-        or updated on some steps only, counts its own updates.
+        The factor depends on the step of the run. The transformation cannot know it: if its parameters
+        are not updated at every step, it counts its own updates only.
         """
 
 
@@ -57,10 +57,10 @@ class Adam(Optimiser):
 
 @dataclasses.dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay: each step subtracts learning rate · w · θ, too. Loshchilov & Hutter, 2019, algorithm 2."""
+    """Adam with decoupled weight decay: each step also subtracts learning rate · w · θ. Loshchilov & Hutter, 2019, algorithm 2."""
 
     weight_decay: float = 1e-4
-    """w, for every parameter, biases included."""
+    """Weight decay w of every parameter, biases included."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,18 +72,18 @@ class AdamW(Adam):
 
 @dataclasses.dataclass(frozen=True)
 class NormalisedAdam(Adam):
-    """Adam on gradients of which each tensor was divided by its L2 norm, as in the VampPrior line."""
+    """Adam after a division of each tensor's gradient by its L2 norm, as in the code of Tomczak & Welling, 2018."""
 
     def build(self) -> optax.GradientTransformation:
         return optax.chain(normalise_tensors(), super().build())
 
 
 def normalise_tensors() -> optax.GradientTransformation:
-    """Divides each tensor's gradient by its L2 norm; a zero gradient stays zero.
+    """Divides the gradient of each tensor by its L2 norm. A zero gradient stays zero.
 
-    A step's size no longer depends on the size of the loss, nor one tensor's on the others'. Used
-    with Adam by Tomczak & Welling, 2018, in their code; here the two branches of a gated layer, and
-    a mean and its log-variance, are one tensor.
+    The size of a step then depends neither on the size of the loss nor on other tensors. In the code of
+    Tomczak & Welling, 2018, the two branches of a gated layer are two tensors, and so are a mean and its
+    log-variance. Here each pair is one tensor.
 
     >>> updates, _ = normalise_tensors().update({"w": jnp.array([3.0, 4.0])}, optax.EmptyState())
     >>> updates["w"]

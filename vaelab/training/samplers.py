@@ -1,4 +1,4 @@
-"""Which examples a step trains on: a sampler turns (key, step) into rows of the training set."""
+"""Samplers: which rows of the training set a step trains on."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from vaelab.types import Array, Examples, PRNGKey, PyTree
 
 
 class Sampler(abc.ABC):
-    """The rows of each batch, drawn on the device; a frozen dataclass.
+    """Draws the rows of each batch on the device. Each sampler is a frozen dataclass.
 
-    The rows of a step depend on (key, step) alone. What is costly to draw, such as the order of an
-    epoch, is carried from step to step, and `start` draws it anew at any step.
+    The rows of a step depend on (key, step) alone. A sampler may carry arrays from step to step, such as
+    the order of an epoch, which is costly to draw. `start` draws the same arrays for any step.
     """
 
     @abc.abstractmethod
     def plan(self, examples: Examples, batch_size: int) -> PyTree:
-        """Arrays that `rows` needs, computed once, on the host.
+        """Arrays that `rows` needs, computed once on the host.
 
         Raises:
           UsageError: these examples cannot be drawn in batches of this size.
@@ -32,7 +32,7 @@ class Sampler(abc.ABC):
     def start(
         self, plan: PyTree, key: PRNGKey, step: Array, *, num_examples: int, batch_size: int
     ) -> PyTree:
-        """What `rows` carries, for a run that starts at this step. The default carries nothing."""
+        """The arrays that are carried into this step. The default carries none."""
         del plan, key, step, num_examples, batch_size
         return ()
 
@@ -47,12 +47,12 @@ class Sampler(abc.ABC):
         num_examples: int,
         batch_size: int,
     ) -> tuple[Array, PyTree]:
-        """Rows of the step's batch, [batch_size] int32, and what the next step carries."""
+        """Rows of this step's batch, [batch_size] int32, and the arrays that are carried into the next step."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Uniform(Sampler):
-    """Every epoch draws a new permutation of the training set, without replacement.
+    """Draws without replacement: every epoch has a new permutation of the training set.
 
     The last N mod batch_size examples of a permutation are dropped.
     """
@@ -91,20 +91,20 @@ class Uniform(Sampler):
 
 
 class Groups(NamedTuple):
-    """The rows of each group, and where they are."""
+    """The rows of each group."""
 
     order: np.ndarray  # [N] int32, rows sorted by group
-    start: np.ndarray  # [G] int32, where each group starts in `order`
-    size: np.ndarray  # [G] int32
+    start: np.ndarray  # [G] int32, position in `order` of the first row of each group
+    size: np.ndarray  # [G] int32, number of rows of each group
 
 
 @dataclasses.dataclass(frozen=True)
 class Balanced(Sampler):
-    """Every batch holds each group ⌊B/G⌋ or ⌈B/G⌉ times, for B examples of G groups.
+    """Every batch of B examples holds each of G groups ⌊B/G⌋ or ⌈B/G⌉ times.
 
-    The groups that are drawn once more are a random subset, another one at each step; with G > B a batch
-    holds B groups once. Within a group the draw is uniform, with replacement. The groups are
-    `Examples.groups`, or the classes where there are no groups.
+    The groups with one example more are a random subset, which changes at each step. If G > B, a batch
+    holds one example of each of B groups. Examples of a group are drawn uniformly, with replacement. The
+    groups are `Examples.groups`. Without groups they are the classes.
     """
 
     def plan(self, examples: Examples, batch_size: int) -> Groups:

@@ -1,7 +1,7 @@
-"""Schedules: factors in [0, 1] of a step size over the steps of a run, as values of a configuration.
+"""Schedules: configurations of a factor in [0, 1] that multiplies a step size.
 
-A schedule is a factor, not a step size. So one type serves optimisers and duals, `--optimiser.learning-rate`
-means the same with every schedule, and a sweep may trace the learning rate.
+A schedule is a factor and not a step size. So the same schedules serve optimisers and duals,
+`--optimiser.learning-rate` has one meaning, and a sweep can trace the learning rate.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Factor = Callable[[Array], Array]
 
 
 class Schedule(abc.ABC):
-    """Factor in [0, 1] of a step size at every step; each schedule is a frozen dataclass."""
+    """A factor in [0, 1] for every step. Each schedule is a frozen dataclass."""
 
     @abc.abstractmethod
     def build(self, num_steps: int) -> Factor:
         """step [] (0 for the first update) -> factor [], for a run of `num_steps` steps."""
 
     def check(self, num_steps: int) -> None:
-        """Raises one sentence where the schedule is longer than the run.
+        """Raises one sentence if the schedule is longer than the run.
 
         Raises:
           UsageError: field, value and remedy.
@@ -41,7 +41,7 @@ class Schedule(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Constant(Schedule):
-    """The whole step size at every step."""
+    """The factor 1 at every step."""
 
     def build(self, num_steps: int) -> Factor:
         del num_steps
@@ -50,7 +50,7 @@ class Constant(Schedule):
 
 @dataclasses.dataclass(frozen=True)
 class Cosine(Schedule):
-    """From 1 to `final` along half a cosine, (1 + cos(π t/T))/2, over the whole run. Loshchilov & Hutter, 2017, eq. 5.
+    """Half a cosine from 1 to `final` over the whole run, (1 + cos(π t/T))/2. Loshchilov & Hutter, 2017, eq. 5.
 
     >>> factor = Cosine().build(num_steps=100)
     >>> [round(float(factor(step)), 3) for step in (0, 25, 50, 100)]
@@ -78,7 +78,7 @@ class Cosine(Schedule):
 
 @dataclasses.dataclass(frozen=True)
 class WarmUp(Schedule):
-    """Rises linearly to 1 over `steps` steps; then follows another schedule over the rest of the run.
+    """A linear rise to 1 over `steps` steps, followed by another schedule over the rest of the run.
 
     >>> factor = WarmUp(4, then=Cosine()).build(num_steps=104)
     >>> [round(float(factor(step)), 3) for step in (0, 1, 3, 4, 54, 104)]
@@ -86,9 +86,9 @@ class WarmUp(Schedule):
     """
 
     steps: int
-    """Steps of the rise; the factor of step t is (t + 1) / steps."""
+    """Number of steps of the rise. The factor of step t is (t + 1) / steps."""
     then: Schedule = Constant()
-    """Schedule of the rest of the run."""
+    """Schedule after the rise."""
 
     def __post_init__(self) -> None:
         check_at_least_one(steps=self.steps)
@@ -117,7 +117,7 @@ class WarmUp(Schedule):
 
 @dataclasses.dataclass(frozen=True)
 class Steps(Schedule):
-    """1, and `factor` times the factor before from each of the `boundaries` on.
+    """A factor that starts at 1 and is multiplied by `factor` at each of the `boundaries`.
 
     >>> factor = Steps((60, 80), factor=0.5).build(num_steps=100)
     >>> [float(factor(step)) for step in (0, 59, 60, 80)]
@@ -125,9 +125,9 @@ class Steps(Schedule):
     """
 
     boundaries: tuple[int, ...]
-    """Steps at which the factor falls, in increasing order."""
+    """Steps at which the factor decreases, in increasing order."""
     factor: float = 0.1
-    """What the step size is multiplied by at each boundary, in [0, 1]."""
+    """Multiplier of the step size at each boundary, in [0, 1]."""
 
     def __post_init__(self) -> None:
         increasing = all(
@@ -154,9 +154,9 @@ class Steps(Schedule):
 
 
 def check_schedule(schedule: Schedule) -> None:
-    """Raises one sentence where `schedule` is a number or an optax schedule, not a `Schedule`."""
+    """Raises one sentence if `schedule` is no `Schedule`, but a number or an optax schedule."""
     if not isinstance(schedule, Schedule):
         raise UsageError(
-            f"schedule must be a training.Schedule, such as Cosine(), got {schedule!r}: an optax "
-            "schedule is passed as the step size itself."
+            f"schedule must be a training.Schedule, such as Cosine(), got {schedule!r}: pass an optax "
+            "schedule as the step size."
         )

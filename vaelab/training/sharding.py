@@ -1,4 +1,4 @@
-"""The device mesh."""
+"""The mesh of devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from vaelab.types import PyTree
 def make_mesh(*, sweep: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A mesh with the axes `sweep` (members of a sweep) and `data` (examples of a batch).
 
-    One device is a mesh of one.
+    One device gives a mesh of size 1.
+
+    Raises:
+      UsageError: `sweep` does not divide the number of devices.
 
     >>> make_mesh(devices=jax.devices()[:1]).axis_names
     ('sweep', 'data')
@@ -23,12 +26,15 @@ def make_mesh(*, sweep: int = 1, devices: Sequence[jax.Device] | None = None) ->
     if len(devices) % sweep:
         raise UsageError(f"sweep = {sweep} must divide the number of devices, {len(devices)}.")
     shape = (sweep, len(devices) // sweep)
-    types = (AxisType.Auto, AxisType.Auto)  # the compiler places what the step does not
+    types = (
+        AxisType.Auto,
+        AxisType.Auto,
+    )  # the compiler places arrays that the step does not place
     return jax.make_mesh(shape, ("sweep", "data"), types, devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The whole of an array on every device of the mesh."""
+    """The sharding that keeps a whole array on every device of the mesh."""
     return NamedSharding(mesh, PartitionSpec())
 
 

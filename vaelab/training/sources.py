@@ -1,4 +1,4 @@
-"""Where training takes its batches from: the whole training set on the device."""
+"""Sources of batches: the whole training set on the device."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from vaelab.types import Array, Examples, PRNGKey, PyTree, as_examples
 
 
 class Source(abc.ABC):
-    """Batches of training examples; a pytree, so that it can be placed on devices and jitted.
+    """Batches of training examples. A source is a pytree: it can be placed on devices and passed to `jax.jit`.
 
     The batch of a step depends on (key, step) alone.
     """
 
     @abc.abstractmethod
     def start(self, key: PRNGKey, step: Array) -> PyTree:
-        """What `next` carries, for a run that starts at this step."""
+        """The arrays that are carried into this step."""
 
     @abc.abstractmethod
     def next(self, carry: PyTree, key: PRNGKey, step: Array) -> tuple[Examples, PyTree]:
-        """The batch of this step, [B, ...], and what the next step carries."""
+        """The batch of this step, [B, ...], and the arrays that are carried into the next step."""
 
 
 @partial(
@@ -35,10 +35,10 @@ class Source(abc.ABC):
 )
 @dataclasses.dataclass(frozen=True)
 class InMemory(Source):
-    """The whole training set on the device: made by `in_memory`."""
+    """The whole training set on the device. `in_memory` makes it."""
 
     examples: Examples  # [N, ...]
-    plan: PyTree  # of the sampler
+    plan: PyTree  # arrays of the sampler
     sampler: Sampler
     batch_size: int
 
@@ -57,10 +57,10 @@ class InMemory(Source):
 def in_memory(
     data: Examples | Array, *, batch_size: int, sampler: Sampler | None = None
 ) -> InMemory:
-    """The data, x [N, ...] or examples, as a source of batches; by default the sampler is `Uniform()`.
+    """A source of batches from x [N, ...] or `Examples`. The default sampler is `Uniform()`.
 
     Raises:
-      UsageError: the sampler cannot draw such batches of these data.
+      UsageError: the sampler cannot draw batches of this size from these data.
 
     >>> in_memory(jax.numpy.zeros((10, 2)), batch_size=20)
     Traceback (most recent call last):

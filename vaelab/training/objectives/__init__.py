@@ -1,4 +1,4 @@
-"""Objectives: what a training step minimises. Each keeps the contract of `objectives.base`."""
+"""Objectives: what a training step minimises. `objectives.base` defines their contract."""
 
 from vaelab.training.objectives.annealed_variance import AnnealedVariance
 from vaelab.training.objectives.base import Objective, metrics, total_rate

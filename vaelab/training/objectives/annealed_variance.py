@@ -1,4 +1,4 @@
-"""The negative ELBO under a likelihood whose variance is annealed by hand."""
+"""The negative ELBO of a likelihood whose variance is annealed by hand."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from vaelab.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class AnnealedVariance(Objective):
-    """Negative ELBO whose likelihood starts σ₀/σ₁ times too wide: E[rate + distortion · (σ₁/σ)²].
+    """Negative ELBO with an annealed scale σ of the likelihood, E[rate + distortion · (σ₁/σ)²].
 
-    σ falls linearly from σ₀ to σ₁ over `anneal_steps`. For a Gaussian decoder of scale σ₁ the gradient
-    is that of its ELBO at scale σ. The schedule of Eslami et al., 2018, appendix, is 2.0, 0.7 and
-    200,000 steps; set `anneal_steps` to the length of the run. This is the baseline that Rezende &
-    Viola, 2018, argue against.
+    σ decreases linearly from σ₀ to σ₁ over `anneal_steps`. For a Gaussian decoder of scale σ₁, the gradient
+    equals the gradient of the ELBO at scale σ. Eslami et al., 2018, appendix, use σ₀ = 2.0, σ₁ = 0.7 and
+    200,000 steps; in a shorter run, shorten `anneal_steps`, too. Rezende & Viola, 2018, compare GECO with
+    this baseline.
     """
 
     constraints: ClassVar[Mapping[str, Constraint]] = {}  # type: ignore[misc]
     anneal_steps: int
-    """steps over which σ falls"""
+    """Number of steps in which σ decreases."""
     initial_scale: float = 2.0
-    """σ₀, at the start"""
+    """Scale σ₀ at the start."""
     final_scale: float = 0.7
-    """σ₁, at the end: the scale of the model's Gaussian decoder; only σ₀/σ₁ matters"""
+    """Scale σ₁ at the end, which is the scale of the Gaussian decoder. Only the ratio σ₀/σ₁ has an effect."""
     num_samples: int = 1
-    """posterior samples per example"""
+    """Posterior samples per example."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_samples=self.num_samples, anneal_steps=self.anneal_steps)
@@ -44,7 +44,7 @@ class AnnealedVariance(Objective):
         if self.anneal_steps > num_steps:
             raise UsageError(
                 f"objective.anneal_steps = {self.anneal_steps} is more than num_steps = {num_steps}: "
-                "the run would end while it still anneals; set both."
+                f"choose at most {num_steps}, or lengthen the run."
             )
 
     def __call__(self, model, multipliers, examples, key, step):
@@ -70,7 +70,7 @@ class AnnealedVariance(Objective):
     def precision(self, step: Array | int) -> Array:
         """(σ₁/σ)² at a step."""
         done = jnp.minimum(step / self.anneal_steps, 1.0)
-        scale = self.initial_scale * (1 - done) + self.final_scale * done  # in the end exactly σ₁
+        scale = self.initial_scale * (1 - done) + self.final_scale * done  # exactly σ₁ at the end
         return (self.final_scale / scale) ** 2
 
     def distortion_weight(self, step):

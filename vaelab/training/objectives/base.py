@@ -1,4 +1,4 @@
-"""The contract of objectives, and the metrics that all of them report."""
+"""The contract of objectives, and the metrics that all objectives report."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from vaelab.types import Array, Examples, PRNGKey, Terms
 
 
 class Objective(abc.ABC):
-    """What a training step minimises; each objective is a frozen dataclass.
+    """What a training step minimises. Each objective is a frozen dataclass.
 
-    An objective receives the model with its parameters (`Model.at`). It may call any method of the
-    model: `model(x, key, num_samples)` for its terms, `sample_latents` and `decode` for samples of
-    p(x, z), `log_prior`. All objectives report the same `metrics`, so that their curves can be
-    compared.
+    An objective receives the model with its parameters (`Model.at`), and may call any method of it:
+    `model(x, key, num_samples)` gives the terms, `sample_latents` and `decode` give samples of p(x, z).
+    All objectives report the same `metrics`, so their curves can be compared.
     """
 
     constraints: Mapping[str, Constraint]
+    """Constraints by name. Empty without constraints."""
     num_samples: int
-    """posterior samples per example"""
+    """Posterior samples per example."""
 
     @abc.abstractmethod
     def __call__(
@@ -41,11 +41,11 @@ class Objective(abc.ABC):
     @property
     @abc.abstractmethod
     def label(self) -> str:
-        """Name in plots."""
+        """Name of the objective in plots."""
 
     @property
     def settling_steps(self) -> int:
-        """Steps at the start whose validations do not count against the patience."""
+        """Number of steps at the start whose validations do not count for early stopping."""
         return 0
 
     @property
@@ -54,12 +54,16 @@ class Objective(abc.ABC):
         return 1
 
     def validation(self, examples: Examples, terms: Terms) -> Array:
-        """What early stopping maximises, [K, B] or [1, B]: the ELBO, for every λ."""
+        """The bound that early stopping maximises, [K, B] or [1, B]: the ELBO, whatever λ is."""
         del examples
         return terms.log_weights
 
     def check(self, model: Model, num_steps: int) -> None:
-        """Raises one sentence where the objective does not fit the model or the length of the run."""
+        """Raises one sentence if the objective does not fit the model or the length of the run.
+
+        Raises:
+          UsageError: field, value and remedy.
+        """
         del model, num_steps
 
     def for_length(self, num_steps: int, *, before: int) -> Objective:
@@ -68,7 +72,7 @@ class Objective(abc.ABC):
         return self
 
     def distortion_weight(self, step: int) -> float | None:
-        """The weight of the distortion relative to the rate at a step; None where it is no constant."""
+        """The weight of the distortion relative to the rate at a step; None if there is no single weight."""
         del step
         return None
 
@@ -79,21 +83,21 @@ class Objective(abc.ABC):
           UndefinedError: the objective has no such weight.
         """
         raise UndefinedError(
-            f"betas need the objective ELBO, and this experiment's is {type(self).__name__}: leave "
-            "them out."
+            f"betas need the objective ELBO, and this experiment's objective is {type(self).__name__}: leave "
+            "betas out."
         )
 
     @abc.abstractmethod
     def describe(self, multipliers: Mapping[str, float], step: int) -> str:
-        """One clause for reports: what was minimised at that step."""
+        """What was minimised at this step, as a clause for reports."""
 
 
 def metrics(loss: Array, terms: Terms, examples: Examples) -> dict[str, Array]:
-    """Loss, ELBO, rate and distortion in nats, and the squared error where there is a location."""
+    """Loss, ELBO, rate and distortion in nats, and the squared error if the likelihood has a location."""
     rate, distortion = jnp.mean(terms.total_rate), jnp.mean(terms.distortion)
     values = {"loss": loss, "elbo": -(rate + distortion), "rate": rate, "distortion": distortion}
     location = terms.likelihood.location
-    if location is not None:  # where a likelihood has its mean at hand
+    if location is not None:
         values["mse"] = jnp.mean((examples.x - location) ** 2)
     return values
 
@@ -105,7 +109,7 @@ def total_rate(terms: Terms, *, closed_form: bool) -> Array:
 
 
 def level_rates(terms: Terms, *, closed_form: bool) -> list[Array]:
-    """The rate of each level, [K, B], in closed form where that is chosen and the level has one."""
+    """The rate of each level, [K, B]: the closed form if it is chosen and exists, else the sampled rate."""
     return [
         rate
         if kl is None or not closed_form

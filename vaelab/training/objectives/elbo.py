@@ -1,4 +1,4 @@
-"""The negative ELBO, with a weight on the rate, warm-up and free bits, also for each level."""
+"""The negative ELBO, with a weight of the rate, warm-up and free bits for each level."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ T = TypeVar("T")
 class ELBO(Objective):
     """Negative ELBO or β-VAE objective, E[distortion + Σ_l β_l · rate_l], with warm-up and free bits.
 
-    `beta`, `warmup_steps` and `free_nats` are one number for all levels, or a tuple with one for each
-    level. A warm-up may be longer than the run, so that a shortened run is the start of the long one.
+    `beta`, `warmup_steps` and `free_nats` are one number for all levels, or a tuple with one number for
+    each level. A warm-up may be longer than the run: a shortened run then equals the start of a long run.
     """
 
     constraints: ClassVar[Mapping[str, Constraint]] = {}  # type: ignore[misc]
     num_samples: int = 1
-    """posterior samples per example"""
+    """Posterior samples per example."""
     beta: float | tuple[float, ...] = 1.0
-    """weight of the rate at the end of the warm-up"""
+    """Weight β of the rate after the warm-up."""
     warmup_steps: int | tuple[int, ...] = 0
-    """steps over which the weight of the rate rises linearly from 0 to beta"""
+    """Number of steps in which the weight of the rate increases linearly from 0 to β."""
     free_nats: float | tuple[float, ...] = 0.0
-    """nats per latent coordinate that cost nothing; needs a prior with a closed-form KL"""
+    """Nats per latent coordinate that are free of cost. A number above 0 needs a prior with a closed-form KL."""
     closed_form: bool = True
-    """use the closed form of the rate where the prior has one; False uses samples"""
+    """True computes the rate in closed form if the prior has one. False estimates the rate from samples."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_samples=self.num_samples)
@@ -82,7 +82,7 @@ class ELBO(Objective):
         return max(_values(self.warmup_steps))
 
     def validation(self, examples, terms):
-        """The β-ELBO with the final β, free nats left out: a small β of the warm-up must not win."""
+        """The ELBO with the final β and without free nats. With the β of the warm-up, early steps would win."""
         del examples
         pairs = zip(_per_level(self.beta, len(terms.rate)), terms.rate, strict=True)
         return -(terms.distortion + sum(beta * rate for beta, rate in pairs))
@@ -97,7 +97,7 @@ class ELBO(Objective):
         return dataclasses.replace(self, beta=beta)
 
     def betas(self, step: Array | int, num_levels: int) -> tuple[Array, ...]:
-        """The weight of each level's rate at a step of the warm-up."""
+        """The weight of the rate of each level at a step."""
         pairs = zip(
             _per_level(self.beta, num_levels),
             _per_level(self.warmup_steps, num_levels),

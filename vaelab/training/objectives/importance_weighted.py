@@ -1,4 +1,4 @@
-"""The negative importance-weighted bound, with three estimators of its gradient."""
+"""The negative importance-weighted bound with three estimators of its gradient."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ImportanceWeighted(Objective):
 
     constraints: ClassVar[Mapping[str, Constraint]] = {}  # type: ignore[misc]
     num_samples: int = 50
-    """posterior samples per example, K"""
+    """Number K of posterior samples per example."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_samples=self.num_samples)
@@ -42,12 +42,12 @@ class ImportanceWeighted(Objective):
         return self.num_samples
 
     def validation(self, examples, terms):
-        """The importance-weighted bound itself."""
+        """The importance-weighted bound."""
         del examples
         return losses.importance_weighted_bound(terms.log_weights)[None]
 
     def terms(self, model: Model, examples: Examples, key: PRNGKey) -> Terms:
-        """The model's terms, with the stop-gradients of the gradient estimator inside."""
+        """The model's terms, with the stop-gradients of the gradient estimator."""
         return model(examples.x, key, self.num_samples, context=examples.context)
 
     def describe(self, multipliers, step):
@@ -57,7 +57,7 @@ class ImportanceWeighted(Objective):
 
 @dataclasses.dataclass(frozen=True)
 class StickingTheLanding(ImportanceWeighted):
-    """As ImportanceWeighted, without the score of log q: biased above one sample. Roeder et al., 2017."""
+    """ImportanceWeighted without the score of log q. Its gradient is biased if K > 1. Roeder et al., 2017."""
 
     @property
     def label(self):
@@ -70,7 +70,7 @@ class StickingTheLanding(ImportanceWeighted):
 
 @dataclasses.dataclass(frozen=True)
 class DoublyReparameterised(ImportanceWeighted):
-    """As ImportanceWeighted, with the DReG gradient: unbiased, low variance. Tucker et al., 2019."""
+    """ImportanceWeighted with the doubly reparameterised gradient (DReG): unbiased, of low variance. Tucker et al., 2019."""
 
     @property
     def label(self):

@@ -1,4 +1,4 @@
-"""InfoVAE: a weight on the rate, and a divergence between aggregated posterior and prior."""
+"""InfoVAE: a weight of the rate, and a divergence of the aggregated posterior from the prior."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from vaelab.training.objectives.base import Objective, metrics, total_rate
 class InfoVAE(Objective):
     """E[distortion + β · rate] + γ · MMD²(q(z), p(z)), over the joint latents of all levels.
 
-    The paper's parameters are α = 1 − β and λ = γ + β. The samples of p(z) are the model's own, so a
-    learned prior moves towards q(z), as far as its samples are reparameterised. β = 0 is MMD-VAE.
-    Zhao et al., 2019, eq. 7.
+    The parameters of the paper are α = 1 − β and λ = γ + β. β = 0 is MMD-VAE. The model draws the samples
+    of p(z). If they are reparameterised, a learned prior moves towards q(z). Zhao et al., 2019, eq. 7.
     """
 
     constraints: ClassVar[Mapping[str, Constraint]] = {}  # type: ignore[misc]
     num_samples: int = 1
-    """posterior samples per example"""
+    """Posterior samples per example."""
     beta: float = 0.0
-    """weight of the rate"""
+    """Weight β of the rate."""
     gamma: float = 1000.0
-    """weight of the squared maximum mean discrepancy, which is at most 2"""
+    """Weight γ of the squared maximum mean discrepancy, which is at most 2."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_samples=self.num_samples)

@@ -1,4 +1,4 @@
-"""The Lagrangian: the rate under constraints."""
+"""The Lagrangian of the rate under constraints."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Lagrangian(Objective):
     """Rate under constraints, E[rate] + Σ_j λ_j E[C_j]. Rezende & Viola, 2018."""
 
     constraints: dict[str, Constraint]
-    """constraints by name (or as pairs); each has a multiplier and a moving average"""
+    """Constraints by name, or as pairs. Each constraint has a multiplier and a moving average."""
     num_samples: int = 1
-    """posterior samples per example"""
+    """Posterior samples per example."""
     closed_form: bool = True
-    """use the closed form of the rate where the prior has one"""
+    """True computes the rate in closed form if the prior has one. False estimates the rate from samples."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_samples=self.num_samples)
