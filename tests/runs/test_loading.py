@@ -21,7 +21,7 @@ from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder
 from vaelab.models import ConvDRAW
 from vaelab.networks import MLP, ConditionalFlow, ConditionalGaussian, Identity
 from vaelab.priors import StandardNormal
-from vaelab.runs.loading import experiment_of
+from vaelab.runs.loading import run_of
 from vaelab.training import Adam
 
 pytestmark = pytest.mark.usefixtures("without_plots")
@@ -217,11 +217,25 @@ def test_averaged_parameters_are_the_reported_ones(tmp_path):
     assert bits(result.params) != bits(result.state.variables.params)
 
 
-def test_the_experiment_comes_back_from_its_record(folder, trained):
-    edit(folder, lambda config: config["configuration"].update(data={"type": "vaelab.data.Digits", "binarisation": "none"}))  # fmt: skip
-    experiment = experiment_of(folder)
-    assert experiment.model == trained[0].model
-    assert experiment == elbo(data=data.Digits(binarisation="none"))
+def test_the_experiment_comes_back_from_its_record(tmp_path):
+    """With its data set, which the record holds by name."""
+    digits = data.Digits(binarisation="none")
+    model = small_model().clone(decoder=GaussianDecoder(MLP((4,)), shape=(8, 8, 1)))
+    result = train(elbo(data=digits, model=model), workdir=tmp_path / "run")
+    run = run_of(runs.load(tmp_path / "run"))
+    assert run.experiment == result.run.experiment
+    np.testing.assert_array_equal(run.splits.test.x, result.run.splits.test.x)
+
+
+def test_a_file_stands_in_for_data_that_were_handed_over(folder, trained, tmp_path):
+    """The record holds the digest of an array: the file is evaluated whole, in its own order."""
+    loaded = runs.load(folder)
+    with pytest.raises(UsageError, match=r"Name a file with --data\.$"):
+        run_of(loaded)
+    np.save(tmp_path / "x.npy", TEST)
+    run = run_of(loaded, data_path=str(tmp_path / "x.npy"))
+    np.testing.assert_array_equal(run.splits.test.x, TEST)
+    assert run.name == f"experiment on {tmp_path / 'x.npy'}"
 
 
 def test_a_model_can_be_handed_over(folder, trained):
