@@ -29,8 +29,8 @@ from vaelab import evaluation
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.cli import lookup, parsing
 from vaelab.likelihoods import BernoulliDecoder
+from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
-from vaelab.priors import Prior
 from vaelab.runs import Experiment, display
 from vaelab.runs.files import write_json
 from vaelab.runs.programs import Single
@@ -120,8 +120,7 @@ def plain(experiment: Experiment) -> Experiment:
     """The experiment with the layers of the other libraries: 784-300-300-40 with ReLU."""
     encoder = ConditionalGaussian(MLP((300, 300), event_ndims=3), dim=40)
     decoder = BernoulliDecoder(MLP((300, 300)), shape=(28, 28, 1))
-    prior: Prior = experiment.model.prior
-    return experiment.with_fields(model=type(experiment.model)(encoder, decoder, prior))
+    return experiment.with_fields(model=VAE(encoder, decoder, experiment.model.prior))
 
 
 def images() -> Splits:
