@@ -124,6 +124,11 @@ def test_own_parts_train_from_a_file(name, tmp_path, monkeypatch):
         reached = found.experiment.objective.constraints[constraint].achieved(c, (8, 8, 1))
         assert 0 < reached < 0.8  # of grey images in [0, 1], and κ is not reached in 20 steps
         assert result.multipliers[constraint] > 100
+    else:
+        result.save(tmp_path / "run")
+        trained = vaelab.load(tmp_path / "run", modules=["my_experiments"])
+        x = np.full((3, 8, 8, 1), 0.5, np.float32)
+        np.testing.assert_array_equal(trained.encode(x), result.encode(x))
 
 
 def test_readme_has_fewer_than_150_lines():
