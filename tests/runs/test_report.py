@@ -18,7 +18,8 @@ from vaelab.runs.files import read_typed, write_json
 from vaelab.runs.measures import Measures, measure, read_measures, write_measures
 from vaelab.runs.prior_report import Evaluation, evaluate_prior
 from vaelab.runs.prior_tables import evaluation_tables
-from vaelab.runs.report import Report, is_current
+from vaelab.runs.report import Report
+from vaelab.runs.reporting import is_current
 from vaelab.runs.serial import from_json, to_json
 
 
@@ -140,9 +141,10 @@ def test_results_are_compared_in_one_table(result):
     with pytest.raises(UsageError, match="at least one result"):
         runs.compare([])
     splits = result.run.splits
-    fewer = train(splits=splits._replace(test=splits.test.take(slice(9))), num_steps=1, log_every=1)
+    fewer = splits._replace(test=splits.test.take(slice(9)))
+    other = train(splits=fewer, num_steps=1, log_every=1)
     with pytest.raises(UsageError, match=r"test sets of \[9, 10\] examples"):
-        runs.compare([result, fewer])
+        runs.compare([result, other])
 
 
 def test_measures_of_a_sweep_add_up_and_survive_their_files(tmp_path):
