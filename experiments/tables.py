@@ -113,14 +113,14 @@ TABLES = {
         lambda results: [
             row
             for name in MAIN
-            for row in [*results["digits"], *results["mnist_priors"]]
+            for row in [*results["digits"], *results["vampprior"]]
             if row.experiment == name and not row.tolerance
         ],
         lambda row: [_short(row)],
     ),
     "digits": Table(lambda results: results["digits"], likelihoods),
     "mnist": Table(lambda results: results["mnist"], likelihoods),
-    "mnist_priors": Table(lambda results: results["mnist_priors"], likelihoods),
+    "vampprior": Table(lambda results: results["vampprior"], likelihoods),
     "digits_priors": Table(lambda results: results["digits_priors"], priors),
     "constraints": Table(lambda results: results["constraints"], constraints),
     "baselines": Table(lambda results: results["baselines"], baselines),

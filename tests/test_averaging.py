@@ -85,11 +85,11 @@ def test_validation_and_the_best_use_the_average():
 
     def validate(variables):
         seen.append(jax.device_get(variables.params))
-        return {"validation/bound": 0.0}
+        return {"validation/bound": np.array(0.0)}
 
     state = fit(
-        start(DECAY), SOURCE, run_steps=RUN, timetable=Timetable(NUM_STEPS, 3, 3), validate=validate,
-        log=lambda step, row: None, save=lambda state: None,
+        start(DECAY), run_steps=lambda state, *, num_steps: RUN(state, SOURCE, num_steps=num_steps),
+        timetable=Timetable(NUM_STEPS, 3, 3), validate=validate,
     )  # fmt: skip
     jax.tree.map(np.testing.assert_array_equal, seen[-1], jax.device_get(state.ema.params))
     assert int(state.best.step) in (0, 3, 6)

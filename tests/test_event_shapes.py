@@ -1,4 +1,4 @@
-"""Data of other shapes than images, and images of two channels, through a whole run and its pictures."""
+"""Data of other shapes than images, and images of two channels, through a whole run and its plots."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ import json
 import numpy as np
 import pytest
 
-from vaelab import data
+from vaelab import data, runs
 from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import StandardNormal
-from vaelab.runs import pictures as plots
-from vaelab.runs import workdir
 from vaelab.runs.experiment import Experiment
-from vaelab.runs.record import to_dict
-from vaelab.runs.report import likelihood_report
+from vaelab.runs.record import to_record
 from vaelab.runs.run import Run
-from vaelab.training.metrics import read_metrics
 from vaelab.training.objectives import ELBO
 from vaelab.training.samplers import Balanced
 
@@ -38,43 +34,38 @@ def experiment_on(data_set, shape) -> Experiment:
     )  # fmt: skip
 
 
-def finish(run: Run, folder) -> set[str]:
-    """Trains, evaluates and draws; the names of the pictures."""
-    state = run.train(folder, "mine", [])
-    report = likelihood_report(run, state, 2, read_metrics(folder))
-    workdir.write_json(folder / "report.json", report)
-    assert run.experiment.data.describe() in report["bound"]
-    plots.save(run, state, folder)
-    return {path.stem for path in folder.glob("*.png")}
+def finish(experiment: Experiment, folder) -> tuple[runs.Result, set[str]]:
+    """Trains, evaluates and draws; the result and the names of the plots."""
+    result = runs.train(experiment, workdir=folder, progress=False)
+    assert result.run.experiment.data.describe() in result.report().bound
+    assert (folder / "report.json").exists()
+    return result, {path.stem for path in folder.glob("*.png")}
 
 
 BYTES = np.rint(255 * X).astype(np.uint8)
-PICTURES = {"training", "reconstructions", "samples", "latent_space"}
+PLOTS = {"training", "reconstructions", "samples", "latent_space"}
 
 
 @pytest.mark.parametrize(
     "data_set", [data.Dequantised(data.Arrays(BYTES)), data.Standardised(data.Arrays(X))]
 )
-def test_images_of_two_channels_have_a_report_and_pictures(data_set, tmp_path):
-    from etils import epath
-
-    run = Run.load(experiment_on(data_set, (4, 5, 2)), None)
-    assert finish(run, epath.Path(tmp_path)) == PICTURES
+def test_images_of_two_channels_have_a_report_and_plots(data_set, tmp_path):
+    result, plots = finish(experiment_on(data_set, (4, 5, 2)), tmp_path)
+    assert plots == PLOTS
+    run = result.run
     assert run.show(run.splits.test.x).images.shape == (6, 4, 10, 1)
 
 
 @pytest.mark.parametrize("shape", [(40,), (8, 5)])
-def test_vectors_and_sequences_have_a_report_and_no_pictures_of_themselves(shape, tmp_path):
-    from etils import epath
-
+def test_vectors_and_sequences_have_a_report_and_no_plots_of_themselves(shape, tmp_path):
     targets = np.linspace(0, 1, 60)
     arrays = data.Arrays(10 * X.reshape(60, *shape), targets, groups=np.arange(60) % 7)
     experiment = experiment_on(data.Standardised(arrays), shape)
-    run = Run.load(dataclasses.replace(experiment, sampler=Balanced()), None)
-    assert finish(run, epath.Path(tmp_path)) == PICTURES - {"reconstructions", "samples"}
+    result, plots = finish(dataclasses.replace(experiment, sampler=Balanced()), tmp_path)
+    assert plots == PLOTS - {"reconstructions", "samples"}
     record = json.loads((tmp_path / "config.json").read_text())["configuration"]
-    assert record == json.loads(json.dumps(to_dict(run.experiment)))
-    assert record["sampler"] == {"type": "Balanced"}
+    assert record == json.loads(json.dumps(to_record(result.run.experiment)))
+    assert record["sampler"] == {"type": "vaelab.training.Balanced"}
     assert record["data"]["source"]["x"]["shape"] == [60, *shape]
 
 

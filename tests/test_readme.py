@@ -218,7 +218,7 @@ def test_experiments_that_documents_name_exist(monkeypatch):
     for document in ("README.md", "experiments/README.md"):
         named = re.findall(r"`(\w*(?:digits|mnist|cifar10|celeba)\w*_\w+)`", TEXTS[document])
         assert named
-        assert set(named) <= {*lookup.find_all(), "mnist_priors"}
+        assert set(named) <= {*lookup.find_all(), "vampprior"}
 
 
 @pytest.mark.parametrize("extra", ["runs", "test"])

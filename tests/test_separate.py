@@ -17,7 +17,7 @@ from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder
 from vaelab.models import VAE, ConvDRAW
 from vaelab.networks import MLP, ConditionalFlow, ConditionalGaussian, GatedMLP, Identity
 from vaelab.priors import GTM, GTMVampPrior, HierarchicalPrior, ResampledPrior, VampPrior
-from vaelab.runs.record import to_dict
+from vaelab.runs.record import to_record
 
 D, SHAPE, KEY = 2, (4, 4, 1), jax.random.key(0)
 
@@ -132,7 +132,7 @@ def test_a_command_line_changes_nothing_but_the_field():
     assert ours.keys() == theirs.keys()
     for name, leaf in ours.items():
         np.testing.assert_array_equal(leaf, theirs[name], err_msg=name)
-    assert json.dumps(to_dict(changed.model)) == json.dumps(to_dict(arguments.model))
+    assert json.dumps(to_record(changed.model)) == json.dumps(to_record(arguments.model))
 
 
 def test_an_encoder_given_to_the_prior_is_the_prior_s_own():

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from vaelab import data
-from vaelab.runs.record import to_dict
+from vaelab.runs.record import to_record
 from vaelab.types import Examples
 
 X = np.arange(60, dtype=np.float64).reshape(20, 3)
@@ -92,10 +92,10 @@ def test_changing_an_array_afterwards_changes_nothing():
 
 
 def test_a_configuration_holds_digests():
-    record = json.loads(json.dumps(to_dict(data.Arrays(X, test=Examples(X, LABELS)))))
+    record = json.loads(json.dumps(to_record(data.Arrays(X, test=Examples(X, LABELS)))))
     sha256 = hashlib.sha256(X.astype(np.float32).tobytes()).hexdigest()
     x = {"type": "array", "shape": [20, 3], "dtype": "float32", "sha256": sha256}
-    assert record["type"] == "Arrays"
+    assert record["type"] == "vaelab.data.Arrays"
     assert record["x"] == record["test"]["x"] == x
     assert record["labels"] is None
     assert record["test"]["labels"]["dtype"] == "int32"

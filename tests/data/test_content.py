@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vaelab import data
-from vaelab.runs.record import to_dict
+from vaelab.runs.record import to_record
 
 IMAGES = np.random.default_rng(0).integers(256, size=(40, 8, 8, 1), dtype=np.uint8)
 
@@ -26,9 +26,9 @@ def test_a_pinned_file_records_its_sha256(path):
     assert files.pinned().sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert files.pinned().pinned() == files.pinned() != files
     np.testing.assert_array_equal(files.pinned().load().test.x, files.load().test.x)
-    before = to_dict(files.pinned())
+    before = to_record(files.pinned())
     np.savez(path, x=IMAGES[::-1])
-    assert to_dict(files.pinned()) != before
+    assert to_record(files.pinned()) != before
 
 
 def test_a_file_that_changed_is_refused_and_one_that_moved_is_not(path, tmp_path):

@@ -118,7 +118,8 @@ def _batch_means(model, functions, num_samples, params, examples, key) -> dict[s
     means = {}
     for name, function in functions:
         values = function(examples, terms)
-        if jnp.shape(values) != terms.distortion.shape:
+        shape = terms.distortion.shape
+        if jnp.shape(values) not in (shape, (1, shape[1])):  # a bound over all samples is [1, B]
             raise UsageError(
                 f"functions[{name!r}] must return values [K, B] = {list(terms.distortion.shape)}, got "
                 f"{list(jnp.shape(values))}: one value for each sample and example."
