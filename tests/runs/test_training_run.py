@@ -117,6 +117,20 @@ def test_hooks_receive_metrics_and_checkpoints(result):
     assert recorder.states[1][1] == bits(result.state.variables)
 
 
+class LossAlone(ELBO):
+    """An objective of one's own, without the metrics of vaelab's."""
+
+    def __call__(self, *arguments):
+        loss, _ = super().__call__(*arguments)
+        return loss, {"loss": loss}
+
+
+def test_progress_shows_an_objective_of_ones_own(capsys):
+    result = runs.train(elbo(objective=LossAlone()))
+    assert result.history.steps("loss").tolist() == [5, 10, 15, 20]
+    assert "20/20  loss " in capsys.readouterr().out
+
+
 def test_training_changes_nothing_of_the_process(tmp_path):
     """Neither in memory nor in a workdir."""
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from vaelab.checks import UsageError
 from vaelab.models import Model
 from vaelab.runs.config import read_config, scaling_of
 from vaelab.runs.experiment import Experiment
@@ -41,6 +42,8 @@ def load(
     Raises:
       UsageError: the folder holds no run, a file is damaged, or a part of the model cannot be rebuilt.
     """
+    if parameters not in ("reported", "newest"):
+        raise UsageError(f"parameters must be 'reported' or 'newest', got {parameters!r}.")
     folder = epath.Path(folder).expanduser()
     config = read_config(folder)
     record = config["configuration"]
@@ -69,9 +72,7 @@ def load(
     )
 
 
-def experiment_of(
-    folder: epath.PathLike, modules: Sequence[ModuleType | str] = ()
-) -> Experiment:
+def experiment_of(folder: epath.PathLike, modules: Sequence[ModuleType | str] = ()) -> Experiment:
     """The experiment of a run's folder, from config.json.
 
     Raises:

@@ -93,6 +93,11 @@ def _create(path: epath.Path, content: str) -> None:
         file.write(content)
     try:
         os.link(partial, os.fspath(path))
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        with open(os.fspath(path), "x") as file:
+            file.write(content)
     finally:
         os.unlink(partial)
 
