@@ -11,10 +11,10 @@ from experiments import digits
 from vaelab import runs
 from vaelab.priors import GTM, GaussianMixture, GTMVampPrior, HierarchicalPrior, ResampledPrior
 from vaelab.priors.gtm import check_grid
-from vaelab.runs import memory
 from vaelab.runs.config import ConfigurationError
 from vaelab.runs.programs import Single
 from vaelab.runs.run import Run
+from vaelab.training import memory
 
 SCHEDULE = {"num_steps": 4, "log_every": 2, "evaluate_every": 4}
 
