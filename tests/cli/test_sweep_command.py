@@ -99,7 +99,7 @@ def test_a_member_is_a_run(swept):
         (NAME, ["--marginal-inputs", "-1"], "marginal_inputs must be finite and not negative"),
         (NAME, ["--trajectory", "3"], "trajectory must be a member from 0 to 0, got 3"),
         ("mnist_rotate_convdraw_re", ["--marginal-inputs", "10"], "this model is conditional"),
-        (NAME, ["--beside", "/nowhere"], "/nowhere/measures.json"),
+        (NAME, ["--beside", "/nowhere"], "there is no file /nowhere/sweep.json"),
         ("digits_vhp_gecko", [], "nearest name is 'digits_vhp_geco'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -206,6 +206,8 @@ def test_the_newest_parameters_are_there_beside_the_best(tmp_path):
     assert result.step < result.last_step
     best, newest = (runs.load(tmp_path / "run", parameters=p) for p in ("reported", "newest"))
     assert (best.step, newest.step) == (result.step, result.last_step)
+    with pytest.raises(UsageError, match="parameters must be 'reported' or 'newest', got 'best'"):
+        runs.load(tmp_path / "run", parameters="best")
     assert bits(best.params) == bits(result.state.best.variables.params)
     assert bits(newest.params) == bits(result.state.variables.params)
 

@@ -122,6 +122,17 @@ def test_a_lock_that_was_taken_meanwhile_is_left_alone(folder, monkeypatch):
     assert json.loads((folder / "lock.json").read_text())["started"]
 
 
+def test_a_file_system_without_links_has_locks_too(folder, monkeypatch):
+    def link(*paths):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    with held(folder), pytest.raises(UsageError, match="in use"):  # noqa: SIM117
+        with held(folder):
+            pass
+    assert not folder.exists()
+
+
 def test_nothing_written_leaves_no_folder(folder, tmp_path):
     with held(folder):
         assert folder.exists()

@@ -110,7 +110,8 @@ def _notebook_line(num_steps: int, first_step: int) -> Shown:
 
 
 def _line(metrics: Mapping[str, float]) -> str:
-    parts = [f"{name} {metrics[name]:.1f}" for name in ("elbo", "rate", "distortion")]
+    shown = [name for name in ("elbo", "rate", "distortion") if name in metrics]
+    parts = [f"{name} {metrics[name]:.1f}" for name in shown or ["loss"]]
     for name, value in metrics.items():
         if name.startswith("average/"):
             parts.append(f"{name.removeprefix('average/')} {value:+.3g}")

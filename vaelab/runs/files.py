@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from etils import epath
 
-from vaelab.checks import DamagedFileError
+from vaelab.checks import DamagedFileError, MissingFileError
 from vaelab.runs.serial import from_json, to_json
 
 if TYPE_CHECKING:
@@ -38,10 +38,13 @@ def read_json(path: epath.Path) -> Any:
     """The values of a JSON file.
 
     Raises:
+      MissingFileError: there is no file.
       DamagedFileError: the file is no JSON.
     """
     try:
         return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise MissingFileError(f"there is no file {path}: correct the folder.") from error
     except ValueError as error:  # also of the encoding
         raise damaged(path, str(error)) from None
 
