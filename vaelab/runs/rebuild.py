@@ -16,7 +16,7 @@ from vaelab.runs.record import differing_fields, to_record
 
 # Packages that vaelab itself has imported; their functions serve as activations and the like.
 _TRUSTED = ("vaelab", "jax", "flax")
-_WRITING = ("runs", "cli", "training", "data", "plotting")
+_WRITING = {"runs", "cli", "training", "data", "plotting"}
 
 
 class UnknownPartError(UsageError):
@@ -121,7 +121,7 @@ def _belongs(found: Any, package: str) -> bool:
     Some of vaelab's packages have functions that write files, which are no part of a configuration.
     """
     parts = (getattr(found, "__module__", None) or "").split(".")
-    writes = parts[0] == "vaelab" and parts[1] in _WRITING
+    writes = parts[0] == "vaelab" and not _WRITING.isdisjoint(parts[1:2])
     if writes and not isinstance(found, type):
         return False
     return parts[0] == package
