@@ -42,8 +42,6 @@ def load(
     Raises:
       UsageError: the folder holds no run, a file is damaged, or a part of the model cannot be rebuilt.
     """
-    if parameters not in ("reported", "newest"):
-        raise UsageError(f"parameters must be 'reported' or 'newest', got {parameters!r}.")
     folder = epath.Path(folder).expanduser()
     config = read_config(folder)
     record = config["configuration"]
@@ -57,6 +55,8 @@ def load(
         variables, average, step = raw["variables"], raw["opt_state"]["average"], raw["step"]
         if raw["ema"]:
             variables = variables | {"params": raw["ema"]["params"]}
+    if parameters not in ("reported", "newest"):
+        raise UsageError(f"parameters must be 'reported' or 'newest', got {parameters!r}.")
     return Trained(
         model=model,
         params=jax.tree.map(np.asarray, variables["params"]),
