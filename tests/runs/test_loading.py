@@ -257,6 +257,10 @@ EVIL = {
     "a process of jax": {"type": "jax._src.xla_bridge.os.popen", "cmd": "touch made"},
     "a module that is not imported": {"type": "wave.Wave_read", "f": "x"},
     "a module of vaelab's own standard": {"type": "function", "name": "vaelab.runs.files.write_json"},
+    "a function that writes": {
+        "type": "function",
+        "name": "vaelab.training.metrics.write_metrics",
+    },
     "a type that writes": {"type": "vaelab.training.metrics.MetricsLog", "directory": "made"},
     "a type that makes a folder": {"type": "vaelab.training.checkpoint.Checkpoints", "directory": "made"},
     "nothing": {"type": "", "a": 1},

@@ -129,15 +129,11 @@ def test_a_report_is_current_until_its_settings_change(result, changes):
 def test_results_are_compared_in_one_table(result):
     other = train(elbo(), seed=2)
     comparison = runs.compare({"constrained": result, "plain": other})
-    assert [row.name for row in comparison.rows] == ["constrained", "plain"]
-    for row, each in zip(comparison.rows, (result, other), strict=True):
-        report = each.report()
-        assert row.elbo == report.elbo
-        assert row.log_likelihood == report.log_likelihood[:2]
-        assert row.multipliers == report.multipliers
+    assert comparison.reports == {"constrained": result.report(), "plain": other.report()}
+    for report in comparison.reports.values():
         for text in (shown(comparison), comparison._repr_html_()):
             assert f"{report.elbo.mean:.2f} ± {report.elbo.standard_error:.2f}" in text
-    assert [row.name for row in runs.compare([result]).rows] == ["experiment"]
+    assert list(runs.compare([result, other]).reports) == ["experiment", "experiment 1"]
     with pytest.raises(UsageError, match="at least one result"):
         runs.compare([])
     splits = result.run.splits

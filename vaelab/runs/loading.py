@@ -57,6 +57,8 @@ def load(
         variables, average, step = raw["variables"], raw["opt_state"]["average"], raw["step"]
         if raw["ema"]:
             variables = variables | {"params": raw["ema"]["params"]}
+    if parameters not in ("reported", "newest"):
+        raise UsageError(f"parameters must be 'reported' or 'newest', got {parameters!r}.")
     return Trained(
         model=model,
         params=jax.tree.map(np.asarray, variables["params"]),

@@ -16,6 +16,7 @@ from vaelab.runs.record import differing_fields, to_record
 
 # Packages that vaelab itself has imported; their functions serve as activations and the like.
 _TRUSTED = ("vaelab", "jax", "flax")
+_WRITING = {"runs", "cli", "training", "data", "plotting"}
 
 
 class UnknownPartError(UsageError):
@@ -117,10 +118,11 @@ def _function(record: dict[str, Any], modules: Sequence[ModuleType | str], path:
 def _belongs(found: Any, package: str) -> bool:
     """True for what a package defines itself; a module that it imports, such as `os`, is not part of it.
 
-    Functions of vaelab's runs and commands are no part of a configuration: they write files.
+    Some of vaelab's packages have functions that write files, which are no part of a configuration.
     """
     parts = (getattr(found, "__module__", None) or "").split(".")
-    if parts[:2] in (["vaelab", "runs"], ["vaelab", "cli"]) and not isinstance(found, type):
+    writes = parts[0] == "vaelab" and not _WRITING.isdisjoint(parts[1:2])
+    if writes and not isinstance(found, type):
         return False
     return parts[0] == package
 
