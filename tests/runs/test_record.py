@@ -220,7 +220,7 @@ def test_every_experiment_is_rebuilt_from_its_record():
         jnp.tanh, functools.partial(nn.leaky_relu, negative_slope=0.2), nn.LSTMCell,
         nn.Dense(3), nn.Conv(3, (2, 2)), Adam(0.1, schedule=Cosine()),
     ],
-    ids=repr,
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )  # fmt: skip
 def test_values_of_a_configuration_come_back(value):
     again = from_record(json.loads(json.dumps(to_record(value), allow_nan=False)))
