@@ -115,5 +115,7 @@ def run_of(
         splits = source.load(data_dir).map(trained.standardise)
     test = trained.standardise(Files(data_path).read(data_dir))
     splits = splits._replace(test=test, scaling=trained.scaling)
-    experiment = Experiment(data=source, **fields | {"num_test": None})
+    # The training part of a file may be smaller than a batch, which plays no part here.
+    fields |= {"num_test": None, "batch_size": min(fields["batch_size"], len(splits.train.x))}
+    experiment = Experiment(data=source, **fields)
     return Run.load(experiment, splits=splits, name=f"{trained.name} on {data_path}")
