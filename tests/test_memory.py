@@ -12,7 +12,7 @@ from vaelab import runs
 from vaelab.priors import GTM, GaussianMixture, GTMVampPrior, HierarchicalPrior, ResampledPrior
 from vaelab.priors.gtm import check_grid
 from vaelab.runs.config import ConfigurationError
-from vaelab.runs.programs import Single
+from vaelab.runs.programs import Program
 from vaelab.runs.run import Run
 from vaelab.training import memory
 
@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(prior, sweep, tmp_path)
 
 def test_the_limit_is_what_states_and_densities_take(monkeypatch):
     num_components, batch_size = 20_000, 100
-    program = Single(Run.load(with_prior(GaussianMixture(2, num_components))))
+    program = Program(Run.load(with_prior(GaussianMixture(2, num_components))))
     state = 4 * 4 * (2 + 2 + 1) * num_components  # parameters, Adam's two moments, the best so far
     densities = 4 * batch_size * num_components
     mesh = program.mesh()

@@ -13,7 +13,6 @@ from oracles import within_confidence
 from two_level import TwoLevel
 
 from vaelab import losses
-from vaelab.checks import UndefinedError
 from vaelab.constraints import NLL
 from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import VAE, ConvDRAW
@@ -122,11 +121,18 @@ def test_the_weight_of_the_distortion_and_of_the_rate():
     assert ELBO(beta=(1.0, 2.0)).distortion_weight(0) is None
     assert AnnealedVariance(10).distortion_weight(10) == 1.0
     assert ImportanceWeighted().distortion_weight(0) is None
-    assert ELBO().with_beta(3.0) == ELBO(beta=3.0)
-    with pytest.raises(
-        UndefinedError, match="betas need the objective ELBO, and this experiment's"
-    ):
-        Lagrangian({"nll": NLL(0.1)}).with_beta(1.0)
+    by_level = ELBO(warmup_steps=(10, 20))  # β = 1/2 at both levels only at 5 and 10 of them
+    assert by_level.distortion_weight(5) is None
+    assert by_level.distortion_weight(20) == 1.0
+    assert ELBO(warmup_steps=10).distortion_weight(5) == 2.0
+
+
+def test_equal_objectives_validate_by_one_function():
+    """So one program validates all members whose objectives are equal there."""
+    first, second = (Lagrangian({"nll": NLL(kappa)}).validation for kappa in (0.1, 0.2))
+    assert first is second
+    assert ELBO(beta=2.0).validation == ELBO(beta=2.0).validation != ELBO(beta=3.0).validation
+    assert ImportanceWeighted(3).validation is ImportanceWeighted(4).validation
 
 
 def pairwise(a, b):

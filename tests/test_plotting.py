@@ -443,18 +443,3 @@ def test_plots_leave_matplotlib_unchanged_and_need_no_display(tmp_path):
     command = [sys.executable, "-W", "error", "-c", script, str(tmp_path / "figure.png")]
     environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
     subprocess.run(command, check=True, env=environment)
-
-
-@pytest.mark.parametrize("num_images", [1, 30])
-def test_a_note_stands_below_the_title_and_inside_the_figure(num_images):
-    note = "Black is -3.9 and white is 3.26. Values are clipped to [-3.9, 3.26]."
-    x = np.zeros((num_images, 8, 8, 1))
-    for figure in (plotting.samples(x, note=note), plotting.reconstructions(x, x, note=note)):
-        title = figure.axes[0].get_title(loc="left")
-        assert title.split("\n")[1] == note
-        figure.canvas.draw()
-        (text,) = (t for t in figure.findobj(matplotlib.text.Text) if t.get_text() == title)
-        extent, size = text.get_window_extent(), figure.bbox
-        assert size.x0 <= extent.x0 < extent.x1 <= size.x1
-        assert size.y0 <= extent.y0 < extent.y1 <= size.y1
-    assert plotting.samples(x).axes[0].get_title(loc="left").count("\n") == 0

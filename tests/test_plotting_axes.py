@@ -128,13 +128,26 @@ def test_arrays_of_axes_are_taken_row_by_row():
     assert titles == ["ELBO", "Rate and distortion", "Constraint", "Multiplier"]
 
 
-@pytest.mark.parametrize("name", ["latent_space", "latent_space_with_a_scale"])
-def test_the_legend_in_given_axes_covers_no_points(name):
+def test_the_legend_in_given_axes_is_inside_and_keeps_the_data_large():
+    """It is transparent, and takes the emptiest corner."""
     figure = Figure(figsize=(4, 4))
     axes = figure.subplots()
-    ONE_PANEL[name](ax=axes)
+    ONE_PANEL["latent_space"](ax=axes)
     figure.draw_without_rendering()
-    beside = axes.get_legend() or axes.child_axes[0]
+    box = axes.get_legend().get_tightbbox()
+    assert axes.bbox.x0 <= box.x0 < box.x1 <= axes.bbox.x1
+    assert axes.get_legend().get_frame().get_alpha() < 1
+    alone = Figure(figsize=(4, 4)).subplots()
+    alone.scatter(*LATENTS[:, :2].T)
+    assert np.ptp(axes.get_xlim()) <= 2 * np.ptp(alone.get_xlim())
+
+
+def test_the_colour_bar_in_given_axes_covers_no_points():
+    figure = Figure(figsize=(4, 4))
+    axes = figure.subplots()
+    ONE_PANEL["latent_space_with_a_scale"](ax=axes)
+    figure.draw_without_rendering()
+    beside = axes.child_axes[0]
     points = axes.collections[-1].get_offsets()
     assert len(points) == len(LATENTS)
     right = axes.transData.transform(points)[:, 0].max()

@@ -67,7 +67,7 @@ def both():
     sys.path.insert(0, str(ROOT))
     from experiments.digits import EXPERIMENTS
     from vaelab.networks import ConditionalGaussian, GatedMLP
-    from vaelab.runs.programs import Single
+    from vaelab.runs.programs import Program
     from vaelab.runs.run import Run
     from vaelab.training.sharding import make_mesh, replicate
     from vaelab.training.sources import in_memory
@@ -79,7 +79,7 @@ def both():
     encoder = ConditionalGaussian(GatedMLP((8,), event_ndims=3), dim=2)
     model = experiment.model.clone(encoder=encoder, decoder=decoder)
     run = Run.load(experiment.with_fields(model=model))
-    experiment, state = run.experiment, Single(run).initial_state()
+    experiment, state = run.experiment, Program(run).initial_state()
     shards, metrics = set(), []
 
     def preprocess(key, x):

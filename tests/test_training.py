@@ -557,6 +557,12 @@ def test_a_member_that_diverges_leaves_the_others_alone():
     assert error.value.step == 16  # the first step at which no member has a finite loss
 
 
+def test_an_infinite_bound_is_no_best():
+    bounds = [[-1.0, -9.0], [np.inf, -8.0]]
+    state, _ = members_run(Timetable(20, 10, 10), bounds, [float, float])
+    assert state.best.bound.tolist() == [-1.0, -8.0]
+
+
 def test_patience_ends_the_run():
     bounds = [-5.0, -3.0, -4.0, -3.0, -9.0]  # an equal bound is no better one
     run, _, _, saved = loop_run(Timetable(100, 5, 10, patience=2), bounds)
@@ -574,6 +580,17 @@ def test_patience_does_not_wear_out_during_the_warm_up():
     run, _, _, saved = loop_run(Timetable(100, 5, 10, patience=2, settling_steps=30), bounds)
     assert int(run().best.step) == 10
     assert saved == [10, 20, 30, 40, 50]
+
+
+def test_patience_is_judged_at_validations_alone():
+    """The limit, at step 30 + 20, lies between the validations at 40 and 60."""
+    timetable = Timetable(100, 5, 20, patience=1, settling_steps=30)
+    bounds = [-1.0, -2.0, -0.5, -0.4, -0.3]
+    interrupted = loop_run(timetable, bounds, interrupted_at=50)[0]()
+    assert int(interrupted.step) == 50
+    assert not timetable.stopped(interrupted)
+    whole = loop_run(timetable, bounds)[0]()
+    assert (int(whole.step), int(whole.best.step)) == (100, 100)
 
 
 def test_a_run_stopped_by_patience_stays_stopped():

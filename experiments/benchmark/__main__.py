@@ -33,7 +33,7 @@ from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.runs import Experiment, display
 from vaelab.runs.files import write_json
-from vaelab.runs.programs import Single
+from vaelab.runs.programs import Program
 from vaelab.runs.run import Run
 from vaelab.training.sharding import replicate
 from vaelab.types import Examples, Splits
@@ -133,7 +133,7 @@ def images() -> Splits:
 def training(experiment: Experiment, steps: int) -> Rate:
     """Training steps per second of the program that training runs."""
     experiment = of_length(experiment, steps).with_fields(log_every=steps, evaluate_every=steps)
-    program = Single(Run.load(experiment, splits=images()))
+    program = Program(Run.load(experiment, splits=images()))
     mesh = program.mesh()
     run_steps, source = program.compile_steps(mesh), replicate(program.run.source(), mesh)
     state = program.place(program.initial_state(), mesh)

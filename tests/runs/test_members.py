@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import files
-from small import assert_close, bits, constrained, elbo
+from small import SHAPE, assert_close, bits, constrained, elbo, small_model
 
 from vaelab import runs
 from vaelab.checks import UsageError
+from vaelab.constraints import NLL
+from vaelab.likelihoods import GaussianDecoder
+from vaelab.networks import MLP
+from vaelab.runs.measures import measure
 from vaelab.runs.members import at
-from vaelab.training import Adam
+from vaelab.training import Adam, Lagrangian
 
 pytestmark = pytest.mark.usefixtures("without_plots")
 
@@ -168,3 +172,36 @@ def test_all_members_take_the_step_they_were_given_in_the_report():
     assert first.report().elbo.mean == pytest.approx(first.report().elbo.mean)
     table = repr(runs.compare({"a": first, "b": second}))
     assert f"{second.report().rate.mean:.2f}" in table
+
+
+@pytest.mark.parametrize("path", ["objective.beta", "model.decoder.scale"])
+def test_a_member_validates_as_the_run_alone(path):
+    """With its own model and its own objective, which its bound depends on."""
+    decoder = GaussianDecoder(MLP((4,)), shape=SHAPE, scale=1.0)
+    experiment = elbo(model=small_model(decoder=decoder))
+    values = [{path: 0.5}, {path: 4.0}]
+    for member, result in zip(values, train(values, experiment), strict=True):
+        alone = runs.train(at(experiment, member), progress=False)
+        for name in ("validation/bound", "validation/elbo"):
+            np.testing.assert_allclose(result.history[name], alone.history[name], rtol=1e-4)
+
+
+@pytest.mark.parametrize("path", ["data.seed", "sampler.weight"])
+def test_fields_of_the_data_are_no_members(path):
+    with pytest.raises(UsageError, match=f"members: {path} belongs to the data, which all"):
+        train([{path: 1.0}])
+
+
+def test_measures_are_of_the_reported_step():
+    """Under early stopping the last step is another one."""
+    members = [{"seed": 0}, {"seed": 1}]
+    objective = Lagrangian({"nll": NLL(0.69)})  # soon met
+    fields = dict(optimiser=Adam(0.3), num_steps=100, evaluate_every=5, patience=2)
+    results = train(members, constrained(objective=objective, **fields))
+    assert any(result.step < result.last_step for result in results)
+    for result, row in zip(results, measure(results, members), strict=True):
+        reported, measured = result.report().constraints["nll"], row.constraints["nll"]
+        assert row.step == result.step
+        assert measured.multiplier == reported.multiplier
+        assert measured.train == reported.train_value
+        assert measured.outcome == reported.outcome

@@ -139,7 +139,7 @@ def test_results_are_compared_in_one_table(result):
     splits = result.run.splits
     fewer = splits._replace(test=splits.test.take(slice(9)))
     other = train(splits=fewer, num_steps=1, log_every=1)
-    with pytest.raises(UsageError, match=r"test sets of \[9, 10\] examples"):
+    with pytest.raises(UsageError, match=r"different test sets, of \[9, 10\] examples"):
         runs.compare([result, other])
 
 
@@ -156,7 +156,7 @@ def test_measures_of_a_sweep_add_up_and_survive_their_files(tmp_path):
         constraint = row.constraints["nll"]
         assert constraint.kappa == member["objective.constraints.nll.kappa"]
         assert constraint.test == pytest.approx(row.distortion.mean / 16, rel=1e-5)
-        assert constraint.multiplier == result.history["multiplier/nll"][-1]
+        assert constraint.multiplier == result.multipliers["nll"]
         assert constraint.overshoot == pytest.approx(max(result.history["multiplier/nll"]) / constraint.multiplier)  # fmt: skip
         assert row.marginal_inputs == 20
         assert row.finite

@@ -6,10 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from small import elbo
 
 from experiments import taming
+from vaelab.checks import UsageError
 from vaelab.constraints import CLA
+from vaelab.runs.identity import digest_of
 from vaelab.runs.run import Run
+from vaelab.training import ELBO
 from vaelab.types import Examples
 
 base = taming.EXPERIMENTS["grey_digits_mlp_elbo"]
@@ -46,3 +50,24 @@ def test_a_kappa_beyond_what_the_images_themselves_reach_is_said():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Run.load(taming.geco(base, cla=CLA(share - 0.01, always_three)), None)
+
+
+def test_a_digest_tells_shapes_and_places_apart():
+    x = np.arange(10, dtype=np.float32)
+    trees = [(x,), (x.reshape(5, 2),), (x[:4], x[4:]), (x[:5], x[5:]), {"a": x}, {"b": x}]
+    assert len({digest_of(tree) for tree in trees}) == len(trees)
+    assert digest_of({"a": x.copy()}) == digest_of({"a": x})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("optimiser", None, "optimiser must be of the type Optimiser, got None"),
+        ("dual", "geco", "dual must be of the type Dual or None, got 'geco'"),
+        ("model", 3, "model must be of the type Model, got 3"),
+        ("objective", ELBO, r"objective is the class ELBO: give an instance, ELBO\(...\)"),
+    ],
+)
+def test_an_experiment_refuses_what_keeps_no_contract(field, value, sentence):
+    with pytest.raises(UsageError, match=f"^{sentence}"):
+        elbo(**{field: value})

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from vaelab.checks import UsageError
 from vaelab.runs import display
+from vaelab.runs.identity import digest_of
 from vaelab.runs.report import Report
 from vaelab.runs.result import Result
 
@@ -60,8 +61,8 @@ def compare(results: Mapping[str, Result] | Sequence[Result]) -> Comparison:
     if not reports:
         raise UsageError("results must hold at least one result.")
     sizes = sorted({report.num_test for report in reports.values()})
-    if len(sizes) > 1:
+    if len({digest_of(result.run.splits.test) for result in named.values()}) > 1:
         raise UsageError(
-            f"results are of test sets of {sizes} examples: compare results on the same data."
+            f"results are of different test sets, of {sizes} examples: compare results on the same data."
         )
     return Comparison(reports)

@@ -8,7 +8,13 @@ import math
 from numbers import Integral
 from typing import Any
 
-from vaelab.checks import UsageError, check_at_least_one, check_fraction, check_positive
+from vaelab.checks import (
+    UsageError,
+    check_at_least_one,
+    check_fraction,
+    check_instance,
+    check_positive,
+)
 from vaelab.data import DataSet, as_data_set
 from vaelab.models import Model
 from vaelab.training.duals import Dual
@@ -84,6 +90,11 @@ class Experiment:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", as_data_set(self.data))
+        for name, kind, optional in (
+            ("model", Model, False), ("objective", Objective, False), ("optimiser", Optimiser, False),
+            ("sampler", Sampler, False), ("dual", Dual, True), ("prior_optimiser", Optimiser, True),
+        ):  # fmt: skip
+            check_kind(name, getattr(self, name), kind, optional=optional)
         check_at_least_one(
             batch_size=self.batch_size, prior_period=self.prior_period,
             num_samples=self.num_samples, posterior_samples=self.posterior_samples,
@@ -166,8 +177,7 @@ class Experiment:
             if schedule.depends_on_length:
                 raise UsageError(
                     f"num_steps cannot change: {name}.schedule = {type(schedule).__name__} depends on "
-                    "the length of the run: start a new run, from these parameters with start= or "
-                    "--start-from."
+                    "the length of the run: start a new run from these parameters with start."
                 )
 
     @property
@@ -198,6 +208,15 @@ class Experiment:
     def _optimisers(self) -> dict[str, Optimiser]:
         optimisers = {"optimiser": self.optimiser, "prior_optimiser": self.prior_optimiser}
         return {name: value for name, value in optimisers.items() if value is not None}
+
+
+def check_kind(name: str, value: Any, kind: type, *, optional: bool) -> None:
+    """Raises one sentence if a value does not keep the contract of its field."""
+    check_instance(name, value)
+    if not isinstance(value, kind) and not (optional and value is None):
+        raise UsageError(
+            f"{name} must be of the type {kind.__name__}{' or None' if optional else ''}, got {value!r}."
+        )
 
 
 def check_seed(seed: Any) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from vaelab.data.arrays import digest
 from vaelab.runs.experiment import EVALUATION_FIELDS
 from vaelab.types import PyTree
 
 
 def identity(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a run the one it is: neither its length nor how it is evaluated."""
+    """The part of a record that must be equal for a run to continue: all but its length and its evaluation."""
     free = ("num_steps", *EVALUATION_FIELDS)
     return {name: value for name, value in plain(record).items() if name not in free}
 
@@ -26,11 +27,10 @@ def plain(record: Any) -> Any:
 
 
 def digest_of(tree: PyTree) -> str:
-    """What tells arrays from others."""
-    content = hashlib.sha256()
-    for leaf in jax.tree.leaves(tree):
-        content.update(np.ascontiguousarray(leaf).data.cast("B"))
-    return content.hexdigest()[:16]
+    """A digest of the arrays of a tree: their places, shapes, types and values."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    parts = [(jax.tree_util.keystr(path), digest(np.asarray(leaf))) for path, leaf in leaves]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def generator() -> str:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from vaelab.checks import UsageError
+from vaelab.checks import MissingFileError, UsageError
 from vaelab.data import Files
 from vaelab.models import Model
 from vaelab.runs.config import read_config, scaling_of
@@ -108,7 +108,7 @@ def run_of(
         if data_path is None:
             return run
         splits = run.splits
-    except UnknownPartError as error:
+    except (UnknownPartError, MissingFileError) as error:
         if data_path is None:
             raise UsageError(f"{error} Name a file with --data.") from None
         source = Files(data_path)

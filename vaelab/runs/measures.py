@@ -31,8 +31,8 @@ class ConstraintMeasures(NamedTuple):
 
     kappa: float
     test: float  # on the test set
-    train: float  # moving average at the end of training
-    multiplier: float  # λ at the end
+    train: float  # moving average during training, at the measured step
+    multiplier: float  # λ at the measured step
     max_multiplier: float  # highest logged λ
     outcome: str
     met: bool
@@ -131,15 +131,16 @@ def measure(
 
 
 def _constraint(result: Result, name: str, test: float) -> ConstraintMeasures:
-    run, rows = result.run, list(result.history.training_rows())
+    run = result.run
+    rows = list(result.history.until(result.step).training_rows())
     constraint = run.experiment.objective.constraints[name]
-    became = outcome(run, name, result.history)
+    became = outcome(run, name, result.history, until=result.step)
     return ConstraintMeasures(
         kappa=float(constraint.kappa),
         test=test,
-        train=constraint.achieved(rows[-1][f"average/{name}"], run.event_shape),
-        multiplier=rows[-1][f"multiplier/{name}"],
-        max_multiplier=max(row[f"multiplier/{name}"] for row in rows),
+        train=constraint.achieved(result.average[name], run.event_shape),
+        multiplier=result.multipliers[name],
+        max_multiplier=max(result.multipliers[name], *(row[f"multiplier/{name}"] for row in rows)),
         outcome=became.sentence,
         met=became.met,
     )
@@ -147,7 +148,7 @@ def _constraint(result: Result, name: str, test: float) -> ConstraintMeasures:
 
 def _squared_error_weight(result: Result) -> float | None:
     experiment = result.run.experiment
-    weight = experiment.objective.distortion_weight(experiment.num_steps)
+    weight = experiment.objective.distortion_weight(result.step)
     if weight is None:
         return None
     per_nat = result.model.decoder.squared_error_weight(result.params.get("decoder", {}))

@@ -53,6 +53,12 @@ def check_members(experiment: Experiment, members: Sequence[Member]) -> None:
                 raise UsageError(f"members: {path} must be a number, got {value!r}.")
         if "seed" in member:
             check_seed(member["seed"])
+        for path in member:
+            if path.startswith(("data.", "sampler.")):
+                raise UsageError(
+                    f"members: {path} belongs to the data, which all members share: train a run of its own "
+                    "for each value."
+                )
         at(experiment, member)
 
 

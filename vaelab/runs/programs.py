@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import abc
 import dataclasses
+import functools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,62 +20,66 @@ from vaelab.runs.run import Run
 from vaelab.training import memory, population
 from vaelab.training.loop import Metrics
 from vaelab.training.sharding import make_mesh, replicate, replicated
-from vaelab.training.state import TrainState, initial_state
+from vaelab.training.state import TrainState
 from vaelab.training.step import compile_train_steps
 from vaelab.types import PyTree, Saddle
 
 
-class Program(abc.ABC):
-    """What one program trains; a train state holds all of it."""
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What one program trains: here one run. `Members` trains several side by side."""
 
     run: Run
 
+    alone: ClassVar[bool] = True
+    """True if a state is that of one run, without an axis of members."""
+
     @property
-    @abc.abstractmethod
-    def runs(self) -> list[Run]:
+    def runs(self) -> Sequence[Run]:
         """The run of each member, as if it were alone."""
+        return [self.run]
 
     @property
-    @abc.abstractmethod
-    def alone(self) -> bool:
-        """True if a state is that of one run, without an axis of members."""
-
-    @property
-    @abc.abstractmethod
     def label(self) -> str:
         """What is trained, for the user."""
+        return self.run.name
 
-    @abc.abstractmethod
     def mesh(self) -> Mesh:
         """The devices that share the work."""
+        return _mesh(self.run, sweep=1)
 
-    @abc.abstractmethod
     def initial_state(self, params: PyTree | None = None) -> TrainState:
         """The state before the first step, with these parameters or with fresh ones."""
+        key = jax.random.key(self.run.experiment.seed)
+        return self.run.setup().initial_state(self.run.splits.train, key, params)
 
-    @abc.abstractmethod
     def place(self, state: TrainState, mesh: Mesh) -> TrainState:
         """A copy of the state on the devices, which training may donate."""
+        return replicate(state, mesh)
 
-    @abc.abstractmethod
     def compile_steps(self, mesh: Mesh):
         """(state, source, *, num_steps) -> (state, metrics): one program for any number of steps."""
+        setup = self.run.setup()
+        return compile_train_steps(
+            model=setup.model, objective=setup.objective, tx=setup.tx,
+            preprocess=self.run.experiment.data.preprocess, mesh=mesh, capacity=self._capacity,
+        )  # fmt: skip
 
-    @abc.abstractmethod
     def validate(self, variables: Saddle) -> Metrics:
         """Metrics of the validation set, [] or [M]."""
+        return self.run.validate(variables)
 
-    @abc.abstractmethod
     def member_states(self, state: TrainState) -> list[TrainState]:
         """The state of each member."""
+        return [state]
 
-    @abc.abstractmethod
     def member_rows(self, metrics: Metrics) -> list[dict[str, float]]:
         """The metrics of each member."""
+        return [{name: float(value) for name, value in metrics.items()}]
 
     def shapes(self, mesh: Mesh) -> TrainState:
         """The shapes of a state, as they lie on the devices."""
-        return self._placed(jax.eval_shape(self.initial_state), mesh)
+        return memory.placed(jax.eval_shape(self.initial_state), replicated(mesh))
 
     def check_memory(self, run_steps, state: TrainState, mesh: Mesh) -> None:
         """Compiles the program, and raises one sentence if it does not fit into the memory."""
@@ -86,86 +90,27 @@ class Program(abc.ABC):
     def _capacity(self) -> int:
         return self.run.experiment.timetable.longest_dispatch
 
-    @abc.abstractmethod
-    def _placed(self, shapes: TrainState, mesh: Mesh) -> TrainState: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Single(Program):
-    """One run."""
-
-    run: Run
-
-    @property
-    def runs(self) -> list[Run]:
-        return [self.run]
-
-    @property
-    def alone(self) -> bool:
-        return True
-
-    @property
-    def label(self) -> str:
-        return self.run.name
-
-    def mesh(self) -> Mesh:
-        return _mesh(self.run, sweep=1)
-
-    def initial_state(self, params: PyTree | None = None) -> TrainState:
-        setup, experiment = self.run.setup(), self.run.experiment
-        return initial_state(
-            setup.model, setup.objective, setup.tx, self.run.splits.train,
-            jax.random.key(experiment.seed), initial_multiplier=setup.initial_multiplier,
-            ema_decay=setup.ema_decay, params=params,
-        )  # fmt: skip
-
-    def place(self, state: TrainState, mesh: Mesh) -> TrainState:
-        return replicate(state, mesh)
-
-    def compile_steps(self, mesh: Mesh):
-        setup = self.run.setup()
-        return compile_train_steps(
-            model=setup.model, objective=setup.objective, tx=setup.tx,
-            preprocess=self.run.experiment.data.preprocess, mesh=mesh, capacity=self._capacity,
-        )  # fmt: skip
-
-    def validate(self, variables: Saddle) -> Metrics:
-        return self.run.validate(variables)
-
-    def member_states(self, state: TrainState) -> list[TrainState]:
-        return [state]
-
-    def member_rows(self, metrics: Metrics) -> list[dict[str, float]]:
-        return [{name: float(value) for name, value in metrics.items()}]
-
-    def _placed(self, shapes: TrainState, mesh: Mesh) -> TrainState:
-        return memory.placed(shapes, replicated(mesh))
-
 
 @dataclasses.dataclass(frozen=True)
 class Members(Program):
     """One experiment at several values of its fields, in one program."""
 
-    run: Run
     members: Sequence[Member]
+
+    alone: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_members(self.run.experiment, self.members)
-        implementation = generator()
-        if implementation != "threefry2x32":
+        if generator() != "threefry2x32":
             warnings.warn(
-                f"the random number generator {implementation} draws other numbers for members than for "
-                "a run alone: with threefry2x32 both are the same.",
+                f"the random number generator {generator()} draws other numbers for members than for a "
+                "run alone: with threefry2x32 both are the same.",
                 stacklevel=4,
             )
 
-    @property
-    def runs(self) -> list[Run]:
+    @functools.cached_property
+    def runs(self) -> Sequence[Run]:
         return [self._run(member) for member in self.members]
-
-    @property
-    def alone(self) -> bool:
-        return False
 
     @property
     def label(self) -> str:
@@ -193,17 +138,15 @@ class Members(Program):
         return population.BoundSteps(run_steps, values)
 
     def validate(self, variables: Saddle) -> Metrics:
-        rows = [  # by one objective: those of the members are equal there, and compiled once
-            self.run.validate(population.member(variables, index), run.key("validation"))
-            for index, run in enumerate(self.runs)
+        rows = [
+            run.validate(population.member(variables, index)) for index, run in enumerate(self.runs)
         ]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
     def member_states(self, state: TrainState) -> list[TrainState]:
-        step = state.step
         members = state._replace(step=None)  # type: ignore[arg-type]
         return [
-            population.member(members, index)._replace(step=step)
+            population.member(members, index)._replace(step=state.step)
             for index in range(len(self.members))
         ]
 
@@ -213,9 +156,10 @@ class Members(Program):
             for index in range(len(self.members))
         ]
 
-    def _placed(self, shapes: TrainState, mesh: Mesh) -> TrainState:
+    def shapes(self, mesh: Mesh) -> TrainState:
+        shapes = jax.eval_shape(self.initial_state)
         step = memory.placed(shapes.step, replicated(mesh))
-        members = shapes._replace(step=None)  # type: ignore[arg-type]
+        members = shapes._replace(step=None)
         return memory.placed(members, population.split(mesh))._replace(step=step)
 
     def _run(self, member: Mapping[str, Any]) -> Run:

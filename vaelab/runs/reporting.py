@@ -40,7 +40,7 @@ def make_report(
     likelihood = evaluation.log_likelihood(
         run.subject(trained.params, run.test_examples(experiment.num_test)),
         run.key("likelihood"),
-        num_samples=num_samples or experiment.num_samples,
+        num_samples=experiment.num_samples if num_samples is None else num_samples,
         progress=display.track("log p(x)"),
     )
     stationarity, constraints = report_constraints(run, trained, estimates, history)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from etils import epath
 
+from vaelab.checks import check_at_least_one
 from vaelab.runs import reporting
 from vaelab.runs.history import History
 from vaelab.runs.report import Report
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Result(Trained):
     """What `runs.train` returns. In a notebook a report is a table, and a plot shows itself.
 
     Each plot returns its matplotlib figure; it draws into axes of your own if you give them.
     """
 
-    run: Run = None  # type: ignore[assignment]  # after the fields of `Trained`, which have defaults
+    run: Run
     """The experiment with its data."""
-    state: TrainState = None  # type: ignore[assignment]
+    state: TrainState
     """Whole state of training, from which training can continue."""
     interrupted: bool = False
     """True if training was interrupted before its end."""
@@ -51,7 +52,8 @@ class Result(Trained):
         Args:
           num_samples: importance samples per test example. None takes the experiment's.
         """
-        return self._report(num_samples or self.run.experiment.num_samples)
+        check_at_least_one(num_samples=num_samples)
+        return self._report(self.run.experiment.num_samples if num_samples is None else num_samples)
 
     @functools.lru_cache(maxsize=8)  # noqa: B019  a result is kept as long as its reports
     def _report(self, num_samples: int) -> Report:

@@ -21,7 +21,6 @@ from vaelab.training.groups import transformation
 from vaelab.training.loop import Metrics
 from vaelab.training.population import Setup
 from vaelab.training.sources import InMemory, in_memory
-from vaelab.training.state import initial_state
 from vaelab.types import Array, Examples, PRNGKey, PyTree, Saddle, Splits
 
 
@@ -105,10 +104,8 @@ class Run:
 
     def initial_params(self) -> PyTree:
         """The parameters of the first state."""
-        setup = self.setup()
         key = jax.random.key(self.experiment.seed)
-        state = initial_state(setup.model, setup.objective, setup.tx, self.splits.train, key)
-        return state.variables.params
+        return self.setup().initial_state(self.splits.train, key).variables.params
 
     def source(self) -> InMemory:
         """The training set, and the order of its batches."""
@@ -117,15 +114,12 @@ class Run:
             self.splits.train, batch_size=experiment.batch_size, sampler=experiment.sampler
         )
 
-    def validate(self, variables: Saddle, key: PRNGKey | None = None) -> Metrics:
-        """The bound that early stopping maximises, and the ELBO, each time with the same noise.
-
-        The key is the run's own, unless a member of it hands over its key.
-        """
+    def validate(self, variables: Saddle) -> Metrics:
+        """The bound that early stopping maximises, and the ELBO, each time with the same noise."""
         objective = self.experiment.objective
         estimates = evaluation.expectations(
             self.subject(variables.params, self.splits.validation),
-            self.key("validation") if key is None else key,
+            self.key("validation"),
             {"bound": objective.validation, "elbo": elbo},
             num_samples=objective.validation_samples,
             batch_size=min(500, len(self.splits.validation.x)),

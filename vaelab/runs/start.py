@@ -66,7 +66,8 @@ def _check_continues(start: Trained, experiment: Experiment, step: int) -> None:
             f"num_steps = {experiment.num_steps} is less than the {step} steps that start has made: "
             "increase it."
         )
-    if experiment.patience is not None and step % experiment.evaluate_every and step < experiment.num_steps:  # fmt: skip
+    record = start.record or {"num_steps": experiment.num_steps}
+    if experiment.patience is not None and not can_continue(experiment, record["num_steps"])(step):
         raise UsageError(
             f"start ended at step {step}, between two validations (evaluate_every = "
             f"{experiment.evaluate_every}), and patience counts them: choose num_steps as a multiple of "

@@ -15,7 +15,7 @@ from vaelab.runs.experiment import Experiment
 from vaelab.runs.history import History
 from vaelab.runs.interrupt import interruptible
 from vaelab.runs.members import Member, check_members
-from vaelab.runs.programs import Members, Program, Single
+from vaelab.runs.programs import Members, Program
 from vaelab.runs.result import Result, make_result
 from vaelab.runs.run import Run
 from vaelab.runs.start import StartingPoint, starting_point
@@ -90,7 +90,7 @@ def train(
     if progress:
         display.say(run.splits.conversions)
     if members is None:
-        single = Single(run)
+        single = Program(run)
         point = starting_point(start, single, modules)
         if workdir is None:
             (result,) = _train(single, Store(), point, *settings)

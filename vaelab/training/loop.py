@@ -60,11 +60,14 @@ class Timetable:
     def stopped(self, state: TrainState) -> bool:
         """True if all steps are made, or every member is out of patience."""
         step = int(state.step)
-        return step >= self.num_steps or bool(np.all(self.out_of_patience(state.best, step)))
+        if step >= self.num_steps:
+            return True
+        last_validation = step - step % self.evaluate_every  # patience is judged there alone
+        return bool(np.all(self.out_of_patience(state.best, last_validation)))
 
 
 class NonFiniteLossError(UsageError):
-    """The loss became NaN or infinite, of every member where there are several."""
+    """The loss of a run, or of all members, is NaN or infinite."""
 
     def __init__(self, step: int, last_metrics: Mapping[str, Any]):
         self.step = step
@@ -173,7 +176,7 @@ def _better(state: TrainState, bound: Array, trained_on: Array) -> TrainState:
     """Best variables until now, among those at which every constraint was met on average."""
     average = jax.tree.leaves(state.opt_state.average)
     met = jnp.all(jnp.array([c <= 0 for c in average], bool))
-    better = met & (bound > state.best.bound) & trained_on
+    better = met & jnp.isfinite(bound) & (bound > state.best.bound) & trained_on
     candidate = Best(bound, state.step, state.evaluated, state.opt_state.average)
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, state.best)
     return state._replace(best=best)

@@ -33,6 +33,15 @@ class Setup(NamedTuple):
     initial_multiplier: float | Array | Mapping[str, float | Array] = 1.0
     ema_decay: float | None = None
 
+    def initial_state(
+        self, data: Examples | Array, key: PRNGKey, params: PyTree | None = None
+    ) -> TrainState:
+        """The state before the first step, `state.initial_state`."""
+        return initial_state(
+            self.model, self.objective, self.tx, data, key,
+            initial_multiplier=self.initial_multiplier, ema_decay=self.ema_decay, params=params,
+        )  # fmt: skip
+
 
 # Called with one member's values, which are tracers then: an experiment is a value.
 Build = Callable[[Mapping[str, Array]], Setup]
@@ -54,11 +63,7 @@ def initial_states(
     @jax.jit  # one program, where initial_state alone runs many small ones
     @partial(jax.vmap, in_axes=(0, None, 0, None), out_axes=MEMBERS)
     def start(values: Values, data: Examples | Array, key: PRNGKey, params: PyTree) -> TrainState:
-        setup = build(values)
-        return initial_state(
-            setup.model, setup.objective, setup.tx, data, key,
-            initial_multiplier=setup.initial_multiplier, ema_decay=setup.ema_decay, params=params,
-        )  # fmt: skip
+        return build(values).initial_state(data, key, params)
 
     return start(dict(values), data, keys, params)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 
-from vaelab.checks import UndefinedError
 from vaelab.constraints import Constraint
 from vaelab.models import Model
 from vaelab.types import Array, Examples, PRNGKey, Terms
@@ -53,10 +51,13 @@ class Objective(abc.ABC):
         """Posterior samples per example for `validation`."""
         return 1
 
-    def validation(self, examples: Examples, terms: Terms) -> Array:
-        """The bound that early stopping maximises, [K, B] or [1, B]: the ELBO, whatever λ is."""
-        del examples
-        return terms.log_weights
+    @property
+    def validation(self) -> Callable[[Examples, Terms], Array]:
+        """The bound that early stopping maximises, (examples, terms) -> [K, B] or [1, B].
+
+        The ELBO, whatever λ is. Equal objectives return the same function, so it is compiled once.
+        """
+        return elbo_bound
 
     def check(self, model: Model, num_steps: int) -> None:
         """Raises one sentence if the objective does not fit the model or the length of the run.
@@ -76,20 +77,15 @@ class Objective(abc.ABC):
         del step
         return None
 
-    def with_beta(self, beta: Any) -> Objective:
-        """The same objective with another weight on the rate.
-
-        Raises:
-          UndefinedError: the objective has no such weight.
-        """
-        raise UndefinedError(
-            f"betas need the objective ELBO, and this experiment's objective is {type(self).__name__}: leave "
-            "betas out."
-        )
-
     @abc.abstractmethod
     def describe(self, multipliers: Mapping[str, float], step: int) -> str:
         """What was minimised at this step, as a clause for reports."""
+
+
+def elbo_bound(examples: Examples, terms: Terms) -> Array:
+    """log p(x, z) − log q(z|x), [K, B], nats."""
+    del examples
+    return terms.log_weights
 
 
 def metrics(loss: Array, terms: Terms, examples: Examples) -> dict[str, Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import jax.numpy as jnp
 
@@ -13,7 +13,7 @@ from vaelab.checks import UsageError, check_at_least_one, check_not_negative
 from vaelab.constraints import Constraint
 from vaelab.models import Model
 from vaelab.training.objectives.base import Objective, level_rates, metrics
-from vaelab.types import Array, Terms
+from vaelab.types import Array, Examples, Terms
 
 T = TypeVar("T")
 
@@ -81,20 +81,18 @@ class ELBO(Objective):
     def settling_steps(self):
         return max(_values(self.warmup_steps))
 
-    def validation(self, examples, terms):
+    @property
+    def validation(self):
         """The ELBO with the final β and without free nats. With the β of the warm-up, early steps would win."""
-        del examples
-        pairs = zip(_per_level(self.beta, len(terms.rate)), terms.rate, strict=True)
-        return -(terms.distortion + sum(beta * rate for beta, rate in pairs))
+        return FinalBound(self.beta)
 
     def distortion_weight(self, step):
-        if isinstance(self.beta, tuple) or self._has_free_nats:
+        if self._has_free_nats:
             return None
-        beta = float(self.betas(step, 1)[0])
-        return 1 / beta if beta else None
-
-    def with_beta(self, beta: Any) -> ELBO:
-        return dataclasses.replace(self, beta=beta)
+        num_levels = max(len(_values(self.beta)), len(_values(self.warmup_steps)))
+        weights = {float(beta) for beta in self.betas(step, num_levels)}
+        beta = weights.pop()
+        return 1 / beta if beta and not weights else None
 
     def betas(self, step: Array | int, num_levels: int) -> tuple[Array, ...]:
         """The weight of the rate of each level at a step."""
@@ -146,6 +144,18 @@ class ELBO(Objective):
 
 
 _PER_LEVEL = ("beta", "warmup_steps", "free_nats")
+
+
+@dataclasses.dataclass(frozen=True)
+class FinalBound:
+    """distortion + Σ_l β_l rate_l with its sign changed, [K, B], nats: equal for equal β."""
+
+    beta: float | tuple[float, ...]
+
+    def __call__(self, examples: Examples, terms: Terms) -> Array:
+        del examples
+        pairs = zip(_per_level(self.beta, len(terms.rate)), terms.rate, strict=True)
+        return -(terms.distortion + sum(beta * rate for beta, rate in pairs))
 
 
 def _values(value: T | tuple[T, ...]) -> tuple[T, ...]:

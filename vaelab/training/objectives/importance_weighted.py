@@ -13,7 +13,7 @@ from vaelab.checks import check_at_least_one
 from vaelab.constraints import Constraint
 from vaelab.models import Model
 from vaelab.training.objectives.base import Objective, metrics
-from vaelab.types import Examples, PRNGKey, Terms
+from vaelab.types import Array, Examples, PRNGKey, Terms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +41,10 @@ class ImportanceWeighted(Objective):
     def validation_samples(self):
         return self.num_samples
 
-    def validation(self, examples, terms):
+    @property
+    def validation(self):
         """The importance-weighted bound."""
-        del examples
-        return losses.importance_weighted_bound(terms.log_weights)[None]
+        return _bound
 
     def terms(self, model: Model, examples: Examples, key: PRNGKey) -> Terms:
         """The model's terms, with the stop-gradients of the gradient estimator."""
@@ -79,3 +79,9 @@ class DoublyReparameterised(ImportanceWeighted):
     def terms(self, model, examples, key):
         weights = losses.normalised_weights(super().terms(model, examples, key).log_weights)
         return model(examples.x, key, self.num_samples, weights, examples.context)
+
+
+def _bound(examples: Examples, terms: Terms) -> Array:
+    """[1, B], nats."""
+    del examples
+    return losses.importance_weighted_bound(terms.log_weights)[None]
