@@ -213,7 +213,7 @@ def test_a_flat_reconstruction_is_pulled_towards_the_target():
             "the data have no labels: choose data with classes",
         ),
         (CLA(0.9, guess), (4, 4, 1), True, 10, "has 3 classes, and the labels have 10"),
-        (CLA(0.9, half), (4, 4, 1), True, None, r"gives \[B, \(2, 4, 1\)\]"),
+        (CLA(0.9, half), (4, 4, 1), True, None, r"returns \[B, \(2, 4, 1\)\]"),
         (
             pNCC(0.9, patch=8),
             (28, 6, 3),
