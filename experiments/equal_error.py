@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,10 +18,10 @@ import numpy.typing as npt
 import tyro
 from scipy import stats
 
-from experiments.study import Study
+from experiments.study import Study, main
 from vaelab import plotting, runs
 from vaelab.checks import UsageError, check_at_least_one, check_not_negative
-from vaelab.cli import lookup, parsing
+from vaelab.cli import lookup
 from vaelab.runs import Experiment
 from vaelab.runs.files import write_figure, write_json
 from vaelab.runs.measures import Measures, measure, write_measures
@@ -240,6 +239,4 @@ def _check_pair(ours: Experiment, reference: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(
-        parsing.run(EqualError, sys.argv[1:], prog="python -m experiments.equal_error")
-    )
+    main(EqualError)

@@ -24,7 +24,7 @@ from etils import epath
 from rich.table import Table
 from scipy import stats
 
-from experiments.study import of_length
+from experiments.study import main, of_length
 from vaelab import evaluation
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.cli import lookup, parsing
@@ -208,4 +208,4 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(parsing.run(Benchmark, sys.argv[1:], prog="python -m experiments.benchmark"))
+    main(Benchmark)

@@ -8,16 +8,14 @@ Fixed points of VAEs whose encoder and decoder can be any function, on mixtures 
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 
 import jax
 
 from experiments.fixed_points import micro_mnist, plots
 from experiments.fixed_points.plots import Plot
-from experiments.study import Study
+from experiments.study import Study, main
 from vaelab.checks import MissingFileError
-from vaelab.cli import parsing
 from vaelab.runs.experiment import check_seed
 from vaelab.runs.files import write_figure, write_json
 
@@ -68,6 +66,4 @@ class FixedPoints(Study):
 
 
 if __name__ == "__main__":
-    raise SystemExit(
-        parsing.run(FixedPoints, sys.argv[1:], prog="python -m experiments.fixed_points")
-    )
+    main(FixedPoints)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +11,9 @@ import numpy as np
 from experiments.priors import findings, study
 from experiments.priors.findings import NAMES, summary
 from experiments.priors.study import EXPERIMENTS, Seed, Snapshots
-from experiments.study import Study
+from experiments.study import Study, main
 from vaelab import plotting, runs
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.cli import parsing
 from vaelab.plotting import Panel
 from vaelab.runs import Result, display
 from vaelab.runs.files import read_typed, write_figure, write_json
@@ -118,4 +116,4 @@ def draw_film(film: list[Panel]):
 
 
 if __name__ == "__main__":
-    raise SystemExit(parsing.run(Priors, sys.argv[1:], prog="python -m experiments.priors"))
+    main(Priors)
