@@ -35,6 +35,7 @@ class Blocks(Study):
     """Seed of each model."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least_one(num_images=self.num_images)
         family(self.family)
 

@@ -74,9 +74,8 @@ class EqualError(Study):
     """Training inputs over which the marginal KL is measured. 0 leaves it out."""
 
     def __post_init__(self) -> None:
-        check_at_least_one(
-            seeds=self.seeds, num_steps=self.num_steps, reference_steps=self.reference_steps
-        )
+        super().__post_init__()
+        check_at_least_one(seeds=self.seeds, reference_steps=self.reference_steps)
         check_not_negative(marginal_inputs=self.marginal_inputs)
 
     @property

@@ -61,6 +61,7 @@ class Stability(Study):
     """Number of seeds of each model, from 0 upwards."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least_one(seeds=self.seeds)
         if len(self.betas) < 2:
             raise UsageError(f"betas must be at least two numbers, got {self.betas}.")

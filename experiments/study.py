@@ -13,7 +13,7 @@ from etils import epath
 
 from experiments.taming import FAMILIES
 from vaelab import runs
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.cli import parsing
 from vaelab.runs import Experiment, Hook, Result
 from vaelab.runs.members import Member
@@ -29,6 +29,9 @@ class Study(parsing.Command):
     """Training steps of each model. Default: the number of its experiment."""
     data_dir: str | None = None
     """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(num_steps=self.num_steps)
 
     @property
     @abc.abstractmethod
@@ -54,7 +57,10 @@ class Study(parsing.Command):
         Raises:
           KeyboardInterrupt: training was interrupted, and continues with the same command.
         """
-        experiment = of_length(experiment, num_steps or self.num_steps or experiment.num_steps)
+        if num_steps is None:
+            num_steps = self.num_steps
+        if num_steps is not None:
+            experiment = of_length(experiment, num_steps)
         results = runs.train(
             experiment, members=members, workdir=self.folder / name, name=name,
             data_dir=self.data_dir, hooks=hooks,

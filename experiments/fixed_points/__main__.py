@@ -32,6 +32,7 @@ class FixedPoints(Study):
     """Seed of the data and of the first reconstructions."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_seed(self.seed)
 
     @property

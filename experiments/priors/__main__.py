@@ -41,7 +41,8 @@ class Priors(Study):
     """Number of seeds of each prior, from 0 upwards, in one program."""
 
     def __post_init__(self) -> None:
-        check_at_least_one(seeds=self.seeds, num_steps=self.num_steps)
+        super().__post_init__()
+        check_at_least_one(seeds=self.seeds)
         if not self.priors:
             raise UsageError(f"priors must name at least one of {', '.join(EXPERIMENTS)}.")
         for name in self.priors:
