@@ -37,7 +37,7 @@ class Paired(NamedTuple):
     left_out: int  # seeds that diverged
 
 
-class Comparison(NamedTuple):
+class PairedComparison(NamedTuple):
     """A constrained experiment beside its reference."""
 
     experiment: str
@@ -146,7 +146,7 @@ def measured(rows: Sequence[Measures]) -> dict[str, list[float]]:
 
 def compare(
     names: tuple[str, str], ours: Sequence[Measures], theirs: Sequence[Measures], *, num_dims: int
-) -> Comparison:
+) -> PairedComparison:
     """Compares measures of the same seeds, `names` being ours and the reference's.
 
     `rate_at_equal_error` is our rate to first order at the reference's error, by dR/dE = −λ. λ is compared
@@ -164,7 +164,7 @@ def compare(
     quantities["rate_at_equal_error"] = paired(moved, second["rate"])
     if weights:
         quantities["multiplier"] = paired(multipliers, weights)
-    return Comparison(
+    return PairedComparison(
         *names,
         seeds=[int(row.values["seed"]) for row in ours],
         steps=(ours[0].step, theirs[0].step),
@@ -203,7 +203,7 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> Paired:
     )
 
 
-def describe(comparison: Comparison) -> str:
+def describe(comparison: PairedComparison) -> str:
     """A line for each quantity, and a sentence if the errors are not equal."""
     seeds, num_met = len(comparison.seeds), comparison.num_met
     over = 100 * comparison.error_over_kappa.difference

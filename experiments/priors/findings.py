@@ -16,8 +16,6 @@ NAMES = {
     "hierarchical": "hierarchical", "autoregressive": "autoregressive", "resampled": "resampled",
 }  # fmt: skip
 
-Measured = Mapping[str, Sequence[Seed]]
-
 
 def summary(values: Sequence[float], digits: int = 2) -> str:
     """Mean ± standard deviation over seeds; of one seed the value alone.
@@ -30,7 +28,7 @@ def summary(values: Sequence[float], digits: int = 2) -> str:
     return text.replace("-", "−")
 
 
-def table(measured: Measured) -> Table:
+def table(measured: Mapping[str, Sequence[Seed]]) -> Table:
     """A line for each prior. It is narrow enough for 80 columns."""
     table = Table(
         "prior", "NLL", "ELBO", "rate", "marginal KL", "holes, %", box=box.SIMPLE_HEAD, pad_edge=False,
@@ -62,7 +60,7 @@ def table(measured: Measured) -> Table:
     return table
 
 
-def caption(measured: Measured) -> str:
+def caption(measured: Mapping[str, Sequence[Seed]]) -> str:
     """What the panels show, what the study can show, and what it cannot, with the numbers."""
     means = [np.mean([seed.nll for seed in seeds]) for seeds in measured.values()]
     error = np.mean([[seed.standard_error for seed in seeds] for seeds in measured.values()])
