@@ -55,8 +55,8 @@ class FixedPoints(Study):
 
     def _micro_mnist(self) -> Plot:
         trained = {
-            name: self.train(place, experiment, [{"seed": self.seed}])[0]
-            for name, (place, experiment) in micro_mnist.EXPERIMENTS.items()
+            micro_mnist.title(each): self.train(name, each, [{"seed": self.seed}])[0]
+            for name, each in micro_mnist.EXPERIMENTS.items()
         }
         return micro_mnist.posteriors(trained, jax.random.key(self.seed))
 
