@@ -6,14 +6,12 @@ python -m experiments.blocks color_mnist_convdraw --num-steps 4000 --kappas 0.12
 from __future__ import annotations
 
 import dataclasses
-import sys
 
 import tyro
 
-from experiments.study import Study, family
+from experiments.study import Study, family, main
 from vaelab import plotting, runs
 from vaelab.checks import check_at_least_one
-from vaelab.cli import parsing
 from vaelab.plotting import Block
 from vaelab.runs import Result, pictures
 from vaelab.runs.constraint_report import outcome
@@ -37,6 +35,7 @@ class Blocks(Study):
     """Seed of each model."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least_one(num_images=self.num_images)
         family(self.family)
 
@@ -86,4 +85,4 @@ def title(result: Result) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(parsing.run(Blocks, sys.argv[1:], prog="python -m experiments.blocks"))
+    main(Blocks)

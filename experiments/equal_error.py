@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,10 +18,10 @@ import numpy.typing as npt
 import tyro
 from scipy import stats
 
-from experiments.study import Study
+from experiments.study import Study, main
 from vaelab import plotting, runs
 from vaelab.checks import UsageError, check_at_least_one, check_not_negative
-from vaelab.cli import lookup, parsing
+from vaelab.cli import lookup
 from vaelab.runs import Experiment
 from vaelab.runs.files import write_figure, write_json
 from vaelab.runs.measures import Measures, measure, write_measures
@@ -38,7 +37,7 @@ class Paired(NamedTuple):
     left_out: int  # seeds that diverged
 
 
-class Comparison(NamedTuple):
+class PairedComparison(NamedTuple):
     """A constrained experiment beside its reference."""
 
     experiment: str
@@ -75,9 +74,8 @@ class EqualError(Study):
     """Training inputs over which the marginal KL is measured. 0 leaves it out."""
 
     def __post_init__(self) -> None:
-        check_at_least_one(
-            seeds=self.seeds, num_steps=self.num_steps, reference_steps=self.reference_steps
-        )
+        super().__post_init__()
+        check_at_least_one(seeds=self.seeds, reference_steps=self.reference_steps)
         check_not_negative(marginal_inputs=self.marginal_inputs)
 
     @property
@@ -148,7 +146,7 @@ def measured(rows: Sequence[Measures]) -> dict[str, list[float]]:
 
 def compare(
     names: tuple[str, str], ours: Sequence[Measures], theirs: Sequence[Measures], *, num_dims: int
-) -> Comparison:
+) -> PairedComparison:
     """Compares measures of the same seeds, `names` being ours and the reference's.
 
     `rate_at_equal_error` is our rate to first order at the reference's error, by dR/dE = −λ. λ is compared
@@ -166,7 +164,7 @@ def compare(
     quantities["rate_at_equal_error"] = paired(moved, second["rate"])
     if weights:
         quantities["multiplier"] = paired(multipliers, weights)
-    return Comparison(
+    return PairedComparison(
         *names,
         seeds=[int(row.values["seed"]) for row in ours],
         steps=(ours[0].step, theirs[0].step),
@@ -205,7 +203,7 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> Paired:
     )
 
 
-def describe(comparison: Comparison) -> str:
+def describe(comparison: PairedComparison) -> str:
     """A line for each quantity, and a sentence if the errors are not equal."""
     seeds, num_met = len(comparison.seeds), comparison.num_met
     over = 100 * comparison.error_over_kappa.difference
@@ -240,6 +238,4 @@ def _check_pair(ours: Experiment, reference: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(
-        parsing.run(EqualError, sys.argv[1:], prog="python -m experiments.equal_error")
-    )
+    main(EqualError)

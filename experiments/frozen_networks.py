@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import sys
 import time
 from functools import partial
 from importlib import metadata
@@ -21,6 +20,7 @@ import numpy as np
 import optax
 import tyro
 
+from experiments.study import main
 from vaelab import data
 from vaelab.checks import UsageError, check_at_least_one, check_positive
 from vaelab.cli import parsing
@@ -196,6 +196,4 @@ def _apply(network: SmallClassifier, params: PyTree, x: Array, key: Array) -> tu
 
 
 if __name__ == "__main__":
-    raise SystemExit(
-        parsing.run(FrozenNetworks, sys.argv[1:], prog="python -m experiments.frozen_networks")
-    )
+    main(FrozenNetworks)

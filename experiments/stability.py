@@ -9,7 +9,6 @@ of a β-VAE that reaches the same value of the bounded quantity. Rezende & Viola
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,10 +17,9 @@ import tyro
 from rich.table import Table
 from scipy.interpolate import PchipInterpolator
 
-from experiments.study import Study, family
+from experiments.study import Study, family, main
 from vaelab import plotting, runs
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.cli import parsing
 from vaelab.constraints import Constraint
 from vaelab.plotting import Settling
 from vaelab.runs import History, display
@@ -63,6 +61,7 @@ class Stability(Study):
     """Number of seeds of each model, from 0 upwards."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least_one(seeds=self.seeds)
         if len(self.betas) < 2:
             raise UsageError(f"betas must be at least two numbers, got {self.betas}.")
@@ -221,4 +220,4 @@ def table(name: str, summaries: Sequence[Summary]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(parsing.run(Stability, sys.argv[1:], prog="python -m experiments.stability"))
+    main(Stability)

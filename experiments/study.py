@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from etils import epath
 
 from experiments.taming import FAMILIES
 from vaelab import runs
-from vaelab.checks import UsageError
-from vaelab.cli.parsing import Command
+from vaelab.checks import UsageError, check_at_least_one
+from vaelab.cli import parsing
 from vaelab.runs import Experiment, Hook, Result
 from vaelab.runs.members import Member
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(Command):
+class Study(parsing.Command):
     """A command whose parts are trained in folders of the workdir."""
 
     workdir: str | None = None
@@ -26,6 +29,9 @@ class Study(Command):
     """Training steps of each model. Default: the number of its experiment."""
     data_dir: str | None = None
     """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(num_steps=self.num_steps)
 
     @property
     @abc.abstractmethod
@@ -51,7 +57,10 @@ class Study(Command):
         Raises:
           KeyboardInterrupt: training was interrupted, and continues with the same command.
         """
-        experiment = of_length(experiment, num_steps or self.num_steps or experiment.num_steps)
+        if num_steps is None:
+            num_steps = self.num_steps
+        if num_steps is not None:
+            experiment = of_length(experiment, num_steps)
         results = runs.train(
             experiment, members=members, workdir=self.folder / name, name=name,
             data_dir=self.data_dir, hooks=hooks,
@@ -81,3 +90,10 @@ def family(name: str) -> Mapping[str, Experiment]:
     if name not in FAMILIES:
         raise UsageError(f"there is no family {name!r}: choose one of {', '.join(FAMILIES)}.")
     return FAMILIES[name]
+
+
+def main(command: type[parsing.Command]) -> NoReturn:
+    """Runs the command of the module that Python runs, and exits."""
+    here, module = Path(__file__).resolve().parents[1], Path(sys.argv[0]).resolve()
+    name = ".".join(module.relative_to(here).with_suffix("").parts).removesuffix(".__main__")
+    raise SystemExit(parsing.run(command, sys.argv[1:], prog=f"python -m {name}"))

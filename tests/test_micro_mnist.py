@@ -20,7 +20,7 @@ needs_mnist = pytest.mark.skipif(not (DATA / "mnist").exists(), reason="needs th
 
 @needs_mnist
 def test_the_numbers_are_means_over_the_last_rows():
-    experiment = micro_mnist.EXPERIMENTS["GECO, RE ≤ 0.1"][1]
+    experiment = micro_mnist.EXPERIMENTS["re_0.1"]
     (result,) = runs.train(
         experiment, members=[{"seed": 0}], data_dir=str(DATA), progress=False, num_steps=3,
         log_every=1, evaluate_every=3,
@@ -40,8 +40,10 @@ def test_the_numbers_are_means_over_the_last_rows():
 @needs_mnist
 def test_constraints_tile_the_latent_space_at_a_lower_rate_than_the_elbo():
     trained = {
-        name: runs.train(experiment, members=[{"seed": 0}], data_dir=str(DATA), progress=False)[0]
-        for name, (_, experiment) in micro_mnist.EXPERIMENTS.items()
+        micro_mnist.title(experiment): runs.train(
+            experiment, members=[{"seed": 0}], data_dir=str(DATA), progress=False
+        )[0]
+        for experiment in micro_mnist.EXPERIMENTS.values()
     }
     figure, numbers = micro_mnist.posteriors(trained, jax.random.key(0))
     assert len(figure.axes) >= len(micro_mnist.EXPERIMENTS) == 4

@@ -34,9 +34,6 @@ ONE_PANEL = {
     "samples": partial(plotting.samples, IMAGES, note="A note."),
     "prior_density": partial(plotting.prior_density, panel()),
     "information_plane": partial(plotting.information_plane, made_plane()),
-    "inner_samples": partial(
-        plotting.inner_samples, [1, 4, 16], [[0.4, 0.1, 0.0]], [[0.05, 0.02, 0.0]]
-    ),
 }
 SEVERAL_PANELS = {
     "training_curves": (partial(plotting.training_curves, CONSTRAINED), 4),

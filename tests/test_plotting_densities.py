@@ -93,22 +93,3 @@ def test_every_prior_has_a_panel_and_the_caption_fits():
 def test_panels_that_do_not_fit_are_refused(panels, message):
     with pytest.raises(ValueError, match=message):
         plotting.prior_densities(panels)
-
-
-def test_inner_samples_show_means_and_errors():
-    excess = np.array([[0.4, 0.1, 0.0], [0.6, 0.2, 0.0]])
-    error = np.array([[0.05, 0.02, 0.0], [0.04, 0.01, 0.0]])
-    figure = plotting.inner_samples([1, 4, 16], excess, error)
-    axes = figure.axes[0]
-    for run, container in enumerate(axes.containers):
-        line, _, (bars,) = container
-        np.testing.assert_allclose(line.get_ydata(), excess[run])
-        np.testing.assert_allclose(line.get_xdata(), [1, 4, 16], rtol=0.05)
-        low, high = np.array([segment[:, 1] for segment in bars.get_segments()]).T
-        np.testing.assert_allclose(high - low, 2 * error[run], atol=1e-12)
-    figure.draw_without_rendering()
-
-
-def test_inner_samples_refuse_arrays_that_do_not_fit():
-    with pytest.raises(ValueError, match=r"must be \[M, 3\]"):
-        plotting.inner_samples([1, 4, 16], np.zeros((2, 2)), np.zeros((2, 2)))

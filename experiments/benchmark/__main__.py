@@ -24,7 +24,7 @@ from etils import epath
 from rich.table import Table
 from scipy import stats
 
-from experiments.study import of_length
+from experiments.study import main, of_length
 from vaelab import evaluation
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.cli import lookup, parsing
@@ -53,7 +53,7 @@ COMPARISONS = (
 NAMES = tuple(dict.fromkeys(name for pair in COMPARISONS[:3] for name in pair[:2]))
 
 
-class Row(NamedTuple):
+class Speed(NamedTuple):
     """A rate: median, lowest and highest of the rounds. A ratio: median, and 95 % interval of the mean."""
 
     name: str
@@ -92,7 +92,7 @@ class Benchmark(parsing.Command):
                 measured.setdefault(name, []).append(rate())
                 print(f"round {number + 1}: {name} {measured[name][-1]:.1f}/s", file=sys.stderr)
         rows = [
-            Row(name, float(np.median(values)), min(values), max(values))
+            Speed(name, float(np.median(values)), min(values), max(values))
             for name, values in measured.items()
         ] + ratios(measured)
         machine = {
@@ -183,7 +183,7 @@ def peers(python: str, script: str) -> dict[str, Rate]:
     }
 
 
-def ratios(measured: Mapping[str, Sequence[float]]) -> list[Row]:
+def ratios(measured: Mapping[str, Sequence[float]]) -> list[Speed]:
     """The comparisons of what was measured, with t intervals over the rounds."""
     rows = []
     for first, second, goal in COMPARISONS:
@@ -194,11 +194,11 @@ def ratios(measured: Mapping[str, Sequence[float]]) -> list[Row]:
         if len(values) > 1:
             half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
         name = f"time of {first} / {second}"
-        rows.append(Row(name, float(np.median(values)), mean - half, mean + half, goal))
+        rows.append(Speed(name, float(np.median(values)), mean - half, mean + half, goal))
     return rows
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[Speed]) -> Table:
     """A line for each rate and each ratio."""
     shown = Table("", "median", "low", "high", "goal", title="Per second, batches of 100 images")
     for row in rows:
@@ -208,4 +208,4 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(parsing.run(Benchmark, sys.argv[1:], prog="python -m experiments.benchmark"))
+    main(Benchmark)

@@ -8,16 +8,14 @@ Fixed points of VAEs whose encoder and decoder can be any function, on mixtures 
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 
 import jax
 
 from experiments.fixed_points import micro_mnist, plots
 from experiments.fixed_points.plots import Plot
-from experiments.study import Study
+from experiments.study import Study, main
 from vaelab.checks import MissingFileError
-from vaelab.cli import parsing
 from vaelab.runs.experiment import check_seed
 from vaelab.runs.files import write_figure, write_json
 
@@ -34,6 +32,7 @@ class FixedPoints(Study):
     """Seed of the data and of the first reconstructions."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_seed(self.seed)
 
     @property
@@ -56,8 +55,8 @@ class FixedPoints(Study):
 
     def _micro_mnist(self) -> Plot:
         trained = {
-            name: self.train(place, experiment, [{"seed": self.seed}])[0]
-            for name, (place, experiment) in micro_mnist.EXPERIMENTS.items()
+            micro_mnist.title(each): self.train(name, each, [{"seed": self.seed}])[0]
+            for name, each in micro_mnist.EXPERIMENTS.items()
         }
         return micro_mnist.posteriors(trained, jax.random.key(self.seed))
 
@@ -68,6 +67,4 @@ class FixedPoints(Study):
 
 
 if __name__ == "__main__":
-    raise SystemExit(
-        parsing.run(FixedPoints, sys.argv[1:], prog="python -m experiments.fixed_points")
-    )
+    main(FixedPoints)

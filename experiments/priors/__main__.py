@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -12,17 +11,13 @@ import numpy as np
 from experiments.priors import findings, study
 from experiments.priors.findings import NAMES, summary
 from experiments.priors.study import EXPERIMENTS, Seed, Snapshots
-from experiments.study import Study
+from experiments.study import Study, main
 from vaelab import plotting, runs
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.cli import parsing
 from vaelab.plotting import Panel
 from vaelab.runs import Result, display
-from vaelab.runs.files import read_json, write_figure, write_json
-from vaelab.runs.serial import from_json
+from vaelab.runs.files import read_typed, write_figure, write_json
 
-# Priors that are also trained with one update of the prior in `PERIOD` steps.
-ALTERNATING, PERIOD = ("mixture", "vamp"), 5
 FILMED = "gtm"  # the prior of training.png
 
 
@@ -37,8 +32,7 @@ class Measured(NamedTuple):
 class Priors(Study):
     """Trains and measures all priors on scikit-learn's digits, and draws them beside q(z).
 
-    Leaves results.json, priors.png, training.png and inner_samples.png. The same command continues where it
-    was interrupted.
+    Leaves results.json, priors.png and training.png. The same command continues where it was interrupted.
     """
 
     priors: tuple[str, ...] = tuple(EXPERIMENTS)
@@ -47,7 +41,8 @@ class Priors(Study):
     """Number of seeds of each prior, from 0 upwards, in one program."""
 
     def __post_init__(self) -> None:
-        check_at_least_one(seeds=self.seeds, num_steps=self.num_steps)
+        super().__post_init__()
+        check_at_least_one(seeds=self.seeds)
         if not self.priors:
             raise UsageError(f"priors must name at least one of {', '.join(EXPERIMENTS)}.")
         for name in self.priors:
@@ -60,8 +55,7 @@ class Priors(Study):
         return "priors"
 
     def run(self) -> None:
-        joint: dict[str, list[Seed]] = {}
-        alternating: dict[str, list[Seed]] = {}
+        measured: dict[str, list[Seed]] = {}
         panels, film = [], None
         members = runs.grid({"seed": range(self.seeds)})
         for name in self.priors:
@@ -69,40 +63,26 @@ class Priors(Study):
             snapshots = Snapshots(self.folder / "snapshots", experiment)
             hooks = [snapshots] if name == FILMED else []
             results = self.train(name, experiment, members, hooks=hooks)
-            joint[name] = self.measure(name, results)
-            label = f"{NAMES[name]}\nNLL {summary([seed.nll for seed in joint[name]], 1)} nats"
+            measured[name] = self.measure(name, results)
+            label = f"{NAMES[name]}\nNLL {summary([seed.nll for seed in measured[name]], 1)} nats"
             panels.append(study.panel(results[0], results[0].params, label)[0])
             if name == FILMED:
                 film = frames(results[0], snapshots)
-            if name in ALTERNATING:
-                place = f"{name}_every_{PERIOD}"
-                results = self.train(place, study.alternating(experiment, PERIOD), members)
-                alternating[name] = self.measure(place, results)
-        text = findings.caption(joint)
-        everything = {"priors": joint, "alternating": alternating, "caption": text}
-        write_json(self.folder / "results.json", everything)
+        text = findings.caption(measured)
+        write_json(self.folder / "results.json", {"priors": measured, "caption": text})
         title = "Priors, and the aggregated posteriors they were trained with"
         figure = plotting.prior_densities(panels, title=title, caption=text)
         write_figure(self.folder / "priors.png", figure)
         if film is not None:
             write_figure(self.folder / "training.png", draw_film(film))
-        inner = [seed.inner_samples for seed in joint.get("hierarchical", ()) if seed.inner_samples]
-        if inner:
-            figure = plotting.inner_samples(
-                study.INNER_SAMPLES,
-                [each.excess for each in inner],
-                [each.standard_error for each in inner],
-            )
-            write_figure(self.folder / "inner_samples.png", figure)
-        tables = findings.tables(joint, alternating, PERIOD)
-        display.show(*tables, text, f"everything is in {self.folder}")
+        display.show(findings.table(measured), text, f"everything is in {self.folder}")
 
     def measure(self, name: str, results: list[Result]) -> list[Seed]:
         """The measures of a prior's seeds, from its folder if they are there."""
         path = self.folder / name / "priors.json"
         num_samples = results[0].run.experiment.num_samples
         if path.exists():
-            before = from_json(Measured, read_json(path))
+            before = read_typed(Measured, path)
             steps = [seed.step for seed in before.seeds]
             if before.num_samples == num_samples and steps == [each.step for each in results]:
                 return before.seeds
@@ -137,4 +117,4 @@ def draw_film(film: list[Panel]):
 
 
 if __name__ == "__main__":
-    raise SystemExit(parsing.run(Priors, sys.argv[1:], prog="python -m experiments.priors"))
+    main(Priors)

@@ -1,4 +1,4 @@
-"""What the study of priors found, as tables, a caption and a plot of inner samples."""
+"""What the study of priors found, as a table and a caption."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from experiments.priors.study import INNER_SAMPLES, Seed
+from experiments.priors.study import Seed
 
 NAMES = {
     "standard": "standard normal", "mixture": "mixture of 16", "vamp": "VampPrior, 16",
     "gtm": "GTM, 4×4", "gtm_vamp": "GTM-Vamp, 4×4", "flow": "RealNVP flow",
     "hierarchical": "hierarchical", "autoregressive": "autoregressive", "resampled": "resampled",
 }  # fmt: skip
-
-Measured = Mapping[str, Sequence[Seed]]
 
 
 def summary(values: Sequence[float], digits: int = 2) -> str:
@@ -30,24 +28,13 @@ def summary(values: Sequence[float], digits: int = 2) -> str:
     return text.replace("-", "−")
 
 
-def tables(joint: Measured, alternating: Measured, period: int) -> list[Table]:
-    """Of all priors; of joint beside alternating updates; of the rate by inner samples."""
-    result = [_priors(joint)]
-    if alternating:
-        table = _table("prior", "joint", f"prior once in {period} steps", title="NLL by updates")
-        for name, seeds in alternating.items():
-            nlls = ([seed.nll for seed in each] for each in (joint[name], seeds))
-            table.add_row(NAMES[name], *map(summary, nlls))
-        result.append(table)
-    if "hierarchical" in joint:
-        result.append(_inner_samples(joint["hierarchical"]))
-    return result
-
-
-def _priors(joint: Measured) -> Table:
-    columns = ("prior", "NLL", "ELBO", "rate", "marginal KL", "holes, %")
-    table = _table(*columns, title="Priors on the digits: nats per image, mean ± s.d. over seeds")
-    for name, seeds in joint.items():
+def table(measured: Mapping[str, Sequence[Seed]]) -> Table:
+    """A line for each prior. It is narrow enough for 80 columns."""
+    table = Table(
+        "prior", "NLL", "ELBO", "rate", "marginal KL", "holes, %", box=box.SIMPLE_HEAD, pad_edge=False,
+        collapse_padding=True, title="Priors on the digits: nats per image, mean ± s.d. over seeds",
+    )  # fmt: skip
+    for name, seeds in measured.items():
         table.add_row(
             NAMES[name],
             summary([seed.nll for seed in seeds], 1),
@@ -61,8 +48,8 @@ def _priors(joint: Measured) -> Table:
         "share of the prior's mass where q(z) is below the level that 99 % of its own samples exceed. Rate "
         "and marginal KL of the hierarchical and the resampled prior are upper bounds."
     )
-    if "standard" in joint:
-        seeds = joint["standard"]
+    if "standard" in measured:
+        seeds = measured["standard"]
         elbo = summary([seed.best_elbo for seed in seeds], 1)
         table.add_section()
         table.add_row("q(z) as prior*", "", elbo, summary([seed.best_rate for seed in seeds]))
@@ -73,32 +60,14 @@ def _priors(joint: Measured) -> Table:
     return table
 
 
-def _inner_samples(seeds: Sequence[Seed]) -> Table:
-    """A line for each number of inner samples. The standard error is that of one seed."""
-    inner = [seed.inner_samples for seed in seeds if seed.inner_samples is not None]
-    above = f"above K = {INNER_SAMPLES[-1]} (± s.e. over images, one seed)"
-    table = _table("K", "rate", above, title="Rate of the hierarchical prior by inner samples")
-    for index, count in enumerate(INNER_SAMPLES):
-        excess = np.mean([each.excess[index] for each in inner])
-        error = np.mean([each.standard_error[index] for each in inner])
-        rate = summary([each.rate[index] for each in inner])
-        table.add_row(str(count), rate, f"{excess:.3f} ± {error:.3f}" if error else "")
-    return table
-
-
-def _table(*columns: str, title: str) -> Table:
-    # Narrow enough for 80 columns.
-    return Table(*columns, title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-
-
-def caption(joint: Measured) -> str:
+def caption(measured: Mapping[str, Sequence[Seed]]) -> str:
     """What the panels show, what the study can show, and what it cannot, with the numbers."""
-    means = [np.mean([seed.nll for seed in seeds]) for seeds in joint.values()]
-    error = np.mean([[seed.standard_error for seed in seeds] for seeds in joint.values()])
-    steps = [seed.step for seeds in joint.values() for seed in seeds]
+    means = [np.mean([seed.nll for seed in seeds]) for seeds in measured.values()]
+    error = np.mean([[seed.standard_error for seed in seeds] for seeds in measured.values()])
+    steps = [seed.step for seeds in measured.values() for seed in seeds]
     spread = f"the means span {max(means) - min(means):.1f} nats"
-    if all(len(seeds) > 1 for seeds in joint.values()):
-        deviations = [np.std([seed.nll for seed in seeds], ddof=1) for seeds in joint.values()]
+    if all(len(seeds) > 1 for seeds in measured.values()):
+        deviations = [np.std([seed.nll for seed in seeds], ddof=1) for seeds in measured.values()]
         spread += f", the seeds of a prior scatter by {np.mean(deviations):.1f}"
     return (
         "Two latent dimensions, scikit-learn's 8×8 digits in 17 grey levels. NLL of the test images in nats, "

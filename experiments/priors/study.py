@@ -6,17 +6,14 @@ Tomczak's post on learned priors (2022).
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
 from vaelab import data, evaluation
-from vaelab.evaluation.averages import mean_and_error
 from vaelab.evaluation.batches import map_batches
 from vaelab.likelihoods import CategoricalDecoder
 from vaelab.models import VAE
@@ -42,7 +39,6 @@ from vaelab.training.state import TrainState
 from vaelab.types import Array, PyTree
 
 SHAPE = (8, 8, 1)
-INNER_SAMPLES = (1, 4, 16, 64)
 _NUM_POINTS = 2000  # samples of prior and aggregated posterior
 _PIXELS = 120  # of the side of a panel
 _NUM_DOTS = 500  # training images in a panel
@@ -75,14 +71,6 @@ EXPERIMENTS: dict[str, Experiment] = {
 }
 
 
-class InnerSamples(NamedTuple):
-    """The test rate of a prior that is estimated from K inner samples, for each of `INNER_SAMPLES`."""
-
-    rate: list[float]
-    excess: list[float]  # above the rate with the most inner samples
-    standard_error: list[float]  # of the excess, over images
-
-
 class Seed(NamedTuple):
     """What is measured of one seed, nats per image."""
 
@@ -95,7 +83,6 @@ class Seed(NamedTuple):
     hole_mass: float
     best_rate: float  # if q(z) of the test images were the prior, which no prior can beat
     best_elbo: float
-    inner_samples: InnerSamples | None  # None if log p(z) is exact
 
 
 def measure(result: Result) -> Seed:
@@ -119,31 +106,7 @@ def measure(result: Result) -> Seed:
         hole_mass=holes.hole_mass.mean,
         best_rate=best_rate,
         best_elbo=-report.distortion.mean - best_rate,
-        inner_samples=None if result.model.exact else rate_by_inner_samples(result),
     )
-
-
-def rate_by_inner_samples(result: Result) -> InnerSamples:
-    """The rate by inner samples. Images and codes are the same for each number of samples."""
-    test, key = result.run.splits.test.x, result.run.key("inner samples")
-    rates = np.stack([
-        map_batches(
-            partial(_rate, result.model.with_prior_samples(count), result.params), test, key,
-            batch_size=100,
-        )
-        for count in INNER_SAMPLES
-    ])  # fmt: skip
-    excess = [mean_and_error(values) for values in rates - rates[-1]]
-    return InnerSamples(
-        rates.mean(axis=1).tolist(),
-        [each.mean for each in excess],
-        [each.standard_error for each in excess],
-    )
-
-
-@partial(jax.jit, static_argnums=0)
-def _rate(model: VAE, params: PyTree, x: Array, key: Array) -> Array:
-    return jnp.mean(model.at(params)(x, key, 16).total_rate, axis=0)
 
 
 class Snapshots(Hook):
@@ -205,8 +168,3 @@ def _log_densities(
     # One key for all points: the estimate of p is then as smooth in z as p itself.
     log_p = jax.vmap(lambda z: model.at(params).log_prior((z,), jax.random.key(0)))(z)
     return log_p, density.apply(variables, z, method="log_prob")
-
-
-def alternating(each: Experiment, period: int) -> Experiment:
-    """The experiment with one update of the prior in `period` steps."""
-    return dataclasses.replace(each, prior_period=period)

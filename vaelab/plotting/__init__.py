@@ -20,7 +20,6 @@ from vaelab.plotting.blocks import Block, sample_blocks
 from vaelab.plotting.comparison import equal_distortion, paired_differences
 from vaelab.plotting.curves import training_curves
 from vaelab.plotting.densities import Panel, prior_densities, prior_density
-from vaelab.plotting.excess import inner_samples
 from vaelab.plotting.images import reconstructions, samples
 from vaelab.plotting.latents import latent_space
 from vaelab.plotting.multipliers import Settling, settling
@@ -35,7 +34,6 @@ __all__ = [
     "Settling",
     "equal_distortion",
     "information_plane",
-    "inner_samples",
     "latent_space",
     "paired_differences",
     "posterior_scatter",

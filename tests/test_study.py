@@ -1,0 +1,27 @@
+"""What all studies share."""
+
+from __future__ import annotations
+
+import pytest
+from small_studies import main_of
+
+from experiments.blocks import Blocks
+from experiments.equal_error import EqualError
+from experiments.fixed_points.__main__ import FixedPoints
+from experiments.priors.__main__ import Priors
+from experiments.stability import Stability
+
+STUDIES = {
+    Blocks: ["grey_digits_mlp"],
+    EqualError: ["grey_digits_mlp_re", "grey_digits_mlp_elbo"],
+    FixedPoints: [],
+    Priors: [],
+    Stability: ["grey_digits_mlp"],
+}
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.__name__)
+def test_no_study_takes_zero_steps(study, refusal, tmp_path):
+    argv = [*STUDIES[study], "--num-steps", "0", "--workdir", tmp_path / "run"]
+    assert "num_steps must be at least 1, got 0" in refusal(*argv, main=main_of(study))
+    assert not (tmp_path / "run").exists()
