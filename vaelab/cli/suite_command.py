@@ -68,9 +68,6 @@ class Suite(Command):
         for name in self.only or experiments:
             row = self._row(experiments[name], root, changes)
             tables = results.read(path) if path.exists() else {}
-            old = [each for each in tables.get(stem, []) if each.experiment == name]
-            published = next((each.published for each in old if each.published), None)
-            row = row._replace(published=published)
             tables[stem] = results.merge(tables.get(stem, []), [row])
             results.write(path, tables)
             display.show(_table(row))
