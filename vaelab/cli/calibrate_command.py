@@ -83,9 +83,11 @@ class Calibrate(ExperimentCommand):
 
 
 def _table(calibration: Calibration) -> Table:
-    table = Table(title=f"{calibration.experiment} without constraints, validation set")
-    for column in ("constraint", "pilot", f"κ at fraction {calibration.fraction:g}"):
-        table.add_column(column)
-    for name, reached in calibration.reached.items():
-        table.add_row(name, f"{reached:.4g}", f"{calibration.kappa[name]:.4g}")
-    return table
+    return display.table(
+        f"{calibration.experiment} without constraints, validation set",
+        ("constraint", "pilot", f"κ at fraction {calibration.fraction:g}"),
+        [
+            (name, f"{reached:.4g}", f"{calibration.kappa[name]:.4g}")
+            for name, reached in calibration.reached.items()
+        ],
+    )

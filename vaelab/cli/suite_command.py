@@ -128,12 +128,10 @@ def _estimate(report: Report, key: str) -> results.Estimate:
 
 
 def _table(row: results.Row) -> Table:
-    table = Table(title=row.experiment)
-    for column in ("", "mean", "±", ""):
-        table.add_column(column, justify="right")
+    rows = []
     for name, estimate in row.estimates.items():
         over_seeds = estimate.deviation is not None
         error = estimate.deviation if over_seeds else estimate.standard_error
         meaning = "s.d. over seeds" if over_seeds else "s.e. over test examples"
-        table.add_row(name, f"{estimate.mean:.2f}", f"{error:.2f}", meaning)
-    return table
+        rows.append((name, f"{estimate.mean:.2f}", f"{error:.2f}", meaning))
+    return display.table(row.experiment, ("", "mean", "±", ""), rows)

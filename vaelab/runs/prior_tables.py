@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from vaelab.evaluation import Estimate
-from vaelab.runs.display import estimates_table
+from vaelab.runs.display import estimates_table, with_error
 from vaelab.runs.prior_report import Annealed, Evaluation, Marginal
 
 _SURGERY = {
@@ -30,7 +30,7 @@ def evaluation_tables(evaluation: Evaluation) -> list[Any]:
     """Every table and sentence of an evaluation beyond its report."""
     parts: list[Any] = [_marginal_table(marginal) for marginal in evaluation.marginals]
     for kl in evaluation.marginal_kls:
-        parts.append(f"marginal KL {kl.mean:.3f} ± {kl.standard_error:.3f} nats. {kl.inputs}")
+        parts.append(f"marginal KL {with_error(kl.mean, kl.standard_error, 3)} nats. {kl.inputs}")
     if evaluation.annealed is not None:
         parts.append(_annealed_table(evaluation.annealed))
     parts += [f"left out: {reason}" for reason in evaluation.undefined]
