@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, files
 
 from vaelab import cli, runs
-from vaelab.cli.pilot import with_pilot
+from vaelab.cli.calibrate_command import with_pilot
 from vaelab.constraints import CLA, NLL, RE
 from vaelab.runs.measures import read_measures
 

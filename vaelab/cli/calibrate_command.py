@@ -1,21 +1,33 @@
-"""`vaelab calibrate NAME`: proposes κ."""
+"""`vaelab calibrate NAME`: proposes κ from a pilot, a short run without constraints."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, NamedTuple
 
 from etils import epath
 from rich.table import Table
 
 from vaelab import evaluation, runs
-from vaelab.checks import UsageError, check_at_least_one, check_positive
+from vaelab.checks import MissingFileError, UsageError, check_at_least_one, check_positive
 from vaelab.cli.parsing import ExperimentCommand
-from vaelab.cli.pilot import FILE, Calibration
-from vaelab.runs import display
-from vaelab.runs.files import write_json
+from vaelab.runs import Experiment, display
+from vaelab.runs.files import read_typed, write_json
 from vaelab.runs.result import Result
 from vaelab.runs.run import Run
 from vaelab.training.objectives import ELBO
+
+_FILE = "calibration.json"
+
+
+class Calibration(NamedTuple):
+    """What a pilot reached on the validation set, in κ's units, and the κ that it proposes."""
+
+    experiment: str
+    steps: int
+    fraction: float
+    reached: dict[str, float]  # by constraint
+    kappa: dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +70,7 @@ class Calibrate(ExperimentCommand):
             print("interrupted; the same command continues from there.")
             raise SystemExit(130)
         calibration = self._calibrate(result)
-        write_json(epath.Path(workdir).expanduser() / FILE, calibration)
+        write_json(epath.Path(workdir).expanduser() / _FILE, calibration)
         flags = [f"--objective.constraints.{k}.kappa {v:.4g}" for k, v in calibration.kappa.items()]
         display.show(_table(calibration), f"vaelab train {self.name} {' '.join(flags)}")
 
@@ -91,3 +103,28 @@ def _table(calibration: Calibration) -> Table:
             for name, reached in calibration.reached.items()
         ],
     )
+
+
+def with_pilot(experiment: Experiment, pilot: str | None, fraction: float) -> Experiment:
+    """The experiment with each κ at a fraction of what the pilot reached.
+
+    Raises:
+      UsageError: the pilot is no pilot of this experiment's constraints.
+    """
+    if pilot is None:
+        return experiment
+    path = epath.Path(pilot).expanduser() / _FILE
+    if not path.exists():
+        raise MissingFileError(f"pilot {pilot} holds no {_FILE}: run vaelab calibrate there first.")
+    reached = read_typed(Calibration, path).reached
+    constraints: dict[str, Any] = dict(experiment.objective.constraints)
+    if constraints.keys() != reached.keys():
+        raise UsageError(
+            f"pilot {pilot} has the constraints {sorted(reached)} and the experiment {sorted(constraints)}: "
+            "calibrate this experiment."
+        )
+    for name, constraint in constraints.items():
+        kappa = float(f"{constraint.kappa_from_pilot(reached[name], fraction):.6g}")
+        constraints[name] = dataclasses.replace(constraint, kappa=kappa)
+    objective: Any = experiment.objective
+    return experiment.with_fields(objective=dataclasses.replace(objective, constraints=constraints))

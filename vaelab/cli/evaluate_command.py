@@ -16,7 +16,6 @@ from vaelab.runs import display
 from vaelab.runs.files import write_json
 from vaelab.runs.loading import run_of
 from vaelab.runs.prior_report import evaluate_prior
-from vaelab.runs.prior_tables import evaluation_tables
 from vaelab.runs.reporting import make_report
 
 
@@ -70,5 +69,5 @@ class Evaluate(Command):
             annealed_temperatures=self.annealed_temperatures,
         )
         write_json(folder / "evaluation.json", evaluation)
-        display.show(report.table(), *evaluation_tables(evaluation))
+        display.show(report.table(), *evaluation.tables())
         print(f"everything is in {folder / 'evaluation.json'}")

@@ -104,13 +104,13 @@ class Sweep(ExperimentCommand):
         rows = measure(results, members, marginal_inputs=self.marginal_inputs)
         write_measures(folder, rows)
         display.show(measures_table(self.name, rows))
-        from vaelab.runs import sweep_plots  # needs matplotlib
+        from vaelab.runs import pictures  # needs matplotlib
 
-        plane = sweep_plots.information_plane({self.name: rows} | beside)
+        plane = pictures.information_plane({self.name: rows} | beside)
         write_figure(folder / "information_plane.png", plane)
         if self.experiment.objective.constraints:
             name = self.swept if self.kappas else next(iter(self.experiment.objective.constraints))
-            course = sweep_plots.trajectory(results[self.trajectory], name)
+            course = pictures.trajectory(results[self.trajectory], name)
             write_figure(folder / "trajectory.png", course)
         print(f"everything is in {folder}")
 

@@ -8,9 +8,9 @@ from etils import epath
 
 from vaelab import runs
 from vaelab.checks import check_positive
+from vaelab.cli.calibrate_command import with_pilot
 from vaelab.cli.lookup import import_modules
 from vaelab.cli.parsing import ExperimentCommand
-from vaelab.cli.pilot import with_pilot
 from vaelab.runs import display
 
 
