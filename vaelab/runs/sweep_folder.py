@@ -139,10 +139,9 @@ class Group(Store):
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def start_training(self, step: int, histories: list[History]) -> None:
-        del histories  # those of the members' folders
         self._logs = [
-            MetricsLog(self.member_folder(position), resume_step=step, events=False)
-            for position in range(len(self.members))
+            MetricsLog(self.member_folder(position), history.rows, events=False)
+            for position, history in enumerate(histories)
         ]
         self._files.start_training(step)
 
