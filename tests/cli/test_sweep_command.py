@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,6 +108,17 @@ def test_a_member_is_a_run(swept):
 def test_wrong_options_are_one_sentence(refusal, tmp_path, name, options, sentence):
     argv = ["sweep", name, *options, "--workdir", tmp_path / "a" / "run"]
     assert sentence in refusal(*argv, main=cli.main)
+    assert not list(tmp_path.iterdir())
+
+
+def test_any_interrupted_member_ends_the_sweep(tmp_path, monkeypatch, capsys):
+    """Members of an earlier group are finished when a later group is interrupted."""
+    done, stopped = (SimpleNamespace(interrupted=stop, last_step=20) for stop in (False, True))
+    monkeypatch.setattr(runs, "train", lambda *_, **__: [done, stopped])
+    assert sweep(tmp_path, *RATES) == 130
+    assert capsys.readouterr().out.endswith(
+        "interrupted at step 20; the same command continues from there.\n"
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from vaelab import evaluation, runs
 from vaelab.checks import MissingFileError, UsageError, check_at_least_one, check_positive
-from vaelab.cli.parsing import ExperimentCommand
+from vaelab.cli.parsing import ExperimentCommand, end_if_interrupted
 from vaelab.runs import Experiment, display
 from vaelab.runs.files import read_typed, write_json
 from vaelab.runs.result import Result
@@ -44,8 +44,6 @@ class Calibrate(ExperimentCommand):
     """Training steps of the pilot. Default: a quarter of the experiment's."""
     workdir: str | None = None
     """Folder of the pilot. Default: runs/calibrate-NAME."""
-    data_dir: str | None = None
-    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
 
     def __post_init__(self) -> None:
         check_positive(fraction=self.fraction)
@@ -66,9 +64,7 @@ class Calibrate(ExperimentCommand):
         result = runs.train(
             pilot, workdir=workdir, name=self.name, source=self.source, data_dir=self.data_dir
         )
-        if result.interrupted:
-            print("interrupted; the same command continues from there.")
-            raise SystemExit(130)
+        end_if_interrupted([result])
         calibration = self._calibrate(result)
         write_json(epath.Path(workdir).expanduser() / _FILE, calibration)
         flags = [f"--objective.constraints.{k}.kappa {v:.4g}" for k, v in calibration.kappa.items()]

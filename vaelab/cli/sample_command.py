@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
 
 import jax
 import numpy as np
-import tyro
 from etils import epath
 
-from vaelab import runs
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.cli.lookup import import_modules
-from vaelab.cli.parsing import Command
+from vaelab.cli.parsing import TrainedCommand
 from vaelab.runs.experiment import check_seed
 from vaelab.runs.files import write_figure, writing
 
 
 @dataclasses.dataclass(frozen=True)
-class Sample(Command):
+class Sample(TrainedCommand):
     """Draws samples from a trained model, without its data: an npy file, or a png of images."""
 
-    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
-    """Folder of the run."""
     num_samples: int = 64
     """Number of samples."""
     out: str = "samples.npy"
@@ -32,8 +26,6 @@ class Sample(Command):
     """True draws x from the likelihood. False takes the likelihood's mean at each z ~ p(z)."""
     seed: int = 0
     """Seed of the samples."""
-    modules: tuple[str, ...] = ()
-    """Modules or files with types of your own, which the run uses."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_samples=self.num_samples)
@@ -42,7 +34,7 @@ class Sample(Command):
             raise UsageError(f"out must end in .npy or .png, got {self.out!r}.")
 
     def run(self) -> None:
-        trained = runs.load(self.folder, modules=import_modules(self.modules))
+        trained, _ = self.load()
         if trained.model.conditional:
             raise UsageError(
                 "this model is conditional: call runs.load(...).sample(key, n, context=...) in Python."

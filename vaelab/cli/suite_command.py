@@ -15,7 +15,7 @@ from rich.table import Table
 from vaelab import runs
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.cli.lookup import Found, find_file
-from vaelab.cli.parsing import Command
+from vaelab.cli.parsing import Command, end_if_interrupted
 from vaelab.runs import display, results
 from vaelab.runs.config import read_config
 from vaelab.runs.report import Report
@@ -81,9 +81,7 @@ class Suite(Command):
                 found.experiment, workdir=folder, name=found.name, source=found.source,
                 data_dir=self.data_dir, seed=seed, **changes,
             )  # fmt: skip
-            if result.interrupted:
-                print("interrupted; the same command continues from there.")
-                raise SystemExit(130)
+            end_if_interrupted([result])
             finished.append(result)
             seconds += TrainingFiles(folder).seconds
             configs.append(read_config(folder))

@@ -9,7 +9,7 @@ from etils import epath
 
 from vaelab import runs
 from vaelab.checks import UndefinedError, UsageError, check_at_least_one, check_not_negative
-from vaelab.cli.parsing import ExperimentCommand
+from vaelab.cli.parsing import ExperimentCommand, end_if_interrupted
 from vaelab.runs import display
 from vaelab.runs.files import write_figure
 from vaelab.runs.measures import measure, measures_table, read_measures, write_measures
@@ -42,8 +42,6 @@ class Sweep(ExperimentCommand):
     """Member whose trajectory is drawn."""
     workdir: str | None = None
     """Folder of the sweep. Default: runs/sweep-NAME."""
-    data_dir: str | None = None
-    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
 
     def __post_init__(self) -> None:
         check_at_least_one(seeds=self.seeds)
@@ -98,9 +96,7 @@ class Sweep(ExperimentCommand):
             self.experiment, members=members, workdir=folder, name=self.name, source=self.source,
             data_dir=self.data_dir,
         )  # fmt: skip
-        if len(results) < len(members) or results[0].interrupted:
-            print("interrupted; the same command continues from there.")
-            raise SystemExit(130)
+        end_if_interrupted(results)
         rows = measure(results, members, marginal_inputs=self.marginal_inputs)
         write_measures(folder, rows)
         display.show(measures_table(self.name, rows))
