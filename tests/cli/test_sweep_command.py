@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, files
 
-from vaelab import cli, runs
+from vaelab import cli, plotting, runs
 from vaelab.cli.calibrate_command import with_pilot
 from vaelab.constraints import CLA, NLL, RE
 from vaelab.runs.measures import read_measures
@@ -96,6 +96,7 @@ def test_a_member_is_a_run(swept):
         (NAME, ["--betas", "0.1"], "has no 'beta'"),
         (NAME, ["--kappas", "-1e400"], "must be finite"),
         (NAME, ["--constraint", "re", "--kappas", "0.1"], "constraint must be one of nll, got 're'"),
+        (NAME, ["--constraint", "nll"], "constraint names the one that kappas belong to: give kappas"),
         (NAME, ["--seeds", "0"], "seeds must be at least 1, got 0"),
         (NAME, ["--marginal-inputs", "-1"], "marginal_inputs must be finite and not negative"),
         (NAME, ["--trajectory", "3"], "trajectory must be a member from 0 to 0, got 3"),
@@ -120,6 +121,20 @@ def test_any_interrupted_member_ends_the_sweep(tmp_path, monkeypatch, capsys):
         "interrupted at step 20; the same command continues from there.\n"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_sweeps_of_one_experiment_stand_side_by_side(swept, tmp_path, monkeypatch):
+    """Two sweeps of one experiment are named by their folders."""
+    series = []
+    draw = plotting.information_plane
+    monkeypatch.setattr(
+        plotting,
+        "information_plane",
+        lambda each, **rest: series.extend(each) or draw(each, **rest),
+    )
+    folder = shutil.copytree(swept, tmp_path / "run")
+    assert sweep(folder, "--kappas", "0.3", *RATES, "--beside", str(swept)) == 0
+    assert [each.label for each in series] == [str(folder), str(swept)]
 
 
 # κ from a pilot.

@@ -19,7 +19,7 @@ from vaelab.runs.reporting import make_report
 class Evaluate(TrainedCommand):
     """Evaluates a run, finished or not: its report, and its prior beside the aggregated posterior.
 
-    Writes evaluation.json into the folder of the run.
+    Writes evaluation.json into the folder of the run, or evaluation-STEM.json for the file STEM.npz.
     """
 
     data: str | None = None
@@ -59,7 +59,8 @@ class Evaluate(TrainedCommand):
             annealed_points=self.annealed_points,
             annealed_temperatures=self.annealed_temperatures,
         )
-        path = epath.Path(self.folder).expanduser() / "evaluation.json"
+        on = "" if self.data is None else f"-{epath.Path(self.data).expanduser().resolve().stem}"
+        path = epath.Path(self.folder).expanduser() / f"evaluation{on}.json"
         write_json(path, evaluation)
         display.show(report.table(), *evaluation.tables())
         print(f"everything is in {path}")

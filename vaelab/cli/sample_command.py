@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from types import ModuleType
 
 import jax
 import numpy as np
@@ -10,8 +12,12 @@ from etils import epath
 
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.cli.parsing import TrainedCommand
+from vaelab.data import show
+from vaelab.data.show import Shown
+from vaelab.runs import Trained
 from vaelab.runs.experiment import check_seed
 from vaelab.runs.files import write_figure, writing
+from vaelab.runs.rebuild import UnknownPartError, from_record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Sample(TrainedCommand):
             raise UsageError(f"out must end in .npy or .png, got {self.out!r}.")
 
     def run(self) -> None:
-        trained, _ = self.load()
+        trained, modules = self.load()
         if trained.model.conditional:
             raise UsageError(
                 "this model is conditional: call runs.load(...).sample(key, n, context=...) in Python."
@@ -46,12 +52,20 @@ class Sample(TrainedCommand):
                 np.save(file, x)
         else:
             from vaelab import plotting
-            from vaelab.data import show
 
-            images = show.images(x)
+            images = _shown(trained, modules, x)
             if images is None:
                 raise UsageError(
                     f"samples of shape {x.shape[1:]} are no images: write an .npy file with --out."
                 )
             write_figure(path, plotting.samples(images.images, note=images.note))
         print(f"{self.num_samples} samples of shape {x.shape[1:]} are in {path}")
+
+
+def _shown(trained: Trained, modules: Sequence[ModuleType], x: np.ndarray) -> Shown | None:
+    """Samples as the data set of the run shows them; as images if the record cannot rebuild it."""
+    assert trained.record is not None  # it was read from a folder
+    try:
+        return from_record(trained.record["data"], modules, "data").show(x)
+    except UnknownPartError:
+        return show.images(x)
