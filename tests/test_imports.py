@@ -46,8 +46,8 @@ CONFINED = {
     "tyro": {"cli", "experiments"},
 }
 # Within vaelab/runs: the files that may import a package. Tables are values of some results.
-_TABLES = {"display", "report", "comparison", "measures", "prior_tables"}
-RUNS = {"matplotlib": {"pictures", "sweep_plots"}, "rich.table": _TABLES, "rich": {"display"}}
+_TABLES = {"display", "report", "comparison", "measures", "prior_report"}
+RUNS = {"matplotlib": {"pictures"}, "rich.table": _TABLES, "rich": {"display"}}
 # Scripts whose model is written in another library than Linen.
 EXAMPLES = {"experiments/with_equinox.py": "equinox", "experiments/with_nnx.py": "flax"}
 

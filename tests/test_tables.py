@@ -162,7 +162,7 @@ def test_results_in_the_repository_are_as_written(tmp_path):
 )
 def test_a_damaged_file_is_named(tmp_path, text):
     (tmp_path / "results.json").write_text(text)
-    with pytest.raises(DamagedFileError, match=r"results\.json holds no results"):
+    with pytest.raises(DamagedFileError, match=r"results\.json is damaged"):
         results.read(tmp_path / "results.json")
 
 
@@ -174,10 +174,36 @@ def test_a_repeated_row_takes_the_place_of_the_old_one():
 
 
 @pytest.mark.parametrize(
-    "fields", [{"changes": {"num_steps": 5}}, {"seeds": (1,)}, {"commit": "c"}, {"experiment": "b"}]
+    "fields",
+    [{"changes": {"num_steps": 5}}, {"seeds": (1,)}, {"reference": "r"}, {"experiment": "b"}],
 )
 def test_another_run_is_another_row(fields):
     assert results.merge([row()], [row(**fields)]) == [row(), row(**fields)]
+
+
+def test_a_row_repeated_at_its_commit_keeps_tolerance_and_note():
+    old = row(commit="c", tolerance={"elbo": 0.1}, note="shared cores")
+    (kept,) = results.merge([old], [row(commit="c", seconds=2.0)])
+    assert kept == old._replace(seconds=2.0)
+
+
+def test_a_newer_commit_takes_the_place_of_a_row_without_tolerance():
+    old, other = row(commit="c", note="old"), row("b", commit="c")
+    assert results.merge([old, other], [row(commit="d")]) == [row(commit="d"), other]
+
+
+def test_a_newer_commit_stands_beside_a_row_with_a_tolerance():
+    """Its test compares with the row as it is. The next commit takes the place of the second row."""
+    tested = row(commit="c", tolerance={"elbo": 0.1})
+    rows = results.merge([tested], [row(commit="d")])
+    assert rows == [tested, row(commit="d")]
+    assert results.merge(rows, [row(commit="e")]) == [tested, row(commit="e")]
+
+
+def test_a_row_takes_the_published_number_of_its_experiment():
+    published = Published(-84.45, "a paper")
+    old = row(published=published, changes={"num_steps": 5})
+    assert results.merge([old], [row()]) == [old, row(published=published)]
 
 
 def test_one_seed_keeps_its_standard_error():

@@ -304,7 +304,7 @@ def test_the_workdir_of_another_run_is_left_alone(refusal, finished):
     options = [*SMALL, "--seed", "3", "--objective.constraints.nll.kappa", "0.2"]
     assert refusal(NAME, *options, "--workdir", finished) == (
         f"workdir {finished} holds a run of another configuration, which differs in "
-        "objective.constraints.nll.kappa (0.345, now 0.2), seed (0, now 3): choose another --workdir."
+        "objective.constraints.nll.kappa (0.345, now 0.2), seed (0, now 3): choose another workdir."
     )
     sentence = refusal("digits_vae_elbo", "--workdir", finished)
     assert "holds a run of another configuration, which differs in model.encoder" in sentence

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import ROOT, files
 
-from vaelab import cli, runs
-from vaelab.cli.pilot import with_pilot
+from vaelab import cli, plotting, runs
+from vaelab.cli.calibrate_command import with_pilot
 from vaelab.constraints import CLA, NLL, RE
 from vaelab.runs.measures import read_measures
 
@@ -95,6 +96,7 @@ def test_a_member_is_a_run(swept):
         (NAME, ["--betas", "0.1"], "has no 'beta'"),
         (NAME, ["--kappas", "-1e400"], "must be finite"),
         (NAME, ["--constraint", "re", "--kappas", "0.1"], "constraint must be one of nll, got 're'"),
+        (NAME, ["--constraint", "nll"], "constraint names the one that kappas belong to: give kappas"),
         (NAME, ["--seeds", "0"], "seeds must be at least 1, got 0"),
         (NAME, ["--marginal-inputs", "-1"], "marginal_inputs must be finite and not negative"),
         (NAME, ["--trajectory", "3"], "trajectory must be a member from 0 to 0, got 3"),
@@ -108,6 +110,31 @@ def test_wrong_options_are_one_sentence(refusal, tmp_path, name, options, senten
     argv = ["sweep", name, *options, "--workdir", tmp_path / "a" / "run"]
     assert sentence in refusal(*argv, main=cli.main)
     assert not list(tmp_path.iterdir())
+
+
+def test_any_interrupted_member_ends_the_sweep(tmp_path, monkeypatch, capsys):
+    """Members of an earlier group are finished when a later group is interrupted."""
+    done, stopped = (SimpleNamespace(interrupted=stop, last_step=20) for stop in (False, True))
+    monkeypatch.setattr(runs, "train", lambda *_, **__: [done, stopped])
+    assert sweep(tmp_path, *RATES) == 130
+    assert capsys.readouterr().out.endswith(
+        "interrupted at step 20; the same command continues from there.\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_sweeps_of_one_experiment_stand_side_by_side(swept, tmp_path, monkeypatch):
+    """Two sweeps of one experiment are named by their folders."""
+    series = []
+    draw = plotting.information_plane
+    monkeypatch.setattr(
+        plotting,
+        "information_plane",
+        lambda each, **rest: series.extend(each) or draw(each, **rest),
+    )
+    folder = shutil.copytree(swept, tmp_path / "run")
+    assert sweep(folder, "--kappas", "0.3", *RATES, "--beside", str(swept)) == 0
+    assert [each.label for each in series] == [str(folder), str(swept)]
 
 
 # κ from a pilot.

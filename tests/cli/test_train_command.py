@@ -179,7 +179,7 @@ def test_another_generator_is_part_of_the_configuration(command, finished):
     assert result.returncode == 2
     assert result.stderr == (
         f"error: workdir {finished} holds a run of another configuration, which differs in prng "
-        "(threefry2x32, now rbg): choose another --workdir.\n"
+        "(threefry2x32, now rbg): choose another workdir.\n"
     )
     assert files(finished) == before
 

@@ -10,10 +10,12 @@ import matplotlib.image
 import numpy as np
 import pytest
 from conftest import files
-from small import SHAPE, TEST, constrained
+from small import SHAPE, TEST, constrained, elbo, small_model
 
-from vaelab import cli, data, runs
+from vaelab import cli, data, plotting, runs
+from vaelab.likelihoods import BernoulliDecoder
 from vaelab.networks import MLP, ConditionalFlow
+from vaelab.runs.record import to_record
 
 LESS = ["--num-points", "30", "--annealed-points", "2", "--annealed-temperatures", "3"]
 
@@ -62,12 +64,13 @@ def test_an_evaluation_touches_nothing_else(folder, capsys):
 def test_other_data_are_evaluated_as_a_test_set(folder, tmp_path):
     np.save(tmp_path / "own.npy", TEST[:6])
     assert cli.main(["evaluate", str(folder), "--data", "own.npy", *LESS]) == 0
-    report = json.loads((folder / "evaluation.json").read_text())["report"]
+    report = json.loads((folder / "evaluation-own.json").read_text())["report"]
     assert report["num_test"] == report["log_likelihood"]["num_test"] == 6
     expected = runs.load(folder).log_likelihood(TEST[:6], jax.random.key(9), num_samples=3000)
     many = ["--num-samples", "3000"]
     assert cli.main(["evaluate", str(folder), "--data", "own.npy", *LESS, *many]) == 0
-    report = json.loads((folder / "evaluation.json").read_text())["report"]
+    report = json.loads((folder / "evaluation-own.json").read_text())["report"]
+    assert not (folder / "evaluation.json").exists()  # that of the run's own test set
     assert report["log_likelihood"]["mean"] == pytest.approx(expected.mean, abs=0.1)
 
 
@@ -94,6 +97,30 @@ def test_samples_are_those_of_the_model(folder, capsys):
     assert set(np.unique(np.load("b.npy"))) <= {0.0, 1.0}
     assert cli.main(["sample", str(folder), "--num-samples", "4", "--out", "s.png"]) == 0
     assert min(matplotlib.image.imread("s.png").shape[:2]) > 50
+
+
+@pytest.mark.parametrize(
+    ("shown_by", "shape"), [(data.MNISTTriplets(), (4, 12, 1)), (None, (4, 4, 3))], ids=str
+)
+def test_samples_are_shown_as_the_data_set_shows_them(tmp_path, monkeypatch, shown_by, shape):
+    """Channels of triplets are no colours. Arrays cannot be rebuilt: three channels are colours."""
+    x = np.repeat(TEST, 3, axis=-1)
+    decoder = BernoulliDecoder(MLP((4,)), shape=(4, 4, 3))
+    experiment = elbo(data=data.Arrays(x, validation=x, test=x), model=small_model(decoder=decoder))
+    runs.train(experiment, num_steps=1, log_every=1, progress=False).save(tmp_path / "run")
+    if shown_by is not None:
+        path = tmp_path / "run" / "config.json"
+        config = json.loads(path.read_text())
+        config["configuration"]["data"] = to_record(shown_by)
+        path.write_text(json.dumps(config))
+    drawn = []
+    draw = plotting.samples
+    monkeypatch.setattr(
+        plotting, "samples", lambda images, **rest: drawn.append(images) or draw(images, **rest)
+    )
+    argv = ["sample", str(tmp_path / "run"), "--num-samples", "4", "--out", str(tmp_path / "s.png")]
+    assert cli.main(argv) == 0
+    assert drawn[0].shape == (4, *shape)
 
 
 def test_codes_are_those_of_the_model(folder, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from conftest import files
@@ -99,6 +101,9 @@ def test_more_members_keep_the_files_of_the_old_ones(tmp_path):
     before = files(tmp_path)
     results = train(more, constrained(), workdir=tmp_path)
     after = files(tmp_path)
+    assert json.loads(before["sweep.json"])["groups"] == [{"members": few, "num_steps": 20}]
+    new = [member for member in more if member not in few]
+    assert json.loads(after["sweep.json"])["groups"][1] == {"members": new, "num_steps": 20}
     del before["sweep.json"]
     assert {name: after[name] for name in before} == before
     assert sorted(path.name for path in (tmp_path / "groups").iterdir()) == ["0", "1"]
@@ -116,10 +121,13 @@ def test_another_configuration_is_refused(tmp_path):
     train([{"seed": 0}], workdir=tmp_path / "sweep")
     with pytest.raises(UsageError, match=r"holds a sweep of another configuration, .* batch_size"):
         train([{"seed": 0}], batch_size=20, workdir=tmp_path / "sweep")
-    with pytest.raises(UsageError, match="holds a sweep that started from fresh parameters"):
+    with pytest.raises(
+        UsageError,
+        match=r"holds a sweep of another configuration, which differs in start \(None, now \w{16}\)",
+    ):
         train([{"seed": 0}], start=runs.train(elbo(num_steps=5), progress=False), workdir=tmp_path / "sweep")  # fmt: skip
     runs.train(elbo(num_steps=5), progress=False, workdir=tmp_path / "run")
-    with pytest.raises(UsageError, match="holds a single run: choose another --workdir"):
+    with pytest.raises(UsageError, match="holds a single run: choose another workdir"):
         train([{"seed": 0}], workdir=tmp_path / "run")
     with pytest.raises(UsageError, match=r"holds a sweep: name one of its runs, such as .*000"):
         runs.load(tmp_path / "sweep")

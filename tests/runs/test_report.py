@@ -17,7 +17,6 @@ from vaelab.evaluation import Estimate
 from vaelab.runs.files import read_typed, write_json
 from vaelab.runs.measures import Measures, measure, read_measures, write_measures
 from vaelab.runs.prior_report import Evaluation, evaluate_prior
-from vaelab.runs.prior_tables import evaluation_tables
 from vaelab.runs.report import Report
 from vaelab.runs.reporting import is_current
 from vaelab.runs.serial import from_json, to_json
@@ -190,7 +189,7 @@ def test_an_evaluation_adds_up_and_survives_its_file(result):
     assert json.dumps(to_json(again)) == text
     from vaelab.runs import display
 
-    tables = " ".join(display.as_text(*evaluation_tables(made)).split())
+    tables = " ".join(display.as_text(*made.tables()).split())
     assert f"{surgery.rate.mean:.3f}" in tables
     assert "q(z) is over all 50 training examples" in tables
 

@@ -187,7 +187,7 @@ def test_another_configuration_is_refused_and_changes_nothing(folder):
         train(workdir=folder, seed=3, batch_size=20)
     assert str(error.value) == (
         f"workdir {folder} holds a run of another configuration, which differs in batch_size (10, now "
-        "20), seed (0, now 3): choose another --workdir."
+        "20), seed (0, now 3): choose another workdir."
     )
     assert files(folder) == before
 
@@ -256,10 +256,10 @@ def test_a_damaged_config_is_named(folder, content):
         train(workdir=folder, name="mine")
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"groups": []}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 1}', '{"version": 2}'])
 def test_a_damaged_sweep_is_named(tmp_path, content):
     (tmp_path / "sweep.json").write_text(content)
-    with pytest.raises(DamagedFileError, match=rf"^{tmp_path}/sweep\.json is damaged \("):
+    with pytest.raises(UsageError, match=rf"^{tmp_path}/sweep\.json (is damaged|was written by)"):
         train(members=[{"seed": 0}], workdir=tmp_path)
 
 

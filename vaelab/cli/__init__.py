@@ -68,7 +68,8 @@ def _run(argv: Sequence[str]) -> int:
             f"vaelab {name} needs the package {error.name}, which is not installed: run python -m pip "
             'install "vaelab[runs]".'
         ) from error
-    return parsing.run(command, rest, prog=f"vaelab {name}")
+    parsing.parse(command, rest, prog=f"vaelab {name}").run()
+    return 0
 
 
 def entry() -> None:

@@ -1,21 +1,33 @@
-"""`vaelab calibrate NAME`: proposes κ."""
+"""`vaelab calibrate NAME`: proposes κ from a pilot, a short run without constraints."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, NamedTuple
 
 from etils import epath
 from rich.table import Table
 
 from vaelab import evaluation, runs
-from vaelab.checks import UsageError, check_at_least_one, check_positive
-from vaelab.cli.parsing import ExperimentCommand
-from vaelab.cli.pilot import FILE, Calibration
-from vaelab.runs import display
-from vaelab.runs.files import write_json
+from vaelab.checks import MissingFileError, UsageError, check_at_least_one, check_positive
+from vaelab.cli.parsing import ExperimentCommand, end_if_interrupted
+from vaelab.runs import Experiment, display
+from vaelab.runs.files import read_typed, write_json
 from vaelab.runs.result import Result
 from vaelab.runs.run import Run
 from vaelab.training.objectives import ELBO
+
+_FILE = "calibration.json"
+
+
+class Calibration(NamedTuple):
+    """What a pilot reached on the validation set, in κ's units, and the κ that it proposes."""
+
+    experiment: str
+    steps: int
+    fraction: float
+    reached: dict[str, float]  # by constraint
+    kappa: dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +44,6 @@ class Calibrate(ExperimentCommand):
     """Training steps of the pilot. Default: a quarter of the experiment's."""
     workdir: str | None = None
     """Folder of the pilot. Default: runs/calibrate-NAME."""
-    data_dir: str | None = None
-    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
 
     def __post_init__(self) -> None:
         check_positive(fraction=self.fraction)
@@ -54,11 +64,9 @@ class Calibrate(ExperimentCommand):
         result = runs.train(
             pilot, workdir=workdir, name=self.name, source=self.source, data_dir=self.data_dir
         )
-        if result.interrupted:
-            print("interrupted; the same command continues from there.")
-            raise SystemExit(130)
+        end_if_interrupted([result])
         calibration = self._calibrate(result)
-        write_json(epath.Path(workdir).expanduser() / FILE, calibration)
+        write_json(epath.Path(workdir).expanduser() / _FILE, calibration)
         flags = [f"--objective.constraints.{k}.kappa {v:.4g}" for k, v in calibration.kappa.items()]
         display.show(_table(calibration), f"vaelab train {self.name} {' '.join(flags)}")
 
@@ -83,9 +91,36 @@ class Calibrate(ExperimentCommand):
 
 
 def _table(calibration: Calibration) -> Table:
-    table = Table(title=f"{calibration.experiment} without constraints, validation set")
-    for column in ("constraint", "pilot", f"κ at fraction {calibration.fraction:g}"):
-        table.add_column(column)
-    for name, reached in calibration.reached.items():
-        table.add_row(name, f"{reached:.4g}", f"{calibration.kappa[name]:.4g}")
-    return table
+    return display.table(
+        f"{calibration.experiment} without constraints, validation set",
+        ("constraint", "pilot", f"κ at fraction {calibration.fraction:g}"),
+        [
+            (name, f"{reached:.4g}", f"{calibration.kappa[name]:.4g}")
+            for name, reached in calibration.reached.items()
+        ],
+    )
+
+
+def with_pilot(experiment: Experiment, pilot: str | None, fraction: float) -> Experiment:
+    """The experiment with each κ at a fraction of what the pilot reached.
+
+    Raises:
+      UsageError: the pilot is no pilot of this experiment's constraints.
+    """
+    if pilot is None:
+        return experiment
+    path = epath.Path(pilot).expanduser() / _FILE
+    if not path.exists():
+        raise MissingFileError(f"pilot {pilot} holds no {_FILE}: run vaelab calibrate there first.")
+    reached = read_typed(Calibration, path).reached
+    constraints: dict[str, Any] = dict(experiment.objective.constraints)
+    if constraints.keys() != reached.keys():
+        raise UsageError(
+            f"pilot {pilot} has the constraints {sorted(reached)} and the experiment {sorted(constraints)}: "
+            "calibrate this experiment."
+        )
+    for name, constraint in constraints.items():
+        kappa = float(f"{constraint.kappa_from_pilot(reached[name], fraction):.6g}")
+        constraints[name] = dataclasses.replace(constraint, kappa=kappa)
+    objective: Any = experiment.objective
+    return experiment.with_fields(objective=dataclasses.replace(objective, constraints=constraints))

@@ -10,21 +10,17 @@ import numpy as np
 import tyro
 from etils import epath
 
-from vaelab import runs
 from vaelab.checks import UsageError
-from vaelab.cli.lookup import import_modules
-from vaelab.cli.parsing import Command
+from vaelab.cli.parsing import TrainedCommand
 from vaelab.data import Files
 from vaelab.runs.experiment import check_seed
 from vaelab.runs.files import writing
 
 
 @dataclasses.dataclass(frozen=True)
-class Encode(Command):
+class Encode(TrainedCommand):
     """Encodes data with a trained model: one code for each example, in the order of the file."""
 
-    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
-    """Folder of the run."""
     data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """Data: an npy, npz or csv file, or a folder of images."""
     out: str = "codes.npz"
@@ -33,8 +29,6 @@ class Encode(Command):
     """True draws a code from q(z|x). False takes the mean of q(z|x)."""
     seed: int = 0
     """Seed of the draws."""
-    modules: tuple[str, ...] = ()
-    """Modules or files with types of your own, which the run uses."""
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -42,7 +36,7 @@ class Encode(Command):
             raise UsageError(f"out must end in .npy or .npz, got {self.out!r}.")
 
     def run(self) -> None:
-        trained = runs.load(self.folder, modules=import_modules(self.modules))
+        trained, _ = self.load()
         examples = Files(self.data).read()
         key = jax.random.key(self.seed) if self.sampled else None
         codes = trained.encode(examples.x, key=key, context=examples.context)

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
 
-import tyro
 from etils import epath
 
-from vaelab import runs
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.cli.lookup import import_modules
-from vaelab.cli.parsing import Command
+from vaelab.cli.parsing import TrainedCommand
 from vaelab.runs import display
 from vaelab.runs.files import write_json
 from vaelab.runs.loading import run_of
 from vaelab.runs.prior_report import evaluate_prior
-from vaelab.runs.prior_tables import evaluation_tables
 from vaelab.runs.reporting import make_report
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluate(Command):
+class Evaluate(TrainedCommand):
     """Evaluates a run, finished or not: its report, and its prior beside the aggregated posterior.
 
-    Writes evaluation.json into the folder of the run.
+    Writes evaluation.json into the folder of the run, or evaluation-STEM.json for the file STEM.npz.
     """
 
-    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
-    """Folder of the run."""
     data: str | None = None
     """Other data: an npy, npz or csv file, or a folder of images, all of which is evaluated. Default: the run's own test set."""
     num_samples: int | None = None
@@ -39,8 +32,6 @@ class Evaluate(Command):
     """Test examples on which annealed importance sampling is compared. 0 leaves it out."""
     annealed_temperatures: int = 500
     """Temperatures of annealed importance sampling. More temperatures give a tighter bound."""
-    modules: tuple[str, ...] = ()
-    """Modules or files with types of your own, which the run uses."""
     data_dir: str | None = None
     """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
 
@@ -55,8 +46,7 @@ class Evaluate(Command):
                 raise UsageError(f"{name} must be {'0 or ' if least == 0 else ''}at least 2, got {value}.")  # fmt: skip
 
     def run(self) -> None:
-        folder, modules = epath.Path(self.folder).expanduser(), import_modules(self.modules)
-        trained = runs.load(folder, modules=modules)
+        trained, modules = self.load()
         run = run_of(trained, modules, data_path=self.data, data_dir=self.data_dir)
         print(f"evaluating {trained.name} at step {trained.step}")
         last = int(trained.history.rows[-1]["step"]) if trained.history.rows else trained.step
@@ -69,6 +59,8 @@ class Evaluate(Command):
             annealed_points=self.annealed_points,
             annealed_temperatures=self.annealed_temperatures,
         )
-        write_json(folder / "evaluation.json", evaluation)
-        display.show(report.table(), *evaluation_tables(evaluation))
-        print(f"everything is in {folder / 'evaluation.json'}")
+        on = "" if self.data is None else f"-{epath.Path(self.data).expanduser().resolve().stem}"
+        path = epath.Path(self.folder).expanduser() / f"evaluation{on}.json"
+        write_json(path, evaluation)
+        display.show(report.table(), *evaluation.tables())
+        print(f"everything is in {path}")

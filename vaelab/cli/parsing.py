@@ -6,10 +6,12 @@ import abc
 import dataclasses
 import inspect
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Annotated, Any, cast
 
 import tyro
 
+from vaelab import runs
 from vaelab.checks import UsageError
 from vaelab.cli import lookup
 from vaelab.cli.errors import plain_errors
@@ -36,6 +38,31 @@ class ExperimentCommand(Command):
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
     name: tyro.conf.Suppress[str]
     source: tyro.conf.Suppress[str]
+    data_dir: str | None = dataclasses.field(default=None, kw_only=True)
+    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedCommand(Command):
+    """A command on the folder of a run, which is named first."""
+
+    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    """Folder of the run."""
+    modules: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    """Modules or files with types of your own, which the run uses."""
+
+    def load(self) -> tuple[runs.Trained, list[ModuleType]]:
+        """The model of the run, and the modules of the user's own types."""
+        modules = lookup.import_modules(self.modules)
+        return runs.load(self.folder, modules=modules), modules
+
+
+def end_if_interrupted(results: Sequence[runs.Result]) -> None:
+    """Ends the command if the training of any result was interrupted."""
+    steps = [result.last_step for result in results if result.interrupted]
+    if steps:
+        print(f"interrupted at step {steps[0]}; the same command continues from there.")
+        raise SystemExit(130)
 
 
 def run(command: type[Command], argv: Sequence[str], *, prog: str) -> int:

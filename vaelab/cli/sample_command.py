@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from collections.abc import Sequence
+from types import ModuleType
 
 import jax
 import numpy as np
-import tyro
 from etils import epath
 
-from vaelab import runs
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.cli.lookup import import_modules
-from vaelab.cli.parsing import Command
+from vaelab.cli.parsing import TrainedCommand
+from vaelab.data import show
+from vaelab.data.show import Shown
+from vaelab.runs import Trained
 from vaelab.runs.experiment import check_seed
 from vaelab.runs.files import write_figure, writing
+from vaelab.runs.rebuild import UnknownPartError, from_record
 
 
 @dataclasses.dataclass(frozen=True)
-class Sample(Command):
+class Sample(TrainedCommand):
     """Draws samples from a trained model, without its data: an npy file, or a png of images."""
 
-    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
-    """Folder of the run."""
     num_samples: int = 64
     """Number of samples."""
     out: str = "samples.npy"
@@ -32,8 +32,6 @@ class Sample(Command):
     """True draws x from the likelihood. False takes the likelihood's mean at each z ~ p(z)."""
     seed: int = 0
     """Seed of the samples."""
-    modules: tuple[str, ...] = ()
-    """Modules or files with types of your own, which the run uses."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_samples=self.num_samples)
@@ -42,7 +40,7 @@ class Sample(Command):
             raise UsageError(f"out must end in .npy or .png, got {self.out!r}.")
 
     def run(self) -> None:
-        trained = runs.load(self.folder, modules=import_modules(self.modules))
+        trained, modules = self.load()
         if trained.model.conditional:
             raise UsageError(
                 "this model is conditional: call runs.load(...).sample(key, n, context=...) in Python."
@@ -54,12 +52,20 @@ class Sample(Command):
                 np.save(file, x)
         else:
             from vaelab import plotting
-            from vaelab.data import show
 
-            images = show.images(x)
+            images = _shown(trained, modules, x)
             if images is None:
                 raise UsageError(
                     f"samples of shape {x.shape[1:]} are no images: write an .npy file with --out."
                 )
             write_figure(path, plotting.samples(images.images, note=images.note))
         print(f"{self.num_samples} samples of shape {x.shape[1:]} are in {path}")
+
+
+def _shown(trained: Trained, modules: Sequence[ModuleType], x: np.ndarray) -> Shown | None:
+    """Samples as the data set of the run shows them; as images if the record cannot rebuild it."""
+    assert trained.record is not None  # it was read from a folder
+    try:
+        return from_record(trained.record["data"], modules, "data").show(x)
+    except UnknownPartError:
+        return show.images(x)

@@ -15,7 +15,7 @@ from rich.table import Table
 from vaelab import runs
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.cli.lookup import Found, find_file
-from vaelab.cli.parsing import Command
+from vaelab.cli.parsing import Command, end_if_interrupted
 from vaelab.runs import display, results
 from vaelab.runs.config import read_config
 from vaelab.runs.report import Report
@@ -68,9 +68,6 @@ class Suite(Command):
         for name in self.only or experiments:
             row = self._row(experiments[name], root, changes)
             tables = results.read(path) if path.exists() else {}
-            old = [each for each in tables.get(stem, []) if each.experiment == name]
-            published = next((each.published for each in old if each.published), None)
-            row = row._replace(published=published)
             tables[stem] = results.merge(tables.get(stem, []), [row])
             results.write(path, tables)
             display.show(_table(row))
@@ -84,9 +81,7 @@ class Suite(Command):
                 found.experiment, workdir=folder, name=found.name, source=found.source,
                 data_dir=self.data_dir, seed=seed, **changes,
             )  # fmt: skip
-            if result.interrupted:
-                print("interrupted; the same command continues from there.")
-                raise SystemExit(130)
+            end_if_interrupted([result])
             finished.append(result)
             seconds += TrainingFiles(folder).seconds
             configs.append(read_config(folder))
@@ -131,12 +126,10 @@ def _estimate(report: Report, key: str) -> results.Estimate:
 
 
 def _table(row: results.Row) -> Table:
-    table = Table(title=row.experiment)
-    for column in ("", "mean", "±", ""):
-        table.add_column(column, justify="right")
+    rows = []
     for name, estimate in row.estimates.items():
         over_seeds = estimate.deviation is not None
         error = estimate.deviation if over_seeds else estimate.standard_error
         meaning = "s.d. over seeds" if over_seeds else "s.e. over test examples"
-        table.add_row(name, f"{estimate.mean:.2f}", f"{error:.2f}", meaning)
-    return table
+        rows.append((name, f"{estimate.mean:.2f}", f"{error:.2f}", meaning))
+    return display.table(row.experiment, ("", "mean", "±", ""), rows)

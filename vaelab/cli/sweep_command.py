@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
 
 from vaelab import runs
 from vaelab.checks import UndefinedError, UsageError, check_at_least_one, check_not_negative
-from vaelab.cli.parsing import ExperimentCommand
+from vaelab.cli.parsing import ExperimentCommand, end_if_interrupted
 from vaelab.runs import display
 from vaelab.runs.files import write_figure
-from vaelab.runs.measures import measure, measures_table, read_measures, write_measures
+from vaelab.runs.measures import Measures, measure, measures_table, read_measures, write_measures
 from vaelab.runs.sweep_folder import read_sweep
 
 
@@ -42,12 +43,12 @@ class Sweep(ExperimentCommand):
     """Member whose trajectory is drawn."""
     workdir: str | None = None
     """Folder of the sweep. Default: runs/sweep-NAME."""
-    data_dir: str | None = None
-    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
 
     def __post_init__(self) -> None:
         check_at_least_one(seeds=self.seeds)
         check_not_negative(marginal_inputs=self.marginal_inputs)
+        if self.constraint is not None and not self.kappas:
+            raise UsageError("constraint names the one that kappas belong to: give kappas, or leave it out.")  # fmt: skip
 
     def members(self) -> list[dict[str, Any]]:
         """Every combination of the values.
@@ -93,27 +94,38 @@ class Sweep(ExperimentCommand):
                 "leave it out."
             )
         folder = epath.Path(self.workdir or f"runs/sweep-{self.name}").expanduser()
-        beside = {_name(place): read_measures(place) for place in self.beside}
+        beside = [
+            (read_sweep(each)["experiment"], each, read_measures(each)) for each in self.beside
+        ]
         results = runs.train(
             self.experiment, members=members, workdir=folder, name=self.name, source=self.source,
             data_dir=self.data_dir,
         )  # fmt: skip
-        if len(results) < len(members) or results[0].interrupted:
-            print("interrupted; the same command continues from there.")
-            raise SystemExit(130)
+        end_if_interrupted(results)
         rows = measure(results, members, marginal_inputs=self.marginal_inputs)
         write_measures(folder, rows)
         display.show(measures_table(self.name, rows))
-        from vaelab.runs import sweep_plots  # needs matplotlib
+        from vaelab.runs import pictures  # needs matplotlib
 
-        plane = sweep_plots.information_plane({self.name: rows} | beside)
+        plane = pictures.information_plane(by_name([(self.name, str(folder), rows), *beside]))
         write_figure(folder / "information_plane.png", plane)
         if self.experiment.objective.constraints:
             name = self.swept if self.kappas else next(iter(self.experiment.objective.constraints))
-            course = sweep_plots.trajectory(results[self.trajectory], name)
+            course = pictures.trajectory(results[self.trajectory], name)
             write_figure(folder / "trajectory.png", course)
         print(f"everything is in {folder}")
 
 
-def _name(folder: str) -> str:
-    return read_sweep(folder)["experiment"]
+def by_name(
+    sweeps: Sequence[tuple[str, str, Sequence[Measures]]],
+) -> dict[str, Sequence[Measures]]:
+    """Sweeps (experiment, folder, measures) by their experiments; by their folders if these are equal.
+
+    >>> list(by_name([("a", "runs/a", []), ("b", "runs/b", []), ("b", "runs/c", [])]))
+    ['a', 'runs/b', 'runs/c']
+    """
+    names = [experiment for experiment, _, _ in sweeps]
+    return {
+        folder if names.count(experiment) > 1 else experiment: rows
+        for experiment, folder, rows in sweeps
+    }

@@ -8,9 +8,9 @@ from etils import epath
 
 from vaelab import runs
 from vaelab.checks import check_positive
+from vaelab.cli.calibrate_command import with_pilot
 from vaelab.cli.lookup import import_modules
-from vaelab.cli.parsing import ExperimentCommand
-from vaelab.cli.pilot import with_pilot
+from vaelab.cli.parsing import ExperimentCommand, end_if_interrupted
 from vaelab.runs import display
 
 
@@ -23,8 +23,6 @@ class Train(ExperimentCommand):
 
     workdir: str | None = None
     """Folder of the run. Default: runs/NAME."""
-    data_dir: str | None = None
-    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
     start_from: str | None = None
     """Folder of another run, whose parameters are the start of this run."""
     modules: tuple[str, ...] = ()
@@ -48,7 +46,5 @@ class Train(ExperimentCommand):
             source=self.source,
             data_dir=self.data_dir,
         )
-        if result.interrupted:
-            print(f"interrupted at step {result.last_step}; the same command continues from there.")
-            raise SystemExit(130)
+        end_if_interrupted([result])
         display.show(result.report().table(), f"everything is in {workdir}")

@@ -26,18 +26,18 @@ class Comparison(NamedTuple):
         return display.as_html(self._table())
 
     def _table(self) -> Table:
-        table = Table(
-            title="test set, nats per example ± standard error over examples",
-            caption="Standard errors of a difference are smaller, because the test examples are the same.",
-        )
-        for column in ("experiment", "step", "log p(x)", "ELBO", "rate", "distortion", "λ"):
-            table.add_column(column, justify="left" if column == "experiment" else "right")
+        rows = []
         for name, report in self.reports.items():
             estimates = (report.log_likelihood, report.elbo, report.rate, report.distortion)
-            cells = [f"{each.mean:.2f} ± {each.standard_error:.2f}" for each in estimates]
+            cells = [display.with_error(each.mean, each.standard_error) for each in estimates]
             multipliers = ", ".join(f"{value:.3g}" for value in report.multipliers.values())
-            table.add_row(name, str(report.step), *cells, multipliers)
-        return table
+            rows.append([name, str(report.step), *cells, multipliers])
+        return display.table(
+            "test set, nats per example ± standard error over examples",
+            ("experiment", "step", "log p(x)", "ELBO", "rate", "distortion", "λ"),
+            rows,
+            "Standard errors of a difference are smaller, because the test examples are the same.",
+        )
 
 
 def compare(results: Mapping[str, Result] | Sequence[Result]) -> Comparison:

@@ -41,17 +41,56 @@ def check_config(folder: epath.Path, run: Run, started_from: str | None) -> dict
     if not (folder / "config.json").exists():
         return None
     config = read_config(folder)
-    theirs = {**identity(config["configuration"]), **_circumstances(config)}
-    ours = identity(run.record) | {"start": started_from, "prng": generator()}
-    differences = differing_fields(ours, theirs)
-    if differences:
-        raise ConfigurationError(
-            f"workdir {folder} holds a run of another configuration, which differs in "
-            f"{', '.join(differences)}: choose another --workdir."
-        )
+    check_same(f"workdir {folder} holds a run", config, run, started_from)
     if config["configuration"]["num_steps"] != run.experiment.num_steps:
         run.experiment.check_longer()
     return config
+
+
+def check_same(what: str, kept: dict[str, Any], run: Run, started_from: str | None) -> None:
+    """Raises one sentence if what a folder holds, as `described` it, is not of this run.
+
+    Raises:
+      ConfigurationError: the fields that differ.
+    """
+    theirs = identity(kept["configuration"]) | {name: kept[name] for name in ("start", "prng")}
+    ours = identity(run.record) | {"start": started_from, "prng": generator()}
+    if differences := differing_fields(ours, theirs):
+        raise ConfigurationError(
+            f"{what} of another configuration, which differs in {', '.join(differences)}: choose another "
+            "workdir."
+        )
+
+
+def described(run: Run, source: str | None, started_from: str | None) -> dict[str, Any]:
+    """What `check_same` compares, with the version of the files and where the run is from."""
+    return {
+        "version": VERSION,
+        "experiment": run.name,
+        "source": source,
+        "configuration": run.record,
+        "start": started_from,
+        "prng": generator(),
+    }
+
+
+def read_kept(path: epath.Path, needed: set[str]) -> dict[str, Any]:
+    """A file of these fields and of those of `described`.
+
+    Raises:
+      ConfigurationError: it is another version's.
+      DamagedFileError: it cannot be read.
+    """
+    kept = read_json(path)
+    if not isinstance(kept, dict) or kept.get("version") != VERSION:
+        raise ConfigurationError(
+            f"{path} was written by another version of vaelab, which this version does not read: use "
+            "that version, or train again in another workdir."
+        )
+    needed = needed | {"experiment", "configuration", "start", "prng"}
+    if missing := needed - kept.keys():
+        raise damaged(path, f"without {', '.join(sorted(missing))}")
+    return kept
 
 
 def write_config(
@@ -59,13 +98,7 @@ def write_config(
 ) -> None:
     """Writes config.json, or renews what may change in it: name, length and evaluation."""
     path = folder / "config.json"
-    config = {
-        "version": VERSION,
-        "experiment": run.name,
-        "source": source,
-        "configuration": run.record,
-        "start": started_from,
-        "prng": generator(),
+    config = described(run, source, started_from) | {
         "scaling": _scaling(run.splits.scaling),
         "versions": {package: metadata.version(package) for package in _PACKAGES}
         | {"python": platform.python_version()},
@@ -96,16 +129,7 @@ def read_config(folder: epath.Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"{folder} holds no run: there is no {path.name} in it. Train one there first."
         )
-    config = read_json(path)
-    if not isinstance(config, dict) or config.get("version") != VERSION:
-        raise ConfigurationError(
-            f"{path} was written by another version of vaelab, which this version does not read: use "
-            "that version, or train again in another workdir."
-        )
-    needed = {"experiment", "configuration", "start", "prng", "scaling", *_WRITTEN_ONCE}
-    if missing := needed - config.keys():
-        raise damaged(path, f"without {', '.join(sorted(missing))}")
-    return config
+    return read_kept(path, {"scaling", *_WRITTEN_ONCE})
 
 
 def scaling_of(config: dict[str, Any]) -> Scaling | None:
@@ -113,10 +137,6 @@ def scaling_of(config: dict[str, Any]) -> Scaling | None:
     if config["scaling"] is None:
         return None
     return Scaling(*(np.float32(config["scaling"][name]) for name in Scaling._fields))
-
-
-def _circumstances(config: dict[str, Any]) -> dict[str, Any]:
-    return {"start": config["start"], "prng": config["prng"]}
 
 
 def _scaling(scaling: Scaling | None) -> dict[str, Any] | None:

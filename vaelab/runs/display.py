@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import io
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -179,12 +179,32 @@ def _plain(cell: Any) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], caption: str | None = None
+) -> Table:
+    """A table of texts. The first column is aligned to the left, the others to the right."""
+    made = Table(title=Text(title), caption=None if caption is None else Text(caption))
+    for index, column in enumerate(columns):
+        made.add_column(Text(column), justify="right" if index else "left")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    return made
+
+
+def with_error(mean: float, error: float, digits: int = 2) -> str:
+    """A number and its standard error.
+
+    >>> with_error(-84.416, 0.223)
+    '-84.42 ± 0.22'
+    """
+    return f"{mean:.{digits}f} ± {error:.{digits}f}"
+
+
 def estimates_table(title: str, caption: str | None = None) -> Table:
     """A table of numbers with standard errors: name, value, ± s.e., meaning."""
-    table = Table(title=Text(title), caption=None if caption is None else Text(caption))
-    table.caption_justify = "left"
-    table.add_column("", justify="left", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("± s.e.", justify="right", no_wrap=True)
-    table.add_column("", justify="left")
-    return table
+    made = table(title, ("", "value", "± s.e.", ""), (), caption)
+    made.caption_justify = "left"
+    for column in made.columns[:3]:
+        column.no_wrap = True
+    made.columns[3].justify = "left"
+    return made

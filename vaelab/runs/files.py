@@ -65,7 +65,7 @@ def read_typed(kind: type[T], path: epath.Path) -> T:
 def damaged(path: epath.Path, reason: str) -> DamagedFileError:
     """The error of a file that cannot be used."""
     return DamagedFileError(
-        f"{path} is damaged ({reason}): repair or remove the file, or choose another workdir."
+        f"{path} is damaged ({reason}): repair or remove the file, or choose another folder."
     )
 
 

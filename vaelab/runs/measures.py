@@ -186,21 +186,17 @@ def _marginal_kl(result: Result, num_inputs: int) -> Estimate | None:
 
 def measures_table(name: str, rows: Sequence[Measures]) -> Table:
     """A line for each member: its values, its rate, and what became of its constraints."""
-    table = Table(title=f"{name}, test set")
-    axes, constraints = list(rows[0].values), list(rows[0].constraints)
-    for column in ("member", *(axis.rpartition(".")[2] for axis in axes), "rate, nats", "distortion, nats"):  # fmt: skip
-        table.add_column(column, justify="right")
-    for constraint in constraints:
-        table.add_column(constraint, justify="right")
-        table.add_column("λ", justify="right")
-        table.add_column("in training")
+    axes, cells = list(rows[0].values), []
+    columns = ["member", *(axis.rpartition(".")[2] for axis in axes), "rate, nats", "distortion, nats"]  # fmt: skip
+    for constraint in rows[0].constraints:
+        columns += [constraint, "λ", "in training"]
     for row in rows:
-        cells = [str(row.member), *(f"{row.values[axis]:g}" for axis in axes)]
-        cells += [f"{row.rate.mean:.4g}", f"{row.distortion.mean:.5g}"]
+        line = [str(row.member), *(f"{row.values[axis]:g}" for axis in axes)]
+        line += [f"{row.rate.mean:.4g}", f"{row.distortion.mean:.5g}"]
         for measured in row.constraints.values():
-            cells += [f"{measured.test:.4g}", f"{measured.multiplier:.4g}", measured.outcome]
-        table.add_row(*cells)
-    return table
+            line += [f"{measured.test:.4g}", f"{measured.multiplier:.4g}", measured.outcome]
+        cells.append(line)
+    return display.table(f"{name}, test set", columns, cells)
 
 
 def write_measures(folder: epath.Path, rows: Sequence[Measures]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
+
+from rich.table import Table
 
 from vaelab import evaluation
 from vaelab.checks import UndefinedError
@@ -14,6 +17,19 @@ from vaelab.runs.run import Run
 from vaelab.runs.trained import Trained
 
 _SUBSAMPLES = (1000, 10_000)  # numbers of inputs on which the bias of the marginal KL is shown
+_SURGERY = {
+    "rate": ("rate", "cross-entropy − conditional entropy"),
+    "cross_entropy": ("cross-entropy", "of q(z) to the prior"),
+    "conditional_entropy": ("conditional entropy", "of q(z|x)"),
+    "mutual_information": (
+        "mutual information", "rate − marginal KL, at most log {num_inputs} = {bound:.2f}",
+    ),
+    "marginal_kl": ("marginal KL", "KL(q(z) ‖ prior), q(z) of all inputs"),
+    "total_correlation": ("total correlation", "KL(q(z) ‖ Π_d q(z_d))"),
+    "dimension_wise_kl": (
+        "dimension-wise KL", "Σ_d KL(q(z_d) ‖ prior_d), the rest of the marginal KL",
+    ),
+}  # fmt: skip
 
 
 class Marginal(NamedTuple):
@@ -54,6 +70,16 @@ class Evaluation(NamedTuple):
     marginal_kls: tuple[MarginalKL, ...] = ()
     annealed: Annealed | None = None
     undefined: tuple[str, ...] = ()  # why a quantity has no meaning for the model
+
+    def tables(self) -> list[Any]:
+        """Tables and sentences of everything beyond the report."""
+        parts: list[Any] = [_marginal_table(marginal) for marginal in self.marginals]
+        for kl in self.marginal_kls:
+            text = display.with_error(kl.mean, kl.standard_error, 3)
+            parts.append(f"marginal KL {text} nats. {kl.inputs}")
+        if self.annealed is not None:
+            parts.append(_annealed_table(self.annealed))
+        return parts + [f"left out: {reason}" for reason in self.undefined]
 
 
 def evaluate_prior(
@@ -151,3 +177,44 @@ def _inputs_sentence(run: Run, num_inputs: int, num_points: int) -> str:
             "marginal and dimension-wise KL and KL(q‖p) are upper bounds, KL(p‖q) is a lower bound."
         )
     return sentence
+
+
+def _marginal_table(marginal: Marginal) -> Table:
+    surgery, holes = marginal.surgery, marginal.holes
+    title = "prior and aggregated posterior q(z) of the training set (nats)"
+    table = display.estimates_table(title, marginal.inputs)
+    inputs = dict(num_inputs=surgery.num_inputs, bound=math.log(surgery.num_inputs))
+    for key, (name, meaning) in _SURGERY.items():
+        if key != "dimension_wise_kl" or marginal.factorises:
+            _add(table, name, getattr(surgery, key), meaning.format(**inputs))
+    for size, value in marginal.subsampled_marginal_kl.items():
+        if int(size) < surgery.num_inputs:
+            _add(table, "marginal KL, biased", value, f"q(z) of {size} inputs only")
+    _add(table, "KL(prior ‖ q(z))", holes.prior_to_aggregated, "")
+    _add(
+        table, "hole mass", holes.hole_mass,
+        f"share of the prior where log q(z) < {holes.level:.1f}, the lowest 1 % of q(z)",
+    )  # fmt: skip
+    return table
+
+
+def _annealed_table(comparison: Annealed) -> Table:
+    table = display.estimates_table("log p(x) by two estimators (nats)")
+    annealed, plain = comparison.annealed, comparison.plain
+    _add(
+        table, "test log p(x), annealed", Estimate(annealed.mean, annealed.standard_error),
+        f"{annealed.num_chains} chains of {annealed.num_temperatures} temperatures on "
+        f"{comparison.num_test} examples, effective {annealed.effective_sample_size:.0f}",
+    )  # fmt: skip
+    _add(
+        table, "test log p(x)", Estimate(plain.mean, plain.standard_error),
+        f"{plain.num_samples} samples on the same examples, effective "
+        f"{plain.effective_sample_size:.0f}",
+    )  # fmt: skip
+    looser = "both are lower bounds on average; a bound with an effective size near 1 may be loose"
+    _add(table, "annealed − plain", comparison.difference, looser)
+    return table
+
+
+def _add(table: Table, name: str, value: Estimate, meaning: str) -> None:
+    table.add_row(name, f"{value.mean:.3f}", f"{value.standard_error:.3f}", meaning)

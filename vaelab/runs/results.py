@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from vaelab.checks import DamagedFileError
+from vaelab.runs.files import read_typed, writing
 
 
 class Estimate(NamedTuple):
@@ -78,15 +78,24 @@ def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
 def merge(rows: Sequence[Row], new: Sequence[Row]) -> list[Row]:
     """The rows with the new ones: each takes the place of the row that it repeats, or comes last.
 
-    A row repeats another if experiment, reference, changes, seeds and commit are equal.
+    A row repeats another if experiment, reference, changes and seeds are equal. At the same commit it keeps
+    the tolerance and the note. At another commit it stands beside a row with a tolerance, which is a test's.
+    The published number of an experiment is that of its earlier rows.
 
-    >>> [row.note for row in merge([Row("a", {}), Row("b", {})], [Row("a", {}, note="new")])]
-    ['new', '']
+    >>> [row.note for row in merge([Row("a", {}, note="mine"), Row("b", {})], [Row("a", {})])]
+    ['mine', '']
     """
     merged = list(rows)
     for row in new:
-        places = [i for i, old in enumerate(merged) if _identity(old) == _identity(row)]
-        if places:
+        published = [old.published for old in merged if old.experiment == row.experiment]
+        row = row._replace(published=next(filter(None, [row.published, *published]), None))
+        repeated = [i for i, old in enumerate(merged) if _identity(old) == _identity(row)]
+        same = [i for i in repeated if merged[i].commit == row.commit]
+        older = [i for i in repeated if not merged[i].tolerance]
+        if same:
+            old = merged[same[0]]
+            row = row._replace(tolerance=row.tolerance or old.tolerance, note=row.note or old.note)
+        if places := same or older:
             merged[places[0]] = row
         else:
             merged.append(row)
@@ -99,58 +108,32 @@ def read(path: str | os.PathLike[str]) -> Results:
     Raises:
       DamagedFileError: the file holds no results.
     """
-    text = epath.Path(path).read_text()
-    try:
-        return {table: [_row(row) for row in rows] for table, rows in json.loads(text).items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DamagedFileError(f"{path} holds no results ({error}): restore the file.") from error
+    return read_typed(Results, epath.Path(path))
 
 
 def write(path: str | os.PathLike[str], results: Results) -> None:
     """Writes a file that `read` reads: one line per field, so that a change is easy to review."""
     tables = []
     for table, rows in results.items():
-        texts = [_text(row) for row in rows]
-        tables.append(f" {_json(table)}: [" + ",".join(f"\n  {text}" for text in texts) + "\n ]")
-    target = epath.Path(path)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text("{\n" + ",\n".join(tables) + "\n}\n")
-    partial.replace(target)
+        lines = [[f"{_json(n)}: {_json(v)}" for n, v in _plain(row).items()] for row in rows]
+        texts = ["\n  {" + ",\n   ".join(fields) + "}" for fields in lines]
+        tables.append(f" {_json(table)}: [" + ",".join(texts) + "\n ]")
+    with writing(epath.Path(path), "wb") as file:
+        file.write(("{\n" + ",\n".join(tables) + "\n}\n").encode())
 
 
 def _identity(row: Row) -> tuple[Any, ...]:
-    return row.experiment, row.reference, dict(row.changes), tuple(row.seeds), row.commit
+    return row.experiment, row.reference, dict(row.changes), tuple(row.seeds)
 
 
-def _row(fields: dict[str, Any]) -> Row:
-    estimates = {name: _estimate(value) for name, value in fields["estimates"].items()}
-    published = fields.get("published")
-    return Row(
-        **fields
-        | {"estimates": estimates, "seeds": tuple(fields.get("seeds", (0,)))}
-        | {"published": None if published is None else Published(**published)}
-    )
-
-
-def _estimate(fields: dict[str, Any]) -> Estimate:
-    interval = fields.get("interval")
-    return Estimate(**fields | {"interval": None if interval is None else tuple(interval)})
-
-
-def _text(row: Row) -> str:
-    """A row as JSON without the fields that have their defaults."""
-    fields = _without_defaults(row)
-    fields["estimates"] = {name: _without_defaults(e) for name, e in row.estimates.items()}
-    if row.published is not None:
-        fields["published"] = _without_defaults(row.published)
-    lines = [f"{_json(name)}: {_json(value)}" for name, value in fields.items()]
-    return "{" + ",\n   ".join(lines) + "}"
-
-
-def _without_defaults(value: Any) -> dict[str, Any]:
-    missing = object()
-    defaults = value._field_defaults
-    return {n: v for n, v in value._asdict().items() if v != defaults.get(n, missing)}
+def _plain(value: Any) -> Any:
+    """NamedTuples as objects, without the fields that have their defaults."""
+    if hasattr(value, "_asdict"):
+        fields, defaults = value._asdict(), value._field_defaults
+        return {n: _plain(v) for n, v in fields.items() if n not in defaults or v != defaults[n]}
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return value
 
 
 def _json(value: Any) -> str:

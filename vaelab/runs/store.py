@@ -35,7 +35,7 @@ class Store(Hook):
         """Records the program, before its first step."""
 
     def start_training(self, step: int, histories: list[History]) -> None:
-        """Opens the logs for steps after this one; they hold these metrics until then."""
+        """Opens the logs. They start with these metrics, up to `step`."""
 
     def adopt(self, state: TrainState, histories: list[History]) -> None:
         """Keeps a finished state that was trained elsewhere."""

@@ -8,14 +8,14 @@ from typing import Any
 
 from etils import epath
 
-from vaelab.runs.config import ConfigurationError
-from vaelab.runs.files import damaged, read_json, write_json
+from vaelab.runs.config import ConfigurationError, check_same, described, read_kept
+from vaelab.runs.files import write_json
 from vaelab.runs.history import History
-from vaelab.runs.identity import generator, identity, plain
+from vaelab.runs.identity import plain
 from vaelab.runs.lock import held
 from vaelab.runs.members import Member
 from vaelab.runs.programs import Program
-from vaelab.runs.record import differing_fields, to_record
+from vaelab.runs.record import to_record
 from vaelab.runs.result import Result
 from vaelab.runs.run import Run
 from vaelab.runs.store import Store
@@ -34,8 +34,7 @@ class SweepFolder:
 
     def __init__(self, folder: epath.PathLike):
         self.folder = epath.Path(folder).expanduser()
-        self.groups_known: list[list[dict[str, Any]]] = []
-        self.lengths: list[int] = []  # num_steps of each group
+        self.kept: list[dict[str, Any]] = []  # members and num_steps of each group
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[SweepFolder]:
@@ -47,77 +46,58 @@ class SweepFolder:
         """The groups that hold these members; members that are new are a group of their own.
 
         Raises:
-          ConfigurationError: the folder holds a sweep of another experiment.
+          ConfigurationError: the folder holds a single run, or a sweep of another experiment.
         """
-        self._read(run)
-        known = [member for group in self.groups_known for member in group]
+        if (self.folder / "config.json").exists():
+            raise ConfigurationError(
+                f"workdir {self.folder} holds a single run: choose another workdir for the sweep."
+            )
+        if (self.folder / "sweep.json").exists():
+            sweep = read_sweep(self.folder)
+            self.kept = sweep["groups"]
+            self.check(run, sweep["start"])  # each group checks the start
+        groups = [group["members"] for group in self.kept]
+        known = [member for group in groups for member in group]
         wanted = as_recorded(members)
         new: list[dict[str, Any]] = []
         new += [each for n, each in enumerate(wanted) if each not in known + wanted[:n]]
-        groups = [*self.groups_known, *([new] if new else [])]
+        groups += [new] if new else []
         return [
             Group(self, index, group, sum(map(len, groups[:index])))
             for index, group in enumerate(groups)
             if any(member in wanted for member in group)
         ]
 
-    def record(
-        self, program: Program, group: int, members: Sequence[Member], started_from: str | None
-    ) -> None:
-        """Writes sweep.json, with the group if it is new."""
-        if group == len(self.groups_known):
-            self.groups_known.append([dict(member) for member in members])
-            self.lengths.append(0)
-        self.lengths[group] = program.run.experiment.num_steps
-        write_json(
-            self.folder / "sweep.json",
-            {
-                "experiment": program.run.name,
-                "configuration": program.run.record,
-                "prng": generator(),
-                "start": started_from,
-                "groups": self.groups_known,
-                "lengths": self.lengths,
-            },
-        )
+    def check(self, run: Run, started_from: str | None) -> None:
+        """Raises one sentence if the folder holds a sweep of another experiment.
 
-    def _read(self, run: Run) -> None:
-        path = self.folder / "sweep.json"
-        if (self.folder / "config.json").exists():
-            raise ConfigurationError(
-                f"workdir {self.folder} holds a single run: choose another --workdir for the sweep."
-            )
-        if not path.exists():
+        Raises:
+          UsageError: the fields that differ, or a length that cannot change.
+        """
+        if not (self.folder / "sweep.json").exists():
             return
-        sweep = read_sweep(self.folder)
-        ours = identity(run.record) | {"prng": generator()}
-        theirs = identity(sweep["configuration"]) | {"prng": sweep["prng"]}
-        differences = differing_fields(ours, theirs)
-        if differences:
-            raise ConfigurationError(
-                f"workdir {self.folder} holds a sweep of another configuration, which differs in "
-                f"{', '.join(differences)}: choose another --workdir."
-            )
-        self.groups_known, self.lengths = sweep["groups"], sweep["lengths"]
-        if set(self.lengths) != {run.experiment.num_steps}:
+        what = f"workdir {self.folder} holds a sweep"
+        check_same(what, read_sweep(self.folder), run, started_from)
+        if {group["num_steps"] for group in self.kept} != {run.experiment.num_steps}:
             run.experiment.check_longer()
+
+    def record(self, run: Run, group: Group, source: str | None, started_from: str | None) -> None:
+        """Writes sweep.json, with the group if it is new."""
+        if group.index == len(self.kept):
+            self.kept.append({"members": group.members})
+        self.kept[group.index]["num_steps"] = run.experiment.num_steps
+        kept = described(run, source, started_from) | {"groups": self.kept}
+        write_json(self.folder / "sweep.json", kept)
 
 
 def read_sweep(folder: epath.PathLike) -> dict[str, Any]:
     """The sweep.json of a sweep.
 
     Raises:
+      ConfigurationError: it is another version's.
       DamagedFileError: it cannot be read.
     """
-    path = epath.Path(folder).expanduser() / "sweep.json"
-    sweep = read_json(path)
-    needed = {"experiment", "configuration", "prng", "start", "groups", "lengths"}
-    if not isinstance(sweep, dict) or (missing := needed - sweep.keys()):
-        what = (
-            "no object" if not isinstance(sweep, dict) else f"without {', '.join(sorted(missing))}"
-        )
-        raise damaged(path, what)
-    return sweep
+    return read_kept(epath.Path(folder).expanduser() / "sweep.json", {"groups"})
 
 
 def as_recorded(members: Sequence[Member]) -> list[dict[str, Any]]:
@@ -129,8 +109,8 @@ class Group(Store):
     """Members that are trained in one program."""
 
     def __init__(self, sweep: SweepFolder, index: int, members: list[dict[str, Any]], first: int):
-        self.members, self.place = members, str(sweep.folder)
-        self._sweep, self._index, self._first = sweep, index, first
+        self.index, self.members, self.place = index, members, str(sweep.folder)
+        self._sweep, self._first = sweep, first
         self._folder = sweep.folder / "groups" / str(index)
         self._files = TrainingFiles(self._folder)
         self._program: Program | None = None
@@ -141,18 +121,12 @@ class Group(Store):
         return self._sweep.folder / "members" / f"{self._first + position:03d}"
 
     def check(self, program: Program, started_from: str | None) -> None:
-        if not (self._sweep.folder / "sweep.json").exists():
-            return
-        if (before := read_sweep(self._sweep.folder)["start"]) != started_from:
-            raise ConfigurationError(
-                f"workdir {self.place} holds a sweep that started from {before or 'fresh parameters'}, not "
-                f"from {started_from or 'fresh parameters'}: choose another --workdir."
-            )
+        self._sweep.check(program.run, started_from)
 
     def restore(self, like: TrainState, program: Program) -> TrainState | None:
-        if self._index == len(self._sweep.groups_known):
+        if self.index == len(self._sweep.kept):
             return None
-        before = self._sweep.lengths[self._index]
+        before = self._sweep.kept[self.index]["num_steps"]
         return self._files.restore(like, program.run.experiment, before)
 
     def histories(self, step: int) -> list[History]:
@@ -161,14 +135,13 @@ class Group(Store):
 
     def claim(self, program: Program, source: str | None, started_from: str | None) -> None:
         self._program = program
-        self._sweep.record(program, self._index, self.members, started_from)
+        self._sweep.record(program.run, self, source, started_from)
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def start_training(self, step: int, histories: list[History]) -> None:
-        del histories  # those of the members' folders
         self._logs = [
-            MetricsLog(self.member_folder(position), resume_step=step, events=False)
-            for position in range(len(self.members))
+            MetricsLog(self.member_folder(position), history.rows, events=False)
+            for position, history in enumerate(histories)
         ]
         self._files.start_training(step)
 

@@ -46,7 +46,7 @@ class TrainingFiles:
         if state is not None and int(state.step) > experiment.num_steps:
             raise UsageError(
                 f"workdir {self._folder} holds a run of {int(state.step)} steps, more than num_steps = "
-                f"{experiment.num_steps}: choose another --workdir."
+                f"{experiment.num_steps}: choose another workdir."
             )
         return state
 

@@ -63,8 +63,7 @@ class Workdir(Store):
         return [History(read_metrics(self.folder)).until(step)]
 
     def start_training(self, step: int, histories: list[History]) -> None:
-        write_metrics(self.folder, histories[0].rows)
-        self._log = MetricsLog(self.folder, resume_step=step)
+        self._log = MetricsLog(self.folder, histories[0].rows)
         self._files.start_training(step)
 
     def adopt(self, state: TrainState, histories: list[History]) -> None:
@@ -117,7 +116,7 @@ class Workdir(Store):
         for level in range(num_levels):
             name = "latent_space" if num_levels == 1 else f"latent_space_{level}"
             plots[name] = partial(result.plot_latents, level)
-        plots["training"] = result.plot_curves  # last: it says that all are there
+        plots["training"] = result.plot_curves  # drawn last: if it exists, all plots exist
         for name, draw in plots.items():
             try:
                 write_figure(self.folder / f"{name}.png", draw())

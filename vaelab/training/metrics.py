@@ -13,18 +13,23 @@ from tensorboardX import SummaryWriter
 class MetricsLog:
     """Appends rows to `metrics.jsonl` and TensorBoard events below one directory.
 
-    `resume_step` is the step at which training resumes. Rows after it, which an interrupted run left,
-    are dropped, so the file is the same as an uninterrupted run's. Without `events` there is only the
-    file.
+    The file starts with `rows`, those until the step at which training resumes. Later rows, which an
+    interrupted run left, are dropped. Without `events` there is only the file.
     """
 
-    def __init__(self, directory: epath.PathLike, *, resume_step: int = 0, events: bool = True):
-        rows = [row for row in read_metrics(directory) if row["step"] <= resume_step]
+    def __init__(
+        self,
+        directory: epath.PathLike,
+        rows: Sequence[Mapping[str, float]] = (),
+        *,
+        events: bool = True,
+    ):
         self._path = write_metrics(directory, rows)
         self._events = None
         if events:
             folder = str(epath.Path(directory) / "tensorboard")
-            self._events = SummaryWriter(folder, purge_step=resume_step + 1)
+            last = int(rows[-1]["step"]) if rows else 0
+            self._events = SummaryWriter(folder, purge_step=last + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         row = {"step": step} | {name: float(value) for name, value in values.items()}
