@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from vaelab.networks import MLP
 from vaelab.runs.measures import measure
 from vaelab.runs.members import at
 from vaelab.training import Adam, Lagrangian
+from vaelab.training.loop import Hook
 
 pytestmark = pytest.mark.usefixtures("without_plots")
 
@@ -213,3 +215,22 @@ def test_measures_are_of_the_reported_step():
         assert measured.multiplier == reported.multiplier
         assert measured.train == reported.train_value
         assert measured.outcome == reported.outcome
+
+
+def test_a_longer_sweep_can_be_interrupted(tmp_path):
+    """The shorter sweep left runs of its members, which ended between two validations."""
+    members = [{"seed": 0}, {"seed": 1}]
+    train(members, workdir=tmp_path / "sweep", num_steps=18)
+
+    class Interrupt(Hook):
+        def on_metrics(self, step, metrics):
+            if step == 15:
+                signal.raise_signal(signal.SIGINT)
+
+    results = train(members, workdir=tmp_path / "sweep", num_steps=40, hooks=[Interrupt()])
+    assert all(result.interrupted and result.last_step < 40 for result in results)
+    longer = train(members, workdir=tmp_path / "sweep", num_steps=40)
+    whole = train(members, num_steps=40)
+    for ours, theirs in zip(longer, whole, strict=True):
+        assert_close(ours.params, theirs.params)
+        assert ours.history.rows == theirs.history.rows

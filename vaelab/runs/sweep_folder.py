@@ -133,6 +133,13 @@ class Group(Store):
         folders = [self.member_folder(position) for position in range(len(self.members))]
         return [History(read_metrics(folder)).until(step) for folder in folders]
 
+    def drop_after(self, step: int) -> None:
+        self._files.drop_after(step)
+        for position in range(len(self.members)):  # the runs that a shorter sweep left
+            files = TrainingFiles(self.member_folder(position))
+            files.drop_after(step)
+            files.close()
+
     def claim(self, program: Program, source: str | None, started_from: str | None) -> None:
         self._program = program
         self._sweep.record(program.run, self, source, started_from)
@@ -143,7 +150,7 @@ class Group(Store):
             MetricsLog(self.member_folder(position), history.rows, events=False)
             for position, history in enumerate(histories)
         ]
-        self._files.start_training(step)
+        self._files.start_training()
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         assert self._program is not None

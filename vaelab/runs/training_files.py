@@ -17,12 +17,13 @@ from vaelab.training.state import TrainState
 def can_continue(experiment: Experiment, steps_before: int) -> Callable[[int], bool]:
     """True for a step at which the experiment, once `steps_before` steps long, can continue.
 
-    A run that became longer stops at no end between two validations, which the shorter run had.
+    The shorter run saves a checkpoint at its end. If that step is no multiple of evaluate_every, the longer
+    run cannot continue from it, because only one of the two validates there.
     """
-    every = experiment.evaluate_every
+    every, shorter = experiment.evaluate_every, min(steps_before, experiment.num_steps)
     if experiment.num_steps == steps_before:
         return lambda step: True
-    return lambda step: step % every == 0 or step < steps_before
+    return lambda step: step % every == 0 or step < shorter
 
 
 class TrainingFiles:
@@ -42,17 +43,20 @@ class TrainingFiles:
         Raises:
           UsageError: more steps were made than the experiment has.
         """
-        state = self._checkpoints().restore(like, can_continue(experiment, steps_before))
-        if state is not None and int(state.step) > experiment.num_steps:
+        if self.newest > experiment.num_steps:
             raise UsageError(
-                f"workdir {self._folder} holds a run of {int(state.step)} steps, more than num_steps = "
+                f"workdir {self._folder} holds a run of {self.newest} steps, more than num_steps = "
                 f"{experiment.num_steps}: choose another workdir."
             )
-        return state
+        return self._checkpoints().restore(like, can_continue(experiment, steps_before))
 
-    def start_training(self, step: int) -> None:
-        """Starts the clock. Checkpoints after this step, such as a shorter run's last one, are deleted."""
-        self._checkpoints().drop_after(step)
+    def drop_after(self, step: int) -> None:
+        """Deletes the checkpoints after this step, such as a shorter run's last one."""
+        if (self._folder / "checkpoints").exists():
+            self._checkpoints().drop_after(step)
+
+    def start_training(self) -> None:
+        """Starts the clock."""
         self._seconds_before, self._start = self.seconds, time.monotonic()
 
     def save(self, state: TrainState) -> None:

@@ -145,6 +145,7 @@ def _train(
         run_steps = program.compile_steps(mesh)
         program.check_memory(run_steps, shapes, mesh)  # some mistakes show while it is traced
         state = program.initial_state(point.params) if state is None else state
+        store.drop_after(step)
         store.claim(program, source, point.digest)
         histories = _histories(program, store, point, step, resumed)
         store.start_training(step, histories)
@@ -201,6 +202,6 @@ def _remedy(store: Store) -> str:
     if not store.place:
         return f"{remedy}."
     return (
-        f"{remedy} and choose another --workdir. If {store.place} holds a checkpoint, its last good "
-        "parameters are a start: --start-from."
+        f"{remedy} and choose another workdir. If {store.place} holds a checkpoint, the new run can start "
+        "from its parameters: start=, or --start-from."
     )

@@ -50,6 +50,9 @@ class Workdir(Store):
     def check(self, program: Program, started_from: str | None) -> None:
         check_config(self.folder, program.run, started_from)
 
+    def drop_after(self, step: int) -> None:
+        self._files.drop_after(step)
+
     def claim(self, program: Program, source: str | None, started_from: str | None) -> None:
         write_config(self.folder, program.run, source, started_from)
 
@@ -64,7 +67,7 @@ class Workdir(Store):
 
     def start_training(self, step: int, histories: list[History]) -> None:
         self._log = MetricsLog(self.folder, histories[0].rows)
-        self._files.start_training(step)
+        self._files.start_training()
 
     def adopt(self, state: TrainState, histories: list[History]) -> None:
         write_metrics(self.folder, histories[0].rows)
