@@ -202,10 +202,10 @@ def course(
 
 def table(name: str, summaries: Sequence[Summary]) -> Table:
     """A line for each constraint."""
-    shown = Table(title=f"{name}: GECO beside β-VAEs")
-    for column in ("constraint", "training", "test", "λ", "highest λ / last", "rate",
-                   "rate of β-VAE", "ratio", "outcome"):  # fmt: skip
-        shown.add_column(column)
+    shown = Table(
+        "constraint", "training", "test", "λ", "highest λ / last", "rate", "rate of β-VAE", "ratio",
+        "outcome", title=f"{name}: GECO beside β-VAEs",
+    )  # fmt: skip
     for each in summaries:
         if each.diverged == each.seeds:
             shown.add_row(each.constraint, "diverged")

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from experiments import taming
 from vaelab.runs.results import Estimate, Results, Row, read
@@ -24,13 +23,6 @@ MAIN = (
 )  # fmt: skip
 
 Cells = dict[str, str]
-
-
-class Table(NamedTuple):
-    """How the rows of one table are shown."""
-
-    rows: Callable[[Results], Iterable[Row]]
-    cells: Callable[[Row], Sequence[Cells]]  # lines of the table, each by column
 
 
 def likelihoods(row: Row) -> list[Cells]:
@@ -108,24 +100,27 @@ def comparisons(row: Row) -> list[Cells]:
     ]
 
 
-TABLES = {
-    "main": Table(
-        lambda results: [
-            row
-            for name in MAIN
-            for row in [*results["digits"], *results["vampprior"]]
-            if row.experiment == name and not row.tolerance
-        ],
-        lambda row: [_short(row)],
-    ),
-    "digits": Table(lambda results: results["digits"], likelihoods),
-    "mnist": Table(lambda results: results["mnist"], likelihoods),
-    "vampprior": Table(lambda results: results["vampprior"], likelihoods),
-    "digits_priors": Table(lambda results: results["digits_priors"], priors),
-    "constraints": Table(lambda results: results["constraints"], constraints),
-    "baselines": Table(lambda results: results["baselines"], baselines),
-    "comparisons": Table(lambda results: results["comparisons"], comparisons),
+# The lines of a row in each table.
+TABLES: dict[str, Callable[[Row], list[Cells]]] = {
+    "main": lambda row: [_short(row)],
+    "digits": likelihoods,
+    "mnist": likelihoods,
+    "vampprior": likelihoods,
+    "digits_priors": priors,
+    "constraints": constraints,
+    "baselines": baselines,
+    "comparisons": comparisons,
 }
+
+
+def rows(name: str, results: Results) -> list[Row]:
+    """The rows of a table. Those of `MAIN` are chosen from two tables, without the repeated ones."""
+    if name != "main":
+        return results[name]
+    everything = [*results["digits"], *results["vampprior"]]
+    return [
+        row for key in MAIN for row in everything if row.experiment == key and not row.tolerance
+    ]
 
 
 def number(estimate: Estimate, decimals: int | None = None) -> str:
@@ -166,7 +161,7 @@ def _optional(value: float | None) -> str:
 
 def markdown(name: str, results: Results) -> str:
     """One table in Markdown. A column without content is left out."""
-    lines = [cells for row in TABLES[name].rows(results) for cells in TABLES[name].cells(row)]
+    lines = [cells for row in rows(name, results) for cells in TABLES[name](row)]
     columns = [column for column in lines[0] if any(cells[column] for cells in lines)]
     header = [columns, ["---"] * len(columns)]
     body = [[cells[column] for column in columns] for cells in lines]
