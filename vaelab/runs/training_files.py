@@ -17,7 +17,8 @@ from vaelab.training.state import TrainState
 def can_continue(experiment: Experiment, steps_before: int) -> Callable[[int], bool]:
     """True for a step at which the experiment, once `steps_before` steps long, can continue.
 
-    A run that became longer stops at no end between two validations, which the shorter run had.
+    The shorter run saved a checkpoint at its end. If that step is no multiple of evaluate_every, a longer run
+    cannot continue from it.
     """
     every = experiment.evaluate_every
     if experiment.num_steps == steps_before:
