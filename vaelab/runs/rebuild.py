@@ -158,5 +158,5 @@ def _named(name: str, modules: Sequence[ModuleType | str], path: str) -> Any:
             return found
     raise UnknownPartError(
         f"{path.lstrip('.')} = {name} is not part of vaelab: pass the module that defines it, as "
-        f"modules=[{parts[0]}], or --modules {parts[0]}."
+        f"modules=[{parts[0]}]."
     )

@@ -42,7 +42,7 @@ class ConstraintReport(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a run came to, on the test set. Estimates are in nats per example."""
+    """The numbers of a run, on the test set. Estimates are in nats per example."""
 
     experiment: str
     step: int  # of the reported parameters

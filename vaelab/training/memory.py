@@ -31,7 +31,7 @@ def check_fits(run_steps: Any, *arguments: Any, num_steps: int) -> None:
     """
     limit = _device_memory()
     needed = sum(map(_bytes, jax.tree.leaves(arguments)))
-    if needed <= limit:  # or it would be pointless, and might take very long, to compile
+    if needed <= limit:  # a program whose arguments do not fit is not compiled
         try:
             compiled = run_steps.lower(*arguments, num_steps=num_steps).compile()
         except jax.errors.JaxRuntimeError as error:
