@@ -17,13 +17,8 @@ from vaelab.training.state import TrainState
 def can_continue(experiment: Experiment, steps_before: int) -> Callable[[int], bool]:
     """True for a step at which the experiment, once `steps_before` steps long, can continue.
 
-<<<<<<< HEAD
     The shorter run saves a checkpoint at its end. If that step is no multiple of evaluate_every, the longer
     run cannot continue from it, because only one of the two validates there.
-=======
-    The shorter run saved a checkpoint at its end. If that step is no multiple of evaluate_every, a longer run
-    cannot continue from it.
->>>>>>> shrinky
     """
     every, shorter = experiment.evaluate_every, min(steps_before, experiment.num_steps)
     if experiment.num_steps == steps_before:
