@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,8 +25,12 @@ import pytest
 from vaelab import cli
 from vaelab.runs.workdir import Workdir
 
-# Each run compiles programs of its own, most of which another run has compiled before.
-jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="vaelab-tests-"))
+# Each run compiles programs of its own, most of which another run has compiled before. All workers of
+# pytest-xdist share the programs, and the process that made the folder removes it.
+if "VAELAB_TEST_PROGRAMS" not in os.environ:
+    os.environ["VAELAB_TEST_PROGRAMS"] = tempfile.mkdtemp(prefix="vaelab-tests-")
+    atexit.register(shutil.rmtree, os.environ["VAELAB_TEST_PROGRAMS"], ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", os.environ["VAELAB_TEST_PROGRAMS"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
@@ -38,6 +44,13 @@ def pytest_collection_finish():
     """Modules stay imported, so the garbage collector need not search them while programs are traced."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """A file's programs are of no use to the next file, and would fill the memory."""
+    yield
+    jax.clear_caches()
 
 
 # jax.jit like that of users, for tests of the optimised program, bit for bit.
