@@ -159,18 +159,21 @@ def test_keeps_the_newest(tmp_path):
     checkpoints.close()
 
 
-def test_an_earlier_step_can_be_saved_after_later_ones_are_dropped(tmp_path):
+def test_an_earlier_step_can_be_saved_after_later_ones_are_set_aside(tmp_path):
     """Orbax leaves out a step that is not the newest."""
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     for i in (1, 3):
         checkpoints.save(trained(i))
-    checkpoints.drop_after(10)
+    checkpoints.set_aside_after(10)
     assert checkpoints.steps() == [10]
+    assert [path.name for path in (tmp_path / "checkpoints" / "before").iterdir()] == ["30"]
     checkpoints.save(trained(2))
     checkpoints.wait()
     assert bits(checkpoints.restore(initial())) == bits(trained(2))
     assert checkpoints.restore(initial(), usable=lambda step: step < 5) is None
     assert bits(checkpoints.restore(initial(), usable=lambda step: step < 15)) == bits(trained(1))
+    checkpoints.forget_before()
+    assert not (tmp_path / "checkpoints" / "before").exists()
     checkpoints.close()
 
 

@@ -50,7 +50,4 @@ def _import(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "vaelab":
             raise
-        raise _import("checks").MissingPackageError(
-            f"vaelab.{name} needs the package {error.name}, which is not installed: run python -m pip "
-            'install "vaelab[runs]".'
-        ) from error
+        raise _import("checks").MissingPackageError.of(error, f"vaelab.{name}") from error

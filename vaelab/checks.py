@@ -36,6 +36,14 @@ class DamagedFileError(UsageError):
 class MissingPackageError(UsageError, ImportError):
     """A package that is not installed. The message names the extra that installs it."""
 
+    @classmethod
+    def of(cls, error: ModuleNotFoundError, what: str) -> MissingPackageError:
+        """The sentence for a part of vaelab that needs the extra `runs`."""
+        return cls(
+            f"{what} needs the package {error.name}, which is not installed: run python -m pip install "
+            '"vaelab[runs]".'
+        )
+
 
 for _error in (UsageError, UndefinedError, MissingFileError, DamagedFileError, MissingPackageError):
     _error.__module__ = "vaelab"  # tracebacks show the public name

@@ -152,7 +152,10 @@ def test_a_lower_rate_starts_from_the_last_good_parameters(finished, refusal, tm
     sentence = refusal(*command_of(bad, *options)[1:])
     assert sentence.startswith("the loss became non-finite at step 2, and training stopped; ")
     assert "the last finite metrics were: average/nll 2" in sentence
-    assert f"If {bad} holds a checkpoint, the new run can start from its parameters: start=" in sentence
+    assert (
+        f"If {bad} holds a checkpoint, the new run can start from its parameters: start="
+        in sentence
+    )
     assert not (bad / "report.json").exists()
     options = ["--optimiser.learning-rate", "1e-5", "--start-from", str(finished)]
     assert cli.main(command_of(run, *options, "--num-steps", "10")) == 0

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from vaelab import data
+from vaelab.checks import UsageError
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(20, 3)).astype(np.float32)
@@ -99,7 +100,7 @@ def test_labels_of_an_npz_may_be_targets(label_type, dtype, tmp_path):
     [
         ("0.5", {"label_type": "classes"}, "{path} has the label 0.5, which is not a class: set label_type to targets."),
         ("-5", {}, "{path}: train.labels holds -5 at example 0: number the classes from 0, or give targets as floats."),
-        ("1_0", {}, "{path}, line 2, column angle holds '1_0': put a finite number there"),
+        ("1_0", {}, "{path}, line 2, column angle holds a word, and other lines hold numbers"),
     ],
 )  # fmt: skip
 def test_labels_that_are_not_classes_are_refused(label, settings, sentence, tmp_path):
@@ -307,3 +308,18 @@ def test_a_missing_path_is_one_sentence(tmp_path):
         FileNotFoundError, match=r"^none was not found, neither from the current folder"
     ):
         data.Files("none").load(str(tmp_path))
+
+
+def test_names_of_classes_are_numbered_and_said(tmp_path):
+    rows = [f"{value},{name}" for value, name in zip(range(20), ["dog", "cat"] * 10, strict=True)]
+    (tmp_path / "kinds.csv").write_text("\n".join(["size,kind", *rows]) + "\n")
+    files = data.Files(str(tmp_path / "kinds.csv"), label_column="kind")
+    with pytest.warns(UserWarning, match=r"classes of column kind are numbered: cat 0, dog 1\.$"):
+        examples = files.read()
+    np.testing.assert_array_equal(examples.x[:, 0], np.arange(20))
+    np.testing.assert_array_equal(examples.labels, [1, 0] * 10)
+    with pytest.raises(UsageError, match="has no column 'kidn': label_column must be one of size"):
+        data.Files(str(tmp_path / "kinds.csv"), label_column="kidn").read()
+    (tmp_path / "mixed.csv").write_text("size,kind\n1,2\n3,dog\n")
+    with pytest.raises(UsageError, match="line 3, column kind holds a word, and other lines hold"):
+        data.Files(str(tmp_path / "mixed.csv"), label_column="kind").read()

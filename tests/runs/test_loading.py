@@ -367,3 +367,17 @@ def test_loading_changes_no_file(folder):
     before = files(folder)
     runs.load(folder).encode(TEST)
     assert files(folder) == before
+
+
+def test_what_goes_into_a_trained_model_is_checked(trained):
+    result, _ = trained
+    bad = TEST.copy()
+    bad[2, 0, 0, 0] = np.nan
+    with pytest.raises(UsageError, match="x holds nan in image 2"):
+        result.encode(bad)
+    with pytest.raises(
+        UsageError, match=r"key must be a JAX key, such as jax.random.key\(0\), got 0"
+    ):
+        result.sample(0, 5)
+    with pytest.warns(UserWarning, match="divided by 255"):
+        result.encode((255 * TEST).astype(np.uint8))

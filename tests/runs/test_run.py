@@ -9,6 +9,7 @@ from scipy import stats
 from small import elbo
 
 from experiments import taming
+from vaelab import runs
 from vaelab.checks import UsageError
 from vaelab.constraints import CLA
 from vaelab.runs.identity import digest_of
@@ -65,9 +66,17 @@ def test_a_digest_tells_shapes_and_places_apart():
         ("optimiser", None, "optimiser must be of the type Optimiser, got None"),
         ("dual", "geco", "dual must be of the type Dual or None, got 'geco'"),
         ("model", 3, "model must be of the type Model, got 3"),
+        ("num_steps", "10", "num_steps must be a whole number, got '10'"),
+        ("num_test", 2.5, "num_test must be a whole number, got 2.5"),
         ("objective", ELBO, r"objective is the class ELBO: give an instance, ELBO\(...\)"),
     ],
 )
 def test_an_experiment_refuses_what_keeps_no_contract(field, value, sentence):
     with pytest.raises(UsageError, match=f"^{sentence}"):
         elbo(**{field: value})
+
+
+@pytest.mark.parametrize("experiment", [None, "digits_vae_elbo"])
+def test_only_an_experiment_is_trained(experiment):
+    with pytest.raises(UsageError, match=r"^experiment must be of the type Experiment, got"):
+        runs.train(experiment)

@@ -64,10 +64,7 @@ def _run(argv: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "vaelab":
             raise
-        raise MissingPackageError(
-            f"vaelab {name} needs the package {error.name}, which is not installed: run python -m pip "
-            'install "vaelab[runs]".'
-        ) from error
+        raise MissingPackageError.of(error, f"vaelab {name}") from error
     parsing.parse(command, rest, prog=f"vaelab {name}").run()
     return 0
 

@@ -147,6 +147,11 @@ def _import(path: Path) -> ModuleType:
     except SyntaxError as error:
         del sys.modules[name]
         raise _syntax(path, error) from None
+    except ModuleNotFoundError as error:
+        del sys.modules[name]
+        raise UsageError(
+            f"{path} imports {error.name}, which is not found: install it, or correct the import."
+        ) from None
     except BaseException:
         del sys.modules[name]
         raise

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+import warnings
 
 import numpy as np
 from etils import epath
@@ -20,7 +21,8 @@ def read_csv(
     """x [N, D] float64, and the label column [N] or None.
 
     Labels are int64 if every label is written as an integer, and float64 if one of them has a decimal
-    point or an exponent. The first line holds the names of the columns if no cell of it is a number.
+    point or an exponent. Names of classes are numbered in alphabetical order, with a warning that says so.
+    The first line holds the names of the columns if no cell of it is a number.
 
     Raises:
       UsageError: text, an empty cell or a row of another length, with its line and column; no such
@@ -39,6 +41,11 @@ def read_csv(
         raise UsageError(f"{path} holds no row of numbers: give it one row for each example.")
     width = len(names or numbered[0][1])
     names = names or [str(column + 1) for column in range(width)]
+    if label_column is not None and label_column not in names:
+        raise UsageError(
+            f"{path} has no column {label_column!r}: label_column must be one of {', '.join(names)}."
+        )
+    index = None if label_column is None else names.index(label_column)
     table = np.empty((len(numbered), width))
     for row, (number, line) in zip(table, numbered, strict=True):
         if len(line) != width:
@@ -47,7 +54,7 @@ def read_csv(
                 "row one value for each column."
             )
         for column, cell in enumerate(line):
-            value = _number(cell)
+            value = 0.0 if column == index else _number(cell)
             if value is None or not math.isfinite(value):
                 what = f"holds {cell.strip()!r}" if cell.strip() else "is empty"
                 raise UsageError(
@@ -55,17 +62,35 @@ def read_csv(
                     "remove the line."
                 )
             row[column] = value
-    if label_column is None:
+    if index is None:
         return table, None
-    if label_column not in names:
+    return np.delete(table, index, axis=1), _labels(path, numbered, index, names[index])
+
+
+def _labels(
+    path: epath.Path, numbered: list[tuple[int, list[str]]], index: int, name: str
+) -> np.ndarray:
+    """The cells of one column as classes or as targets, [N]."""
+    cells = [line[index].strip() for _, line in numbered]
+    for (number, _), cell in zip(numbered, cells, strict=True):
+        if not cell:
+            raise UsageError(f"{path}, line {number}, column {name} is empty: put a label there.")
+    if all(re.fullmatch(r"[+-]?\d{1,18}", cell) for cell in cells):
+        return np.array([int(cell) for cell in cells])
+    values = [_number(cell) for cell in cells]
+    numbers = [value for value in values if value is not None]
+    if len(numbers) == len(cells):
+        return np.array(numbers)
+    if numbers:
+        number = next(n for (n, _), value in zip(numbered, values, strict=True) if value is None)
         raise UsageError(
-            f"{path} has no column {label_column!r}: label_column must be one of {', '.join(names)}."
+            f"{path}, line {number}, column {name} holds a word, and other lines hold numbers: give all "
+            "labels as numbers, or all as names."
         )
-    index = names.index(label_column)
-    cells = [line[index] for _, line in numbered]
-    integers = all(re.fullmatch(r"\s*[+-]?\d{1,18}\s*", cell) for cell in cells)
-    labels = np.array([int(cell) for cell in cells]) if integers else table[:, index]
-    return np.delete(table, index, axis=1), labels
+    classes, labels = np.unique(cells, return_inverse=True)
+    shown = ", ".join(f"{each} {position}" for position, each in enumerate(classes[:10]))
+    warnings.warn(f"{path}: the classes of column {name} are numbered: {shown}.", stacklevel=4)
+    return labels
 
 
 def _number(cell: str) -> float | None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from etils import epath
 
-from vaelab.checks import DamagedFileError
+from vaelab.checks import DamagedFileError, MissingPackageError
 from vaelab.data.dataset import DataSet, GreyImages
 from vaelab.data.files import find_file, naming
 from vaelab.data.readers import check_shape, read_mat, read_npz
@@ -27,9 +27,11 @@ class Digits(GreyImages):
         return 17
 
     def grey(self, data_dir: str | None = None) -> Splits:
-        from sklearn.datasets import load_digits
-
         del data_dir
+        try:
+            from sklearn.datasets import load_digits
+        except ModuleNotFoundError as error:
+            raise MissingPackageError.of(error, "data.Digits") from None
         images, labels = load_digits(return_X_y=True)
         x = images.reshape(-1, 8, 8, 1).astype(np.float32) / 16
         return _cut(x, labels, _stratified_order(labels), num_validation=200, num_test=300)

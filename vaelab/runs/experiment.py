@@ -100,6 +100,10 @@ class Experiment:
             num_samples=self.num_samples, posterior_samples=self.posterior_samples,
             prior_samples=self.prior_samples,
         )  # fmt: skip
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if str(field.type).startswith("int") and not isinstance(value, Integral | None):
+                raise UsageError(f"{field.name} must be a whole number, got {value!r}.")
         check_positive(clip_norm=self.clip_norm)
         check_fraction(ema_decay=self.ema_decay)
         for name, least in (("num_test", 2), ("patience", 1)):  # one example has no standard error
@@ -210,7 +214,7 @@ class Experiment:
         return {name: value for name, value in optimisers.items() if value is not None}
 
 
-def check_kind(name: str, value: Any, kind: type, *, optional: bool) -> None:
+def check_kind(name: str, value: Any, kind: type, *, optional: bool = False) -> None:
     """Raises one sentence if a value does not keep the contract of its field."""
     check_instance(name, value)
     if not isinstance(value, kind) and not (optional and value is None):

@@ -73,6 +73,12 @@ class Report(NamedTuple):
     def _repr_html_(self) -> str:
         return display.as_html(self.table())
 
+    @property
+    def _step(self) -> str:
+        if self.step == self.num_steps:
+            return f"step {self.step}"
+        return f"step {self.step} of {self.num_steps}, the best validation"
+
     def table(self) -> Table:
         """The numbers of a report, and the sentences that make them true."""
         likelihood = self.log_likelihood
@@ -89,7 +95,7 @@ class Report(NamedTuple):
                 "compare with annealed importance sampling (vaelab evaluate)."
             )
         table = display.estimates_table(
-            f"{self.experiment}, step {self.step}, test set (nats)", " ".join(sentences)
+            f"{self.experiment}, {self._step}, test set (nats)", " ".join(sentences)
         )
         add = table.add_row
         inner = f", {likelihood.prior_samples} inner" if likelihood.prior_samples else ""

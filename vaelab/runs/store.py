@@ -31,8 +31,8 @@ class Store(Hook):
         del step
         return []  # nothing is restored
 
-    def drop_after(self, step: int) -> None:
-        """Deletes the states after this step. Before `claim`: a crash between them loses nothing."""
+    def set_aside_after(self, step: int) -> None:
+        """Sets aside the states after this step. Before `claim`: a crash between them loses nothing."""
 
     def claim(self, program: Program, source: str | None, started_from: str | None) -> None:
         """Records the program, before its first step."""

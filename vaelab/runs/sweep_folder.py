@@ -133,11 +133,11 @@ class Group(Store):
         folders = [self.member_folder(position) for position in range(len(self.members))]
         return [History(read_metrics(folder)).until(step) for folder in folders]
 
-    def drop_after(self, step: int) -> None:
-        self._files.drop_after(step)
+    def set_aside_after(self, step: int) -> None:
+        self._files.set_aside_after(step)
         for position in range(len(self.members)):  # the runs that a shorter sweep left
             files = TrainingFiles(self.member_folder(position))
-            files.drop_after(step)
+            files.set_aside_after(step)
             files.close()
 
     def claim(self, program: Program, source: str | None, started_from: str | None) -> None:
@@ -162,6 +162,8 @@ class Group(Store):
 
     def finish(self, results: Sequence[Result]) -> None:
         """Leaves each member as a run of its own, which `runs.load` reads."""
+        if not any(result.interrupted for result in results):
+            self._files.forget_before()
         self._files.close()
         for position, result in enumerate(results):
             with Workdir(self.member_folder(position)).opened() as folder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from etils import epath
 
 from vaelab import evaluation
-from vaelab.checks import UndefinedError
+from vaelab.checks import UndefinedError, UsageError
 from vaelab.data.conversion import as_floats
 from vaelab.data.readers import names_in_npz, read_npz
 from vaelab.evaluation import LogLikelihood, Subject
@@ -115,6 +116,7 @@ class Trained:
         self, key: PRNGKey, num_samples: int, *, context: Any = None, mean: bool = True
     ) -> np.ndarray:
         """x from the model: the likelihood's mean at z ~ p(z), or a draw from it. [num_samples, *event]."""
+        check_key(key)
         latent_key, x_key = jax.random.split(key)
         bound, context = self.bound, _scaled(context)
         likelihood = bound.decode(bound.sample_latents(latent_key, num_samples, context), context)
@@ -128,6 +130,7 @@ class Trained:
         In expectation a lower bound, `evaluation.log_likelihood`. The log density of standardised data is
         converted to the data's own units.
         """
+        check_key(key)
         subject = Subject(self.model, self.params, self._examples(x, context))
         estimate = evaluation.log_likelihood(subject, key, num_samples=num_samples)
         if self.scaling is None:
@@ -166,11 +169,19 @@ class Trained:
 
     def _examples(self, x: Any, context: Any) -> Examples:
         context = None if context is None else _float32("context", context)
-        return self.standardise(Examples(_float32("x", x), None, context))
+        examples = self.standardise(Examples(_float32("x", x), None, context))
+        self.model.check_data(examples)
+        return examples
 
     def _in_data_units(self, x: Array | np.ndarray) -> np.ndarray:
         x = np.asarray(x)
         return x if self.scaling is None else np.asarray(self.scaling.invert(x))
+
+
+def check_key(key: Any) -> None:
+    """Raises one sentence if a key is none of JAX, such as a seed."""
+    if not isinstance(key, jax.Array):
+        raise UsageError(f"key must be a JAX key, such as jax.random.key(0), got {key!r}.")
 
 
 def import_params(path: epath.PathLike) -> PyTree:
@@ -192,7 +203,11 @@ def _leaves(params: PyTree):
 
 
 def _float32(name: str, x: Any) -> np.ndarray:
-    return as_floats(name, x)[0]
+    values, sentences = as_floats(name, x)
+    for sentence in sentences:
+        if "divided" in sentence:  # the run may have been trained on other units
+            warnings.warn(sentence, stacklevel=4)
+    return values
 
 
 def _scaled(context: Any) -> Array | None:

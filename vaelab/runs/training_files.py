@@ -50,10 +50,19 @@ class TrainingFiles:
             )
         return self._checkpoints().restore(like, can_continue(experiment, steps_before))
 
-    def drop_after(self, step: int) -> None:
-        """Deletes the checkpoints after this step, such as a shorter run's last one."""
+    def set_aside_after(self, step: int) -> None:
+        """Moves the checkpoints after this step, such as a shorter run's last one, to checkpoints/before."""
+        if (self._folder / "checkpoints").exists() and self.newest > step:
+            print(
+                f"the end of the shorter run, step {self.newest}, lies between two validations: training "
+                f"repeats the steps from {step}, so that it equals a run of the new length."
+            )
+            self._checkpoints().set_aside_after(step)
+
+    def forget_before(self) -> None:
+        """Deletes the checkpoints that were set aside: the longer run is complete."""
         if (self._folder / "checkpoints").exists():
-            self._checkpoints().drop_after(step)
+            self._checkpoints().forget_before()
 
     def start_training(self) -> None:
         """Starts the clock."""

@@ -11,7 +11,7 @@ from etils import epath
 
 from vaelab.checks import UsageError
 from vaelab.runs import display
-from vaelab.runs.experiment import Experiment
+from vaelab.runs.experiment import Experiment, check_kind
 from vaelab.runs.history import History
 from vaelab.runs.interrupt import interruptible
 from vaelab.runs.members import Member, check_members
@@ -85,6 +85,7 @@ def train(
     >>> result.step, result.history.steps("elbo")
     (20, array([10, 20]))
     """
+    check_kind("experiment", experiment, Experiment)
     run = Run.load(experiment.with_fields(**changes), data_dir, splits=splits, name=name)
     settings = (tuple(hooks), progress, source)
     if progress:
@@ -145,7 +146,7 @@ def _train(
         run_steps = program.compile_steps(mesh)
         program.check_memory(run_steps, shapes, mesh)  # some mistakes show while it is traced
         state = program.initial_state(point.params) if state is None else state
-        store.drop_after(step)
+        store.set_aside_after(step)
         store.claim(program, source, point.digest)
         histories = _histories(program, store, point, step, resumed)
         store.start_training(step, histories)

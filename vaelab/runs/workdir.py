@@ -50,8 +50,8 @@ class Workdir(Store):
     def check(self, program: Program, started_from: str | None) -> None:
         check_config(self.folder, program.run, started_from)
 
-    def drop_after(self, step: int) -> None:
-        self._files.drop_after(step)
+    def set_aside_after(self, step: int) -> None:
+        self._files.set_aside_after(step)
 
     def claim(self, program: Program, source: str | None, started_from: str | None) -> None:
         write_config(self.folder, program.run, source, started_from)
@@ -91,6 +91,7 @@ class Workdir(Store):
 
     def finish(self, result: Result) -> Report:
         """The report, from its file if that is up to date; else made and written. Then the plots."""
+        self._files.forget_before()
         self.close()
         report = self.read_report(result)
         if report is None:

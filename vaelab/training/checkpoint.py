@@ -51,13 +51,24 @@ class Checkpoints:
         """Steps of the checkpoints that are there, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def drop_after(self, step: int) -> None:
-        """Deletes the checkpoints of later steps. Orbax saves no step before its newest checkpoint."""
+    def set_aside_after(self, step: int) -> None:
+        """Moves the checkpoints of later steps to `before/`, where `forget_before` deletes them.
+
+        Orbax saves no step before its newest checkpoint.
+        """
         later = [each for each in self.steps() if each > step]
         if later:
-            self.wait()  # a checkpoint that is being written cannot be deleted
+            self.wait()  # a checkpoint that is being written cannot be moved
         for each in later:
-            self._manager.delete(each)
+            self._set_aside(each, "before")
+        if later:
+            self._manager.reload()
+
+    def forget_before(self) -> None:
+        """Deletes what `set_aside_after` moved."""
+        folder = self.directory / "before"
+        if folder.exists():
+            folder.rmtree()
 
     def restore(
         self, like: TrainState, usable: Callable[[int], bool] = lambda step: True
@@ -83,7 +94,7 @@ class Checkpoints:
                 failed[step] = error
                 continue
             for unreadable, reason in failed.items():
-                aside = self._set_aside(unreadable)
+                aside = self._set_aside(unreadable, "unreadable")
                 warnings.warn(
                     f"checkpoint {unreadable} cannot be read ({type(reason).__name__}); it was moved "
                     f"to {aside} and checkpoint {step} is used.",
@@ -99,8 +110,8 @@ class Checkpoints:
             ) from failed[steps[0]]
         return None
 
-    def _set_aside(self, step: int) -> epath.Path:
-        folder = self.directory / "unreadable"
+    def _set_aside(self, step: int, name: str) -> epath.Path:
+        folder = self.directory / name
         folder.mkdir(exist_ok=True)
         aside, copies = folder / str(step), 1
         while aside.exists():
