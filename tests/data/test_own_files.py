@@ -100,7 +100,6 @@ def test_labels_of_an_npz_may_be_targets(label_type, dtype, tmp_path):
     [
         ("0.5", {"label_type": "classes"}, "{path} has the label 0.5, which is not a class: set label_type to targets."),
         ("-5", {}, "{path}: train.labels holds -5 at example 0: number the classes from 0, or give targets as floats."),
-        ("1_0", {}, "{path}, line 2, column angle holds a word, and other lines hold numbers"),
     ],
 )  # fmt: skip
 def test_labels_that_are_not_classes_are_refused(label, settings, sentence, tmp_path):
