@@ -59,6 +59,7 @@ OPTIMISED = {
     for name, value in {
         "xla_backend_optimization_level": 3,
         "xla_cpu_use_fusion_emitters": True,
+        "xla_cpu_parallel_codegen_split_count": 32,
     }.items()
     if f"--{name}=" in os.environ["XLA_FLAGS"]
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pathlib
 import random
 import shutil
 import signal
@@ -132,17 +131,6 @@ def test_another_number_of_samples_evaluates_again(finished, tmp_path):
     after = files(run)
     changed = {name for name in before if after[name] != before[name]}
     assert changed == {"report.json", "config.json"}  # the plots are drawn again, and equal
-
-
-def test_home_is_expanded_and_said(monkeypatch, tmp_path, capsys):
-    """Case 24."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    short = ["--num-steps", "2", "--log-every", "1", "--evaluate-every", "2"]
-    assert cli.main(["train", NAME, *SMALL, *short, "--workdir=~/x"]) == 0
-    out = capsys.readouterr().out
-    assert f"everything is in {tmp_path}/x" in " ".join(out.split())
-    assert (tmp_path / "x" / "report.json").exists()
-    assert not pathlib.Path("~").exists()
 
 
 def test_a_lower_rate_starts_from_the_last_good_parameters(finished, refusal, tmp_path, capsys):

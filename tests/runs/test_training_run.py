@@ -398,7 +398,7 @@ def test_a_divergence_says_where_the_last_good_parameters_are(tmp_path):
         train(optimiser=Adam(1e30), workdir=tmp_path / "bad")
     sentence = str(error.value)
     assert "the loss became non-finite at step" in sentence
-    assert "Lower optimiser.learning_rate and choose another --workdir" in sentence
+    assert "Lower optimiser.learning_rate and choose another workdir" in sentence
     assert not (tmp_path / "bad" / "report.json").exists()
     with pytest.raises(UsageError, match="holds no checkpoint that can be read"):
         runs.load(tmp_path / "bad")
