@@ -96,6 +96,7 @@ def train_steps(
         length = cast(int, num_steps)
         (state, _), metrics = jax.lax.scan(body, carry, None, length=length)
         return state, metrics
+    body = jax.jit(body, inline=True)  # traced once, for the shapes and for the loop
     shapes = jax.eval_shape(body, carry, None)[1]
     empty = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), shapes)
 
