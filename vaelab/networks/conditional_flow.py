@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vaelab.checks import check_at_least_one, check_sizes
+from vaelab.checks import UndefinedError, check_at_least_one, check_sizes
 from vaelab.events import for_events
 from vaelab.networks.coupling import RealNVP
 from vaelab.separate import separate_modules
@@ -58,6 +58,14 @@ class FlowDistribution:
         u = jax.random.normal(seed, shape, self.context.dtype)
         z, log_det = self._map("inverse", u)
         return z, _log_normal(u) - log_det
+
+    def mean(self) -> Array:
+        """A flow has no mean in closed form.
+
+        Raises:
+          UndefinedError: always.
+        """
+        raise UndefinedError("the mean of a flow has no closed form: take an average of samples.")
 
     def _map(self, method: str, value: Array) -> tuple[Array, Array]:
         return self.flow.apply({"params": self.params}, value, self.context, method=method)
