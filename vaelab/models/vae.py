@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import flax.linen as nn
 import jax
-import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.events import for_events
@@ -15,19 +13,19 @@ from vaelab.likelihoods import Decoder
 from vaelab.losses import scale_gradient
 from vaelab.models.base import (
     Latents,
-    Model,
     check_decoder,
     check_events,
     check_latents,
     check_level,
 )
-from vaelab.priors import Given, Prior
+from vaelab.models.learned_prior import ModelWithPrior, check_prior, finite_range
+from vaelab.priors import Prior
 from vaelab.priors.base import DataRange, check_dim
 from vaelab.separate import check_modules
-from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms, as_examples
+from vaelab.types import Array, PRNGKey, PyTree, Terms
 
 
-class VAE(Model):
+class VAE(ModelWithPrior):
     """p(x, z) = p(x|z) p(z) with the amortised posterior q(z|x).
 
     Encoder and decoder are modules that return distributions. The prior keeps the contract of
@@ -67,16 +65,6 @@ class VAE(Model):
         super().__post_init__()
 
     @nn.nowrap
-    def for_data(self, examples: Examples | Array) -> Model:
-        """The same model for these examples: shapes and ranges that were left out are derived.
-
-        The prior's pseudo-inputs have the range of the data if the decoder's range is infinite.
-        """
-        model = super().for_data(examples)
-        prior = model.prior.for_events(model.decoder.event_shape, range_of(as_examples(examples).x))
-        return model if prior is model.prior else model.clone(parent=None, prior=prior)
-
-    @nn.nowrap
     def _fit(self, shape: tuple[int, ...], data_range: DataRange | None) -> None:
         """Fills in what encoder and prior have left out."""
         encoder = for_events(self.encoder, shape)
@@ -90,25 +78,8 @@ class VAE(Model):
     def latent_dims(self) -> tuple[int, ...]:
         return (self.prior.latent_dim,)
 
-    @property
-    def label(self) -> str:
-        return f"{super().label}, {type(self.prior).__name__}"
-
-    @property
-    def prior_samples(self) -> int | None:
-        return self.prior.num_samples
-
-    def with_prior_samples(self, num_samples: int) -> VAE:
-        return self.clone(prior=self.prior.with_num_samples(num_samples))
-
-    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
-        if "prior" not in params:
-            return params
-        return params | {"prior": self.prior.start_from(params["prior"], x, key)}
-
-    def learned(self, params: PyTree) -> dict[str, float]:
-        summary = self.prior.summary(params.get("prior", {}))
-        return super().learned(params) | {name: float(value) for name, value in summary.items()}
+    def top_posterior(self, x: Array) -> Any:
+        return self.encoder(x)
 
     def encode(self, x: Array, context: Array | None = None) -> Any:
         """q(z|x). [B, *event] -> distribution of batch shape [B]."""
@@ -141,7 +112,7 @@ class VAE(Model):
         if weights is not None:
             z = scale_gradient(z, weights)
             density = jax.lax.stop_gradient(encoding)
-        rate = density.log_prob(z) - self.prior.log_prob(z, self._given(prior_key, weights))
+        rate = density.log_prob(z) - self.prior.log_prob(z, self.given(prior_key, weights))
         likelihood = self.decoder(z)
         return Terms(
             distortion=-likelihood.log_prob(x),
@@ -167,7 +138,7 @@ class VAE(Model):
         """((z [num_samples, D],), u), u the prior's auxiliary variables: see `priors.base`."""
         _refuse(context)
         check_at_least_one(num_samples=num_samples)
-        z, auxiliary = self.prior.sample_joint(key, num_samples, self._given())
+        z, auxiliary = self.prior.sample_joint(key, num_samples, self.given())
         return (z,), auxiliary
 
     def log_prior(
@@ -175,14 +146,14 @@ class VAE(Model):
     ) -> Array:
         _refuse(context)
         check_latents(self, latents)
-        return self.prior.log_prob(latents[0], self._given(key))
+        return self.prior.log_prob(latents[0], self.given(key))
 
     def log_joint_prior(
         self, latents: Latents, auxiliary: PyTree, context: Array | None = None
     ) -> Array:
         _refuse(context)
         check_latents(self, latents)
-        return self.prior.joint_log_prob(latents[0], auxiliary, self._given())
+        return self.prior.joint_log_prob(latents[0], auxiliary, self.given())
 
     def level_posterior(self, encoding: Any, level: int = 0) -> Any:
         check_level(self, level, 1, "")
@@ -190,45 +161,11 @@ class VAE(Model):
 
     def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
         check_level(self, level, 1, "")
-        return self.prior.log_prob(z, self._given(key))
+        return self.prior.log_prob(z, self.given(key))
 
     def level_factorises(self, level: int = 0) -> bool:
         check_level(self, level, 1, "")
         return self.prior.factorises
-
-    def _given(self, key: PRNGKey | None = None, weights: Array | None = None) -> Given:
-        """What the prior receives: also the encoder, for priors made of its posteriors."""
-        return Given(key, weights, self.encoder)
-
-
-def check_prior(model: Model) -> None:
-    """Raises one sentence if the prior is not a `Prior`, which has a number of coordinates."""
-    if not isinstance(model.prior, Prior):
-        raise UsageError(
-            f"prior = {type(model.prior).__name__} must be a priors.Prior: use one of vaelab.priors, or "
-            "derive from Prior."
-        )
-
-
-def finite_range(data_range: DataRange) -> DataRange | None:
-    """The range, or None where one of its ends is infinite.
-
-    >>> finite_range((0.0, float("inf"))) is None
-    True
-    """
-    return data_range if all(map(math.isfinite, data_range)) else None
-
-
-def range_of(x: Any) -> DataRange | None:
-    """Lowest and highest value of x; None if they are equal, or unknown inside `jit`.
-
-    >>> range_of(np.array([-1.0, 2.0]))
-    (-1.0, 2.0)
-    """
-    if isinstance(x, jax.core.Tracer):
-        return None
-    low, high = float(np.min(x)), float(np.max(x))
-    return (low, high) if math.isfinite(high - low) and low < high else None
 
 
 def _refuse(context: Any) -> None:

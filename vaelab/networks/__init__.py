@@ -2,23 +2,39 @@
 
 from vaelab.events import MakesImages, TakesEvents
 from vaelab.networks.autoregressive import MADE
+from vaelab.networks.chain import Chain
 from vaelab.networks.conditional import ConditionalGaussian
 from vaelab.networks.conditional_flow import ConditionalFlow
 from vaelab.networks.convolutional import ConvNet, Convolution3x3, DeconvNet, Identity
 from vaelab.networks.coupling import RealNVP
+from vaelab.networks.inference import (
+    ConditionalEncoder,
+    Inference,
+    MeanFieldEncoder,
+    SharedEncoder,
+)
 from vaelab.networks.mlp import MLP, GatedMLP
+from vaelab.networks.units import BernoulliUnits, GaussianUnits, Units
 
 __all__ = [
     "MADE",
     "MLP",
+    "BernoulliUnits",
+    "Chain",
+    "ConditionalEncoder",
     "ConditionalFlow",
     "ConditionalGaussian",
     "ConvNet",
     "Convolution3x3",
     "DeconvNet",
     "GatedMLP",
+    "GaussianUnits",
     "Identity",
+    "Inference",
     "MakesImages",
+    "MeanFieldEncoder",
     "RealNVP",
+    "SharedEncoder",
     "TakesEvents",
+    "Units",
 ]

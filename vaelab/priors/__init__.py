@@ -7,6 +7,7 @@ Each place in a prior has its own network: a network that is given for two place
 from vaelab.priors.aggregated import AggregatedPosterior
 from vaelab.priors.autoregressive import AutoregressivePrior
 from vaelab.priors.base import Given, Prior
+from vaelab.priors.bernoulli import BernoulliPrior
 from vaelab.priors.flow import FlowPrior
 from vaelab.priors.gtm import GTM
 from vaelab.priors.gtm_vamp import GTMVampPrior
@@ -21,6 +22,7 @@ __all__ = [
     "GTM",
     "AggregatedPosterior",
     "AutoregressivePrior",
+    "BernoulliPrior",
     "FlowPrior",
     "GTMVampPrior",
     "GaussianMixture",

@@ -10,7 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vaelab.checks import UsageError, check_at_least_one
+from vaelab.checks import UndefinedError, UsageError, check_at_least_one
+from vaelab.natural import ExponentialFamily
 from vaelab.separate import check_modules, separate_modules
 from vaelab.stateless import only_parameters
 from vaelab.types import Array, PRNGKey, PyTree
@@ -65,6 +66,10 @@ class Prior(nn.Module, abc.ABC):
 
     factorises: ClassVar[bool] = False
     """True if p(z) = Π_d p(z_d)."""
+    discrete: ClassVar[bool] = False
+    """True if the coordinates of z are bits."""
+    family: ClassVar[type | None] = None
+    """Type of `coordinates`, one of `vaelab.natural`. None if p(z) is no product of its members."""
 
     def __post_init__(self) -> None:
         check_modules(self)
@@ -145,6 +150,10 @@ class Prior(nn.Module, abc.ABC):
     def kl(self, posterior: Any) -> Array | None:
         """Closed-form KL(posterior ‖ p) per coordinate, [B, D]; None without a closed form."""
         return None
+
+    def coordinates(self) -> ExponentialFamily:
+        """p(z) coordinate by coordinate, of parameters [D], if it has a `family`."""
+        raise UndefinedError(f"{type(self).__name__} has no natural parameters.")
 
     def with_num_samples(self, num_samples: int) -> Prior:
         """The same prior, estimated with another number of inner samples; itself if it is exact."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from vaelab import natural
 from vaelab.checks import check_at_least_one
 from vaelab.priors.base import Given, Prior
 from vaelab.priors.components import diagonal_gaussian
@@ -22,6 +23,11 @@ class StandardNormal(Prior):
     """
 
     factorises: ClassVar[bool] = True
+    family: ClassVar[type | None] = natural.Gaussian
+
+    def coordinates(self) -> natural.Gaussian:
+        zeros = jnp.zeros(self.latent_dim)
+        return natural.Gaussian(zeros, zeros)
 
     def log_prob(self, z: Array, given: Given = Given()) -> Array:
         self.check_arguments(z, given)

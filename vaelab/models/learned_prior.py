@@ -1,0 +1,96 @@
+"""What models with a prior on their top level have in common."""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import TYPE_CHECKING, Any, Self
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from vaelab.checks import UsageError
+from vaelab.models.base import Model
+from vaelab.priors import Given, Prior
+from vaelab.priors.base import DataRange
+from vaelab.types import Array, Examples, PRNGKey, PyTree, as_examples
+
+
+class ModelWithPrior(Model):
+    """A model with a field `prior`, the density of level 0, which may be any `vaelab.priors.Prior`."""
+
+    if TYPE_CHECKING:
+        prior: Prior  # a subclass declares the field where its constructor has it
+
+    def __post_init__(self) -> None:
+        check_prior(self)
+        super().__post_init__()
+
+    @abc.abstractmethod
+    def top_posterior(self, x: Array) -> Any:
+        """q(z_0|x), which the prior receives. [B, *event] -> distribution of batch shape [B]."""
+
+    @nn.nowrap
+    def for_data(self, examples: Examples | Array) -> Model:
+        """The same model for these examples: shapes and ranges that were left out are derived.
+
+        The prior's pseudo-inputs have the range of the data if the decoder's range is infinite.
+        """
+        model: Any = super().for_data(examples)
+        prior = model.prior.for_events(model.decoder.event_shape, range_of(as_examples(examples).x))
+        return model if prior is model.prior else model.clone(parent=None, prior=prior)
+
+    @property
+    def label(self) -> str:
+        return f"{super().label}, {type(self.prior).__name__}"
+
+    @property
+    def prior_samples(self) -> int | None:
+        return self.prior.num_samples
+
+    def with_prior_samples(self, num_samples: int) -> Self:
+        return self.clone(prior=self.prior.with_num_samples(num_samples))
+
+    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
+        if "prior" not in params:
+            return params
+        return params | {"prior": self.prior.start_from(params["prior"], x, key)}
+
+    def learned(self, params: PyTree) -> dict[str, float]:
+        summary = self.prior.summary(params.get("prior", {}))
+        return super().learned(params) | {name: float(value) for name, value in summary.items()}
+
+    def given(self, key: PRNGKey | None = None, weights: Array | None = None) -> Given:
+        """What the prior receives: also the encoder, for priors made of its posteriors."""
+        return Given(key, weights, self.top_posterior)
+
+
+def check_prior(model: Any) -> None:
+    """Raises one sentence if the prior is not a `Prior`, which has a number of coordinates."""
+    if not isinstance(model.prior, Prior):
+        raise UsageError(
+            f"prior = {type(model.prior).__name__} must be a priors.Prior: use one of vaelab.priors, or "
+            "derive from Prior."
+        )
+
+
+def finite_range(data_range: DataRange) -> DataRange | None:
+    """The range, or None where one of its ends is infinite.
+
+    >>> finite_range((0.0, float("inf"))) is None
+    True
+    """
+    return data_range if all(map(math.isfinite, data_range)) else None
+
+
+def range_of(x: Any) -> DataRange | None:
+    """Lowest and highest value of x; None if they are equal, or unknown inside `jit`.
+
+    >>> range_of(np.array([-1.0, 2.0]))
+    (-1.0, 2.0)
+    """
+    if isinstance(x, jax.core.Tracer):
+        return None
+    low, high = float(np.min(x)), float(np.max(x))
+    return (low, high) if math.isfinite(high - low) and low < high else None

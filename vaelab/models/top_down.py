@@ -1,0 +1,299 @@
+"""Top-down hierarchies of Gaussian or Bernoulli levels."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vaelab.checks import UsageError, check_at_least_one
+from vaelab.events import for_events
+from vaelab.likelihoods import Decoder
+from vaelab.losses import scale_gradient
+from vaelab.models.base import (
+    MODEL,
+    PRIOR,
+    Latents,
+    check_decoder,
+    check_events,
+    check_latents,
+    check_level,
+)
+from vaelab.models.learned_prior import ModelWithPrior, check_prior, finite_range
+from vaelab.natural import ExponentialFamily
+from vaelab.networks import Chain, Inference, Units
+from vaelab.priors import Prior
+from vaelab.separate import check_modules
+from vaelab.types import Array, PRNGKey, PyTree, Terms
+
+
+@dataclasses.dataclass(frozen=True)
+class BottomLevel:
+    """p(x|z) depends on the bottom level alone, as in a Markov chain z_0 → … → z_m → x."""
+
+    def __call__(self, latents: Latents) -> Array:
+        """What the decoder reads. Arrays [..., D_l] -> [..., D_m]."""
+        return latents[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class AllLevels:
+    """p(x|z) depends on all levels."""
+
+    def __call__(self, latents: Latents) -> Array:
+        """What the decoder reads. Arrays [..., D_l] -> [..., Σ D_l]."""
+        return jnp.concatenate(latents, axis=-1)
+
+
+class TopDownVAE(ModelWithPrior):
+    """p(z_0) Π_i p(z_i|z_i−1) p(x|z) with a posterior q(z_0|x) Π_i q(z_i|x, z_i−1). z_0 is the top level.
+
+    Three choices are values: the units of each level (`GaussianUnits`, `BernoulliUnits`), the posterior
+    (`inference`), and the levels that the decoder reads:
+
+      - `SharedEncoder`: the posterior adds natural parameters to those of p(z_i|z_i−1). Ladder VAE.
+      - `ConditionalEncoder`: q(z_i|x, z_i−1) has its own networks. The two-level VAE with a VampPrior.
+      - `MeanFieldEncoder`: q(z_i|x). The stacked VAE.
+
+    Bernoulli levels are sampled straight through: value of the bit, gradient of the mean. They need a prior
+    over bits if they are on top, and have no doubly reparameterised gradient. Flach, 2022 (seed 002);
+    Sønderby et al., 2016; Tomczak & Welling, 2018, section 4; Zhao et al., 2017.
+
+    >>> from vaelab import likelihoods, networks, priors
+    >>> model = TopDownVAE(
+    ...     units=(networks.GaussianUnits(2), networks.GaussianUnits(4)),
+    ...     inference=networks.SharedEncoder((networks.MLP((8,)), networks.MLP((16,)))),
+    ...     chain=networks.Chain((networks.MLP((8,)),)),
+    ...     decoder=likelihoods.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
+    ...     prior=priors.StandardNormal(2),
+    ... )
+    >>> x, key = jnp.zeros((5, 8, 8, 1)), jax.random.key(0)
+    >>> terms, variables = model.init_with_output(key, x, key, num_samples=3)
+    >>> terms.log_weights.shape, [z.shape for z in terms.latents]
+    ((3, 5), [(3, 5, 2), (3, 5, 4)])
+    """
+
+    units: tuple[Units, ...]
+    """Units of each level, top first."""
+    inference: Inference
+    """q(z|x)."""
+    chain: Chain
+    """p(z_i|z_i−1) of the levels below the top."""
+    decoder: Decoder
+    """p(x|z). Its trunk reads the latents that `reads` chooses."""
+    prior: Prior
+    """p(z_0)."""
+    reads: BottomLevel | AllLevels = BottomLevel()
+    """Levels that the decoder reads."""
+
+    posterior_parameters: ClassVar[tuple[str, ...]] = ("inference",)
+
+    def __post_init__(self) -> None:
+        check_modules(self)
+        check_decoder(self)
+        check_prior(self)
+        self.units = _as_units(self.units)
+        self._check_top()
+        self.inference = self.inference.for_units(self.units)
+        self.chain = self.chain.for_units(self.units[1:])
+        if self.decoder.shape is not None:
+            shape = self.decoder.event_shape
+            self.inference = for_events(self.inference, shape)
+            self.prior = self.prior.for_events(shape, finite_range(self.decoder.data_range))
+        super().__post_init__()
+
+    @nn.nowrap
+    def _check_top(self) -> None:
+        top, prior = self.units[0], self.prior
+        if top.dim != prior.latent_dim:
+            raise UsageError(
+                f"units[0].dim = {top.dim} and prior.latent_dim = {prior.latent_dim} must be the same "
+                "number: the prior is the density of the top level."
+            )
+        if top.discrete != prior.discrete:
+            kind, remedy = (
+                ("bits", "BernoulliPrior") if top.discrete else ("no bits", "StandardNormal")
+            )
+            raise UsageError(
+                f"units[0] = {top} are {kind}, and prior = {type(prior).__name__} is a prior over "
+                f"{'no bits' if top.discrete else 'bits'}: use priors.{remedy}, for example."
+            )
+        if self.inference.merges_top and prior.family is None:
+            raise UsageError(
+                f"inference.merge_top needs a prior with natural parameters, and {type(prior).__name__} "
+                "has none: use priors.StandardNormal or BernoulliPrior, or leave merge_top False."
+            )
+
+    @property
+    def latent_dims(self) -> tuple[int, ...]:
+        return tuple(units.dim for units in self.units)
+
+    @nn.nowrap
+    def parameter_groups(self, params: PyTree) -> PyTree:
+        """The distortion depends on the chain and the prior only if the posterior contains them."""
+        moved = {"prior": self.inference.merges_top, "chain": self.inference.merges}
+        return {name: MODEL if moved.get(name, True) else PRIOR for name in params}
+
+    def top_posterior(self, x: Array) -> Any:
+        return self.units[0].distribution(self._posterior(0, self.inference.encode(x)))
+
+    def encode(self, x: Array, context: Array | None = None) -> Any:
+        """One array for each level, see `networks.Inference`."""
+        _refuse(context)
+        check_events(self, x)
+        return self.inference.encode(x)
+
+    def terms(
+        self,
+        encoding: Any,
+        x: Array,
+        key: PRNGKey,
+        num_samples: int = 1,
+        weights: Array | None = None,
+    ) -> Terms:
+        check_at_least_one(num_samples=num_samples)
+        *keys, prior_key = jax.random.split(key, len(self.units) + 1)
+        top = self._posterior(0, encoding)
+        z = top.sample(keys[0], (num_samples,))
+        latents, rates = [z], [jnp.sum(top.log_prob(z), axis=-1)]
+        kls = [self.prior.kl(self.units[0].distribution(top))]
+        for level, level_key in enumerate(keys[1:], start=1):
+            prior, posterior = self._conditionals(level, encoding, z)
+            z, log_ratio = posterior.sample_and_log_ratio(level_key, prior)
+            latents.append(z)
+            rates.append(jnp.sum(log_ratio, axis=-1))
+            kls.append(jnp.mean(posterior.kl(prior), axis=0))
+        if weights is not None:
+            self._check_reparameterised()
+            latents = [scale_gradient(z, weights) for z in latents]
+            constant = self.holding(())._log_posteriors(jax.lax.stop_gradient(encoding), latents)
+            pairs = zip(constant, self._log_chain(latents), strict=True)
+            rates = [log_q - log_p for log_q, log_p in pairs]
+        given = self.given(prior_key, weights)
+        rates[0] = rates[0] - self.prior.log_prob(latents[0], given)
+        likelihood = self.decoder(self.reads(tuple(latents)))
+        return Terms(
+            distortion=-likelihood.log_prob(x),
+            rate=tuple(rates),
+            kl=tuple(kls),
+            latents=tuple(latents),
+            likelihood=likelihood,
+        )
+
+    def log_posterior(self, encoding: Any, latents: Latents) -> Array:
+        check_latents(self, latents)
+        return sum(self._log_posteriors(encoding, latents))  # type: ignore[return-value]
+
+    def decode(self, latents: Latents, context: Array | None = None) -> Any:
+        _refuse(context)
+        check_latents(self, latents)
+        return self.decoder(self.reads(latents))
+
+    def sample_joint(
+        self, key: PRNGKey, num_samples: int, context: Array | None = None
+    ) -> tuple[Latents, PyTree]:
+        """(z_0..z_m, u), u the auxiliary variables of the prior: see `priors.base`."""
+        _refuse(context)
+        check_at_least_one(num_samples=num_samples)
+        keys = jax.random.split(key, len(self.units))
+        top, auxiliary = self.prior.sample_joint(keys[0], num_samples, self.given())
+        latents = [top]
+        for level, level_key in enumerate(keys[1:], start=1):
+            latents.append(self.chain(level, latents[-1]).sample(level_key))
+        return tuple(latents), auxiliary
+
+    def log_prior(
+        self, latents: Latents, key: PRNGKey | None = None, context: Array | None = None
+    ) -> Array:
+        _refuse(context)
+        check_latents(self, latents)
+        return self.prior.log_prob(latents[0], self.given(key)) + sum(self._log_chain(latents))
+
+    def log_joint_prior(
+        self, latents: Latents, auxiliary: PyTree, context: Array | None = None
+    ) -> Array:
+        _refuse(context)
+        check_latents(self, latents)
+        log_top = self.prior.joint_log_prob(latents[0], auxiliary, self.given())
+        return log_top + sum(self._log_chain(latents))
+
+    def level_posterior(self, encoding: Any, level: int = 0) -> Any:
+        defined = len(self.units) if self.inference.independent else 1
+        self._check_level(level, defined)
+        return self.units[level].distribution(self._posterior(level, encoding))
+
+    def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
+        self._check_level(level, 1)
+        return self.prior.log_prob(z, self.given(key))
+
+    def level_factorises(self, level: int = 0) -> bool:
+        self._check_level(level, 1)
+        return self.prior.factorises
+
+    def _check_level(self, level: int, defined: int) -> None:
+        reason = "has no density of its own: it depends on the samples of the level above."
+        check_level(self, level, defined, reason)
+
+    def _posterior(self, level: int, encoding: Any) -> ExponentialFamily:
+        """q(z_level|x) of a level that depends on no other level."""
+        prior = self.prior.coordinates() if level == 0 and self.prior.family else None
+        return self.inference.posterior(level, encoding, prior)
+
+    def _conditionals(
+        self, level: int, encoding: Any, above: Array
+    ) -> tuple[ExponentialFamily, ExponentialFamily]:
+        """p(z_level|z_level−1) and q(z_level|x, z_level−1), of parameters [..., B, D]."""
+        prior = self.chain(level, above)
+        posterior = self.inference.posterior(level, encoding, prior, above)
+        shape = (*above.shape[:-1], self.units[level].dim)
+        posterior = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape), posterior)
+        return prior, posterior
+
+    def _log_posteriors(self, encoding: Any, latents: Sequence[Array]) -> list[Array]:
+        """log q(z_level|x, z_level−1) of each level, [..., B]."""
+        families = [self._posterior(0, encoding)]
+        for level, above in enumerate(latents[:-1], start=1):
+            families.append(self._conditionals(level, encoding, above)[1])
+        pairs = zip(families, latents, strict=True)
+        return [jnp.sum(family.log_prob(z), axis=-1) for family, z in pairs]
+
+    def _log_chain(self, latents: Sequence[Array]) -> list[Array]:
+        """0 for the top level, then log p(z_level|z_level−1) of each level, [...]."""
+        below = [
+            jnp.sum(self.chain(level, above).log_prob(z), axis=-1)
+            for level, (above, z) in enumerate(itertools.pairwise(latents), start=1)
+        ]
+        return [jnp.zeros_like(latents[0][..., 0]), *below]
+
+    def _check_reparameterised(self) -> None:
+        if any(units.discrete for units in self.units):
+            raise UsageError(
+                "a model with Bernoulli levels has no doubly reparameterised gradient: use the objective "
+                "ELBO, DisARM, ImportanceWeighted or Lagrangian."
+            )
+
+
+def _as_units(units: Any) -> tuple[Units, ...]:
+    units = tuple(units) if isinstance(units, Sequence) else (units,)
+    if not units:
+        raise UsageError(
+            "units must hold at least one level, such as (GaussianUnits(40),), got ()."
+        )
+    for each in units:
+        if not isinstance(each, Units):
+            raise UsageError(
+                f"units must hold networks.Units, such as GaussianUnits(40), got {each!r}."
+            )
+    return units
+
+
+def _refuse(context: Any) -> None:
+    if context is not None:
+        raise UsageError(
+            "a TopDownVAE takes no context: leave the context out, or choose a conditional model."
+        )

@@ -1,0 +1,199 @@
+"""Posteriors q(z_0..z_L−1 | x) of hierarchies. z_0 is the top level.
+
+All of them encode x once, deterministically, from the bottom to the top. They differ in what the
+posterior of a level depends on besides x.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from vaelab.checks import UsageError
+from vaelab.events import for_events
+from vaelab.natural import ExponentialFamily
+from vaelab.networks.units import Units
+from vaelab.separate import separate_modules
+from vaelab.types import Array
+
+
+class Inference(nn.Module, abc.ABC):
+    """The contract of a posterior of a hierarchy: a deterministic encoding of x, then one level after the other.
+
+    The bottom trunk reads x. Each other trunk reads the output of the trunk below. `encode` gives one
+    array for each level. `posterior` makes q(z_level | x, z_level−1) of it.
+    """
+
+    trunks: tuple[nn.Module, ...]
+    """Network of each level, top first."""
+    units: tuple[Units, ...] | None = None
+    """Units of each level. Left out, they are those of the model."""
+
+    independent: ClassVar[bool] = False
+    """True if q(z|x) = Π_i q(z_i|x)."""
+    merges: ClassVar[bool] = False
+    """True if the posterior of the levels below the top contains the model's p(z_i|z_i−1)."""
+
+    def __post_init__(self) -> None:
+        self.trunks = tuple(self.trunks)
+        self._check_lengths()
+        separate_modules(self)
+        super().__post_init__()
+
+    @nn.nowrap
+    def _check_lengths(self) -> None:
+        if self.units is not None and len(self.trunks) != len(self.units):
+            raise UsageError(
+                f"inference.trunks holds {len(self.trunks)} networks, and the model has "
+                f"{len(self.units)} level(s): give one network for each level."
+            )
+
+    @property
+    def merges_top(self) -> bool:
+        """True if the posterior of the top level contains the model's prior."""
+        return False
+
+    @nn.nowrap
+    def for_units(self, units: tuple[Units, ...]) -> Inference:
+        """The same network for these units; itself if it has them."""
+        return self if self.units == units else self.clone(parent=None, units=units)
+
+    @nn.nowrap
+    def for_events(self, shape: tuple[int, ...]) -> Inference:
+        """The same network for examples of this shape, see `networks.TakesEvents`."""
+        if not self.trunks:
+            return self
+        bottom = for_events(self.trunks[-1], shape)
+        if bottom is self.trunks[-1]:
+            return self
+        return self.clone(parent=None, trunks=(*self.trunks[:-1], bottom))
+
+    def setup(self) -> None:
+        self.heads = [nn.Dense(units.num_parameters) for units in self.units or ()]
+
+    def features(self, x: Array) -> tuple[Array, ...]:
+        """The output of each trunk, top first. [B, *event] -> arrays [B, F_i]."""
+        outputs = []
+        for trunk in reversed(self.trunks):
+            x = trunk(x)
+            outputs.append(x)
+        return tuple(reversed(outputs))
+
+    def encode(self, x: Array) -> tuple[Array, ...]:
+        """What the posterior of each level needs of x, top first. [B, *event] -> arrays [B, N_i]."""
+        pairs = zip(self.heads, self.features(x), strict=True)
+        return tuple(head(features) for head, features in pairs)
+
+    @abc.abstractmethod
+    def posterior(
+        self,
+        level: int,
+        encoding: tuple[Array, ...],
+        prior: ExponentialFamily | None = None,
+        above: Array | None = None,
+    ) -> ExponentialFamily:
+        """q(z_level | x, z_level−1), of parameters [B, D] or [..., B, D].
+
+        Args:
+          level: 0 is the top.
+          encoding: output of `encode`.
+          prior: p(z_level|z_level−1). At the top the model's prior, or None if it is of another family.
+          above: z_level−1 [..., B, D]. None at the top.
+        """
+
+
+class SharedEncoder(Inference):
+    """q(z_i | x, z_i−1) ∝ p(z_i|z_i−1) exp⟨ψ(z_i), a_i(x)⟩: natural parameters add.
+
+    Bernoulli units: logits add. Gaussian units: precisions add, and the mean is weighted by them.
+    The posterior shares the parameters of the chain. Flach, 2022 (seed 002); Sønderby et al., 2016,
+    eqs. 17 and 18, whose posterior of the top level is a_0(x) alone.
+
+    With trunks W_i ∘ f this is a_i = W_i f(a_i+1). In general a_i is a linear head on the trunk's output.
+    """
+
+    merge_top: bool = False
+    """True adds the natural parameters of the prior at the top level, too. The prior must have them."""
+
+    merges: ClassVar[bool] = True
+
+    @property
+    def merges_top(self) -> bool:
+        return self.merge_top
+
+    def posterior(self, level, encoding, prior=None, above=None):
+        del above
+        evidence = self.units[level].family(encoding[level])
+        if level == 0 and not self.merge_top:
+            return evidence
+        return prior + evidence
+
+
+class MeanFieldEncoder(Inference):
+    """q(z|x) = Π_i q(z_i|x): levels are independent given x. The stacked VAE of Zhao et al., 2017."""
+
+    independent: ClassVar[bool] = True
+
+    def posterior(self, level, encoding, prior=None, above=None):
+        del prior, above
+        return self.units[level].family(encoding[level])
+
+
+class ConditionalEncoder(Inference):
+    """q(z_i | x, z_i−1) from a network of its own for each level: q(z_0|x) q(z_1|x, z_0) ...
+
+    The networks `above` and `joint` make it: joint_i([trunk_i, above_i(z_i−1)]), then a linear head. With
+    two levels it is the posterior of Tomczak & Welling, 2018, section 4.
+    """
+
+    above: tuple[nn.Module, ...] = ()
+    """Network of z_i−1 for each level below the top, top first."""
+    joint: tuple[nn.Module, ...] = ()
+    """Network of both outputs for each level below the top. Left out, the head reads both outputs."""
+    from_x: bool = True
+    """True: each trunk reads x. False: each trunk reads the output of the trunk below."""
+
+    def __post_init__(self) -> None:
+        self.above, self.joint = tuple(self.above), tuple(self.joint)
+        super().__post_init__()
+
+    @nn.nowrap
+    def _check_lengths(self) -> None:
+        super()._check_lengths()
+        for name in ("above", "joint"):
+            networks = getattr(self, name)
+            if len(networks) != len(self.trunks) - 1 and (name == "above" or networks):
+                raise UsageError(
+                    f"inference.{name} holds {len(networks)} networks, and there are "
+                    f"{len(self.trunks) - 1} level(s) below the top: give one network for each."
+                )
+
+    @nn.nowrap
+    def for_events(self, shape: tuple[int, ...]) -> Inference:
+        if not self.from_x:
+            return super().for_events(shape)
+        trunks = tuple(for_events(trunk, shape) for trunk in self.trunks)
+        same = all(new is old for new, old in zip(trunks, self.trunks, strict=True))
+        return self if same else self.clone(parent=None, trunks=trunks)
+
+    def features(self, x: Array) -> tuple[Array, ...]:
+        if not self.from_x:
+            return super().features(x)
+        return tuple(trunk(x) for trunk in self.trunks)
+
+    def encode(self, x: Array) -> tuple[Array, ...]:
+        return self.features(x)
+
+    def posterior(self, level, encoding, prior=None, above=None):
+        del prior
+        features = encoding[level]
+        if level:
+            above = self.above[level - 1](above)
+            features = jnp.broadcast_to(features, (*above.shape[:-1], features.shape[-1]))
+            features = jnp.concatenate([features, above], axis=-1)
+            if self.joint:
+                features = self.joint[level - 1](features)
+        return self.units[level].family(self.heads[level](features))

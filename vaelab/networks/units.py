@@ -1,0 +1,91 @@
+"""The units of a level in a hierarchy: what its latent coordinates are, and what their parameters mean."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import ClassVar
+
+import distrax
+import jax.numpy as jnp
+
+from vaelab import natural
+from vaelab.checks import check_at_least_one
+from vaelab.types import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Units(abc.ABC):
+    """`dim` independent latent coordinates of an exponential family, see `vaelab.natural`."""
+
+    dim: int
+    """Number of latent coordinates."""
+
+    discrete: ClassVar[bool] = False
+    """True if the coordinates are bits. Samples are then not reparameterised."""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(dim=self.dim)
+
+    @property
+    @abc.abstractmethod
+    def num_parameters(self) -> int:
+        """Number of outputs of a network that parameterises the units."""
+
+    @abc.abstractmethod
+    def family(self, parameters: Array) -> natural.ExponentialFamily:
+        """The density of each coordinate. [..., num_parameters] -> parameters of shape [..., dim]."""
+
+    @abc.abstractmethod
+    def distribution(self, family: natural.ExponentialFamily) -> distrax.Independent:
+        """The same density over vectors, as priors and evaluations read it. Batch shape [...]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussianUnits(Units):
+    """Coordinates N(μ, σ²). The parameters are μ and log σ².
+
+    >>> GaussianUnits(2).family(jnp.array([0.0, 1.0, 0.0, 0.0])).mean
+    Array([0., 1.], dtype=float32)
+    """
+
+    log_variance_range: tuple[float, float] | None = None
+    """Range to which log σ² is clipped; (-6, 2) in the papers on the VampPrior. None leaves it free."""
+
+    @property
+    def num_parameters(self) -> int:
+        return 2 * self.dim
+
+    def family(self, parameters: Array) -> natural.Gaussian:
+        mean, log_variance = jnp.split(parameters, 2, axis=-1)
+        if self.log_variance_range is not None:
+            log_variance = jnp.clip(log_variance, *self.log_variance_range)
+        return natural.Gaussian(mean, log_variance)
+
+    def distribution(self, family: natural.Gaussian) -> distrax.Independent:  # type: ignore[override]
+        scale = jnp.exp(0.5 * family.log_variance)
+        return distrax.Independent(distrax.Normal(family.mean, scale), 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class BernoulliUnits(Units):
+    """Bits. The parameters are logits.
+
+    A sample carries the gradient of the mean (straight through), which is biased. The objective
+    `DisARM` has an unbiased gradient.
+
+    >>> BernoulliUnits(2).family(jnp.zeros(2)).mean
+    Array([0.5, 0.5], dtype=float32)
+    """
+
+    discrete: ClassVar[bool] = True
+
+    @property
+    def num_parameters(self) -> int:
+        return self.dim
+
+    def family(self, parameters: Array) -> natural.Bernoulli:
+        return natural.Bernoulli(parameters)
+
+    def distribution(self, family: natural.Bernoulli) -> distrax.Independent:  # type: ignore[override]
+        return distrax.Independent(distrax.Bernoulli(logits=family.logits), 1)
