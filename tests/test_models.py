@@ -209,6 +209,138 @@ def test_groups_partition_the_parameters_and_the_prior_has_no_distortion(case):
             assert any(np.any(leaf) for leaf in jax.tree.leaves(rate[name])), name
 
 
+def moved(gradient) -> set[str]:
+    """Names of the top-level entries whose gradient is not zero."""
+    return {
+        name for name, g in gradient.items() if any(np.any(leaf) for leaf in jax.tree.leaves(g))
+    }
+
+
+def test_posterior_parameters_are_those_that_only_the_posterior_has(case):
+    """Gradients at constant latents, so that no path leads through a sample."""
+    latents = run(*case, case.context, K, KEY)[0].latents
+
+    @jax.jit
+    def gradients(params):
+        def densities(params):
+            bound = case.model.at(params)
+            return (
+                bound.log_posterior(bound.encode(X, case.context), latents).mean(),
+                bound.decode(latents, case.context).log_prob(X).mean(),
+                bound.log_prior(latents, KEY, case.context).mean(),
+            )
+
+        return jax.jacrev(densities)(params)
+
+    posterior, likelihood, prior = map(moved, gradients(case.params))
+    names = set(case.model.posterior_parameters)
+    assert names <= posterior
+    assert not names & likelihood
+    assert set(case.params) - names <= likelihood | prior
+
+
+def assert_trees_close(first, second):
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)  # noqa: E731
+    jax.tree.map(close, first, second)
+
+
+def everything(bound, context):
+    """One number of which all parameters are a part, for samples with and without a path."""
+    terms = bound(X, KEY, K, context=context)
+    latents = jax.lax.stop_gradient(terms.latents)
+    log_joint = bound.log_prior(latents, KEY, context) + bound.decode(latents, context).log_prob(X)
+    return jnp.mean(terms.log_weights) + jnp.mean(log_joint)
+
+
+def test_holding_stops_the_gradient_of_the_other_parameters_and_changes_no_value(case):
+    names = case.model.posterior_parameters
+
+    @jax.jit
+    def values_and_gradients(params):
+        def value(hold, params):
+            bound = case.model.at(params)
+            return everything(bound.holding(names) if hold else bound, case.context)
+
+        return [jax.value_and_grad(functools.partial(value, h))(params) for h in (True, False)]
+
+    (held_value, held), (value, live) = values_and_gradients(case.params)
+    np.testing.assert_allclose(held_value, value, rtol=1e-6)
+    assert moved(held) == set(names)
+    assert moved(live) == set(case.params)
+    for name in names:
+        assert_trees_close(held[name], live[name])
+
+
+def test_holding_works_in_a_method_in_init_and_under_vmap():
+    class Held(VAE):
+        def decode(self, latents, context=None):
+            return VAE.decode(self.holding(()), latents, context)
+
+        def __call__(self, x, key, num_samples=1, weights=None, context=None):
+            terms = super().__call__(x, key, num_samples, weights, context)
+            return terms._replace(distortion=-self.decode(terms.latents).log_prob(x))
+
+    case = make("standard normal")
+    model = Held(case.model.encoder, case.model.decoder, case.model.prior)
+    fresh = jax.eval_shape(lambda: model.init(KEY, X, KEY))["params"]
+    assert jax.tree.structure(fresh) == jax.tree.structure(case.params)
+
+    def distortion(model, params):
+        return jnp.mean(model.at(params)(X, KEY, K).distortion)
+
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, 1.1 * leaf]), case.params)
+    gradient = lambda model: jax.vmap(jax.value_and_grad(functools.partial(distortion, model)))  # noqa: E731
+    (held_values, held), (values, live) = gradient(model)(stacked), gradient(case.model)(stacked)
+    np.testing.assert_allclose(held_values, values, rtol=1e-6)
+    assert moved(held) == {"encoder"}
+    assert moved(live) == {"encoder", "decoder"}
+    assert_trees_close(held["encoder"], live["encoder"])
+
+
+def test_antithetic_pairs_differ_in_the_noise_of_their_level_alone(case):
+    """Else the model has no Bernoulli level, and says so."""
+    levels, num_pairs = case.model.bernoulli_levels, 2
+    if not levels:
+        encoding = case.bound.encode(X, case.context)
+        with pytest.raises(
+            UndefinedError, match="has no Bernoulli level, so DisARM has no meaning"
+        ):
+            case.bound.antithetic_terms(encoding, X, KEY, num_pairs)
+        return
+
+    @jax.jit
+    def draw(params):
+        bound = case.model.at(params)
+        encoding = bound.encode(X, case.context)
+        terms, logits = bound.antithetic_terms(encoding, X, KEY, num_pairs)
+        log_q = bound.log_posterior(encoding, terms.latents)
+        log_p = bound.log_prior(terms.latents, KEY, case.context)
+        log_p += bound.decode(terms.latents, case.context).log_prob(X)
+        return terms._replace(likelihood=None), logits, log_p - log_q
+
+    terms, logits, log_weights = draw(case.params)
+    shape = (len(levels), 2, num_pairs, B)
+    if case.model.exact:
+        np.testing.assert_allclose(terms.log_weights, log_weights, rtol=1e-4, atol=1e-4)
+    dims = case.model.latent_dims
+    for level, dim in enumerate(dims):
+        assert terms.latents[level].shape == (np.prod(shape[:3]), B, dim)
+        if level not in levels:
+            assert logits[level] is None
+            continue
+        assert logits[level].shape == (num_pairs, B, dim)
+        assert set(np.unique(np.asarray(terms.latents[level]))) <= {0.0, 1.0}
+    for number, level in enumerate(levels):
+        for above in range(level):
+            pairs = terms.latents[above].reshape(*shape, dims[above])[number]
+            np.testing.assert_array_equal(pairs[0], pairs[1])
+        first, second = np.asarray(terms.latents[level]).reshape(*shape, dims[level])[number]
+        likely = logits[level] > 0  # u and 1 − u: one of both bits is the likely one
+        assert np.all(
+            np.where(likely, np.maximum(first, second), np.minimum(first, second)) == likely
+        )
+
+
 def test_a_level_has_densities_of_its_own_or_the_reason_why_not(case):
     num_levels = len(case.model.latent_dims)
     defined = 0 if case.model.conditional else 1

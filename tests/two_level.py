@@ -26,6 +26,7 @@ class TwoLevel(Model):
     prior: Prior
 
     prior_parameters: ClassVar[tuple[str, ...]] = ("prior", "between")
+    posterior_parameters: ClassVar[tuple[str, ...]] = ("top_encoder", "bottom_encoder")
 
     @property
     def latent_dims(self):
