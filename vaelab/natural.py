@@ -49,6 +49,14 @@ class ExponentialFamily(Protocol):
         """z ~ p with a gradient in the parameters, [*sample_shape, ...]."""
         ...
 
+    def noise(self, key: PRNGKey, shape: tuple[int, ...]) -> Array:
+        """Noise for `at`, of this shape."""
+        ...
+
+    def at(self, noise: Array) -> Array:
+        """The sample that this noise gives. Bits are constants; other samples are reparameterised."""
+        ...
+
     def sample_and_log_ratio(
         self, key: PRNGKey, other: Self, sample_shape: tuple[int, ...] = ()
     ) -> tuple[Array, Array]:
@@ -116,7 +124,15 @@ class Gaussian:
 
     def sample(self, key: PRNGKey, sample_shape: tuple[int, ...] = ()) -> Array:
         """z = μ + σ ε, reparameterised, [*sample_shape, ...]."""
-        return self._at(self._noise(key, sample_shape))
+        return self.at(self._noise(key, sample_shape))
+
+    def noise(self, key: PRNGKey, shape: tuple[int, ...]) -> Array:
+        """ε ~ N(0, 1)."""
+        return jax.random.normal(key, shape, self.mean.dtype)
+
+    def at(self, noise: Array) -> Array:
+        """z = μ + σ ε."""
+        return self.mean + jnp.exp(0.5 * self.log_variance) * noise
 
     def sample_and_log_ratio(
         self, key: PRNGKey, other: Gaussian, sample_shape: tuple[int, ...] = ()
@@ -126,14 +142,11 @@ class Gaussian:
         ratio = self.log_variance - other.log_variance
         # z − μ of `other` without the rounding of z: both densities may be narrow and far from 0.
         shift = (self.mean - other.mean) + jnp.exp(0.5 * self.log_variance) * noise
-        return self._at(noise), 0.5 * (other.precision * shift**2 - noise**2 - ratio)
+        return self.at(noise), 0.5 * (other.precision * shift**2 - noise**2 - ratio)
 
     def _noise(self, key: PRNGKey, sample_shape: tuple[int, ...]) -> Array:
         shape = jnp.broadcast_shapes(self.mean.shape, self.log_variance.shape)
-        return jax.random.normal(key, (*sample_shape, *shape), self.mean.dtype)
-
-    def _at(self, noise: Array) -> Array:
-        return self.mean + jnp.exp(0.5 * self.log_variance) * noise
+        return self.noise(key, (*sample_shape, *shape))
 
 
 @jax.tree_util.register_dataclass
@@ -194,8 +207,16 @@ class Bernoulli:
         The gradient of an expectation is biased, except for linear functions.
         """
         mean = self.mean
-        bits = jax.random.bernoulli(key, mean, (*sample_shape, *mean.shape)).astype(mean.dtype)
+        bits = self.at(self.noise(key, (*sample_shape, *mean.shape)))
         return bits + (mean - jax.lax.stop_gradient(mean))
+
+    def noise(self, key: PRNGKey, shape: tuple[int, ...]) -> Array:
+        """u ~ U[0, 1)."""
+        return jax.random.uniform(key, shape, self.logits.dtype)
+
+    def at(self, noise: Array) -> Array:
+        """z = 1 if u < p(1), else 0, without a gradient."""
+        return jax.lax.stop_gradient((noise < self.mean).astype(self.logits.dtype))
 
     def sample_and_log_ratio(
         self, key: PRNGKey, other: Bernoulli, sample_shape: tuple[int, ...] = ()

@@ -29,7 +29,7 @@ from vaelab.natural import ExponentialFamily
 from vaelab.networks import Chain, Inference, Units
 from vaelab.priors import Prior
 from vaelab.separate import check_modules
-from vaelab.types import Array, PRNGKey, PyTree, Terms
+from vaelab.types import Antithetic, Array, PRNGKey, PyTree, Terms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +133,10 @@ class TopDownVAE(ModelWithPrior):
     def latent_dims(self) -> tuple[int, ...]:
         return tuple(units.dim for units in self.units)
 
+    @property
+    def bernoulli_levels(self) -> tuple[int, ...]:
+        return tuple(level for level, units in enumerate(self.units) if units.discrete)
+
     @nn.nowrap
     def parameter_groups(self, params: PyTree) -> PyTree:
         """The distortion depends on the chain and the prior only if the posterior contains them."""
@@ -184,6 +188,46 @@ class TopDownVAE(ModelWithPrior):
             latents=tuple(latents),
             likelihood=likelihood,
         )
+
+    def antithetic_terms(
+        self, encoding: Any, x: Array, key: PRNGKey, num_pairs: int = 1
+    ) -> Antithetic:
+        if not self.bernoulli_levels:
+            return super().antithetic_terms(encoding, x, key, num_pairs)
+        check_at_least_one(num_pairs=num_pairs)
+        *keys, prior_key = jax.random.split(key, len(self.units) + 1)
+        pairs = (len(self.bernoulli_levels), 2, num_pairs)
+        latents, rates, logits = list[Array](), list[Array](), list[Array | None]()
+        for level, units in enumerate(self.units):
+            if level == 0:
+                prior, posterior = None, self._posterior(0, encoding)
+            else:
+                prior, posterior = self._conditionals(level, encoding, latents[-1])
+            # 1. Both chains of a pair have the same noise, except at the pair's own level.
+            shape = (*pairs, len(x), units.dim)
+            noise = posterior.noise(keys[level], (pairs[0], 1, *shape[2:]))
+            noise = jnp.broadcast_to(noise, shape)
+            own = self.bernoulli_levels.index(level) if units.discrete else None
+            if own is not None:
+                noise = noise.at[own, 1].set(1 - noise[own, 0])
+            z = posterior.at(noise.reshape(-1, *shape[3:]))
+            # 2. The rate of the level, whose part of the prior is added at the end for the top.
+            log_ratio = posterior.log_prob(z) - (prior.log_prob(z) if prior else 0.0)
+            latents.append(z)
+            rates.append(jnp.sum(log_ratio, axis=-1))
+            # 3. The logits of the level's own pairs, which are equal in both chains.
+            parameters = jnp.broadcast_to(posterior.natural_parameters[0], z.shape).reshape(shape)
+            logits.append(None if own is None else parameters[own, 0])
+        rates[0] = rates[0] - self.prior.log_prob(latents[0], self.given(prior_key))
+        likelihood = self.decoder(self.reads(tuple(latents)))
+        terms = Terms(
+            distortion=-likelihood.log_prob(x),
+            rate=tuple(rates),
+            kl=(None,) * len(rates),
+            latents=tuple(latents),
+            likelihood=likelihood,
+        )
+        return Antithetic(terms, tuple(logits))
 
     def log_posterior(self, encoding: Any, latents: Latents) -> Array:
         check_latents(self, latents)
