@@ -240,7 +240,7 @@ def test_errors_are_sentences():
             )
     with pytest.raises(ValueError, match="the data are empty: there is nothing to evaluate"):
         evaluation.annealed_importance_sampling(evaluation.Subject(MODEL, PARAMS, X[:0]), KEY)
-    with pytest.raises(ValueError, match=r"not all continuous: use evaluation\.log_likelihood"):
+    with pytest.raises(ValueError, match=r"are integers: use evaluation\.log_likelihood"):
         evaluation.annealed_importance_sampling(
             evaluation.Subject(make_model(DiscretePrior(D)), PARAMS, X), KEY
         )

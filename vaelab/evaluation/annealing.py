@@ -16,6 +16,7 @@ from vaelab.checks import UndefinedError, check_at_least_one
 from vaelab.evaluation.averages import mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.evaluation.subject import Subject
+from vaelab.evaluation.transitions import Chains, hamiltonian, informed_flips
 from vaelab.models import Model
 from vaelab.types import Array, Examples, PRNGKey, PyTree
 
@@ -31,7 +32,7 @@ class AnnealedLogLikelihood(NamedTuple):
     standard_error: float  # of that mean, over examples
     num_chains: int  # per example
     num_temperatures: int
-    num_leapfrogs: int  # per transition
+    num_leapfrogs: int  # per transition, and proposed flips at Bernoulli levels
     effective_sample_size: float  # (Σ w)² / Σ w² of the chains, mean over examples
     acceptance_rate: float  # of the transitions, mean over examples
     log_prob: np.ndarray  # [N], per example
@@ -50,14 +51,14 @@ def annealed_importance_sampling(
     """log 1/C Σ_c w_c, w = Π_k p(x|z_k)^(t_k+1 − t_k), along p(z, u) p(x|z)^t from t = 0 to 1.
 
     Chains start at samples of the prior's joint over the latents z of all levels and its auxiliary
-    variables u. They move by Hamiltonian Monte Carlo on (z, u). The temperatures have the spacing of
-    a sigmoid. One temperature is importance sampling from the prior. A pilot run with its own
+    variables u. They move by Hamiltonian Monte Carlo on (z, u), and by proposed flips of single bits at
+    Bernoulli levels. The temperatures have the spacing of a sigmoid. One temperature is importance sampling from the prior. A pilot run with its own
     samples adapts the step sizes, one for each example and temperature; then they are fixed. So the
     weights are unbiased, and the estimate is in expectation a lower bound on log p(x), also with an
     estimated prior and for any encoder. Neal, 2001; Wu et al., 2017, section 3.
 
     Raises:
-      UndefinedError: the latents or auxiliary variables are not all continuous.
+      UndefinedError: a latent or auxiliary variable is an integer.
       UsageError: a number is below 1.
     """
     counts = dict(
@@ -87,23 +88,13 @@ def annealed_importance_sampling(
     )
 
 
-class _Chains(NamedTuple):
-    """The positions of chains, V coordinates of (z, u) flattened, with densities and gradients."""
-
-    position: Array  # [C, B, V]
-    log_prior: Array  # [C, B], log p(z, u)
-    log_likelihood: Array  # [C, B], log p(x|z)
-    prior_gradient: Array  # [C, B, V]
-    likelihood_gradient: Array  # [C, B, V]
-
-
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def batch_estimate(
     model, num_chains, num_temperatures, num_leapfrogs, params, examples, key
 ) -> tuple[Array, Array, Array]:
     """(log p(x), effective sample size, acceptance rate) of a batch, each [B]: one program."""
     x = examples.x
-    start, evaluate = _start_and_evaluation(model, params, examples, num_chains)
+    start, evaluate, bits = _start_and_evaluation(model, params, examples, num_chains)
     # Transitions at t = 0 adapt the step size of the first temperatures.
     num_warm_up = 1 + min(num_temperatures // 2, 50)
     path = np.concatenate([np.zeros(num_warm_up), schedule(num_temperatures)[1:]])
@@ -119,11 +110,20 @@ def batch_estimate(
             chains, log_w, adapted = carry
             temperature, increment, fixed, key = inputs
             step_size = jnp.where(is_pilot, adapted, fixed)
-            chains, acceptance = _hamiltonian(
-                evaluate, chains, temperature, step_size, key, num_leapfrogs
-            )
-            acceptance = jnp.mean(acceptance, axis=0)
-            adapted = adapted * jnp.exp(_GAIN * (acceptance - _TARGET_ACCEPTANCE))
+            probabilities = []
+            if not bits.all():
+                chains, probability = hamiltonian(
+                    evaluate, chains, temperature, step_size, key, num_leapfrogs, ~bits
+                )
+                probabilities.append(jnp.mean(probability, axis=0))
+                adapted = adapted * jnp.exp(_GAIN * (probabilities[0] - _TARGET_ACCEPTANCE))
+            if bits.any():
+                flip_key = jax.random.fold_in(key, 1)
+                chains, probability = informed_flips(
+                    evaluate, chains, temperature, flip_key, num_leapfrogs, bits
+                )
+                probabilities.append(jnp.mean(probability, axis=0))
+            acceptance = sum(probabilities) / len(probabilities)
             log_w = log_w + increment * chains.log_likelihood
             return (chains, log_w, adapted), (adapted, acceptance)
 
@@ -154,8 +154,11 @@ def schedule(num_temperatures: int) -> np.ndarray:
 
 def _start_and_evaluation(
     model: Model, params: PyTree, examples: Examples, num_chains: int
-) -> tuple[Callable[[PRNGKey], _Chains], Callable[[Array], _Chains]]:
-    """Two functions: key -> chains at samples of the prior, and position -> chains at the position."""
+) -> tuple[Callable[[PRNGKey], Chains], Callable[[Array], Chains], np.ndarray]:
+    """Two functions, and which coordinates of a position are bits, [V].
+
+    key -> chains at samples of the prior, and position -> chains at the position.
+    """
     x, context = examples.x, examples.context
 
     def sample(key: PRNGKey) -> PyTree:
@@ -171,9 +174,18 @@ def _start_and_evaluation(
     shapes = jax.eval_shape(sample, jax.random.key(0))
     if not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(shapes)):
         raise UndefinedError(
-            "annealing needs gradients, and the latents or the prior's auxiliary variables are not all "
-            "continuous: use evaluation.log_likelihood."
+            "annealing needs gradients, and the latents or the prior's auxiliary variables are integers: "
+            "use evaluation.log_likelihood."
         )
+    latents, auxiliary = shapes
+    kinds = (
+        tuple(
+            np.full(leaf.shape[2:], level in model.bernoulli_levels)
+            for level, leaf in enumerate(latents)
+        ),
+        jax.tree.map(lambda leaf: np.zeros(leaf.shape[2:], bool), auxiliary),
+    )
+    bits = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(kinds)])
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[2:]), shapes))
     joint_latents = jax.vmap(jax.vmap(unravel))
 
@@ -185,55 +197,14 @@ def _start_and_evaluation(
         latents, _ = joint_latents(position)
         return model.at(params).decode(latents, context).log_prob(x)
 
-    def evaluate(position: Array) -> _Chains:
+    def evaluate(position: Array) -> Chains:
         prior, prior_pullback = jax.vjp(log_prior, position)
         likelihood, likelihood_pullback = jax.vjp(log_likelihood, position)
         (prior_gradient,) = prior_pullback(jnp.ones_like(prior))
         (likelihood_gradient,) = likelihood_pullback(jnp.ones_like(likelihood))
-        return _Chains(position, prior, likelihood, prior_gradient, likelihood_gradient)
+        return Chains(position, prior, likelihood, prior_gradient, likelihood_gradient)
 
-    def start(key: PRNGKey) -> _Chains:
+    def start(key: PRNGKey) -> Chains:
         return evaluate(jax.vmap(jax.vmap(lambda tree: ravel_pytree(tree)[0]))(sample(key)))
 
-    return start, evaluate
-
-
-def _hamiltonian(
-    evaluate: Callable[[Array], _Chains],
-    chains: _Chains,
-    temperature: Array,
-    step_size: Array,
-    key: PRNGKey,
-    num_leapfrogs: int,
-) -> tuple[_Chains, Array]:
-    """One transition that leaves p(z, u) p(x|z)^t invariant, and its acceptance probability [C, B]. Neal, 2011."""
-    momentum_key, step_key, accept_key = jax.random.split(key, 3)
-    momentum = jax.random.normal(momentum_key, chains.position.shape)
-    # Paths have random lengths: paths of one length may all return to their start.
-    shape = (*chains.log_prior.shape, 1)
-    step = step_size[:, None] * jax.random.uniform(step_key, shape, minval=0.8, maxval=1.2)
-
-    def kick(chains: _Chains, momentum: Array) -> Array:
-        force = chains.prior_gradient + temperature * chains.likelihood_gradient
-        return momentum + 0.5 * step * force
-
-    def leapfrog(_, carry: tuple[_Chains, Array]) -> tuple[_Chains, Array]:
-        chains, momentum = carry
-        momentum = kick(chains, momentum)
-        chains = evaluate(chains.position + step * momentum)
-        return chains, kick(chains, momentum)
-
-    def log_density(chains: _Chains, momentum: Array) -> Array:
-        tempered = chains.log_prior + temperature * chains.log_likelihood
-        return tempered - 0.5 * jnp.sum(momentum**2, axis=-1)
-
-    proposal, end = jax.lax.fori_loop(0, num_leapfrogs, leapfrog, (chains, momentum))
-    log_ratio = log_density(proposal, end) - log_density(chains, momentum)
-    # A path that diverges ends in NaN. It is rejected.
-    probability = jnp.where(jnp.isnan(log_ratio), 0.0, jnp.exp(jnp.minimum(log_ratio, 0.0)))
-    accepted = jax.random.uniform(accept_key, probability.shape) < probability
-
-    def choose(new: Array, old: Array) -> Array:
-        return jnp.where(accepted.reshape(*accepted.shape, *[1] * (new.ndim - 2)), new, old)
-
-    return jax.tree.map(choose, proposal, chains), probability
+    return start, evaluate, bits

@@ -1,0 +1,337 @@
+"""Top-down hierarchies: the flat VAE, products of densities, closed forms, enumeration, gradients."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import critical_value, z_scores
+from scipy.integrate import quad
+from scipy.special import expit, logsumexp
+from scipy.stats import multivariate_normal, norm
+
+from vaelab import evaluation, losses
+from vaelab.checks import UndefinedError
+from vaelab.evaluation import Subject
+from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder
+from vaelab.models import VAE, AllLevels, BottomLevel, TopDownVAE
+from vaelab.networks import (
+    MLP,
+    BernoulliUnits,
+    Chain,
+    ConditionalEncoder,
+    ConditionalGaussian,
+    GaussianUnits,
+    MeanFieldEncoder,
+    SharedEncoder,
+)
+from vaelab.priors import BernoulliPrior, StandardNormal, VampPrior
+
+SHAPE, B, K, KEY = (2, 3, 1), 3, 4, jax.random.key(0)
+X = np.random.default_rng(0).integers(0, 2, (B, *SHAPE)).astype(np.float32)
+LINEAR = MLP(())
+
+
+def net(width=4):
+    return MLP((width,), activation=jnp.tanh)
+
+
+def model(units, inference, prior, **fields) -> TopDownVAE:
+    chain = Chain(tuple(net() for _ in units[1:]))
+    decoder = BernoulliDecoder(net(), SHAPE)
+    return TopDownVAE(units, inference, chain, decoder, prior, **fields)
+
+
+GAUSSIANS, BITS = (GaussianUnits(2), GaussianUnits(3)), (BernoulliUnits(2), BernoulliUnits(3))
+ENCODERS = {
+    "shared": lambda: SharedEncoder((net(), net())),
+    "merged on top": lambda: SharedEncoder((net(), net()), merge_top=True),
+    "mean field": lambda: MeanFieldEncoder((net(), net())),
+    "conditional": lambda: ConditionalEncoder((net(), net()), above=(net(),)),
+}
+
+
+@functools.cache
+def random_params(model, x=None, scale=0.6):
+    x = X if x is None else np.zeros(x, np.float32)
+    shapes = jax.eval_shape(lambda: model.init(KEY, x, KEY))["params"]
+    rng = np.random.default_rng(1)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(scale * rng.normal(size=leaf.shape), jnp.float32), shapes
+    )
+
+
+def test_one_level_equals_the_flat_vae():
+    """Values and gradients of three objectives, at the same parameters and keys."""
+    flat = VAE(
+        ConditionalGaussian(net(), 2), BernoulliDecoder(net(), SHAPE), VampPrior(2, SHAPE, 3)
+    )
+    ours = model(GAUSSIANS[:1], SharedEncoder((net(),)), VampPrior(2, SHAPE, 3))
+    params = random_params(flat)
+
+    def as_ours(params):
+        encoder = params["encoder"]
+        inference = {"trunks_0": encoder["trunk"], "heads_0": encoder["Dense_0"]}
+        return {"inference": inference, "decoder": params["decoder"], "prior": params["prior"]}
+
+    assert jax.tree.structure(as_ours(params)) == jax.tree.structure(random_params(ours))
+
+    @jax.jit
+    def values_and_gradients(params):
+        def objectives(bound):
+            terms = bound(X, KEY, K)
+            weights = losses.normalised_weights(terms.log_weights)
+            weighted = bound(X, KEY, K, weights)
+            bounds = [losses.importance_weighted_bound(t.log_weights) for t in (terms, weighted)]
+            return jnp.stack([jnp.mean(v) for v in (terms.log_weights, *bounds)])
+
+        makers = (flat.at, lambda params: ours.at(as_ours(params)))
+        both = [lambda params, at=at: objectives(at(params)) for at in makers]
+        return [(f(params), jax.jacrev(f)(params)) for f in both]
+
+    expected, actual = values_and_gradients(params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), actual, expected
+    )
+
+
+def test_the_shared_posterior_is_the_normalised_product_of_prior_and_evidence():
+    units = (GaussianUnits(1), GaussianUnits(1))
+    ours = model(units, SharedEncoder((net(), net())), StandardNormal(1))
+    bound = ours.at(random_params(ours))
+    encoding, above = bound.encode(X), jnp.full((B, 1), 0.7)
+    prior, posterior = bound._conditionals(1, encoding, above)
+    evidence = units[1].family(encoding[1])
+    z = np.linspace(-30, 30, 60_001)[:, None, None]
+    product = np.exp(np.asarray(prior.log_prob(z) + evidence.log_prob(z), np.float64))
+    product /= product.sum(0) * (z[1, 0, 0] - z[0, 0, 0])
+    np.testing.assert_allclose(np.exp(posterior.log_prob(z)), product, atol=2e-4 * product.max())
+
+
+def test_kl_of_each_level_equals_quadrature_and_enumeration():
+    for units, prior in (
+        ((GaussianUnits(1),) * 2, StandardNormal(1)),
+        ((BernoulliUnits(1),) * 2, BernoulliPrior(1)),
+    ):
+        ours = model(units, SharedEncoder((net(), net()), merge_top=True), prior)
+        bound = ours.at(random_params(ours))
+        terms = bound(X, KEY, 1)
+        encoding = bound.encode(X)
+        p, q = bound._conditionals(1, encoding, terms.latents[0][0])
+        for b in range(B):
+            parameters = lambda family, b=b: [float(leaf[b, 0]) for leaf in jax.tree.leaves(family)]  # noqa: E731
+            if units[1].discrete:
+                (a,), (c,) = parameters(q), parameters(p)
+                q1, p1 = expit(a), expit(c)
+                expected = q1 * np.log(q1 / p1) + (1 - q1) * np.log((1 - q1) / (1 - p1))
+            else:
+                (m, v), (n, w) = parameters(q), parameters(p)
+                first, second = norm(m, np.exp(v / 2)), norm(n, np.exp(w / 2))
+                integrand = lambda z, f=first, s=second: f.pdf(z) * (f.logpdf(z) - s.logpdf(z))  # noqa: E731
+                expected = quad(integrand, m - 12 * first.std(), m + 12 * first.std())[0]
+            np.testing.assert_allclose(terms.kl[1][b, 0], expected, rtol=1e-4, atol=1e-6)
+
+
+def linear_gaussian():
+    """z_0 ~ N(0, 1), z_1 = A z_0 + a + e, x = C z_1 + c + ε, with its encoder q(z_0|x) q(z_1|x, z_0)."""
+    rng = np.random.default_rng(3)
+    ours = TopDownVAE(
+        units=(GaussianUnits(1), GaussianUnits(2)),
+        inference=ConditionalEncoder((LINEAR, LINEAR), above=(LINEAR,)),
+        chain=Chain((LINEAR,)),
+        decoder=GaussianDecoder(LINEAR, (3,), scale=0.5, learned=False),
+        prior=StandardNormal(1),
+    )
+    params = jax.tree.map(np.array, random_params(ours, (1, 3)))
+    head = params["chain"]["heads_0"]
+    head["kernel"][:, 2:] = 0  # a constant variance
+    A, a, variance = head["kernel"][:, :2].T, head["bias"][:2], np.exp(head["bias"][2:])
+    (dense,) = params["decoder"].values()
+    C, c = dense["kernel"].T, dense["bias"]
+    x = rng.normal(size=(5, 3)).astype(np.float32)
+    cov_z = A @ A.T + np.diag(variance)
+    cov = C @ cov_z @ C.T + 0.25 * np.eye(3)
+    exact = multivariate_normal(C @ a + c, cov).logpdf(x)
+    # A sensible encoder: the exact posterior means, and twice the exact deviations.
+    joint = np.block([[np.eye(1), A.T], [A, cov_z]])
+    cross = np.vstack([A.T @ C.T, cov_z @ C.T])  # cov((z_0, z_1), x)
+    gain = cross @ np.linalg.inv(cov)
+    posterior = joint - gain @ cross.T
+    offset = np.concatenate([np.zeros(1), a]) - gain @ (C @ a + c)
+    inference = params["inference"]
+    top, below = inference["heads_0"], inference["heads_1"]
+    top["kernel"][:], top["bias"][:] = 0, [offset[0], np.log(2 * posterior[0, 0])]
+    top["kernel"][:, :1] = gain[:1].T
+    slope = posterior[1:, :1] / posterior[0, 0]
+    below["kernel"][:] = 0
+    below["kernel"][:3, :2] = (gain[1:] - slope @ gain[:1]).T
+    below["kernel"][3:, :2] = slope.T
+    below["bias"][:2] = offset[1:] - slope[:, 0] * offset[0]
+    below["bias"][2:] = np.log(2 * np.diag(posterior[1:, 1:] - slope @ posterior[:1, 1:]))
+    return Subject(ours, params, x), exact
+
+
+def test_log_likelihood_of_a_linear_gaussian_chain_is_the_closed_form():
+    subject, exact = linear_gaussian()
+    estimate = evaluation.log_likelihood(subject, KEY, num_samples=20_000)
+    np.testing.assert_allclose(estimate.log_prob, exact, atol=0.02)
+    assert estimate.effective_sample_size > 1000
+
+
+def states(dims):
+    return np.array(list(itertools.product([0.0, 1.0], repeat=sum(dims))), np.float32)
+
+
+def enumerated(ours, params, x) -> np.ndarray:
+    """log p(x) by the sum over all bits."""
+    latents = tuple(np.split(states(ours.latent_dims), np.cumsum(ours.latent_dims)[:-1], axis=1))
+
+    @jax.jit
+    def log_joint(params):
+        bound = ours.at(params)
+        return [bound.decode(latents).log_prob(x_n[None]) + bound.log_prior(latents) for x_n in x]
+
+    return logsumexp(np.asarray(log_joint(params), np.float64), axis=1)
+
+
+@pytest.mark.parametrize("reads", [BottomLevel(), AllLevels()])
+def test_annealing_and_importance_sampling_over_all_bits_agree_with_enumeration(reads):
+    ours = model(BITS, SharedEncoder((net(), net())), BernoulliPrior(2), reads=reads)
+    params = random_params(ours, scale=1.5)
+    weak = jax.tree.map(lambda leaf: 0.2 * leaf, params["inference"])  # weights without large tails
+    subject = Subject(ours, params | {"inference": weak}, X)
+    exact = enumerated(ours, subject.params, X)
+    plain = evaluation.log_likelihood(subject, KEY, num_samples=20_000)
+    np.testing.assert_allclose(plain.log_prob, exact, atol=0.05)
+    annealed = evaluation.annealed_importance_sampling(
+        subject, KEY, num_chains=500, num_temperatures=20, num_leapfrogs=3
+    )
+    np.testing.assert_allclose(annealed.log_prob, exact, atol=0.05)
+    start = evaluation.annealed_importance_sampling(
+        subject, KEY, num_chains=500, num_temperatures=1, num_leapfrogs=1
+    )
+    assert annealed.effective_sample_size > 1.5 * start.effective_sample_size
+
+
+def test_annealing_moves_bits_and_gaussian_levels_of_one_model():
+    units = (BernoulliUnits(2), GaussianUnits(2))
+    ours = model(units, SharedEncoder((net(), net())), BernoulliPrior(2))
+    subject = Subject(ours, random_params(ours, scale=1.0), X)
+    plain = evaluation.log_likelihood(subject, KEY, num_samples=50_000)
+    annealed = evaluation.annealed_importance_sampling(
+        subject, KEY, num_chains=500, num_temperatures=20, num_leapfrogs=3
+    )
+    np.testing.assert_allclose(annealed.log_prob, plain.log_prob, atol=0.06)
+
+
+@pytest.mark.parametrize("encoder", ["shared", "conditional"])
+def test_the_doubly_reparameterised_gradient_has_the_mean_of_the_naive_one(encoder):
+    ours = model(GAUSSIANS, ENCODERS[encoder](), StandardNormal(2))
+    params = random_params(ours)
+
+    def naive(params, key):
+        return jnp.mean(losses.importance_weighted_bound(ours.at(params)(X, key, K).log_weights))
+
+    def double(params, key):
+        weights = losses.normalised_weights(ours.at(params)(X, key, K).log_weights)
+        log_weights = ours.at(params)(X, key, K, weights).log_weights
+        return jnp.mean(losses.importance_weighted_bound(log_weights))
+
+    @jax.jit
+    def gradients(key):
+        def flat(f):
+            leaves = jax.tree.leaves(jax.grad(f)(params, key))
+            return jnp.concatenate([g.ravel() for g in leaves])
+
+        return flat(naive), flat(double), naive(params, key) - double(params, key)
+
+    first, second, difference = jax.lax.map(gradients, jax.random.split(KEY, 6000), batch_size=500)
+    np.testing.assert_allclose(difference, 0, atol=2e-5)
+    scores = z_scores(first - second, np.zeros(first.shape[1]))
+    scores = scores[np.std(first, axis=0) > 1e-6]
+    assert np.all(np.abs(scores) < critical_value(len(scores)))
+
+
+def test_a_sample_of_bits_is_straight_through():
+    ours = model(BITS, SharedEncoder((net(), net())), BernoulliPrior(2))
+    params = random_params(ours)
+
+    @jax.jit
+    def top(bias):
+        changed = jax.tree.map(lambda leaf: leaf, params)
+        changed["inference"]["heads_0"]["bias"] = bias
+        bound = ours.at(changed)
+        encoding = bound.encode(X)
+        return bound.terms(encoding, X, KEY, 1).latents[0][0], encoding[0]
+
+    bias = params["inference"]["heads_0"]["bias"]
+    bits, logits = top(bias)
+    assert set(np.unique(bits)) <= {0.0, 1.0}
+    slope = jax.jit(jax.jacobian(lambda b: top(b)[0]))(bias)  # [B, D, D]
+    expected = np.eye(2) * (expit(logits) * expit(-logits))[..., None]
+    np.testing.assert_allclose(slope, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_levels_of_a_mean_field_posterior_have_their_own_density():
+    ours = model(GAUSSIANS, MeanFieldEncoder((net(), net())), StandardNormal(2))
+    bound = ours.at(random_params(ours))
+
+    @jax.jit
+    def densities(params):
+        bound = ours.at(params)
+        terms, encoding = bound(X, KEY, K), bound.encode(X)
+        pairs = enumerate(terms.latents)
+        levels = [bound.level_posterior(encoding, level).log_prob(z) for level, z in pairs]
+        return sum(levels), bound.log_posterior(encoding, terms.latents), terms.latents, encoding
+
+    log_q, expected, latents, encoding = densities(random_params(ours))
+    np.testing.assert_allclose(log_q, expected, rtol=1e-5)
+    with pytest.raises(UndefinedError, match="level 1 of TopDownVAE has no density of its own"):
+        bound.level_log_prior(latents[1], 1)
+    shared = model(GAUSSIANS, SharedEncoder((net(), net())), StandardNormal(2))
+    with pytest.raises(UndefinedError, match="depends on the samples of the level above"):
+        shared.at(random_params(shared)).level_posterior(encoding, 1)
+
+
+def test_groups_depend_on_what_the_posterior_contains():
+    """The distortion depends on the chain and the prior only through a posterior that contains them."""
+    groups = {}
+    for name, encoder in ENCODERS.items():
+        ours = model(GAUSSIANS, encoder(), VampPrior(2) if "top" not in name else StandardNormal(2))
+        found = ours.parameter_groups(dict.fromkeys(("inference", "chain", "decoder", "prior")))
+        groups[name] = (found["chain"], found["prior"])
+        assert found["inference"] == found["decoder"] == "model"
+    assert groups["shared"] == ("model", "prior")
+    assert groups["merged on top"] == ("model", "model")
+    assert groups["mean field"] == groups["conditional"] == ("prior", "prior")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: model((), SharedEncoder(()), StandardNormal(2)), "units must hold at least one level"),
+        (lambda: model((2, 3), SharedEncoder((net(), net())), StandardNormal(2)), "got 2"),
+        (lambda: GaussianUnits(0), "dim must be at least 1"),
+        (lambda: model(GAUSSIANS, SharedEncoder((net(),)), StandardNormal(2)), "inference.trunks holds 1 networks, and the model has 2"),
+        (lambda: model(GAUSSIANS, ConditionalEncoder((net(), net())), StandardNormal(2)), "inference.above holds 0 networks"),
+        (lambda: model(GAUSSIANS, SharedEncoder((net(), net())), StandardNormal(5)), r"units\[0\].dim = 2 and prior.latent_dim = 5"),
+        (lambda: model(BITS, SharedEncoder((net(), net())), StandardNormal(2)), "use priors.BernoulliPrior"),
+        (lambda: model(GAUSSIANS, SharedEncoder((net(), net())), BernoulliPrior(2)), "use priors.StandardNormal"),
+        (lambda: model(GAUSSIANS, SharedEncoder((net(), net()), merge_top=True), VampPrior(2)), "needs a prior with natural parameters, and VampPrior has none"),
+        (lambda: TopDownVAE(GAUSSIANS, SharedEncoder((net(), net())), Chain(()), BernoulliDecoder(net(), SHAPE), StandardNormal(2)), "chain.trunks holds 0 networks"),
+        (lambda: VAE(ConditionalGaussian(net(), 2), BernoulliDecoder(net(), SHAPE), BernoulliPrior(2)), "prior = BernoulliPrior is a prior over bits"),
+    ],
+)  # fmt: skip
+def test_settings_that_do_not_fit_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_weights_are_refused_by_bits():
+    ours = model(BITS, SharedEncoder((net(), net())), BernoulliPrior(2))
+    with pytest.raises(ValueError, match="Bernoulli levels has no doubly reparameterised gradient"):
+        ours.at(random_params(ours))(X, KEY, K, jnp.ones((K, B)))
