@@ -76,6 +76,10 @@ class Parts:
             distrax.Normal(jnp.concatenate(latents, axis=-1), self.sigma or 1.0), 1
         )
 
+    def sample_latents(self, key, num_samples, context=None):
+        z = 0.5 + jax.random.normal(key, (num_samples, sum(self.latent_dims)))
+        return tuple(jnp.split(z, [self.latent_dims[0]], axis=-1))
+
     def resample_level(self, key, latents, level=0, context=None):
         z = 0.5 + jax.random.normal(key, latents[level].shape)
         return (z, latents[1]) if level == 0 else (latents[0], z)
@@ -160,16 +164,16 @@ def test_codes_are_posterior_means_where_they_have_a_closed_form():
 
 
 def test_a_probe_reads_the_label_from_the_level_that_carries_it():
-    train, test = (Examples(X[rows], LABELS[rows]) for rows in (slice(2000), slice(2000, None)))
+    train, test = (Examples(X[rows], LABELS[rows]) for rows in (slice(1000), slice(2000, None)))
     carries, other = evaluation.probe_accuracies(
-        Subject(PARTS, {}, train), test, KEY, max_epochs=15
+        Subject(PARTS, {}, train), test, KEY, max_epochs=8
     )
     assert carries.accuracy.mean > 0.99
     assert abs(other.accuracy.mean - 0.5) < 4 * 0.5 / 1000**0.5
     share = other.accuracy.mean
     assert other.accuracy.standard_error == pytest.approx((share * (1 - share) / 999) ** 0.5)
     assert other.majority == np.bincount(test.labels).max() / 1000
-    assert (carries.code, carries.num_train, carries.num_test) == ("mean of q", 2000, 1000)
+    assert (carries.code, carries.num_train, carries.num_test) == ("mean of q", 1000, 1000)
 
 
 def test_a_probe_of_images_has_probabilities_and_original_labels():
@@ -273,24 +277,33 @@ def test_label_course_counts_unclear_images_against_the_chain():
 
 
 def test_traversals_move_one_level_through_the_quantiles_of_its_prior():
-    line = evaluation.traverse_level(Subject(PARTS, {}, X[:3]), KEY, 1, num=5)
-    assert line.means.shape == (3, 5, 2)
+    line = evaluation.traverse_level(Subject(PARTS, {}, X), KEY, 1, num=5, num_rows=3).means
+    assert line.shape == (3, 5, 2)
     expected = norm.ppf(np.linspace(0.05, 0.95, 5), 0.5)
-    np.testing.assert_allclose(line.means[:, :, 1], np.tile(expected, (3, 1)), atol=0.15)
-    np.testing.assert_array_equal(line.means[:, :, 0], line.means[:, :1, 0].repeat(5, 1))
-    flat = np.zeros((2, 3), np.float32)
-    grid = evaluation.traverse_level(Subject(Parts((2, 1)), {}, flat), KEY, 0, num=3).means
+    np.testing.assert_allclose(line[:, :, 1], np.tile(expected, (3, 1)), atol=0.15)
+    assert len(np.unique(line[:, :, 0], axis=1)[0]) == 1
+    assert len(np.unique(line[:, 0, 0])) == 3
+    subject = Subject(Parts((2, 1)), {}, np.zeros((1, 3), np.float32))
+    grid = evaluation.traverse_level(subject, KEY, 0, num=3).means
     assert grid.shape == (3, 3, 3)
     for row, column in itertools.product(range(3), range(3)):
         np.testing.assert_array_equal(grid[row, column, 0], grid[0, column, 0])
         np.testing.assert_array_equal(grid[row, column, 1], grid[row, 0, 1])
     assert np.all(np.diff(grid[0, :, 0]) > 0)
     assert np.all(np.diff(grid[:, 0, 1]) < 0)
-    wide = evaluation.traverse_level(
-        Subject(Parts((3, 1)), {}, np.zeros((2, 4), np.float32)), KEY, 0, num=6
-    )
-    assert wide.means.shape == (2, 6, 4)
-    np.testing.assert_array_equal(wide.means[0, :, :3], wide.means[1, :, :3])
+    assert len(np.unique(grid[..., 2])) == 1
+    subject = Subject(Parts((3, 1)), {}, np.zeros((1, 4), np.float32))
+    wide = evaluation.traverse_level(subject, KEY, 0, num=6, num_rows=2).means
+    assert wide.shape == (2, 6, 4)
+    np.testing.assert_array_equal(wide[0, :, :3], wide[1, :, :3])
+
+
+def test_later_levels_follow_a_traversal_with_their_noise_fixed():
+    """z_1 = a z_2 + s ε: as z_2 moves through its quantiles, z_1 moves along a line."""
+    means = evaluation.traverse_level(chain_subject([[0.0]]), KEY, 0, num=5, num_rows=2).means
+    moved = SLOPE * norm.ppf(np.linspace(0.05, 0.95, 5))
+    np.testing.assert_allclose(means[:, :, 0] - means[:, 2:3, 0], [moved] * 2, atol=0.15)
+    assert means[0, 0, 0] - means[1, 0, 0] != 0
 
 
 def test_bad_input_is_refused():

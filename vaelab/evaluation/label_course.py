@@ -22,8 +22,8 @@ class LabelCourse(NamedTuple):
     """The labels of N chains at T recorded steps. The outcomes are C classes, and last "unclear"."""
 
     steps: tuple[int, ...]  # [T]
-    shares: np.ndarray  # [T, C + 1], the share of images with each outcome
-    reference: np.ndarray  # [C + 1], the same for the data
+    shares: list[list[float]]  # [T, C + 1], the share of images with each outcome
+    reference: list[float]  # [C + 1], the same for the data
     total_variation: list[Estimate]  # [T], ½ Σ |share − reference|; bootstrap standard errors
     floor: float  # mean total variation of N labels drawn from the reference
     confidence: list[Estimate]  # [T], highest class probability, mean over the images
@@ -65,12 +65,12 @@ def label_course(
         again = rng.multinomial(num_chains, own, size=_NUM_BOOTSTRAP) / num_chains
         error = float(np.std(_distance(again, reference), ddof=1))
         distances.append(Estimate(float(_distance(own, reference)), error))
-        shares.append(own)
+        shares.append(own.tolist())
     perfect = rng.multinomial(num_chains, reference, size=_NUM_BOOTSTRAP) / num_chains
     return LabelCourse(
         steps=chain.steps,
-        shares=np.stack(shares),
-        reference=reference,
+        shares=shares,
+        reference=reference.tolist(),
         total_variation=distances,
         floor=float(np.mean(_distance(perfect, reference))),
         confidence=[mean_and_error(each.max(axis=-1)) for each in probabilities],

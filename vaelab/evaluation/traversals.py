@@ -1,4 +1,4 @@
-"""Images along one level, all other levels fixed."""
+"""Samples along one level, with the noise of all other levels fixed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vaelab.checks import check_at_least_one
 from vaelab.evaluation.levels import checked_levels
 from vaelab.evaluation.subject import Subject
 from vaelab.models.base import Latents, with_level
-from vaelab.types import Array, Examples, PRNGKey
+from vaelab.types import Array, PRNGKey
 
 _NUM_DRAWS = 2000  # of the level, for its quantiles
 _EDGE = 0.05  # quantiles run from here to 1 − here
 
 
 class Traversal(NamedTuple):
-    """The decoded means of one level at different values, the other levels fixed."""
+    """The decoded means of one level at different values."""
 
     level: int
     means: np.ndarray  # [rows, columns, *event]
@@ -28,49 +28,54 @@ class Traversal(NamedTuple):
     columns: str  # what differs from left to right
 
 
-def traverse_level(subject: Subject, key: PRNGKey, level: int, *, num: int = 8) -> Traversal:
-    """z ~ q(z|x) of some examples, with one level moved through its prior p(z_l | earlier levels).
+def traverse_level(
+    subject: Subject, key: PRNGKey, level: int, *, num: int = 8, num_rows: int = 8
+) -> Traversal:
+    """Samples of the model in which one level moves through its prior p(z_l | earlier levels).
 
-    A level of one coordinate moves through the quantiles of its prior from left to right, and each example
-    is a row. A level of two coordinates moves over the grid of both coordinates' quantiles, for the first
-    example. A level of more coordinates takes independent draws, the same noise in each row. The quantiles,
-    from 5 to 95 %, are those of draws, so the prior may be any.
+    The noise of all other levels is fixed: earlier levels are fixed, and each later level is drawn from its
+    prior with the same key. So a later level follows z_l only as far as its prior depends on z_l.
+
+    A level of one coordinate moves through the quantiles of its prior from left to right. A level of two
+    coordinates moves over the grid of both coordinates' quantiles. A level of more coordinates takes
+    independent draws, the same noise in each row. Each row is another sample of the model, but all of a
+    grid is one. The quantiles, from 5 to 95 %, are those of draws, so the prior may be any. Of the
+    subject's data only the contexts are used, one for each row.
 
     Raises:
-      UsageError: there is no such level, or num is below 1.
+      UsageError: there is no such level, or num or num_rows is below 1.
     """
     (level,) = checked_levels(subject.model, [level])
-    check_at_least_one(num=num)
-    dim = subject.model.latent_dims[level]
-    examples = subject.examples._replace(labels=None, groups=None)
-    latent_key, level_key = jax.random.split(key)
+    check_at_least_one(num=num, num_rows=num_rows)
+    dim, model, params = subject.model.latent_dims[level], subject.model, subject.params
+    latent_key, level_key, noise_key = jax.random.split(key, 3)
     rows = []
-    for index in range(len(examples.x) if dim != 2 else 1):
-        one = jax.tree.map(jnp.asarray, examples.take(slice(index, index + 1)))
-        latents = _posterior_sample(subject.model, subject.params, one, latent_key)
-        z = _positions(subject, latents, level, num, one, level_key)
-        rows.append(_decode(subject.model, level, subject.params, latents, z, one))
+    for index in range(num_rows if dim != 2 else 1):
+        context = subject.examples.take(slice(index, index + 1)).context
+        context = None if context is None else jnp.asarray(context)
+        latents = _sample(model, params, context, jax.random.fold_in(latent_key, index))
+        num_draws = num if dim > 2 else _NUM_DRAWS
+        draws = _draws(model, level, num_draws, params, latents, context, level_key)
+        z = jnp.asarray(_positions(np.asarray(draws), num), draws.dtype)
+        row_key = jax.random.fold_in(noise_key, index)
+        rows.append(_decode(model, level, params, latents, z, context, row_key))
     means = np.concatenate(rows)
-    means = means.reshape(num if dim == 2 else len(rows), num, *means.shape[1:])
+    means = means.reshape(num if dim == 2 else num_rows, num, *means.shape[1:])
     quantiles = f"quantiles from {_EDGE:.0%} to {1 - _EDGE:.0%}"
     if dim == 2:
         return Traversal(level, means, f"coordinate 2, {quantiles}", f"coordinate 1, {quantiles}")
-    columns = f"its coordinate, {quantiles}" if dim == 1 else "independent draws of the level"
-    return Traversal(level, means, "examples", columns)
+    columns = f"its coordinate, {quantiles}" if dim == 1 else "draws of the level"
+    return Traversal(level, means, "samples of the other levels", columns)
 
 
-def _positions(
-    subject: Subject, latents: Latents, level: int, num: int, one: Examples, key: PRNGKey
-) -> np.ndarray:
-    """The values of the level, [num or num², D]."""
-    dim = subject.model.latent_dims[level]
-    num_draws = num if dim > 2 else _NUM_DRAWS
-    draws = _draws(subject.model, level, num_draws, subject.params, latents, one, key)
+def _positions(draws: np.ndarray, num: int) -> np.ndarray:
+    """The values of the level, from draws of it: the draws, or [num or num², D] quantiles."""
+    dim = draws.shape[-1]
     if dim > 2:
-        return np.asarray(draws)
+        return draws
     # The middle, if there is only one position.
     places = np.linspace(_EDGE, 1 - _EDGE, num) if num > 1 else np.array([0.5])
-    axes = np.quantile(np.asarray(draws), places, axis=0).T
+    axes = np.quantile(draws, places, axis=0).T
     if dim == 1:
         return axes.T
     first, second = np.meshgrid(axes[0], axes[1][::-1])  # the largest on top
@@ -78,19 +83,25 @@ def _positions(
 
 
 @partial(jax.jit, static_argnums=0)
-def _posterior_sample(model, params, one, key) -> Latents:
-    terms = model.at(params)(one.x, key, context=one.context)
-    return tuple(z[0] for z in terms.latents)
+def _sample(model, params, context, key) -> Latents:
+    return model.at(params).sample_latents(key, 1, context)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _draws(model, level, num_draws, params, latents, one, key) -> Array:
+def _draws(model, level, num_draws, params, latents, context, key) -> Array:
     repeated = tuple(jnp.repeat(z, num_draws, axis=0) for z in latents)
-    return model.at(params).resample_level(key, repeated, level, one.context)[level]
+    return model.at(params).resample_level(key, repeated, level, context)[level]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _decode(model, level, params, latents, z, one) -> Array:
-    repeated = tuple(jnp.repeat(each, len(z), axis=0) for each in latents)
-    latents = with_level(repeated, level, z.astype(repeated[level].dtype))
-    return model.at(params).decode(latents, one.context).mean()
+def _decode(model, level, params, latents, z, context, key) -> Array:
+    """The means at each value of the level, [M, *event]."""
+
+    def complete(value: Array) -> Latents:
+        """Latents with this value, and later levels drawn with the same noise for each value."""
+        bound, moved = model.at(params), with_level(latents, level, value[None])
+        for later in range(level + 1, len(latents)):
+            moved = bound.resample_level(jax.random.fold_in(key, later), moved, later, context)
+        return tuple(each[0] for each in moved)
+
+    return model.at(params).decode(jax.vmap(complete)(z), context).mean()
