@@ -165,9 +165,7 @@ def test_codes_are_posterior_means_where_they_have_a_closed_form():
 
 def test_a_probe_reads_the_label_from_the_level_that_carries_it():
     train, test = (Examples(X[rows], LABELS[rows]) for rows in (slice(1000), slice(2000, None)))
-    carries, other = evaluation.probe_accuracies(
-        Subject(PARTS, {}, train), test, KEY, max_epochs=8
-    )
+    carries, other = evaluation.probe_accuracies(Subject(PARTS, {}, train), test, KEY, max_epochs=8)
     assert carries.accuracy.mean > 0.99
     assert abs(other.accuracy.mean - 0.5) < 4 * 0.5 / 1000**0.5
     share = other.accuracy.mean

@@ -8,7 +8,7 @@ from vaelab.evaluation.constraint_outcome import Feasibility, feasibility
 from vaelab.evaluation.gibbs import GibbsChain, gibbs_chain, noise_like
 from vaelab.evaluation.information import active_units
 from vaelab.evaluation.kkt import KKT, ConstraintResidual, kkt_residuals
-from vaelab.evaluation.label_course import LabelCourse, label_course
+from vaelab.evaluation.label_course import LabelCourse, classify, label_course
 from vaelab.evaluation.levels import level_rates
 from vaelab.evaluation.likelihood import LogLikelihood, log_likelihood
 from vaelab.evaluation.marginal import marginal_kl
@@ -49,6 +49,7 @@ __all__ = [
     "active_units",
     "aggregated_posterior",
     "annealed_importance_sampling",
+    "classify",
     "distortion",
     "elbo",
     "elbo_surgery",

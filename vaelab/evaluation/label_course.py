@@ -51,13 +51,12 @@ def label_course(
       UsageError: the threshold is outside [0, 1), or there are no data.
     """
     check_fraction(threshold=threshold)
-    classify = partial(
-        map_batches, partial(_classify, classifier), key=jax.random.key(0), batch_size=batch_size
-    )
     num_steps, num_chains = chain.mean.shape[:2]
     images = chain.mean.reshape(num_steps * num_chains, *chain.mean.shape[2:])
-    probabilities = classify(images).reshape(num_steps, num_chains, -1)
-    reference = _shares(_outcomes(classify(data), threshold), probabilities.shape[-1] + 1)
+    probabilities = classify(images, classifier, batch_size=batch_size)
+    probabilities = probabilities.reshape(num_steps, num_chains, -1)
+    of_data = classify(data, classifier, batch_size=batch_size)
+    reference = _shares(_outcomes(of_data, threshold), of_data.shape[-1] + 1)
     rng = np.random.default_rng(0)
     shares, distances = [], []
     for each in probabilities:
@@ -76,6 +75,14 @@ def label_course(
         confidence=[mean_and_error(each.max(axis=-1)) for each in probabilities],
         threshold=threshold,
     )
+
+
+def classify(
+    images: np.ndarray, classifier: Callable[[Array], Array], *, batch_size: int = 500
+) -> np.ndarray:
+    """The class probabilities of images, batch by batch. [N, *event] -> [N, C]."""
+    function = partial(_classify, classifier)
+    return map_batches(function, images, jax.random.key(0), batch_size=batch_size)
 
 
 def _outcomes(probabilities: np.ndarray, threshold: float) -> np.ndarray:

@@ -65,7 +65,7 @@ def fit_probe(
     labels: np.ndarray,
     *,
     hidden: tuple[int, ...] = (256, 256),
-    max_epochs: int = 50,
+    max_epochs: int = 200,
     seed: int = 0,
 ) -> Probe:
     """A classifier of codes [N, *event] with relu layers, trained by Adam with early stopping.
@@ -108,7 +108,10 @@ def fit_probe(
         event_shape=tuple(np.shape(codes)[1:]),
         mean=mean,
         scale=scale,
-        layers=tuple((np.float32(weight), np.float32(bias)) for weight, bias in layers),
+        layers=tuple(
+            (np.asarray(weight, np.float32), np.asarray(bias, np.float32))
+            for weight, bias in layers
+        ),
     )
 
 
@@ -118,7 +121,7 @@ def probe_accuracies(
     key: PRNGKey,
     *,
     num_samples: int = 16,
-    max_epochs: int = 50,
+    max_epochs: int = 200,
     seed: int = 0,
 ) -> list[ProbeAccuracy]:
     """The accuracy of a probe of each level's codes on test examples, level 0 first.
