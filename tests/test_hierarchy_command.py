@@ -8,7 +8,9 @@ import pytest
 from small_studies import forbid_training, main_of
 
 from experiments.hierarchy import __main__ as command
-from experiments.hierarchy.measures import ModelMeasures
+from experiments.hierarchy import plots
+from experiments.hierarchy.measures import ChainMeasures, LevelMeasures, ModelMeasures, Settings
+from vaelab.evaluation import Estimate, LabelCourse, ProbeAccuracy, ResamplingEffect
 from vaelab.runs.files import read_typed
 
 main = main_of(command.Hierarchy)
@@ -43,18 +45,16 @@ def names(tmp_path):
     return lambda *keys: [f"{path}:{key}" for key in keys]
 
 
-def test_models_are_measured_level_by_level_and_found_finished(
+def test_a_model_is_measured_level_by_level_and_found_finished(
     names, tmp_path, monkeypatch, capsys
 ):
     folder = tmp_path / "run"
-    argv = [*names("stacked", "flat"), "--num-steps", "40", "--num-chains", "30", "--chain-steps", "1",
+    argv = [*names("stacked"), "--num-steps", "20", "--num-chains", "30", "--chain-steps", "1",
             "3", "--num-samples", "2", "--num-train", "300", "--workdir", folder]  # fmt: skip
     assert main(argv) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "stacked: ELBO −" in out.replace("ELBO -", "ELBO −")
-    stacked, flat = (
-        read_typed(ModelMeasures, folder / name / "levels.json") for name in ("stacked", "flat")
-    )
+    stacked = read_typed(ModelMeasures, folder / "stacked" / "levels.json")
     top, bottom = stacked.levels
     assert [(each.name, each.dim, each.level) for each in stacked.levels] == [
         ("top", 3, 0), ("bottom", 2, 1),
@@ -68,19 +68,17 @@ def test_models_are_measured_level_by_level_and_found_finished(
     assert {(each.start, each.levels) for each in stacked.chains} == {
         (start, levels) for start in ("data", "noise") for levels in ((1,), (0, 1))
     }
-    assert [each.levels for each in flat.chains] == [(0,), (0,)]
-    for each in (*stacked.chains, *flat.chains):
+    for each in stacked.chains:
         assert each.course.steps == (0, 1, 3)
         assert all(sum(shares) == pytest.approx(1) for shares in each.course.shares)
     assert stacked.classifier == "a probe of the pixels"
     pictures = {path.relative_to(folder).as_posix() for path in folder.glob("**/*.png")}
     assert pictures >= {
         "comparison.png", "stacked/traversals.png", "stacked/gibbs_bottom.png",
-        "stacked/gibbs_all.png", "flat/traversals.png", "flat/gibbs_all.png",
+        "stacked/gibbs_all.png",
     }  # fmt: skip
-    assert "flat/gibbs_bottom.png" not in pictures
-    table = json.loads((folder / "comparison.json").read_text())
-    assert [model["experiment"] for model in table] == ["stacked", "flat"]
+    (model,) = json.loads((folder / "comparison.json").read_text())
+    assert model["experiment"] == "stacked"
 
     forbid_training(monkeypatch)
     monkeypatch.setattr(command, "measure", None)  # nothing is measured again
@@ -102,3 +100,38 @@ def test_models_are_measured_level_by_level_and_found_finished(
 def test_a_wrong_argument_is_one_sentence(names, refusal, tmp_path, keys, argv, sentence):
     assert sentence in refusal(*names(*keys), *argv, "--workdir", tmp_path / "run", main=main)
     assert not (tmp_path / "run").exists()
+
+
+def test_models_with_different_levels_stand_side_by_side():
+    """Levels are matched by their names, and a level that a model does not have is empty."""
+    estimate, course = (
+        Estimate(0.5, 0.01),
+        LabelCourse((0,), [[1.0]], [1.0], [Estimate(0, 0)], 0, [], 0.9),
+    )
+    effect = ResamplingEffect((0,), estimate, estimate)
+
+    def model(name, *levels):
+        measured = [
+            LevelMeasures(index, level, 2, 1, estimate,
+                          ProbeAccuracy(Estimate(accuracy, 0.01), 0.1, "mean of q", 9, 9), effect, effect)
+            for index, (level, accuracy) in enumerate(levels)
+        ]  # fmt: skip
+        settings = Settings("test", None, 1, 1, (1,), None, 0)
+        chains = [ChainMeasures("data", (0,), course)]
+        return ModelMeasures(name, 1, 1, settings, estimate, "", 1, measured, chains)
+
+    good = model("vlae", ("top", 0.7), ("2", 0.6), ("bottom", 0.3))
+    bad = model("stacked", ("top", 0.1), ("bottom", 0.9))
+    assert good.monotone
+    assert not bad.monotone
+    assert "Probe accuracies do not increase from bottom to top" in command.sentence(bad)
+    table = command.levels_table([good, bad])
+    cells = [list(column.cells) for column in table.columns]
+    rows = [[cell.plain for cell in row] for row in zip(*cells, strict=True)]
+    assert [row[1:] for row in rows[6:9]] == [
+        ["bottom", "30.0 ± 1.0", "90.0 ± 1.0"],
+        ["2", "60.0 ± 1.0", ""],
+        ["top", "70.0 ± 1.0", "10.0 ± 1.0"],
+    ]
+    assert len(command.chains_table([good, bad]).columns) == 4
+    assert len(plots.comparison([good, bad]).axes) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -142,7 +143,8 @@ def measure(name: str, result: Result, settings: Settings) -> tuple[ModelMeasure
     )
     last, names = len(rates) - 1, level_names(len(rates))[::-1]
 
-    def effect(*levels: int) -> ResamplingEffect:
+    @functools.cache  # the bottom level has no lower ones
+    def effect(levels: tuple[int, ...]) -> ResamplingEffect:
         return evaluation.resampling_effect(subject, run.key("resampling"), classifier, levels)
 
     levels = [
@@ -153,8 +155,8 @@ def measure(name: str, result: Result, settings: Settings) -> tuple[ModelMeasure
             active_units=units[level],
             rate=rates[level],
             probe=probes[level],
-            alone=effect(level),
-            with_lower=effect(*range(level, last + 1)),
+            alone=effect((level,)),
+            with_lower=effect(tuple(range(level, last + 1))),
         )
         for level in range(last + 1)
     ]

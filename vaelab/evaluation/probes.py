@@ -79,6 +79,7 @@ def fit_probe(
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
+    from threadpoolctl import threadpool_limits
 
     check_sizes(hidden=hidden)
     check_at_least_one(max_epochs=max_epochs)
@@ -99,7 +100,8 @@ def fit_probe(
         hidden, early_stopping=True, validation_fraction=_HELD_OUT, max_iter=max_epochs,
         random_state=seed,
     )  # fmt: skip
-    with warnings.catch_warnings():
+    # The matrices are small: a second thread costs more than it computes.
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # max_epochs is a setting
         network.fit((flat - mean) / scale, labels)
     layers = zip(network.coefs_, network.intercepts_, strict=True)
