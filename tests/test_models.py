@@ -442,6 +442,34 @@ def test_samples_of_a_level_have_its_prior_density(case):
         assert scipy.stats.kstest(z[:, d], cdf).pvalue > 1e-3 / dim
 
 
+def test_all_levels_drawn_anew_in_their_order_are_a_sample_of_the_prior(case):
+    num = 4000
+    context = None if case.context is None else CONTEXT[:1]
+
+    @jax.jit
+    def sample(params, key):
+        bound = case.model.at(params)
+        expected = bound.sample_latents(key, num, context)
+        latents = tuple(jnp.full_like(z, 3.0) for z in expected)
+        rounds = []
+        for level in range(len(expected)):
+            latents = bound.resample_level(jax.random.fold_in(key, level), latents, level, context)
+            rounds.append(latents)
+        return expected, rounds
+
+    expected, rounds = sample(case.params, KEY)
+    for level, latents in enumerate(rounds):
+        for other, z in enumerate(latents):
+            before = rounds[level - 1][other] if level else jnp.full_like(z, 3.0)
+            assert np.array_equal(z, before) == (other != level)
+    joint = [np.concatenate(latents, axis=1, dtype=float) for latents in (expected, rounds[-1])]
+    for moment in (lambda z: z, lambda z: z[:, :, None] * z[:, None]):
+        ours, theirs = (moment(z).reshape(num, -1) for z in joint)
+        error = np.sqrt((ours.var(axis=0) + theirs.var(axis=0)) / num)
+        z = (ours.mean(axis=0) - theirs.mean(axis=0)) / error
+        assert np.all(np.abs(z) < critical_value(z.size))
+
+
 def test_latents_that_are_no_tuple_of_levels_are_refused(case):
     dims = case.model.latent_dims
     wrong = [jnp.zeros((B, dims[0])), tuple(jnp.zeros((B, dim + 1)) for dim in dims)]

@@ -59,6 +59,16 @@ SEVERAL_PANELS = {
         ),
         2,
     ),
+    "level_bars": (
+        partial(
+            plotting.level_bars,
+            [
+                plotting.LevelQuantity(n, {"a": [1.0, 2.0]}, {"a": [0.1, 0.1]})
+                for n in ("KL", "flips")
+            ],
+        ),
+        2,
+    ),
     "settling": (partial(plotting.settling, [settling(), settling("CLA ≥ 0.8")]), 3),
 }
 DRAW = {name: (lambda axes, draw=draw: draw(ax=axes[0]), 1) for name, draw in ONE_PANEL.items()}

@@ -8,6 +8,7 @@ from small_studies import main_of
 from experiments.blocks import Blocks
 from experiments.equal_error import EqualError
 from experiments.fixed_points.__main__ import FixedPoints
+from experiments.hierarchy.__main__ import Hierarchy
 from experiments.priors.__main__ import Priors
 from experiments.stability import Stability
 
@@ -15,6 +16,7 @@ STUDIES = {
     Blocks: ["grey_digits_mlp"],
     EqualError: ["grey_digits_mlp_re", "grey_digits_mlp_elbo"],
     FixedPoints: [],
+    Hierarchy: [],
     Priors: [],
     Stability: ["grey_digits_mlp"],
 }

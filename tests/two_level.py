@@ -9,7 +9,7 @@ import jax
 
 from vaelab.likelihoods import Decoder
 from vaelab.models import Model
-from vaelab.models.base import check_events, check_latents, check_level
+from vaelab.models.base import check_events, check_latents, check_level, with_level
 from vaelab.priors import Given, Prior
 from vaelab.types import Terms
 
@@ -92,3 +92,9 @@ class TwoLevel(Model):
     def level_factorises(self, level=0):
         check_level(self, level, 1, REASON)
         return self.prior.factorises
+
+    def resample_level(self, key, latents, level=0, context=None):
+        if level != 1:
+            return super().resample_level(key, latents, level, context)
+        check_latents(self, latents)
+        return with_level(latents, 1, self.between(latents[0]).sample(seed=key))

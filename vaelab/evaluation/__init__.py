@@ -3,12 +3,17 @@
 from vaelab.evaluation.aggregated import Aggregated, aggregated_posterior
 from vaelab.evaluation.annealing import AnnealedLogLikelihood, annealed_importance_sampling
 from vaelab.evaluation.averages import Estimate, distortion, elbo, expectations, rate
+from vaelab.evaluation.codes import LevelCodes, level_codes
 from vaelab.evaluation.constraint_outcome import Feasibility, feasibility
+from vaelab.evaluation.gibbs import GibbsChain, gibbs_chain, noise_like
 from vaelab.evaluation.information import active_units
 from vaelab.evaluation.kkt import KKT, ConstraintResidual, kkt_residuals
+from vaelab.evaluation.label_course import LabelCourse, classify, label_course
+from vaelab.evaluation.levels import level_rates
 from vaelab.evaluation.likelihood import LogLikelihood, log_likelihood
 from vaelab.evaluation.marginal import marginal_kl
 from vaelab.evaluation.prior_holes import Holes, holes
+from vaelab.evaluation.probes import Probe, ProbeAccuracy, fit_probe, probe_accuracies
 from vaelab.evaluation.reconstruction import (
     OptimalScale,
     QuantisedNLL,
@@ -16,8 +21,10 @@ from vaelab.evaluation.reconstruction import (
     quantised_nll,
     squared_error,
 )
+from vaelab.evaluation.resampling import ResamplingEffect, resampling_effect
 from vaelab.evaluation.subject import Subject
 from vaelab.evaluation.surgery import Surgery, elbo_surgery, subsampled_marginal_kl
+from vaelab.evaluation.traversals import Traversal, traverse_level
 
 __all__ = [
     "KKT",
@@ -26,27 +33,44 @@ __all__ = [
     "ConstraintResidual",
     "Estimate",
     "Feasibility",
+    "GibbsChain",
     "Holes",
+    "LabelCourse",
+    "LevelCodes",
     "LogLikelihood",
     "OptimalScale",
+    "Probe",
+    "ProbeAccuracy",
     "QuantisedNLL",
+    "ResamplingEffect",
     "Subject",
     "Surgery",
+    "Traversal",
     "active_units",
     "aggregated_posterior",
     "annealed_importance_sampling",
+    "classify",
     "distortion",
     "elbo",
     "elbo_surgery",
     "expectations",
     "feasibility",
+    "fit_probe",
+    "gibbs_chain",
     "holes",
     "kkt_residuals",
+    "label_course",
+    "level_codes",
+    "level_rates",
     "log_likelihood",
     "marginal_kl",
+    "noise_like",
     "optimal_scale",
+    "probe_accuracies",
     "quantised_nll",
     "rate",
+    "resampling_effect",
     "squared_error",
     "subsampled_marginal_kl",
+    "traverse_level",
 ]

@@ -296,6 +296,23 @@ class Model(nn.Module, abc.ABC):
     def level_factorises(self, level: int = 0) -> bool:
         """True if p(z_level) = Π_d p(z_level,d)."""
 
+    def resample_level(
+        self, key: PRNGKey, latents: Latents, level: int = 0, context: Array | None = None
+    ) -> Latents:
+        """The latents with one level drawn from p(z_level | earlier levels, context).
+
+        L arrays [B, D_l] -> the same. All other levels stay unchanged, also those whose prior depends on
+        this level. There are B contexts, or one. A model with levels whose prior depends on other levels
+        or on a context overrides this method.
+
+        Raises:
+          UsageError: there is no such level, or latents are not a tuple of levels.
+        """
+        check_latents(self, latents)
+        self.level_factorises(level)  # raises if the level's prior depends on other levels
+        z = self.sample_latents(key, len(latents[level]), context)[level]
+        return with_level(latents, level, z)
+
 
 def check_events(model: Model, x: Array) -> None:
     """Raises one sentence if the event shape of x [B, *event] is not that of the model."""
@@ -326,6 +343,15 @@ def check_latents(model: Model, latents: Latents) -> None:
             f"latents must be a tuple of {len(dims)} arrays with {dims} coordinates, one for each "
             f"level, got {shown}."
         )
+
+
+def with_level(latents: Latents, level: int, z: Array) -> Latents:
+    """The latents with z in the place of one level.
+
+    >>> with_level((1, 2, 3), 1, 5)
+    (1, 5, 3)
+    """
+    return (*latents[:level], z, *latents[level + 1 :])
 
 
 def check_level(model: Model, level: int, defined: int, reason: str) -> None:

@@ -249,6 +249,17 @@ class ConvDRAW(Model):
         self._check_level(level)
         return True
 
+    def resample_level(
+        self, key: PRNGKey, latents: Latents, level: int = 0, context: Array | None = None
+    ) -> Latents:
+        check_level(self, level, self.num_steps, "")
+        z, encoding = self._given(latents, context)
+        steps = jnp.arange(self.num_steps) == level
+        keys = jax.random.split(key, self.num_steps)
+        start = self._blank(z.shape[1:-1])
+        _, z = self._scan(ConvDRAW._redraw, start, encoding, (z, steps, keys))
+        return tuple(z)
+
     def _check_level(self, level: int) -> None:
         reason = "has no density of its own: each step depends on the samples of earlier steps."
         if self.conditional:
@@ -292,6 +303,12 @@ class ConvDRAW(Model):
     def _replay(self, drawing: Drawing, encoding: Encoding, z: Array):
         """One step with z_t given, [..., D_t]."""
         return self._draw(drawing, encoding, self._maps(z)), None
+
+    def _redraw(self, drawing: Drawing, encoding: Encoding, inputs: tuple[Array, Array, PRNGKey]):
+        """One step with z_t given, or with z_t ~ p if it is the step to redraw: z_t [B, D_t]."""
+        z, redraw, key = inputs
+        z = jnp.where(redraw, self._prior(drawing, encoding).sample(key), self._maps(z))
+        return self._draw(drawing, encoding, z), _flat(z)
 
     def _weigh_prior(self, drawing: Drawing, encoding: Encoding, z: Array):
         """One step with z_t given, [..., D_t], and log p(z_t|z_1..z_t−1), [...]."""

@@ -17,24 +17,34 @@ True
 """
 
 from vaelab.plotting.blocks import Block, sample_blocks
+from vaelab.plotting.chains import ChainPanel, label_chains
 from vaelab.plotting.comparison import equal_distortion, paired_differences
 from vaelab.plotting.curves import training_curves
 from vaelab.plotting.densities import Panel, prior_densities, prior_density
 from vaelab.plotting.images import reconstructions, samples
 from vaelab.plotting.latents import latent_space
+from vaelab.plotting.level_bars import LevelQuantity, level_bars, level_names
 from vaelab.plotting.multipliers import Settling, settling
 from vaelab.plotting.plane import PlaneSeries, information_plane
 from vaelab.plotting.posteriors import posterior_scatter
 from vaelab.plotting.trajectory import saddle_trajectory
+from vaelab.plotting.traversals import LevelBlock, level_traversals
 
 __all__ = [
     "Block",
+    "ChainPanel",
+    "LevelBlock",
+    "LevelQuantity",
     "Panel",
     "PlaneSeries",
     "Settling",
     "equal_distortion",
     "information_plane",
+    "label_chains",
     "latent_space",
+    "level_bars",
+    "level_names",
+    "level_traversals",
     "paired_differences",
     "posterior_scatter",
     "prior_densities",

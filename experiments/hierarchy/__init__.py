@@ -1,0 +1,1 @@
+"""The study of hierarchies: what each level of a model holds."""

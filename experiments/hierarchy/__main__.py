@@ -1,0 +1,218 @@
+"""What each level of a hierarchy holds, of models side by side: `python -m experiments.hierarchy`.
+
+  python -m experiments.hierarchy mnist_vlae mnist_stacked --num-steps 20000
+  python -m experiments.hierarchy mnist_vlae mnist_stacked --part validation     # to choose settings
+
+Of each level: KL and active units, the accuracy of a probe of its code (two layers of 256 units), and how
+often the label changes if the level is drawn anew. Of each model: traversals, and Gibbs chains through its
+bottom level alone and through all levels. Zhao et al., 2017, Learning hierarchical features from generative
+models. Published probe accuracies on MNIST, bottom to top: VLAE 35.7, 57.9, 52.1 %; with a joint
+energy-based prior 32.6, 58.3, 67.6 %.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import tyro
+from rich.table import Table
+
+from experiments.hierarchy import plots
+from experiments.hierarchy.measures import (
+    ChainMeasures,
+    LevelMeasures,
+    ModelMeasures,
+    Settings,
+    measure,
+)
+from experiments.study import Study, main
+from vaelab import runs
+from vaelab.checks import UndefinedError, UsageError, check_at_least_one, classes_of
+from vaelab.cli import lookup
+from vaelab.evaluation import Estimate
+from vaelab.runs import Experiment, Result, display
+from vaelab.runs.files import read_typed, write_figure, write_json
+
+_FILE = "levels.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Hierarchy(Study):
+    """Trains experiments with the same number of steps, and measures what each of their levels holds.
+
+    Leaves comparison.json, comparison.png, and in the folder of each experiment levels.json, traversals.png,
+    gibbs_bottom.png and gibbs_all.png. The same command continues where it was interrupted.
+    """
+
+    experiments: tyro.conf.Positional[tuple[str, ...]] = ("mnist_vlae", "mnist_stacked")
+    """Names of experiments on the same data, which have classes."""
+    part: Literal["test", "validation"] = "test"
+    """Part of the data on which everything is measured. Choose settings on the validation part."""
+    num_train: int | None = None
+    """Training examples of the probes. Default: all."""
+    num_samples: int = 16
+    """Posterior samples per example."""
+    num_chains: int = 1000
+    """Gibbs chains of each kind."""
+    chain_steps: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
+    """Steps of a chain after which its images are labelled, increasing."""
+    classifier: str | None = None
+    """File of a frozen network that labels images. Default: the shipped one for MNIST, else a probe of the pixels."""
+    seed: int = 0
+    """Seed of each model."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least_one(
+            num_train=self.num_train, num_samples=self.num_samples, num_chains=self.num_chains
+        )
+        for step in self.chain_steps:
+            check_at_least_one(chain_steps=step)
+        if not self.experiments or not self.chain_steps:
+            raise UsageError(
+                "experiments and chain_steps must not be empty: name at least one of each."
+            )
+        if list(self.chain_steps) != sorted(set(self.chain_steps)):
+            raise UsageError(f"chain_steps must be increasing, got {self.chain_steps}.")
+
+    @property
+    def title(self) -> str:
+        return "hierarchy"
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            self.part, self.num_train, self.num_samples, self.num_chains, self.chain_steps,
+            self.classifier, self.seed,
+        )  # fmt: skip
+
+    def run(self) -> None:
+        found = [lookup.find(name) for name in self.experiments]
+        experiments = {each.name: each.experiment for each in found}
+        if len(experiments) < len(found):
+            raise UsageError(
+                f"experiments must have different names, got {', '.join(self.experiments)}."
+            )
+        check_comparable(experiments)
+        first = next(iter(experiments.values()))
+        classes_of(first.data.load(self.data_dir).train.labels)  # before the training
+        models = []
+        for name, experiment in experiments.items():
+            (result,) = self.train(name, experiment, runs.grid({"seed": (self.seed,)}))
+            models.append(self.measure(name, result))
+        write_json(self.folder / "comparison.json", models)
+        write_figure(self.folder / "comparison.png", plots.comparison(models))
+        display.show(
+            levels_table(models), chains_table(models), *map(sentence, models),
+            f"everything is in {self.folder}",
+        )  # fmt: skip
+
+    def measure(self, name: str, result: Result) -> ModelMeasures:
+        """The measures of a model, from its folder if they are there. Draws its plots."""
+        folder = self.folder / name
+        if (folder / _FILE).exists():
+            before = read_typed(ModelMeasures, folder / _FILE)
+            if before.settings == self.settings and before.step == result.step:
+                return before
+        measures, pictured = measure(name, result, self.settings)
+        try:
+            write_figure(folder / "traversals.png", plots.traversals(measures, result))
+            for title, figure in plots.chains(measures, pictured, result).items():
+                write_figure(folder / f"{title}.png", figure)
+        except UndefinedError as reason:
+            display.say([str(reason)])
+        write_json(folder / _FILE, measures)  # last: it says that the plots are there
+        return measures
+
+
+def check_comparable(experiments: dict[str, Experiment]) -> None:
+    """Raises one sentence if experiments are on different data."""
+    (first, one), *others = experiments.items()
+    for name, other in others:
+        if other.data != one.data:
+            raise UsageError(
+                f"{first} and {name} have different data: choose experiments on the same data."
+            )
+
+
+# The lines of a level in the table.
+QUANTITIES: dict[str, Callable[[LevelMeasures], str]] = {
+    "active units": lambda level: f"{level.active_units} of {level.dim}",
+    "KL, nats": lambda level: display.with_error(*level.rate),
+    "probe accuracy, %": lambda level: percent(level.probe.accuracy),
+    "label flips, %": lambda level: percent(level.alone.flip_rate),
+    "change": lambda level: display.with_error(*level.alone.change, digits=4),
+    "label flips with lower levels, %": lambda level: percent(level.with_lower.flip_rate),
+}
+
+
+def levels_table(models: Sequence[ModelMeasures]) -> Table:
+    """A line for each quantity and level, bottom level first, and a column for each model."""
+    cells = [{level.name: level for level in reversed(model.levels)} for model in models]
+    names = list(max(cells, key=len))
+    rows = []
+    for quantity, show in QUANTITIES.items():
+        for index, name in enumerate(names):
+            numbers = [show(each[name]) if name in each else "" for each in cells]
+            rows.append(["" if index else quantity, name, *numbers])
+    return display.table(
+        f"Levels, on the {models[0].settings.part} part",
+        ["", "level", *(model.experiment for model in models)],
+        rows,
+        "Probe: classifier of the level's code. Flips: labels that change if the level is drawn anew. Change: mean "
+        "|x' − x''| if the level alone is drawn anew.",
+    )
+
+
+def chains_table(models: Sequence[ModelMeasures]) -> Table:
+    """A line for each choice of levels and start, and a column for each model: the last step's labels."""
+    cells = [{_kind(model, chain): chain.course for chain in model.chains} for model in models]
+    kinds = list(max(cells, key=len))
+    rows = []
+    for kind in kinds:
+        numbers = [
+            "" if kind not in each
+            else f"{display.with_error(*each[kind].total_variation[-1], digits=3)} ({each[kind].floor:.3f})"
+            for each in cells
+        ]  # fmt: skip
+        rows.append([*kind, *numbers])
+    last = models[0].chains[0].course.steps[-1]
+    return display.table(
+        f"Gibbs chains: total variation of the labels after {last:,} steps from those of the data",
+        ["levels that carry x", "start", *(model.experiment for model in models)],
+        rows,
+        "In parentheses: the mean value of as many labels drawn from those of the data.",
+    )
+
+
+def _kind(model: ModelMeasures, chain: ChainMeasures) -> tuple[str, str]:
+    return "bottom" if len(chain.levels) < len(model.levels) else "all", chain.start
+
+
+def percent(estimate: Estimate) -> str:
+    """A share in percent, with its standard error.
+
+    >>> percent(Estimate(0.676, 0.005))
+    '67.6 ± 0.5'
+    """
+    return display.with_error(100 * estimate.mean, 100 * estimate.standard_error, digits=1)
+
+
+def sentence(model: ModelMeasures) -> str:
+    """What a reader needs to know beside the tables."""
+    codes = ", ".join(dict.fromkeys(level.probe.code for level in model.levels))
+    order = ""
+    if len(model.levels) > 1:
+        verb = "increase" if model.monotone else "do not increase"
+        order = f"Probe accuracies {verb} from bottom to top. "
+    return (
+        f"{model.experiment}: ELBO {display.with_error(*model.elbo)} nats after {model.step:,} steps, "
+        f"{model.num_parameters:,} parameters. {order}Codes: {codes}. "
+        f"Images are labelled by {model.classifier}, accuracy {100 * model.classifier_accuracy:.1f} %."
+    )
+
+
+if __name__ == "__main__":
+    main(Hierarchy)

@@ -1,0 +1,200 @@
+"""What is measured of each level of a trained model."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from vaelab import evaluation
+from vaelab.checks import UsageError
+from vaelab.evaluation import (
+    Estimate,
+    GibbsChain,
+    LabelCourse,
+    ProbeAccuracy,
+    ResamplingEffect,
+    elbo,
+)
+from vaelab.networks.frozen import FrozenClassifier, MNISTClassifier
+from vaelab.plotting import level_names
+from vaelab.runs import Result
+from vaelab.types import Array, Examples
+
+Classifier = Callable[[Array], Array]
+
+_MNIST_SHAPE = (28, 28, 1)
+_TRUSTED = 0.95  # accuracy from which the shipped network labels the images
+
+
+class Settings(NamedTuple):
+    """How everything is measured."""
+
+    part: str  # "test" or "validation"
+    num_train: int | None  # training examples of the probes; None for all
+    num_samples: int  # posterior samples per example
+    num_chains: int
+    chain_steps: tuple[int, ...]
+    classifier: str | None  # file of a frozen network
+    seed: int
+
+
+class LevelMeasures(NamedTuple):
+    """One level."""
+
+    level: int  # 0 is the top
+    name: str  # "bottom", "2", ..., "top"
+    dim: int
+    active_units: int
+    rate: Estimate  # nats
+    probe: ProbeAccuracy
+    alone: ResamplingEffect  # the level drawn anew
+    with_lower: ResamplingEffect  # the level and all levels below it drawn anew
+
+
+class ChainMeasures(NamedTuple):
+    """The labels of chains with one kind of start."""
+
+    start: str  # "data" or "noise"
+    levels: tuple[int, ...]  # that carry the state
+    course: LabelCourse
+
+
+class ModelMeasures(NamedTuple):
+    """One model."""
+
+    experiment: str
+    step: int
+    num_parameters: int
+    settings: Settings
+    elbo: Estimate  # nats
+    classifier: str  # what labels the images
+    classifier_accuracy: float  # on the measured part
+    levels: list[LevelMeasures]  # level 0, the top, first
+    chains: list[ChainMeasures]
+
+    @property
+    def monotone(self) -> bool:
+        """True if the probes' accuracies increase from bottom to top."""
+        upwards = [level.probe.accuracy.mean for level in reversed(self.levels)]
+        return bool(np.all(np.diff(upwards) > 0))
+
+
+class Pictured(NamedTuple):
+    """What plots need and files do not hold."""
+
+    chains: list[GibbsChain]  # of the same order as the measures
+
+
+def measured_part(result: Result, settings: Settings) -> Examples:
+    """The examples on which everything is measured."""
+    return result.run.splits.parts[settings.part]
+
+
+def classifier_of(result: Result, settings: Settings) -> tuple[Classifier, str]:
+    """What labels images, and its name.
+
+    A frozen network if its file is given. Else the shipped network for MNIST if it recognises the
+    validation images. Else a probe of the pixels.
+    """
+    if settings.classifier is not None:
+        return FrozenClassifier(settings.classifier), settings.classifier
+    splits = result.run.splits
+    if result.run.event_shape == _MNIST_SHAPE:
+        shipped = MNISTClassifier()
+        if accuracy(shipped, splits.validation) >= _TRUSTED:
+            return shipped, "the shipped network for MNIST"
+    train = result.run.fixed_training_set(settings.num_train)
+    return evaluation.fit_probe(train.x, train.labels, seed=settings.seed), "a probe of the pixels"
+
+
+def accuracy(classifier: Classifier, examples: Examples) -> float:
+    """The share of examples whose most probable class is their label.
+
+    Raises:
+      UsageError: the classes of the network are not those of the data.
+    """
+    probabilities = evaluation.classify(examples.x, classifier)
+    classes = np.unique(examples.labels)
+    if classes[0] < 0 or classes[-1] >= probabilities.shape[-1]:
+        raise UsageError(
+            f"labels must be classes from 0 to {probabilities.shape[-1] - 1}, those of the classifier, got "
+            f"{classes[0]} to {classes[-1]}: number the classes from 0, or choose another classifier."
+        )
+    return float(np.mean(probabilities.argmax(axis=-1) == examples.labels))
+
+
+def measure(name: str, result: Result, settings: Settings) -> tuple[ModelMeasures, Pictured]:
+    """Measures one model."""
+    run, model = result.run, result.model
+    part = measured_part(result, settings)
+    subject = run.precise_subject(result.params, part)
+    classifier, labelled_by = classifier_of(result, settings)
+    rates = evaluation.level_rates(subject, run.key("rates"), num_samples=settings.num_samples)
+    units = evaluation.active_units(
+        subject, run.key("units"), num_samples=max(2, settings.num_samples)
+    )
+    train = run.subject(result.params, run.fixed_training_set(settings.num_train))
+    probes = evaluation.probe_accuracies(
+        train, part, run.key("probes"), num_samples=settings.num_samples, seed=settings.seed
+    )
+    last, names = len(rates) - 1, level_names(len(rates))[::-1]
+
+    @functools.cache  # the bottom level has no lower ones
+    def effect(levels: tuple[int, ...]) -> ResamplingEffect:
+        return evaluation.resampling_effect(subject, run.key("resampling"), classifier, levels)
+
+    levels = [
+        LevelMeasures(
+            level=level,
+            name=names[level],
+            dim=model.latent_dims[level],
+            active_units=units[level],
+            rate=rates[level],
+            probe=probes[level],
+            alone=effect((level,)),
+            with_lower=effect(tuple(range(level, last + 1))),
+        )
+        for level in range(last + 1)
+    ]
+    chains, pictured = _chains(result, part, classifier, settings)
+    bound = evaluation.expectations(
+        subject, run.key("bounds"), {"elbo": elbo}, num_samples=settings.num_samples
+    )["elbo"]
+    measures = ModelMeasures(
+        experiment=name,
+        step=result.step,
+        num_parameters=sum(leaf.size for leaf in jax.tree.leaves(result.params)),
+        settings=settings,
+        elbo=bound,
+        classifier=labelled_by,
+        classifier_accuracy=accuracy(classifier, part),
+        levels=levels,
+        chains=chains,
+    )
+    return measures, Pictured(pictured)
+
+
+def _chains(
+    result: Result, part: Examples, classifier: Classifier, settings: Settings
+) -> tuple[list[ChainMeasures], list[GibbsChain]]:
+    """Chains through the bottom level alone, and through all levels, from data and from noise."""
+    run, rng = result.run, np.random.default_rng(settings.seed)
+    num = min(settings.num_chains, len(part.x))
+    start = part.take(np.sort(rng.permutation(len(part.x))[:num]))
+    noise = start._replace(x=evaluation.noise_like(start.x, run.key("noise")))
+    all_levels = tuple(range(len(result.model.latent_dims)))
+    measures, chains = [], []
+    for levels in dict.fromkeys((all_levels[-1:], all_levels)):  # once for a model with one level
+        for name, examples in (("data", start), ("noise", noise)):
+            chain = evaluation.gibbs_chain(
+                run.subject(result.params, examples), run.key(f"chain from {name}"),
+                steps=settings.chain_steps, levels=levels,
+            )  # fmt: skip
+            course = evaluation.label_course(chain, part.x, classifier)
+            measures.append(ChainMeasures(name, levels, course))
+            chains.append(chain)
+    return measures, chains

@@ -1,0 +1,122 @@
+"""The plots of the study of hierarchies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.hierarchy.measures import LevelMeasures, ModelMeasures, Pictured
+from vaelab import evaluation, plotting
+from vaelab.evaluation import Estimate
+from vaelab.plotting import ChainPanel, LevelBlock, LevelQuantity
+from vaelab.runs import Result, pictures
+
+_NUM_LEVELS = 6  # shown of a deep model
+_NUM_IMAGES = 8  # in a row of a traversal
+_NUM_CHAINS = 5  # shown
+
+
+def traversals(measures: ModelMeasures, result: Result) -> Figure:
+    """A block for each level, bottom level on the left. Of a deep model some levels are shown.
+
+    Raises:
+      UndefinedError: the data cannot be shown as images.
+    """
+    run, num = result.run, len(measures.levels)
+    subject = run.subject(result.params, run.splits.test)
+    shown = np.unique(np.linspace(0, num - 1, min(num, _NUM_LEVELS)).round().astype(int))[::-1]
+    blocks, notes = [], dict[str, None]()
+    for level in shown:
+        moved = evaluation.traverse_level(
+            subject, run.key("traversals"), int(level), num=_NUM_IMAGES, num_rows=_NUM_IMAGES
+        )
+        images = pictures.images(run, moved.means.reshape(-1, *run.event_shape))
+        notes |= {images.note: None} if images.note else {}
+        blocks.append(
+            LevelBlock(
+                _title(measures.levels[level]),
+                images.images.reshape(*moved.means.shape[:2], *images.images.shape[1:]),
+                f"left to right: {moved.columns}; top to bottom: {moved.rows}",
+            )
+        )
+    return plotting.level_traversals(
+        blocks,
+        title=f"{measures.experiment}: one level moves, the noise of the others is fixed",
+        note=" ".join(notes) or None,
+    )
+
+
+def _title(level: LevelMeasures) -> str:
+    name = f"level {level.name}" if level.name.isdigit() else level.name
+    return f"{name}, {level.dim} coordinate{'s' if level.dim > 1 else ''}"
+
+
+def chains(measures: ModelMeasures, pictured: Pictured, result: Result) -> dict[str, Figure]:
+    """A plot for each choice of the levels that carry the state, by its name.
+
+    Raises:
+      UndefinedError: the data cannot be shown as images.
+    """
+    figures = {}
+    pairs = list(zip(measures.chains, pictured.chains, strict=True))
+    for levels in dict.fromkeys(each.levels for each in measures.chains):
+        panels = []
+        for each, chain in pairs:
+            if each.levels != levels:
+                continue
+            course, means = each.course, chain.mean[:, :_NUM_CHAINS]
+            flat = means.reshape(-1, *means.shape[2:])
+            images = pictures.images(result.run, flat).images
+            panels.append(
+                ChainPanel(
+                    title=f"started at {each.start}",
+                    steps=course.steps,
+                    images=images.reshape(*means.shape[:2], *images.shape[1:]),
+                    shares=course.shares,
+                    reference=course.reference,
+                    total_variation=[distance.mean for distance in course.total_variation],
+                    errors=[distance.standard_error for distance in course.total_variation],
+                    floor=course.floor,
+                )
+            )
+        bottom = len(levels) < len(measures.levels)
+        which = "the bottom level alone carries x" if bottom else "all levels carry x"
+        num, course = len(pictured.chains[0].x[0]), measures.chains[0].course
+        figures["gibbs_bottom" if bottom else "gibbs_all"] = plotting.label_chains(
+            panels,
+            title=f"{measures.experiment}: z ~ q(z|x), x ~ p(x|z); {which}",
+            caption=f"Images and labels are of the means of p(x|z), at step 0 of the start. {num:,} chains. "
+            f"Unclear: no class has a probability of {course.threshold:g}. Dotted: mean distance of {num:,} "
+            "labels drawn from those of the data.",
+        )
+    return figures
+
+
+def comparison(models: Sequence[ModelMeasures]) -> Figure:
+    """The levels of the models side by side."""
+    majority = models[0].levels[0].probe.majority
+    return plotting.level_bars(
+        [
+            _quantity(models, "KL, nats", lambda level: level.rate),
+            _quantity(models, "probe accuracy", lambda level: level.probe.accuracy)._replace(
+                reference=majority, reference_label="constant"
+            ),
+            _quantity(models, "label flips, level alone", lambda level: level.alone.flip_rate),
+            _quantity(
+                models, "label flips, with lower levels", lambda level: level.with_lower.flip_rate
+            ),
+        ]
+    )
+
+
+def _quantity(
+    models: Sequence[ModelMeasures], label: str, read: Callable[[LevelMeasures], Estimate]
+) -> LevelQuantity:
+    upwards = {each.experiment: [read(level) for level in each.levels[::-1]] for each in models}
+    return LevelQuantity(
+        label,
+        {name: [estimate.mean for estimate in row] for name, row in upwards.items()},
+        {name: [estimate.standard_error for estimate in row] for name, row in upwards.items()},
+    )
