@@ -6,19 +6,28 @@ from vaelab.networks.conditional import ConditionalGaussian
 from vaelab.networks.conditional_flow import ConditionalFlow
 from vaelab.networks.convolutional import ConvNet, Convolution3x3, DeconvNet, Identity
 from vaelab.networks.coupling import RealNVP
+from vaelab.networks.injection import Concatenation, GatedInjection
+from vaelab.networks.ladder import LadderEncoder, LadderGenerator
 from vaelab.networks.mlp import MLP, GatedMLP
+from vaelab.networks.resolution import Downsample, Upsample
 
 __all__ = [
     "MADE",
     "MLP",
+    "Concatenation",
     "ConditionalFlow",
     "ConditionalGaussian",
     "ConvNet",
     "Convolution3x3",
     "DeconvNet",
+    "Downsample",
+    "GatedInjection",
     "GatedMLP",
     "Identity",
+    "LadderEncoder",
+    "LadderGenerator",
     "MakesImages",
     "RealNVP",
     "TakesEvents",
+    "Upsample",
 ]
