@@ -33,5 +33,6 @@ One network in two places:
 from vaelab.models.base import Model
 from vaelab.models.convdraw import ConvDRAW
 from vaelab.models.vae import VAE
+from vaelab.models.vlae import VLAE
 
-__all__ = ["VAE", "ConvDRAW", "Model"]
+__all__ = ["VAE", "VLAE", "ConvDRAW", "Model"]
