@@ -16,7 +16,15 @@ from two_level import TwoLevel
 
 from vaelab.checks import UndefinedError
 from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder, PoissonDecoder
-from vaelab.models import VAE, AllLevels, BottomLevel, ConvDRAW, Model, TopDownVAE
+from vaelab.models import (
+    VAE,
+    VLAE,
+    AllLevels,
+    BottomLevel,
+    ConvDRAW,
+    Model,
+    TopDownVAE,
+)
 from vaelab.networks import (
     MLP,
     BernoulliUnits,
@@ -24,9 +32,14 @@ from vaelab.networks import (
     ConditionalEncoder,
     ConditionalFlow,
     ConditionalGaussian,
+    DeconvNet,
+    Downsample,
     GaussianUnits,
     Identity,
+    LadderEncoder,
+    LadderGenerator,
     SharedEncoder,
+    Upsample,
 )
 from vaelab.priors import (
     BernoulliPrior,
@@ -80,6 +93,26 @@ def conditional_encoder() -> ConditionalEncoder:
 
 GAUSSIANS = GaussianUnits(D), GaussianUnits(3)
 
+
+def vlae(prior) -> VLAE:
+    mlp = lambda: MLP((5,), activation=jnp.tanh)  # noqa: E731
+    return VLAE(
+        LadderEncoder((mlp(), mlp()), (D, 3)),
+        LadderGenerator((mlp(), mlp())),
+        BernoulliDecoder(MLP(()), SHAPE),
+        prior,
+    )
+
+
+def convolutional_vlae(prior) -> VLAE:
+    return VLAE(
+        LadderEncoder((MLP((5,), event_ndims=3, activation=jnp.tanh), Downsample(2)), (D, 3)),
+        LadderGenerator((DeconvNet((2, 2), (2,), 2), Upsample(2))),
+        GaussianDecoder(Identity(), SHAPE),
+        prior,
+    )
+
+
 MODELS: dict[str, Callable[[], Model]] = {
     "standard normal": lambda: vae(StandardNormal(D)),
     "mixture": lambda: vae(GaussianMixture(D, num_components=3), decoder=GaussianDecoder),
@@ -98,6 +131,10 @@ MODELS: dict[str, Callable[[], Model]] = {
         SharedEncoder(trunks(), merge_top=True),
         BernoulliPrior(D),
     ),
+    "vlae, vamp on top": lambda: vlae(VampPrior(D, SHAPE, num_components=3)),
+    "vlae, convolutional": lambda: convolutional_vlae(
+        HierarchicalPrior(D, num_samples=2, hidden=(3,))
+    ),
     "convdraw": convdraw,
     "convdraw, conditional": lambda: convdraw(context_channels=2),
 }
@@ -114,6 +151,13 @@ class Case(NamedTuple):
     @property
     def context(self):
         return CONTEXT if self.model.conditional else None
+
+    @property
+    def own_levels(self) -> range:
+        """The levels that have densities of their own."""
+        if isinstance(self.model, VLAE):
+            return range(len(self.model.latent_dims))
+        return range(0 if self.model.conditional else 1)
 
 
 @functools.cache
@@ -387,9 +431,8 @@ def test_antithetic_pairs_differ_in_the_noise_of_their_level_alone(case):
 
 def test_a_level_has_densities_of_its_own_or_the_reason_why_not(case):
     num_levels = len(case.model.latent_dims)
-    defined = 0 if case.model.conditional else 1
     encoding = case.bound.encode(X, case.context)
-    for level in range(defined, num_levels):
+    for level in range(case.own_levels.stop, num_levels):
         z = jnp.zeros(case.model.latent_dims[level])
         for density in (
             lambda level=level: case.model.level_factorises(level),
@@ -403,19 +446,25 @@ def test_a_level_has_densities_of_its_own_or_the_reason_why_not(case):
 
 
 def test_densities_of_a_level_are_those_of_its_rate(case):
-    if case.model.conditional or not case.model.exact:
+    if not case.model.exact:
         return
 
     @jax.jit
     def rates(params):
         bound = case.model.at(params)
-        encoding = bound.encode(X)
+        encoding = bound.encode(X, case.context)
         terms = bound.terms(encoding, X, KEY, K)
-        z = terms.latents[0]
-        return terms.rate[0], bound.level_posterior(encoding).log_prob(z) - bound.level_log_prior(z)
+        return [
+            (
+                terms.rate[level],
+                bound.level_posterior(encoding, level).log_prob(terms.latents[level])
+                - bound.level_log_prior(terms.latents[level], level),
+            )
+            for level in case.own_levels
+        ]
 
-    rate, expected = rates(case.params)
-    np.testing.assert_allclose(rate, expected, rtol=1e-4, atol=1e-5)
+    for rate, expected in rates(case.params):
+        np.testing.assert_allclose(rate, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_samples_of_a_level_have_its_prior_density(case):
@@ -433,13 +482,16 @@ def test_samples_of_a_level_have_its_prior_density(case):
     dim = case.model.latent_dims[0]
     z = np.asarray(case.bound.sample_latents(KEY, 4000)[0])
     line = np.linspace(-8, 8, 400)
-    grid = np.zeros((dim, 400, dim), np.float32)
-    grid[np.arange(dim), :, np.arange(dim)] = line
-    density = np.exp(np.asarray(case.bound.level_log_prior(grid), np.float64))
-    cumulative = np.cumsum(density, axis=1) / np.sum(density, axis=1, keepdims=True)
-    for d in range(dim):
-        cdf = lambda values, d=d: np.interp(values, line, cumulative[d])  # noqa: E731
-        assert scipy.stats.kstest(z[:, d], cdf).pvalue > 1e-3 / dim
+    for level in filter(case.model.level_factorises, case.own_levels):
+        dim = case.model.latent_dims[level]
+        z = np.asarray(case.bound.sample_latents(KEY, 4000)[level])
+        grid = np.zeros((dim, 400, dim), np.float32)
+        grid[np.arange(dim), :, np.arange(dim)] = line
+        density = np.exp(np.asarray(case.bound.level_log_prior(grid, level), np.float64))
+        cumulative = np.cumsum(density, axis=1) / np.sum(density, axis=1, keepdims=True)
+        for d in range(dim):
+            cdf = lambda values, c=cumulative[d]: np.interp(values, line, c)  # noqa: E731
+            assert scipy.stats.kstest(z[:, d], cdf).pvalue > 1e-3 / dim
 
 
 def test_all_levels_drawn_anew_in_their_order_are_a_sample_of_the_prior(case):
@@ -524,8 +576,9 @@ def test_a_batch_split_over_devices_gives_the_same_terms(command):
     assert result.stdout.splitlines() == list(MODELS)
 
 
-def test_a_vamp_prior_on_top_is_a_mixture_of_the_top_posteriors():
-    case = make("two levels, vamp on top")
+@pytest.mark.parametrize("name", ["two levels, vamp on top", "vlae, vamp on top"])
+def test_a_vamp_prior_on_top_is_a_mixture_of_the_top_posteriors(name):
+    case = make(name)
     z = np.random.default_rng(5).normal(size=(7, D)).astype(np.float32)
     pseudo_inputs = np.clip(case.params["prior"]["pseudo_inputs"], 0, 1)
     posterior = case.bound.level_posterior(case.bound.encode(pseudo_inputs))

@@ -19,8 +19,17 @@ from vaelab.likelihoods import (
     LaplaceDecoder,
     QuantisedNormalDecoder,
 )
-from vaelab.models import VAE, ConvDRAW, Model
-from vaelab.networks import MLP, ConditionalFlow, ConditionalGaussian, ConvNet, DeconvNet, GatedMLP
+from vaelab.models import VAE, VLAE, ConvDRAW, Model
+from vaelab.networks import (
+    MLP,
+    ConditionalFlow,
+    ConditionalGaussian,
+    ConvNet,
+    DeconvNet,
+    GatedMLP,
+    LadderEncoder,
+    LadderGenerator,
+)
 from vaelab.priors import GTMVampPrior, HierarchicalPrior, ResampledPrior, StandardNormal, VampPrior
 from vaelab.types import Examples
 
@@ -97,6 +106,21 @@ ROWS = {
             QuantisedNormalDecoder(GatedMLP((4,)), SHAPE, levels=2),
             HierarchicalPrior(2, hidden=(3,), top=VampPrior(2, (2,), num_components=3)),
         ),
+    ),
+    "vlae": Row(
+        lambda: VLAE(
+            LadderEncoder((MLP((3,)), MLP((4,))), (2, 1)),
+            LadderGenerator((MLP((3,)), MLP((4,)))),
+            LaplaceDecoder(MLP(())),
+            VampPrior(2, num_components=3),
+        ),
+        lambda: VLAE(
+            LadderEncoder((MLP((3,)), MLP((4,), event_ndims=1)), (2, 1)),
+            LadderGenerator((MLP((3,)), MLP((4,)))),
+            LaplaceDecoder(MLP(()), (6,)),
+            VampPrior(2, (6,), num_components=3, data_range=RANGE),
+        ),
+        Examples(VECTORS),
     ),
     "convdraw": Row(
         lambda: ConvDRAW(BernoulliDecoder(networks.Identity()), **SMALL),

@@ -25,6 +25,24 @@ class MakesImages(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsAxes(Protocol):
+    """A network that states the number of axes of its output, without those of the batch."""
+
+    output_ndims: int
+    """3 for feature maps [height, width, channels], 1 for vectors."""
+
+
+def gives_maps(network: nn.Module) -> bool:
+    """True if a network states that it gives feature maps. A network that states nothing gives vectors.
+
+    >>> from vaelab.networks import MLP, Identity
+    >>> gives_maps(Identity()), gives_maps(MLP((64,)))
+    (True, False)
+    """
+    return isinstance(network, KeepsAxes) and network.output_ndims == 3
+
+
 def for_events(network: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     """A network of examples x, for examples of this shape.
 

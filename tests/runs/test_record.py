@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT
 from small import elbo, small_model
 
-from experiments import digits, mnist, taming, vampprior
+from experiments import digits, mnist, taming, vampprior, vlae
 from vaelab import runs
 from vaelab.checks import UsageError
 from vaelab.networks import MLP, ConditionalGaussian
@@ -199,6 +199,7 @@ def experiments():
         **mnist.EXPERIMENTS,
         **vampprior.EXPERIMENTS,
         **taming.EXPERIMENTS,
+        **vlae.EXPERIMENTS,
     }
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError, check_sizes
-from vaelab.events import for_images
+from vaelab.events import for_images, gives_maps
 from vaelab.separate import check_modules, separate_modules
 from vaelab.types import Array, PRNGKey, PyTree
 
@@ -141,7 +141,7 @@ class Decoder(nn.Module, abc.ABC):
     @property
     def reads_maps(self) -> bool:
         """True if the trunk gives feature maps of the image's size."""
-        return getattr(self.trunk, "output_ndims", 1) == 3
+        return gives_maps(self.trunk)
 
     def head(self, z: Array, num: int) -> Array:
         """`num` parameters for each coordinate of x, [..., prod(shape), num].

@@ -34,5 +34,6 @@ from vaelab.models.base import Model
 from vaelab.models.convdraw import ConvDRAW
 from vaelab.models.top_down import AllLevels, BottomLevel, TopDownVAE
 from vaelab.models.vae import VAE
+from vaelab.models.vlae import VLAE
 
-__all__ = ["VAE", "AllLevels", "BottomLevel", "ConvDRAW", "Model", "TopDownVAE"]
+__all__ = ["VAE", "VLAE", "AllLevels", "BottomLevel", "ConvDRAW", "Model", "TopDownVAE"]

@@ -61,6 +61,15 @@ class ModelWithPrior(Model):
         summary = self.prior.summary(params.get("prior", {}))
         return super().learned(params) | {name: float(value) for name, value in summary.items()}
 
+    @nn.nowrap
+    def check_continuous_prior(self) -> None:
+        """Raises one sentence if the prior is one over bits."""
+        if self.prior.discrete:
+            raise UsageError(
+                f"prior = {type(self.prior).__name__} is a prior over bits, and the latents of a "
+                f"{type(self).__name__} are continuous: use models.TopDownVAE with BernoulliUnits."
+            )
+
     def given(self, key: PRNGKey | None = None, weights: Array | None = None) -> Given:
         """What the prior receives: also the encoder, for priors made of its posteriors."""
         return Given(key, weights, self.top_posterior)

@@ -23,6 +23,7 @@ from vaelab.models.base import (
     check_events,
     check_latents,
     check_level,
+    with_level,
 )
 from vaelab.models.learned_prior import ModelWithPrior, check_prior, finite_range
 from vaelab.natural import ExponentialFamily
@@ -278,6 +279,16 @@ class TopDownVAE(ModelWithPrior):
     def level_factorises(self, level: int = 0) -> bool:
         self._check_level(level, 1)
         return self.prior.factorises
+
+    def resample_level(
+        self, key: PRNGKey, latents: Latents, level: int = 0, context: Array | None = None
+    ) -> Latents:
+        _refuse(context)
+        if level == 0:
+            return super().resample_level(key, latents, level)
+        check_latents(self, latents)
+        check_level(self, level, len(self.units), "")
+        return with_level(latents, level, self.chain(level, latents[level - 1]).sample(key))
 
     def _check_level(self, level: int, defined: int) -> None:
         reason = "has no density of its own: it depends on the samples of the level above."

@@ -59,11 +59,7 @@ class VAE(ModelWithPrior):
         check_modules(self)
         check_decoder(self)
         check_prior(self)
-        if self.prior.discrete:
-            raise UsageError(
-                f"prior = {type(self.prior).__name__} is a prior over bits, and a VAE's latents are "
-                "continuous: use models.TopDownVAE with BernoulliUnits."
-            )
+        self.check_continuous_prior()
         check_dim("encoder", self.encoder, self.prior.latent_dim, "prior.latent_dim")
         if self.decoder.shape is not None:
             self._fit(self.decoder.event_shape, finite_range(self.decoder.data_range))

@@ -13,7 +13,10 @@ from vaelab.networks.inference import (
     MeanFieldEncoder,
     SharedEncoder,
 )
+from vaelab.networks.injection import Concatenation, GatedInjection
+from vaelab.networks.ladder import LadderEncoder, LadderGenerator
 from vaelab.networks.mlp import MLP, GatedMLP
+from vaelab.networks.resolution import Downsample, Upsample
 from vaelab.networks.units import BernoulliUnits, GaussianUnits, Units
 
 __all__ = [
@@ -21,20 +24,26 @@ __all__ = [
     "MLP",
     "BernoulliUnits",
     "Chain",
+    "Concatenation",
     "ConditionalEncoder",
     "ConditionalFlow",
     "ConditionalGaussian",
     "ConvNet",
     "Convolution3x3",
     "DeconvNet",
+    "Downsample",
+    "GatedInjection",
     "GatedMLP",
     "GaussianUnits",
     "Identity",
     "Inference",
+    "LadderEncoder",
+    "LadderGenerator",
     "MakesImages",
     "MeanFieldEncoder",
     "RealNVP",
     "SharedEncoder",
     "TakesEvents",
     "Units",
+    "Upsample",
 ]

@@ -45,12 +45,12 @@ class ConvNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        maps = _pad(x, 2 ** len(self.channels))
+        maps = pad(x, 2 ** len(self.channels))
         for level, width in enumerate(self.channels):
             maps = self.activation(maps) if level else maps
             maps = Convolution3x3(width)(space_to_depth(maps, 2))
             for _ in range(self.num_blocks):
-                maps = maps + _residual(maps, self.activation)
+                maps = maps + residual_branch(maps, self.activation)
         maps = self.activation(maps)
         return maps.reshape(*maps.shape[:-3], -1)
 
@@ -107,7 +107,7 @@ class DeconvNet(nn.Module):
         maps = maps.reshape(*z.shape[:-1], height, width, self.channels[0])
         for wider in (*self.channels[1:], self.num_features):
             for _ in range(self.num_blocks):
-                maps = maps + _residual(maps, self.activation)
+                maps = maps + residual_branch(maps, self.activation)
             maps = depth_to_space(Convolution3x3(4 * wider)(self.activation(maps)), 2)
         return self.activation(maps[..., : self.shape[0], : self.shape[1], :])
 
@@ -178,14 +178,14 @@ def depth_to_space(blocks: Array, size: int) -> Array:
     return grid.swapaxes(-4, -3).reshape(*batch, height * size, width * size, -1)
 
 
-def _residual(maps: Array, activation: Callable[[Array], Array]) -> Array:
+def residual_branch(maps: Array, activation: Callable[[Array], Array]) -> Array:
     """Two convolutions; the second one starts at zero. Called inside a compact method."""
     width = maps.shape[-1]
     hidden = Convolution3x3(width)(activation(maps))
     return Convolution3x3(width, kernel_init=nn.initializers.zeros)(activation(hidden))
 
 
-def _pad(images: Array, size: int) -> Array:
+def pad(images: Array, size: int) -> Array:
     """Zeros below and to the right, up to a multiple of `size`."""
     if images.ndim < 3:
         raise UsageError(f"x must be images, [..., height, width, channels], got {images.shape}.")

@@ -1,0 +1,53 @@
+"""The experiments of SVHN and CelebA on mocked data of TFDS: a few steps of their own ladders."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from test_colour import describe
+
+import vaelab
+from experiments.vlae import EXPERIMENTS
+from vaelab.data import SVHN, CelebA
+
+
+def without_blocks(ladder):
+    """The ladder without the residual blocks of its feature maps, which compiles quickly."""
+    top, *maps = ladder.networks
+    return ladder.clone(networks=(top, *(network.clone(num_blocks=0) for network in maps)))
+
+
+@pytest.mark.parametrize(
+    ("name", "data_set", "tfds_name", "dims"),
+    [
+        ("svhn_vlae", SVHN(5), "svhn_cropped", (10, 5, 5, 5)),
+        ("celeba_vlae", CelebA(), "celeb_a", (10, 10, 10, 10)),
+    ],
+)
+def test_experiments_of_colour_images_train(name, data_set, tfds_name, dims, tmp_path):
+    splits = ["train", "test"] + ["validation"] * (tfds_name == "celeb_a")
+    folder = describe(tmp_path / "tensorflow_datasets", tfds_name, {part: [20] for part in splits})
+    (folder / f"{tfds_name}-train.array_record-00000-of-00001").touch()
+    experiment = EXPERIMENTS[name]
+    model = experiment.model
+    model = model.clone(
+        encoder=without_blocks(model.encoder), generator=without_blocks(model.generator)
+    )
+    experiment = experiment.with_fields(
+        data=data_set,
+        model=model,
+        batch_size=4,
+        num_steps=2,
+        log_every=1,
+        evaluate_every=2,
+        num_test=4,
+    )
+    policy = tfds.testing.MockPolicy.USE_FILES
+    with tfds.testing.mock_data(num_examples=20, policy=policy, data_dir=str(folder)):
+        result = vaelab.train(experiment, data_dir=str(tmp_path), progress=False)
+    assert result.model.latent_dims == dims
+    assert [code.shape for code in result.encode(result.run.splits.test.x[:2])] == [
+        (2, dim) for dim in dims
+    ]
+    assert np.all(np.isfinite(result.history["elbo"]))
