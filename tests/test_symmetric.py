@@ -74,8 +74,7 @@ def draws(model, params, x, objective, num_draws):
     return gradients(params, x, jax.random.split(KEY, num_draws))
 
 
-@pytest.mark.parametrize("num_samples", [1, 2])
-def test_the_gradients_of_both_players_equal_enumeration(num_samples):
+def test_the_gradients_of_both_players_equal_enumeration():
     """Sums over all bits of z and x, with probabilities that are constants."""
     z = all_bits(4)[:, None]
 
@@ -100,7 +99,7 @@ def test_the_gradients_of_both_players_equal_enumeration(num_samples):
 
     model, posterior = (ravel_pytree(gradient)[0] for gradient in losses(params))
     expected = np.where(is_posterior(BITS, params), posterior, model)
-    gradients = draws(BITS, params, X, SymmetricLearning(num_samples), 10_000)
+    gradients = draws(BITS, params, X, SymmetricLearning(num_samples=2), 10_000)
     assert within_confidence(gradients, expected).all()
     assert not within_confidence(gradients, 0.9 * expected).all()
 
@@ -174,7 +173,7 @@ def test_a_consistent_model_of_the_data_is_a_fixed_point():
     assert not within_confidence(gradients[:, ~posterior], 0.0).all()
 
 
-@pytest.mark.parametrize("model", [BITS, MIXED, FLAT], ids=["bits", "mixed", "vae"])
+@pytest.mark.parametrize("model", [BITS, FLAT], ids=["bits", "vae"])
 def test_training_raises_the_elbo(model):
     """Three equal bits have 0.69 nats. Independent bits cannot do better than 2.08 nats."""
     x = np.repeat(np.array([[0, 0, 0], [1, 1, 1]], np.float32), 32, axis=0)

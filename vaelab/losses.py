@@ -159,7 +159,7 @@ def disarm_gradient(cost: Array, bits: Array, logits: Array) -> Array:
     The bits of each pair are b = 1[u < σ(η)] and b' = 1[1 − u < σ(η)], with costs f and f'. The estimate
     ½ (f − f') (b − b') σ(|η|) is unbiased, and a constant. Its product with η, added to a loss, has this
     gradient in the parameters of η. Only the part of the cost that depends on the bits need be given.
-    Dong, Mnih & Tucker, 2020, eq. 8.
+    Dong, Mnih & Tucker, 2020.
 
     >>> bits = jnp.array([1.0, 0.0]).reshape(2, 1, 1, 1)
     >>> disarm_gradient(jnp.array([3.0, 1.0]).reshape(2, 1, 1), bits, jnp.zeros((1, 1, 1)))

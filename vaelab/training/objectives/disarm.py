@@ -23,7 +23,7 @@ class DisARM(WeightedRates):
     the gradient in the logits of a Bernoulli level from pairs of antithetic samples of this level
     (`models.Model.antithetic_terms`), whose cost differs. Gaussian levels are reparameterised, with all bits
     held constant. Every chain of all pairs is a sample of q(z|x), so all other gradients are means over
-    all chains. Dong, Mnih & Tucker, 2020, eq. 8.
+    all chains. Dong, Mnih & Tucker, 2020.
     """
 
     num_samples: int = 1
