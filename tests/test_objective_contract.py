@@ -1,8 +1,7 @@
-"""Objectives use the model with its parameters: weights per level, InfoVAE, symmetric learning."""
+"""Objectives use the model with its parameters: weights per level, InfoVAE."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
 import jax
@@ -21,10 +20,10 @@ from vaelab.priors import FlowPrior, StandardNormal
 from vaelab.training.objectives import (
     ELBO,
     AnnealedVariance,
+    DisARM,
     ImportanceWeighted,
     InfoVAE,
     Lagrangian,
-    metrics,
 )
 from vaelab.types import Examples
 
@@ -132,6 +131,7 @@ def test_equal_objectives_validate_by_one_function():
     first, second = (Lagrangian({"nll": NLL(kappa)}).validation for kappa in (0.1, 0.2))
     assert first is second
     assert ELBO(beta=2.0).validation == ELBO(beta=2.0).validation != ELBO(beta=3.0).validation
+    assert ELBO(beta=2.0).validation == DisARM(beta=2.0).validation
     assert ImportanceWeighted(3).validation is ImportanceWeighted(4).validation
 
 
@@ -176,34 +176,6 @@ def test_info_vae_is_its_formula_and_reaches_a_learned_prior():
 
 def test_info_vae_of_several_levels_compares_their_joint_latents():
     assert np.isfinite(loss(InfoVAE(), DRAW))
-
-
-@dataclasses.dataclass(frozen=True)
-class Symmetric(ELBO):
-    """Two players: max_θ E_π(x) E_q log p(x|z), max_φ E_p(z) E_p(x|z) log q(z|x). Flach et al., 2023."""
-
-    def __call__(self, model, multipliers, examples, key, step):
-        del multipliers, step
-        wake_key, z_key, x_key = jax.random.split(key, 3)
-        terms = model(examples.x, wake_key)
-        latents = jax.lax.stop_gradient(terms.latents)
-        distortion = -jnp.mean(model.decode(latents).log_prob(examples.x))
-        dreamt = jax.lax.stop_gradient(model.sample_latents(z_key, len(examples.x)))
-        x = jax.lax.stop_gradient(model.decode(dreamt).sample(seed=x_key))
-        log_q = jnp.mean(model.log_posterior(model.encode(x), dreamt))
-        return distortion - log_q, metrics(distortion - log_q, terms, examples)
-
-
-@pytest.mark.parametrize("model", [vae(StandardNormal(2)), DRAW], ids=["vae", "convdraw"])
-def test_symmetric_learning_samples_from_the_model(model):
-    """It trains both players, without a path through a sample."""
-    (value, _), gradient = loss_and_gradient(Symmetric(), model, initial(model))
-    assert np.isfinite(value)
-    moved = {name: any(np.any(leaf) for leaf in jax.tree.leaves(g)) for name, g in gradient.items()}
-    trained = (
-        {"encoder", "decoder"} if isinstance(model, VAE) else {"posterior", "write", "decoder"}
-    )
-    assert all(moved[name] for name in trained & gradient.keys())
 
 
 def test_a_level_without_free_nats_needs_no_closed_form():

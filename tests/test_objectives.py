@@ -20,10 +20,12 @@ from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.training.objectives import (
     ELBO,
     AnnealedVariance,
+    DisARM,
     DoublyReparameterised,
     ImportanceWeighted,
     Lagrangian,
     StickingTheLanding,
+    SymmetricLearning,
 )
 from vaelab.types import Examples, Terms
 
@@ -338,6 +340,12 @@ SENTENCES = [
     ),
     (AnnealedVariance(1000), {}, "rate + 0.2689 · distortion, still annealing"),
     (AnnealedVariance(500), {}, "the negative ELBO, at the end of the annealing"),
+    (DisARM(), {}, "the negative ELBO"),
+    (
+        SymmetricLearning(),
+        {},
+        "−log p(x, z) at samples of the posterior and −log q(z|x) at samples of the model, which is no bound",
+    ),
     (ImportanceWeighted(7), {}, "the negative importance-weighted bound with 7 samples"),
     (
         Lagrangian({"nll": NLL(1.0)}),
@@ -372,6 +380,9 @@ ERRORS = [
         lambda: ELBO(free_nats=0.5, closed_form=False),
         "free_nats = 0.5 needs the closed-form KL: leave closed_form True.",
     ),
+    (lambda: DisARM(num_samples=0), "num_samples must be at least 1, got 0."),
+    (lambda: DisARM(warmup_steps=(0, -1)), "warmup_steps must be finite and not negative, got -1."),
+    (lambda: SymmetricLearning(0), "num_samples must be at least 1, got 0."),
     (lambda: AnnealedVariance(0), "anneal_steps must be at least 1, got 0."),
     (lambda: AnnealedVariance(9, num_samples=0), "num_samples must be at least 1, got 0."),
     (lambda: AnnealedVariance(9, 0.0), "initial_scale must be positive and finite, got 0.0."),

@@ -153,6 +153,24 @@ def doubly_reparameterised_bound(log_weight_fn: Callable[[Array], Array], z: Arr
     return importance_weighted_bound(log_weight_fn(scale_gradient(z, weights)))
 
 
+def disarm_gradient(cost: Array, bits: Array, logits: Array) -> Array:
+    """DisARM's estimate of the gradient of E cost in logits η. [2, N, B], [2, N, B, D], [N, B, D] -> [N, B, D].
+
+    The bits of each pair are b = 1[u < σ(η)] and b' = 1[1 − u < σ(η)], with costs f and f'. The estimate
+    ½ (f − f') (b − b') σ(|η|) is unbiased, and a constant. Its product with η, added to a loss, has this
+    gradient in the parameters of η. Only the part of the cost that depends on the bits need be given.
+    Dong, Mnih & Tucker, 2020.
+
+    >>> bits = jnp.array([1.0, 0.0]).reshape(2, 1, 1, 1)
+    >>> disarm_gradient(jnp.array([3.0, 1.0]).reshape(2, 1, 1), bits, jnp.zeros((1, 1, 1)))
+    Array([[[0.5]]], dtype=float32...)
+    """
+    check_axes("cost", cost, "[2, N, B]")
+    check_equal(shape_of_bits=bits.shape, shape_of_two_logits=(2, *logits.shape))
+    difference = (cost[0] - cost[1])[..., None] * (bits[0] - bits[1])
+    return jax.lax.stop_gradient(0.5 * difference * jax.nn.sigmoid(jnp.abs(logits)))
+
+
 def lagrangian(
     rate: Array, constraints: Mapping[str, Array], multipliers: Mapping[str, Array]
 ) -> Array:

@@ -224,9 +224,8 @@ class Model(nn.Module, abc.ABC):
           UndefinedError: `bernoulli_levels` is empty.
         """
         del encoding, x, key, num_pairs
-        raise UndefinedError(
-            f"{type(self).__name__} has no Bernoulli level, so DisARM has no meaning: use ELBO."
-        )
+        check_bernoulli(self)
+        raise NotImplementedError  # by a model with Bernoulli levels
 
     def __call__(
         self,
@@ -330,6 +329,18 @@ def check_decoder(model: Model) -> None:
         raise UsageError(
             f"decoder = {type(model.decoder).__name__} must be a likelihoods.Decoder, which states the "
             "shape and the range of the data: use one of vaelab.likelihoods, or derive from Decoder."
+        )
+
+
+def check_bernoulli(model: Model) -> None:
+    """Raises one sentence if the model has no Bernoulli level.
+
+    Raises:
+      UndefinedError: there is none.
+    """
+    if not model.bernoulli_levels:
+        raise UndefinedError(
+            f"{type(model).__name__} has no Bernoulli level, so DisARM has no meaning: use ELBO."
         )
 
 

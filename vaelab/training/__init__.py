@@ -32,12 +32,14 @@ from vaelab.training.loop import NonFiniteLossError, Timetable, fit
 from vaelab.training.objectives import (
     ELBO,
     AnnealedVariance,
+    DisARM,
     DoublyReparameterised,
     ImportanceWeighted,
     InfoVAE,
     Lagrangian,
     Objective,
     StickingTheLanding,
+    SymmetricLearning,
 )
 from vaelab.training.optimisers import Adam, AdamW, NormalisedAdam, Optimiser
 from vaelab.training.samplers import Balanced, Sampler, Uniform
@@ -54,6 +56,7 @@ __all__ = [
     "Balanced",
     "Constant",
     "Cosine",
+    "DisARM",
     "DoublyReparameterised",
     "Dual",
     "Geco",
@@ -75,6 +78,7 @@ __all__ = [
     "Source",
     "Steps",
     "StickingTheLanding",
+    "SymmetricLearning",
     "Timetable",
     "TrainState",
     "Uniform",
