@@ -104,10 +104,8 @@ def test_a_wrong_argument_is_one_sentence(names, refusal, tmp_path, keys, argv, 
 
 def test_models_with_different_levels_stand_side_by_side():
     """Levels are matched by their names, and a level that a model does not have is empty."""
-    estimate, course = (
-        Estimate(0.5, 0.01),
-        LabelCourse((0,), [[1.0]], [1.0], [Estimate(0, 0)], 0, [], 0.9),
-    )
+    estimate = Estimate(0.5, 0.01)
+    course = LabelCourse((0,), [[1.0]], [1.0], [1.0], [estimate], estimate, 0, [], 0.9)
     effect = ResamplingEffect((0,), estimate, estimate)
 
     def model(name, *levels):
@@ -125,13 +123,20 @@ def test_models_with_different_levels_stand_side_by_side():
     assert good.monotone
     assert not bad.monotone
     assert "Probe accuracies do not increase from bottom to top" in command.sentence(bad)
-    table = command.levels_table([good, bad])
+    flat = model("flat", ("all", 0.8))
+    table = command.levels_table([bad, good, flat])
     cells = [list(column.cells) for column in table.columns]
     rows = [[cell.plain for cell in row] for row in zip(*cells, strict=True)]
-    assert [row[1:] for row in rows[6:9]] == [
-        ["bottom", "30.0 ± 1.0", "90.0 ± 1.0"],
-        ["2", "60.0 ± 1.0", ""],
-        ["top", "70.0 ± 1.0", "10.0 ± 1.0"],
+    assert [row[1:] for row in rows[8:12]] == [
+        ["bottom", "90.0 ± 1.0", "30.0 ± 1.0", ""],
+        ["2", "", "60.0 ± 1.0", ""],
+        ["top", "10.0 ± 1.0", "70.0 ± 1.0", ""],
+        ["all", "", "", "80.0 ± 1.0"],
     ]
-    assert len(command.chains_table([good, bad]).columns) == 4
+    first, *_ = command.chains_table([bad, good]).columns
+    assert [cell.plain for cell in first.cells] == [
+        "bottom",
+        "samples of the model",
+        "as many data",
+    ]
     assert len(plots.comparison([good, bad]).axes) == 4

@@ -263,7 +263,10 @@ def test_label_course_counts_unclear_images_against_the_chain():
     data = np.eye(2)[[0, 0, 0, 1]]
     clear, unclear = np.eye(2)[[0, 1, 1, 1]], np.full((4, 2), 0.5)
     chain = GibbsChain((0, 1, 2), np.zeros((3, 4, 2)), np.stack([data, clear, unclear]))
-    course = evaluation.label_course(chain, data, classifier, threshold=0.8)
+    samples = np.concatenate([np.eye(2)[[0]], unclear[:1]])
+    course = evaluation.label_course(chain, data, samples, classifier, threshold=0.8)
+    np.testing.assert_allclose(course.samples, [0.5, 0, 0.5])
+    assert course.samples_variation.mean == pytest.approx(0.5)
     np.testing.assert_allclose(course.reference, [0.75, 0.25, 0])
     np.testing.assert_allclose(course.shares, [[0.75, 0.25, 0], [0.25, 0.75, 0], [0, 0, 1]])
     assert [each.mean for each in course.total_variation] == pytest.approx([0, 0.5, 1])
@@ -328,4 +331,6 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
         evaluation.level_rates(subject, KEY, num_samples=0)
     with pytest.raises(ValueError, match=r"threshold must lie in \[0, 1\), got 1"):
-        evaluation.label_course(GibbsChain((0,), X[None], X[None]), X, sign_of_first, threshold=1.0)
+        evaluation.label_course(
+            GibbsChain((0,), X[None], X[None]), X, X, sign_of_first, threshold=1.0
+        )

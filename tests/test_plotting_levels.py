@@ -24,7 +24,8 @@ def chain(**changes) -> ChainPanel:
     images = np.swapaxes(grid(3, 2), 0, 1)  # [T = 2, M = 3, ...]
     parts = dict(
         title="from data", steps=(0, 10), images=images, shares=SHARES, reference=[0.4, 0.6, 0.0],
-        total_variation=[0.25, 0.4], errors=[0.01, 0.02], floor=0.05,
+        samples=[0.1, 0.8, 0.1], total_variation=[0.25, 0.4], errors=[0.01, 0.02],
+        samples_variation=0.3, floor=0.05,
     )  # fmt: skip
     return ChainPanel(**parts | changes)
 
@@ -56,10 +57,13 @@ def test_chains_show_images_in_line_with_the_shares_of_their_step():
     }
     assert heights[0, to_rgb(PALETTE[0])].get_height() == pytest.approx(0.5)
     assert heights[0, to_rgb(PALETTE[1])].get_y() == pytest.approx(0.5)
-    assert heights[2.5, to_rgb(PALETTE[1])].get_height() == pytest.approx(0.6)  # the data
+    assert heights[2.5, to_rgb(PALETTE[1])].get_height() == pytest.approx(0.8)  # the model
+    assert heights[3.5, to_rgb(PALETTE[1])].get_height() == pytest.approx(0.6)  # the data
     (curve,) = [line for line in distance.get_lines() if line.get_marker() == "o"]
     np.testing.assert_allclose(curve.get_xydata(), [[0, 0.25], [1, 0.4]])
-    assert [tick.get_text() for tick in distance.get_xticklabels()] == ["0", "10", "data"]
+    levels = [line.get_ydata()[0] for line in distance.get_lines() if line is not curve]
+    assert levels == [0.05, 0.3]
+    assert [tick.get_text() for tick in distance.get_xticklabels()] == ["0", "10", "model", "data"]
 
 
 def test_bars_of_models_stand_side_by_side_with_two_standard_errors():
@@ -93,7 +97,8 @@ def test_bars_of_models_stand_side_by_side_with_two_standard_errors():
         (lambda: plotting.label_chains([]), "panels must hold at least one kind of start"),
         (lambda: plotting.label_chains([chain(steps=(0, 1, 2))]), r"must be \[3, M, height"),
         (lambda: plotting.label_chains([chain(shares=SHARES[:, :2])]), "must have the shapes"),
-        (lambda: plotting.label_chains([chain(shares=np.zeros((2, 12)), reference=np.zeros(12))]),
+        (lambda: plotting.label_chains([chain(shares=np.zeros((2, 12)), reference=np.zeros(12),
+                                             samples=np.zeros(12))]),
          "reference must hold 1 to 10 classes"),
         (lambda: plotting.level_bars([]), "quantities must hold at least one quantity"),
         (lambda: plotting.level_bars([LevelQuantity("KL", {}, {})]), "one to 8 models, got 0"),

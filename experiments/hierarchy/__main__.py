@@ -13,8 +13,8 @@ energy-based prior 32.6, 58.3, 67.6 %.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeVar
 
 import tyro
 from rich.table import Table
@@ -34,6 +34,8 @@ from vaelab.cli import lookup
 from vaelab.evaluation import Estimate
 from vaelab.runs import Experiment, Result, display
 from vaelab.runs.files import read_typed, write_figure, write_json
+
+Key = TypeVar("Key")
 
 _FILE = "levels.json"
 
@@ -151,7 +153,7 @@ QUANTITIES: dict[str, Callable[[LevelMeasures], str]] = {
 def levels_table(models: Sequence[ModelMeasures]) -> Table:
     """A line for each quantity and level, bottom level first, and a column for each model."""
     cells = [{level.name: level for level in reversed(model.levels)} for model in models]
-    names = list(max(cells, key=len))
+    names = _in_order(cells)
     rows = []
     for quantity, show in QUANTITIES.items():
         for index, name in enumerate(names):
@@ -169,22 +171,30 @@ def levels_table(models: Sequence[ModelMeasures]) -> Table:
 def chains_table(models: Sequence[ModelMeasures]) -> Table:
     """A line for each choice of levels and start, and a column for each model: the last step's labels."""
     cells = [{_kind(model, chain): chain.course for chain in model.chains} for model in models]
-    kinds = list(max(cells, key=len))
     rows = []
-    for kind in kinds:
-        numbers = [
-            "" if kind not in each
-            else f"{display.with_error(*each[kind].total_variation[-1], digits=3)} ({each[kind].floor:.3f})"
-            for each in cells
-        ]  # fmt: skip
-        rows.append([*kind, *numbers])
-    last = models[0].chains[0].course.steps[-1]
+    for kind in _in_order(cells):
+        courses = [each.get(kind) for each in cells]
+        rows.append(
+            [*kind, *("" if c is None else _distance(c.total_variation[-1]) for c in courses)]
+        )
+    firsts = [model.chains[0].course for model in models]
+    rows.append(["samples of the model", "", *(_distance(c.samples_variation) for c in firsts)])
+    rows.append(["as many data", "", *(f"{c.floor:.3f}" for c in firsts)])
     return display.table(
-        f"Gibbs chains: total variation of the labels after {last:,} steps from those of the data",
+        f"Gibbs chains: total variation of the labels after {firsts[0].steps[-1]:,} steps from those of the data",
         ["levels that carry x", "start", *(model.experiment for model in models)],
         rows,
-        "In parentheses: the mean value of as many labels drawn from those of the data.",
     )
+
+
+def _in_order(cells: Sequence[Mapping[Key, object]]) -> list[Key]:
+    """The keys of all models, in the order of the model with the most."""
+    longest_first = sorted(cells, key=lambda each: -len(each))
+    return list(dict.fromkeys(key for each in longest_first for key in each))
+
+
+def _distance(estimate: Estimate) -> str:
+    return display.with_error(*estimate, digits=3)
 
 
 def _kind(model: ModelMeasures, chain: ChainMeasures) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from vaelab.evaluation import (
 )
 from vaelab.networks.frozen import FrozenClassifier, MNISTClassifier
 from vaelab.plotting import level_names
-from vaelab.runs import Result
+from vaelab.runs import Result, pictures
 from vaelab.types import Array, Examples
 
 Classifier = Callable[[Array], Array]
@@ -186,6 +186,7 @@ def _chains(
     num = min(settings.num_chains, len(part.x))
     start = part.take(np.sort(rng.permutation(len(part.x))[:num]))
     noise = start._replace(x=evaluation.noise_like(start.x, run.key("noise")))
+    samples = np.asarray(pictures.generate(result.model, result.params, start, run.key("samples")))
     all_levels = tuple(range(len(result.model.latent_dims)))
     measures, chains = [], []
     for levels in dict.fromkeys((all_levels[-1:], all_levels)):  # once for a model with one level
@@ -194,7 +195,7 @@ def _chains(
                 run.subject(result.params, examples), run.key(f"chain from {name}"),
                 steps=settings.chain_steps, levels=levels,
             )  # fmt: skip
-            course = evaluation.label_course(chain, part.x, classifier)
+            course = evaluation.label_course(chain, part.x, samples, classifier)
             measures.append(ChainMeasures(name, levels, course))
             chains.append(chain)
     return measures, chains

@@ -76,8 +76,10 @@ def chains(measures: ModelMeasures, pictured: Pictured, result: Result) -> dict[
                     images=images.reshape(*means.shape[:2], *images.shape[1:]),
                     shares=course.shares,
                     reference=course.reference,
+                    samples=course.samples,
                     total_variation=[distance.mean for distance in course.total_variation],
                     errors=[distance.standard_error for distance in course.total_variation],
+                    samples_variation=course.samples_variation.mean,
                     floor=course.floor,
                 )
             )
@@ -89,7 +91,7 @@ def chains(measures: ModelMeasures, pictured: Pictured, result: Result) -> dict[
             title=f"{measures.experiment}: z ~ q(z|x), x ~ p(x|z); {which}",
             caption=f"Images and labels are of the means of p(x|z), at step 0 of the start. {num:,} chains. "
             f"Unclear: no class has a probability of {course.threshold:g}. Dotted: mean distance of {num:,} "
-            "labels drawn from those of the data.",
+            f"labels drawn from those of the data. Dashed: {num:,} samples of the model.",
         )
     return figures
 

@@ -24,7 +24,9 @@ class LabelCourse(NamedTuple):
     steps: tuple[int, ...]  # [T]
     shares: list[list[float]]  # [T, C + 1], the share of images with each outcome
     reference: list[float]  # [C + 1], the same for the data
+    samples: list[float]  # [C + 1], the same for samples of the model
     total_variation: list[Estimate]  # [T], ½ Σ |share − reference|; bootstrap standard errors
+    samples_variation: Estimate  # the same for the samples
     floor: float  # mean total variation of N labels drawn from the reference
     confidence: list[Estimate]  # [T], highest class probability, mean over the images
     threshold: float  # an image is unclear if no class has this probability
@@ -33,16 +35,19 @@ class LabelCourse(NamedTuple):
 def label_course(
     chain: GibbsChain,
     data: np.ndarray,
+    samples: np.ndarray,
     classifier: Callable[[Array], Array],
     *,
-    threshold: float = 0.9,
+    threshold: float = 0.7,
     batch_size: int = 500,
 ) -> LabelCourse:
     """The shares of labels among the chain's means at each step, and their distance from those of data.
 
     An image that no class fits with probability `threshold` is unclear, so images that are no data increase
     the distance instead of spreading over the classes. The same classifier labels data [M, *event]. Even a
-    perfect chain has a total variation of `floor` on average.
+    perfect chain has a total variation of `floor` on average. The stationary law of a Gibbs chain is the model's
+    p(x), so compare the chain with `samples` [M, *event], means of p(x|z) at z ~ p(z): their distance from
+    the data is that of the model.
 
     Args:
       classifier: x [..., *event] -> class probabilities [..., C], and hashable.
@@ -53,24 +58,28 @@ def label_course(
     check_fraction(threshold=threshold)
     num_steps, num_chains = chain.mean.shape[:2]
     images = chain.mean.reshape(num_steps * num_chains, *chain.mean.shape[2:])
-    probabilities = classify(images, classifier, batch_size=batch_size)
+    probabilities, of_data, of_samples = (
+        classify(x, classifier, batch_size=batch_size) for x in (images, data, samples)
+    )
     probabilities = probabilities.reshape(num_steps, num_chains, -1)
-    of_data = classify(data, classifier, batch_size=batch_size)
-    reference = _shares(_outcomes(of_data, threshold), of_data.shape[-1] + 1)
+    reference = _shares(of_data, threshold)
     rng = np.random.default_rng(0)
-    shares, distances = [], []
-    for each in probabilities:
-        own = _shares(_outcomes(each, threshold), len(reference))
-        again = rng.multinomial(num_chains, own, size=_NUM_BOOTSTRAP) / num_chains
+
+    def distance(shares: np.ndarray, num: int) -> Estimate:
+        again = rng.multinomial(num, shares, size=_NUM_BOOTSTRAP) / num
         error = float(np.std(_distance(again, reference), ddof=1))
-        distances.append(Estimate(float(_distance(own, reference)), error))
-        shares.append(own.tolist())
+        return Estimate(float(_distance(shares, reference)), error)
+
+    shares = [_shares(each, threshold) for each in probabilities]
+    share_of_samples = _shares(of_samples, threshold)
     perfect = rng.multinomial(num_chains, reference, size=_NUM_BOOTSTRAP) / num_chains
     return LabelCourse(
         steps=chain.steps,
-        shares=shares,
+        shares=[each.tolist() for each in shares],
         reference=reference.tolist(),
-        total_variation=distances,
+        samples=share_of_samples.tolist(),
+        total_variation=[distance(each, num_chains) for each in shares],
+        samples_variation=distance(share_of_samples, len(samples)),
         floor=float(np.mean(_distance(perfect, reference))),
         confidence=[mean_and_error(each.max(axis=-1)) for each in probabilities],
         threshold=threshold,
@@ -85,14 +94,11 @@ def classify(
     return map_batches(function, images, jax.random.key(0), batch_size=batch_size)
 
 
-def _outcomes(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """The class of each image, C for unclear. [N, C] -> [N]."""
+def _shares(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    """The share of each class, and last of unclear images. [N, C] -> [C + 1]."""
     unclear = probabilities.shape[-1]
-    return np.where(probabilities.max(axis=-1) >= threshold, probabilities.argmax(axis=-1), unclear)
-
-
-def _shares(outcomes: np.ndarray, num: int) -> np.ndarray:
-    return np.bincount(outcomes, minlength=num) / len(outcomes)
+    outcomes = np.where(probabilities.max(-1) >= threshold, probabilities.argmax(-1), unclear)
+    return np.bincount(outcomes, minlength=unclear + 1) / len(outcomes)
 
 
 def _distance(shares: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -28,8 +28,10 @@ class ChainPanel(NamedTuple):
     images: npt.ArrayLike  # [T, M, height, width, channels] in [0, 1], of M chains
     shares: npt.ArrayLike  # [T, C + 1], the shares of the labels, the last one of unclear images
     reference: npt.ArrayLike  # [C + 1], the same for the data
+    samples: npt.ArrayLike  # [C + 1], the same for samples of the model
     total_variation: npt.ArrayLike  # [T]
     errors: npt.ArrayLike  # [T], its standard errors
+    samples_variation: float  # total variation of the samples
     floor: float  # mean total variation of as many data
 
 
@@ -37,8 +39,9 @@ def label_chains(panels: Sequence[ChainPanel], *, title: str = "", caption: str 
     """Images of some chains, the labels of all chains, and their distance from the labels of the data.
 
     What to see: if the chain samples the data, its images stay sharp and change, the bars become like
-    the bar of the data, and the distance falls to the dotted line, from every start. Equal images are a
-    chain that does not mix. Grey bars are images that no class fits. Zhao et al., 2017, figure 2.
+    the bar of the data, and the distance falls to the dotted line, from every start. A chain that samples
+    what the model does reaches the bar of the model and the dashed line. Equal images are a chain that does
+    not mix. Grey bars are images that no class fits. Zhao et al., 2017, figure 2.
 
     Args:
       panels: one column for each kind of start, with the same classes.
@@ -49,7 +52,7 @@ def label_chains(panels: Sequence[ChainPanel], *, title: str = "", caption: str 
       UsageError: there are no panels, shapes do not fit, or there are more than ten classes.
 
     >>> panel = ChainPanel("from data", (0, 1), np.zeros((2, 3, 8, 8, 1)), [[0.5, 0.5, 0]] * 2,
-    ...                    [0.5, 0.5, 0], [0, 0], [0, 0], 0.01)
+    ...                    [0.5, 0.5, 0], [0.4, 0.4, 0.2], [0, 0], [0, 0], 0.2, 0.01)
     >>> len(label_chains([panel, panel]).axes)
     6
     """
@@ -62,7 +65,7 @@ def label_chains(panels: Sequence[ChainPanel], *, title: str = "", caption: str 
         for panel in panels
     ]
     notes = join_notes(None, *shown)
-    width = max(4.2, 0.52 * max(len(panel.steps) + 2 for panel in panels)) * len(panels)
+    width = max(4.2, 0.52 * max(len(panel.steps) + 3 for panel in panels)) * len(panels)
     lines = wrap_caption("\n".join(filter(None, (caption, " ".join(notes)))), width)
     num_chains = max(np.shape(panel.images)[1] for panel in panels)
     rows = [0.44 * num_chains, 1.7, 1.4]
@@ -70,7 +73,10 @@ def label_chains(panels: Sequence[ChainPanel], *, title: str = "", caption: str 
     axes = figure.subplots(
         3, len(panels), squeeze=False, height_ratios=rows, sharex="col", sharey="row"
     )
-    highest = max(float(np.max(panel.total_variation)) for panel in panels)
+    highest = max(
+        float(np.max([*np.asarray(panel.total_variation), panel.samples_variation]))
+        for panel in panels
+    )
     for column, (panel, images) in enumerate(zip(panels, shown, strict=True)):
         pictures, bars, distance = axes[:, column]
         _draw_images(pictures, panel, images.rgb)
@@ -95,14 +101,20 @@ def _check(panel: ChainPanel, num_outcomes: int) -> None:
         raise UsageError(
             f"images of {panel.title!r} must be [{num_steps}, M, height, width, channels], got {images}."
         )
-    wanted = (num_steps, num_outcomes), (num_outcomes,), (num_steps,), (num_steps,)
+    wanted = (num_steps, num_outcomes), (num_outcomes,), (num_outcomes,), (num_steps,), (num_steps,)
     given = tuple(
         np.shape(each)
-        for each in (panel.shares, panel.reference, panel.total_variation, panel.errors)
+        for each in (
+            panel.shares,
+            panel.reference,
+            panel.samples,
+            panel.total_variation,
+            panel.errors,
+        )
     )
     if given != wanted:
         raise UsageError(
-            f"shares, reference, total_variation and errors of {panel.title!r} must have the shapes "
+            f"shares, reference, samples, total_variation and errors of {panel.title!r} must have the shapes "
             f"{wanted}, got {given}."
         )
     if not 2 <= num_outcomes <= len(PALETTE) + 1:
@@ -127,11 +139,11 @@ def _draw_images(axes: Axes, panel: ChainPanel, rgb: np.ndarray) -> None:
 
 
 def _draw_shares(axes: Axes, panel: ChainPanel) -> None:
-    """Stacked bars of the labels at each step, and the bar of the data on the right."""
+    """Stacked bars of the labels at each step, and on the right of the model's samples and of the data."""
     set_style(axes)
     axes.grid(False)
-    places = [*range(len(panel.steps)), len(panel.steps) + 0.5]
-    shares = np.concatenate([np.asarray(panel.shares, float), [np.asarray(panel.reference)]])
+    places = _places(panel)
+    shares = np.array([*np.asarray(panel.shares), panel.samples, panel.reference], float)
     bottom = np.zeros(len(places))
     for outcome, heights in enumerate(shares.T):
         colour = PALETTE[outcome] if outcome < shares.shape[1] - 1 else _UNCLEAR
@@ -141,16 +153,23 @@ def _draw_shares(axes: Axes, panel: ChainPanel) -> None:
     axes.tick_params(labelbottom=False, length=0)
 
 
+def _places(panel: ChainPanel) -> list[float]:
+    """Where the bars of the steps, of the model's samples and of the data stand."""
+    num_steps = len(panel.steps)
+    return [*range(num_steps), num_steps + 0.5, num_steps + 1.5]
+
+
 def _draw_distance(axes: Axes, panel: ChainPanel, highest: float) -> None:
     set_style(axes)
-    places = range(len(panel.steps))
+    places = _places(panel)
     axes.axhline(panel.floor, color=GREY, linestyle=":", linewidth=1.2)
+    axes.axhline(panel.samples_variation, color=GREY, linestyle="--", linewidth=1)
     axes.errorbar(
-        places, np.asarray(panel.total_variation, float), yerr=2 * np.asarray(panel.errors, float),
+        places[:-2], np.asarray(panel.total_variation, float), yerr=2 * np.asarray(panel.errors, float),
         color=INDIGO, marker="o", markersize=4, linewidth=1.4, elinewidth=1, ecolor=PRIOR,
     )  # fmt: skip
     axes.set_ylim(0, min(1.05, 1.15 * max(highest, 2 * panel.floor)))
-    axes.set_xlim(-0.6, len(panel.steps) + 1.1)
+    axes.set_xlim(-0.6, places[-1] + 0.6)
     labels = [f"{step:,}" for step in panel.steps]
-    axes.set_xticks([*places, len(panel.steps) + 0.5], [*labels, "data"])
+    axes.set_xticks(places, [*labels, "model", "data"])
     axes.set_xlabel("step of the chain", fontsize=9, color=INK)
