@@ -118,7 +118,7 @@ def test_an_experiment_has_an_initial_state(name):
     state = jax.eval_shape(initial, examples)
     assert "decoder" in state.variables.params
     assert set(state.variables.multipliers) == set(value.objective.constraints)
-    sizes = {"digits": 8, "mnist16": 16, "mnist": 28, "cifar10": 32, "celeba": 64}
+    sizes = {"digits": 8, "mnist16": 16, "mnist": 28, "cifar10": 32, "svhn": 32, "celeba": 64}
     assert shape[0] == next(size for data, size in sizes.items() if data in name)
 
 

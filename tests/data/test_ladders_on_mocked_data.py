@@ -1,4 +1,4 @@
-"""The experiments of SVHN and CelebA on mocked data of TFDS: a few steps of their own ladders."""
+"""The experiments of SVHN and CelebA on mocked data of TFDS: a few steps of their ladders, made thin."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from experiments.vlae import EXPERIMENTS
 from vaelab.data import SVHN, CelebA
 
 
-def without_blocks(ladder):
-    """The ladder without the residual blocks of its feature maps, which compiles quickly."""
+def thin(ladder):
+    """The ladder with few units and without residual blocks, which compiles quickly."""
+
+    def few(channels):
+        return tuple(2 for _ in channels) if isinstance(channels, tuple) else 2
+
     top, *maps = ladder.networks
-    return ladder.clone(networks=(top, *(network.clone(num_blocks=0) for network in maps)))
+    maps = [network.clone(num_blocks=0, channels=few(network.channels)) for network in maps]
+    return ladder.clone(networks=(top.clone(hidden=(4,)), *maps))
 
 
 @pytest.mark.parametrize(
@@ -31,9 +36,7 @@ def test_experiments_of_colour_images_train(name, data_set, tfds_name, dims, tmp
     (folder / f"{tfds_name}-train.array_record-00000-of-00001").touch()
     experiment = EXPERIMENTS[name]
     model = experiment.model
-    model = model.clone(
-        encoder=without_blocks(model.encoder), generator=without_blocks(model.generator)
-    )
+    model = model.clone(encoder=thin(model.encoder), generator=thin(model.generator))
     experiment = experiment.with_fields(
         data=data_set,
         model=model,
