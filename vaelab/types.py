@@ -38,6 +38,28 @@ class Terms(NamedTuple):
         return -(self.total_rate + self.distortion)
 
 
+class Antithetic(NamedTuple):
+    """Terms of coupled samples, in which each Bernoulli level has pairs that differ in its noise alone.
+
+    A chain is one sample of all levels. With P levels in `Model.bernoulli_levels` and N pairs for each,
+    `terms` has K = P · 2 · N chains, in the order of an array [P, 2, N]. The chains [p, 0, n] and [p, 1, n]
+    are a pair of the Bernoulli level number p. Different pairs are independent.
+
+    The chains of a pair use the same noise at all levels, except at the pair's own level. There the first
+    chain uses uniform noise u [B, D_l], and its bits are z = 1[u < σ(η)]. The second chain uses 1 − u. So all
+    levels above are equal in both chains, and the posterior logits η of the pair's own level, too. The
+    levels below have the same noise, but their distributions depend on the bits above. Each chain alone is
+    a sample of q(z|x).
+
+    All bits are constants: neither the straight-through gradient nor another one passes through them.
+    Levels that are Gaussian are reparameterised. Everything else has its gradient: logits and densities
+    depend on parameters, and on Gaussian levels above.
+    """
+
+    terms: Terms  # of K = P · 2 · N chains; the first axis reshapes to [P, 2, N]
+    logits: tuple[Array | None, ...]  # per level: η of its own pairs [N, B, D_l], None if Gaussian
+
+
 class Saddle(NamedTuple):
     """The two players of a saddle point: parameters descend, multipliers ascend."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -14,7 +14,7 @@ from vaelab.checks import UndefinedError, UsageError, check_values
 from vaelab.likelihoods import Decoder
 from vaelab.separate import check_modules, separate_modules
 from vaelab.stateless import only_parameters
-from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms, as_examples
+from vaelab.types import Antithetic, Array, Examples, PRNGKey, PyTree, Terms, as_examples
 
 Latents = tuple[Array, ...]  # one array [..., D_l] for each level
 
@@ -42,6 +42,12 @@ class Model(nn.Module, abc.ABC):
 
     prior_parameters: ClassVar[tuple[str, ...]] = ("prior",)
     """Top-level names of the parameters that the distortion does not depend on."""
+    posterior_parameters: ClassVar[tuple[str, ...]] = ("encoder",)
+    """Top-level names of the parameters that q(z|x) has for itself: p(x|z) does not depend on them.
+
+    The parameters of p(x, z) are not among them, even if q(z|x) depends on them, too. The parameters of an
+    encoder whose posteriors are also the components of a VampPrior are among them.
+    """
 
     def __post_init__(self) -> None:
         check_modules(self)
@@ -55,6 +61,11 @@ class Model(nn.Module, abc.ABC):
     @abc.abstractmethod
     def latent_dims(self) -> tuple[int, ...]:
         """Number of latent coordinates D_l of each level."""
+
+    @property
+    def bernoulli_levels(self) -> tuple[int, ...]:
+        """The levels whose posterior is a Bernoulli distribution for each coordinate, top first."""
+        return ()
 
     @property
     def label(self) -> str:
@@ -111,6 +122,27 @@ class Model(nn.Module, abc.ABC):
                 'variables["params"].'
             )
         return self.bind({"params": params})
+
+    def holding(self, names: Collection[str]) -> Model:
+        """The same bound model, with a stopped gradient in all parameters except the entries `names`.
+
+        Values do not change. `names` are top-level names of parameters, and `holding(())` stops the
+        gradient of all parameters. The parts of the new model are its own: an encoding or a distribution
+        that the old model has returned keeps its gradient. While parameters are initialised, this is
+        the model itself.
+
+        It may be called outside the model, on `model.at(params)`, and in a method of the model:
+
+          density = self.holding(()).decode(latents)  # a gradient in the latents only
+        """
+        if self.is_initializing():
+            return self
+        model, variables = self.unbind()
+        params = {
+            name: value if name in names else jax.lax.stop_gradient(value)
+            for name, value in variables.get("params", {}).items()
+        }
+        return model.at(params)
 
     def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
         """Data-dependent initialisation: fresh parameters, moved to the data x [N, *event]."""
@@ -180,6 +212,21 @@ class Model(nn.Module, abc.ABC):
         doubly reparameterised gradient of an importance-weighted bound (see `losses`). Weights that are
         all 1 select sticking the landing. Weights change no value.
         """
+
+    def antithetic_terms(
+        self, encoding: Any, x: Array, key: PRNGKey, num_pairs: int = 1
+    ) -> Antithetic:
+        """`Terms` of pairs of antithetic samples of q(z|x), for the objective DisARM: see `Antithetic`.
+
+        Each level in `bernoulli_levels` has `num_pairs` pairs of its own.
+
+        Raises:
+          UndefinedError: `bernoulli_levels` is empty.
+        """
+        del encoding, x, key, num_pairs
+        raise UndefinedError(
+            f"{type(self).__name__} has no Bernoulli level, so DisARM has no meaning: use ELBO."
+        )
 
     def __call__(
         self,

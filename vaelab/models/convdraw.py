@@ -81,6 +81,13 @@ class ConvDRAW(Model):
     """True computes the steps again in the backward pass: less memory, more time."""
 
     prior_parameters: ClassVar[tuple[str, ...]] = ("prior", "prior_of_context")
+    # The generation reads `context_features`, too.
+    posterior_parameters: ClassVar[tuple[str, ...]] = (
+        "features",
+        "inference",
+        "posterior",
+        "read_to_infer",
+    )
 
     def __post_init__(self) -> None:
         check_at_least_one(
