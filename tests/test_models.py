@@ -16,7 +16,7 @@ from two_level import TwoLevel
 
 from vaelab.checks import UndefinedError
 from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder, PoissonDecoder
-from vaelab.models import VAE, ConvDRAW, Model
+from vaelab.models import VAE, ConvDRAW, DeepHierarchy, Model
 from vaelab.networks import MLP, ConditionalFlow, ConditionalGaussian, Identity
 from vaelab.priors import GaussianMixture, HierarchicalPrior, StandardNormal, VampPrior
 from vaelab.types import Examples
@@ -40,6 +40,12 @@ def convdraw(**fields) -> ConvDRAW:
     )
 
 
+def deep(prior, **fields) -> DeepHierarchy:
+    shapes = dict(downsample=(2, 1), num_levels=(2, 1), hidden=(4, 3), inner=(3, 2))
+    sizes = dict(latent_channels=1, encoder_blocks=1, canvas_channels=2)
+    return DeepHierarchy(BernoulliDecoder(Identity(), SHAPE), prior, **shapes | sizes | fields)
+
+
 def two_level(prior) -> TwoLevel:
     encoder = lambda dim: ConditionalGaussian(MLP((5,), event_ndims=3, activation=jnp.tanh), dim)  # noqa: E731
     between = ConditionalGaussian(MLP((4,), activation=jnp.tanh), 3)
@@ -55,6 +61,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "flow posterior": lambda: vae(StandardNormal(D), ConditionalFlow),
     "two levels, vamp on top": lambda: two_level(VampPrior(D, SHAPE, num_components=3)),
     "convdraw": convdraw,
+    "deep, vamp on top": lambda: deep(VampPrior(D, SHAPE, num_components=3)),
     "convdraw, conditional": lambda: convdraw(context_channels=2),
 }
 

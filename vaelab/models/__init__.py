@@ -32,6 +32,7 @@ One network in two places:
 
 from vaelab.models.base import Model
 from vaelab.models.convdraw import ConvDRAW
+from vaelab.models.deep import DeepHierarchy
 from vaelab.models.vae import VAE
 
-__all__ = ["VAE", "ConvDRAW", "Model"]
+__all__ = ["VAE", "ConvDRAW", "DeepHierarchy", "Model"]
