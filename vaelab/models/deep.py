@@ -391,38 +391,38 @@ class DeepHierarchy(Model):
 
 def _infer(level: Level, state: Array, features: Array, key: PRNGKey):
     """z ~ q: (rate [K, B], kl [B, D], z [K, B, D])."""
-    prior, below = level.prior(state)
+    prior = level.prior(state)
     posterior = prior + level.evidence(state, features)
     z, rate = posterior.sample_and_log_ratio(key, prior)
     kl = _flat(posterior.kl(prior)).mean(0)
-    return level.draw(below, z), (_flat(rate).sum(-1), kl, _flat(z))
+    return level.draw(state, z), (_flat(rate).sum(-1), kl, _flat(z))
 
 
 def _imagine(level: Level, state: Array, features: None, key: PRNGKey):
     """z ~ p, [n, D]."""
-    prior, below = level.prior(state)
+    prior = level.prior(state)
     z = prior.sample(key)
-    return level.draw(below, z), _flat(z)
+    return level.draw(state, z), _flat(z)
 
 
 def _replay(level: Level, state: Array, features: None, z: Array):
     """z given, [..., D]."""
-    return level.draw(level.prior(state)[1], _maps(z, state)), None
+    return level.draw(state, _maps(z, state)), None
 
 
 def _weigh_prior(level: Level, state: Array, features: None, z: Array):
     """z given, [..., D], and log p(z|state), [...]."""
-    prior, below = level.prior(state)
+    prior = level.prior(state)
     z = _maps(z, state)
-    return level.draw(below, z), _flat(prior.log_prob(z)).sum(-1)
+    return level.draw(state, z), _flat(prior.log_prob(z)).sum(-1)
 
 
 def _weigh_posterior(level: Level, state: Array, features: Array, z: Array):
     """z given, [..., D], and log q(z|state, x), [...]."""
-    prior, below = level.prior(state)
+    prior = level.prior(state)
     z = _maps(z, state)
     posterior = prior + level.evidence(state, features)
-    return level.draw(below, z), _flat(posterior.log_prob(z)).sum(-1)
+    return level.draw(state, z), _flat(posterior.log_prob(z)).sum(-1)
 
 
 def _maps(z: Array, state: Array) -> Array:

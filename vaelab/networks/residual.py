@@ -20,33 +20,20 @@ from vaelab.types import Array
 _LOG_VARIANCE_OF_EVIDENCE = 2.0
 
 
-class Reading(nn.Module):
-    """1×1 convolution, then 3×3 convolution, each with the activation. [..., h, w, C] -> [..., h, w, features]."""
-
-    features: int
-    """Number of channels of both convolutions."""
-    activation: Callable[[Array], Array] = nn.silu
-    """Nonlinearity before each convolution and after the last one."""
-
-    @nn.compact
-    def __call__(self, maps: Array, offset: Array | float = 0.0) -> Array:
-        """`offset` [..., h, w, features] is added between the convolutions."""
-        maps = nn.Dense(self.features)(self.activation(maps)) + offset
-        return self.activation(Convolution3x3(self.features)(self.activation(maps)))
-
-
 class Residual(nn.Module):
-    """maps + 1×1 convolution of a `Reading`."""
+    """A residual block: a 3×3 convolution between two 1×1 convolutions. [..., h, w, C] -> the same shape."""
 
     inner: int
     """Number of channels of the 3×3 convolution."""
     scale: float
     """Variance of the kernel of the last convolution at the start, times its number of inputs."""
     activation: Callable[[Array], Array] = nn.silu
+    """Nonlinearity before each convolution."""
 
     @nn.compact
     def __call__(self, maps: Array) -> Array:
-        branch = Reading(self.inner, self.activation)(maps)
+        branch = self.activation(nn.Dense(self.inner)(self.activation(maps)))
+        branch = self.activation(Convolution3x3(self.inner)(branch))
         return maps + nn.Dense(maps.shape[-1], kernel_init=scaled(self.scale))(branch)
 
 
@@ -92,31 +79,33 @@ class Evidence(nn.Module):
     """
 
     inner: int
-    """Number of channels of the 3×3 convolution."""
+    """Number of hidden channels."""
     latent_channels: int
     """Number of channels of z."""
     activation: Callable[[Array], Array] = nn.silu
+    """Nonlinearity before each convolution."""
 
     @nn.compact
     def __call__(self, state: Array, features: Array) -> Gaussian:
         """state [..., B, h, w, C] of the levels above, features [B, h, w, C'] of x."""
-        offset = nn.Dense(self.inner)(self.activation(features))
-        maps = Reading(self.inner, self.activation)(state, offset)
-        mean, log_variance = jnp.split(nn.Dense(2 * self.latent_channels)(maps), 2, axis=-1)
+        of_state = nn.Dense(self.inner)(self.activation(state))
+        of_x = nn.Dense(self.inner, use_bias=False)(self.activation(features))
+        head = nn.Dense(2 * self.latent_channels)
+        mean, log_variance = jnp.split(head(self.activation(of_state + of_x)), 2, axis=-1)
         return Gaussian(mean, bounded(log_variance + _LOG_VARIANCE_OF_EVIDENCE))
 
 
 class Level(nn.Module):
-    """One stochastic level on a residual stream, the state [..., h, w, C]. Child, 2021, figure 3.
+    """One stochastic level on a residual stream, the state [..., h, w, C].
 
-    `prior` reads the state and gives p(z|state) and the state with a residual. `draw` adds z to the state by a 1×1
-    convolution and applies a residual block.
+    `prior` is a 1×1 convolution of the state (Vahdat & Kautz, 2020, figure 2). `draw` adds z to the state by a
+    1×1 convolution and applies a residual block, whose 3×3 convolution joins neighbours.
     """
 
     evidence: Evidence
     """Evidence of the same level. Its parameters stand beside those of the generative model."""
     inner: int
-    """Number of channels of the 3×3 convolutions."""
+    """Number of channels of the 3×3 convolution."""
     channels: int
     """Number of channels of the state."""
     latent_channels: int
@@ -124,23 +113,21 @@ class Level(nn.Module):
     scale: float
     """Variance of the last kernels at the start, times their number of inputs."""
     activation: Callable[[Array], Array] = nn.silu
+    """Nonlinearity before each convolution."""
 
     def setup(self) -> None:
         small = scaled(self.scale)
-        self.reading = Reading(self.inner, self.activation)
-        self.head = nn.Dense(2 * self.latent_channels + self.channels, kernel_init=small)
-        self.write = nn.Dense(self.channels, kernel_init=small)
+        self.head = nn.Dense(2 * self.latent_channels, kernel_init=small)
+        self.write = nn.Dense(self.channels, use_bias=False, kernel_init=small)
         self.block = Residual(self.inner, self.scale, self.activation)
 
-    def prior(self, state: Array) -> tuple[Gaussian, Array]:
-        """p(z|state), and the state to which z is added."""
-        maps = self.head(self.reading(state))
-        num = self.latent_channels
-        mean, log_variance, residual = jnp.split(maps, (num, 2 * num), axis=-1)
-        return Gaussian(mean, bounded(log_variance)), state + residual
+    def prior(self, state: Array) -> Gaussian:
+        """p(z|state)."""
+        mean, log_variance = jnp.split(self.head(self.activation(state)), 2, axis=-1)
+        return Gaussian(mean, bounded(log_variance))
 
     def draw(self, state: Array, z: Array) -> Array:
-        """The state below, from the state that `prior` gives and z [..., h, w, latent_channels]."""
+        """The state of the next level, from z [..., h, w, latent_channels]."""
         return self.block(state + self.write(z))
 
 
