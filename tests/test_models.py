@@ -22,6 +22,7 @@ from vaelab.models import (
     AllLevels,
     BottomLevel,
     ConvDRAW,
+    DeepHierarchy,
     Model,
     TopDownVAE,
 )
@@ -67,6 +68,12 @@ def convdraw(**fields) -> ConvDRAW:
     return ConvDRAW(
         decoder, num_steps=2, hidden=3, latent_channels=2, canvas_channels=2, downsample=2, **fields
     )
+
+
+def deep(prior, **fields) -> DeepHierarchy:
+    shapes = dict(downsample=(2, 1), num_levels=(2, 1), hidden=(4, 3), inner=(3, 2))
+    sizes = dict(latent_channels=1, encoder_blocks=1, canvas_channels=2)
+    return DeepHierarchy(BernoulliDecoder(Identity(), SHAPE), prior, **shapes | sizes | fields)
 
 
 def two_level(prior) -> TwoLevel:
@@ -136,6 +143,7 @@ MODELS: dict[str, Callable[[], Model]] = {
         HierarchicalPrior(D, num_samples=2, hidden=(3,))
     ),
     "convdraw": convdraw,
+    "deep, vamp on top": lambda: deep(VampPrior(D, SHAPE, num_components=3)),
     "convdraw, conditional": lambda: convdraw(context_channels=2),
 }
 

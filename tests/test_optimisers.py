@@ -99,6 +99,54 @@ def test_clipping_sees_the_whole_gradient_after_its_division_by_the_multiplier()
     assert (float(free["encoder"]), float(free["prior"])) == (-3.0, -4.0)
 
 
+def test_a_skipped_step_holds_the_optimiser_and_counts_in_the_schedule():
+    """Gradients of norm 5 after the division by λ: steps below the norm are those of a run without the others."""
+    params, large = {"encoder": 0.0, "prior": 0.0}, {"encoder": 300.0, "prior": 4.0}
+    settings = dict(dual=Geco(), multipliers={"c": 10.0}, averages=[1.0] * 4)
+    small = [{"encoder": 3.0, "prior": 1.0}, {"encoder": -2.0, "prior": 0.5}]
+    with_large = [small[0], large, {"encoder": np.nan, "prior": 0.0}, small[1]]
+    path = descend(params, with_large, Adam(0.1), skip_norm=5.0, clip_norm=0.2, **settings)
+    alone = descend(params, small, Adam(0.1), clip_norm=0.2, **settings)
+    assert path[1] == path[2] == path[0] == alone[0]
+    assert path[3] == alone[1]
+    path = descend(params, with_large, Descent(1.0, schedule=Cosine()), skip_norm=5.0, **settings)
+    factor = optax.cosine_decay_schedule(1.0, NUM_STEPS)(3)
+    np.testing.assert_allclose(path[3]["prior"] - path[2]["prior"], -0.5 * factor, rtol=1e-6)
+
+
+def test_after_skip_limit_steps_a_finite_gradient_is_clipped_and_accepted():
+    params, nan = {"encoder": 0.0}, {"encoder": np.inf}
+    gradients = [{"encoder": g} for g in (6.0, -8.0, 6.0, 6.0, 6.0, 0.5)]
+    path = descend(params, gradients, Descent(1.0), skip_norm=2.0, skip_limit=2)
+    assert [float(p["encoder"]) for p in path] == [0.0, 0.0, -2.0, -2.0, -2.0, -2.5]
+    path = descend(
+        params, [nan] * 4 + [{"encoder": 6.0}], Descent(1.0), skip_norm=2.0, skip_limit=2
+    )
+    assert [float(p["encoder"]) for p in path] == [0.0] * 4 + [-2.0]
+
+
+def test_multipliers_ascend_while_steps_are_skipped():
+    def path(**settings):
+        tx = transformation(
+            Descent(1.0), Geco(), parameter_groups={"encoder": "model"}, num_steps=NUM_STEPS,
+            scales={"c": 1.0}, **settings,
+        )  # fmt: skip
+        variables = Saddle({"encoder": jnp.array(0.0)}, {"c": jnp.array(1.0)})
+        state, multipliers = tx.init(variables), []
+        for average in (1.0, 2.0, -3.0):
+            gradients = Saddle({"encoder": jnp.array(9.0)}, {"c": jnp.array(average)})
+            updates, state = tx.update(gradients, state, variables)
+            variables = optax.apply_updates(variables, updates)
+            multipliers.append(float(variables.multipliers["c"]))
+        return multipliers, float(variables.params["encoder"])
+
+    free, skipped = path(), path(skip_norm=1e-3)
+    assert free[0] == skipped[0]
+    assert free[0][0] > 1.0
+    assert skipped[1] == 0.0
+    assert free[1] != 0.0
+
+
 def test_the_prior_may_have_an_optimiser_of_its_own():
     params, gradients = {"encoder": 0.0, "prior": 0.0}, [{"encoder": 1.0, "prior": 1.0}] * 3
     path = descend(
@@ -175,6 +223,10 @@ def test_impossible_optimisers_are_refused(make, sentence):
         make()
 
 
-def test_a_clip_norm_must_be_positive():
+def test_norms_and_the_skip_limit_must_be_positive():
+    with pytest.raises(ValueError, match=r"skip_norm must be positive and finite, got -1\.0\."):
+        descend({"encoder": 0.0}, [], Adam(), skip_norm=-1.0)
+    with pytest.raises(ValueError, match="skip_limit must be at least 1, got 0"):
+        descend({"encoder": 0.0}, [], Adam(), skip_norm=1.0, skip_limit=0)
     with pytest.raises(ValueError, match=r"clip_norm must be positive and finite, got 0\.0\."):
         descend({"encoder": 0.0}, [], Adam(), clip_norm=0.0)

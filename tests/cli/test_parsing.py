@@ -134,6 +134,8 @@ def test_help_of_an_experiment_shows_the_default_of_every_field(name, capsys, mo
         ("--num-steps", "17", lambda e: e.num_steps),
         ("--ema-decay", "0.9", lambda e: e.ema_decay),
         ("--clip-norm", "2.5", lambda e: e.clip_norm),
+        ("--skip-norm", "200.0", lambda e: e.skip_norm),
+        ("--skip-limit", "5", lambda e: e.skip_limit),
         ("--dual.initial-multiplier", "500.0", lambda e: e.dual.initial_multiplier),
         ("--data.binarisation", "fixed", lambda e: e.data.binarisation),
         ("--patience", "None", lambda e: e.patience),
@@ -224,6 +226,8 @@ MISTAKES = [
     (["--dual.multiplier-limit", "10"], ["multiplier_limit must be above initial_multiplier = 1000.0"]),
     (["--optimiser.b1", "1.5"], ["b1 must lie in [0, 1), got 1.5."]),
     (["--clip-norm", "0"], ["clip_norm must be positive and finite, got 0.0."]),
+    (["--skip-norm", "0"], ["skip_norm must be positive and finite, got 0.0."]),
+    (["--skip-limit", "0"], ["skip_limit must be at least 1, got 0."]),
     (["--ema-decay", "1"], ["ema_decay must lie in [0, 1), got 1.0."]),
     (
         ["--dual.initial-multiplier", "re", "2"],

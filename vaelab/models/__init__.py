@@ -32,8 +32,18 @@ One network in two places:
 
 from vaelab.models.base import Model
 from vaelab.models.convdraw import ConvDRAW
+from vaelab.models.deep import DeepHierarchy
 from vaelab.models.top_down import AllLevels, BottomLevel, TopDownVAE
 from vaelab.models.vae import VAE
 from vaelab.models.vlae import VLAE
 
-__all__ = ["VAE", "VLAE", "AllLevels", "BottomLevel", "ConvDRAW", "Model", "TopDownVAE"]
+__all__ = [
+    "VAE",
+    "VLAE",
+    "AllLevels",
+    "BottomLevel",
+    "ConvDRAW",
+    "DeepHierarchy",
+    "Model",
+    "TopDownVAE",
+]

@@ -63,6 +63,10 @@ class Experiment:
     """Optimiser of the prior's parameters. None takes `optimiser`."""
     clip_norm: float | None = None
     """Largest L2 norm of the whole gradient, after its division by max(1, λ). None does not clip."""
+    skip_norm: float | None = None
+    """Steps are skipped if the L2 norm of the whole gradient, after its division by max(1, λ), is larger than this. None skips no step."""
+    skip_limit: int = 10
+    """Number of skipped steps in a row after which a gradient is clipped to `skip_norm` and accepted."""
     ema_decay: float | None = None
     """Decay of the moving average of the parameters, in [0, 1). Validation and report use the average. None averages nothing."""
     prior_period: int = 1
@@ -98,13 +102,13 @@ class Experiment:
         check_at_least_one(
             batch_size=self.batch_size, prior_period=self.prior_period,
             num_samples=self.num_samples, posterior_samples=self.posterior_samples,
-            prior_samples=self.prior_samples,
+            prior_samples=self.prior_samples, skip_limit=self.skip_limit,
         )  # fmt: skip
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if str(field.type).startswith("int") and not isinstance(value, Integral | None):
                 raise UsageError(f"{field.name} must be a whole number, got {value!r}.")
-        check_positive(clip_norm=self.clip_norm)
+        check_positive(clip_norm=self.clip_norm, skip_norm=self.skip_norm)
         check_fraction(ema_decay=self.ema_decay)
         for name, least in (("num_test", 2), ("patience", 1)):  # one example has no standard error
             value = getattr(self, name)

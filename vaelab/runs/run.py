@@ -93,6 +93,8 @@ class Run:
             prior_optimiser=experiment.prior_optimiser,
             prior_period=experiment.prior_period,
             clip_norm=experiment.clip_norm,
+            skip_norm=experiment.skip_norm,
+            skip_limit=experiment.skip_limit,
         )
         return Setup(
             experiment.model,

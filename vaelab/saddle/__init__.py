@@ -21,9 +21,11 @@ from vaelab.saddle.point import SaddleState, saddle_point
 from vaelab.saddle.rewo_rule import rewo
 from vaelab.saddle.steps import StepCount, StepSize
 from vaelab.saddle.wrappers import (
+    SkipState,
     freeze_until_feasible,
     hold_for,
     rescale_by_multipliers,
+    skip_above,
     update_every,
 )
 
@@ -31,6 +33,7 @@ __all__ = [
     "NuPiState",
     "PiGecoState",
     "SaddleState",
+    "SkipState",
     "StepCount",
     "StepSize",
     "freeze_until_feasible",
@@ -42,5 +45,6 @@ __all__ = [
     "rescale_by_multipliers",
     "rewo",
     "saddle_point",
+    "skip_above",
     "update_every",
 ]

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import optax
 
-from vaelab.checks import check_at_least_one, check_not_negative
+from vaelab.checks import check_at_least_one, check_not_negative, check_positive
+from vaelab.types import Array
+
+
+class SkipState(NamedTuple):
+    """State of `skip_above`."""
+
+    skipped: Array  # [], number of steps in a row that were skipped
+    inner: optax.OptState
 
 
 def rescale_by_multipliers() -> optax.GradientTransformationExtraArgs:
@@ -77,3 +87,46 @@ def hold_for(
     """
     check_not_negative(num_steps=num_steps)
     return optax.conditionally_mask(inner, lambda step: step >= num_steps)
+
+
+def skip_above(
+    inner: optax.GradientTransformation, norm: float, *, limit: int = 10
+) -> optax.GradientTransformationExtraArgs:
+    """Skips a step whose gradient has a norm above `norm`, or is not finite: a zero update, and the state is held.
+
+    Deep hierarchies now and then have a gradient that is larger by orders of magnitude, and would destroy Adam's
+    moments. After `limit` skips in a row a finite gradient is clipped to `norm` and accepted, because
+    otherwise training could stop moving. A gradient that is not finite is always skipped. Inside the primal of
+    `saddle_point` the multipliers ascend also at skipped steps. Child, 2021, section 3.2.
+
+    >>> tx = skip_above(optax.sgd(1.0), 5.0, limit=1)
+    >>> first, state = tx.update(jnp.array(8.0), tx.init(jnp.array(0.0)))
+    >>> second, state = tx.update(jnp.array(8.0), state)
+    >>> float(first), float(second)
+    (0.0, -5.0)
+    """
+    check_positive(norm=norm)
+    check_at_least_one(limit=limit)
+    inner = optax.with_extra_args_support(inner)
+
+    def init(params):
+        return SkipState(jnp.zeros([], jnp.int32), inner.init(params))
+
+    def update(gradients, state, params=None, **extra_args):
+        squares = [jnp.sum(jnp.square(gradient)) for gradient in jax.tree.leaves(gradients)]
+        size = jnp.sqrt(sum(squares))
+        accepted = (size <= norm) | (jnp.isfinite(size) & (state.skipped >= limit))
+
+        def accept():
+            factor = jnp.minimum(1.0, norm / size)
+            clipped = jax.tree.map(lambda gradient: gradient * factor, gradients)
+            updates, inner_state = inner.update(clipped, state.inner, params, **extra_args)
+            return updates, SkipState(jnp.zeros_like(state.skipped), inner_state)
+
+        def skip():
+            updates = jax.tree.map(jnp.zeros_like, gradients)
+            return updates, SkipState(optax.safe_increment(state.skipped), state.inner)
+
+        return jax.lax.cond(accepted, accept, skip)
+
+    return optax.GradientTransformationExtraArgs(init, update)

@@ -1,0 +1,441 @@
+"""A deep hierarchy of latent maps on a residual stream, top down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import distrax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vaelab.checks import (
+    UsageError,
+    check_at_least_one,
+    check_not_negative,
+    check_sizes,
+)
+from vaelab.likelihoods import Decoder
+from vaelab.losses import scale_gradient
+from vaelab.models.base import (
+    Latents,
+    Model,
+    check_decoder,
+    check_events,
+    check_latents,
+    check_level,
+)
+from vaelab.models.learned_prior import check_prior, finite_range, range_of
+from vaelab.networks.convolutional import depth_to_space
+from vaelab.networks.residual import BottomUp, Evidence, Level, bounded
+from vaelab.priors import Given, Prior
+from vaelab.separate import check_modules
+from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms, as_examples
+
+
+class Encoding(NamedTuple):
+    """What the levels need of x."""
+
+    posterior: distrax.Independent  # q(z_0|x), batch shape [B]
+    features: tuple[Array, ...]  # per stage [B, h, w, C]
+
+
+class Stages(nn.Module):
+    """One module for each stage: their parameters are one entry of those of the model."""
+
+    stages: tuple[nn.Module, ...]
+    """Modules, top first."""
+
+
+class DeepHierarchy(Model):
+    """p(x, z_0..z_L) = p(z_0) Π_l p(z_l|z_<l) p(x|z_0..z_L), with many levels of latent maps below a vector z_0.
+
+    A residual stream of feature maps runs from z_0 to the image. Each level reads it, gives
+    p(z_l|z_<l) = N(μ, σ²), adds z_l to it, and transforms it by a residual block. A stage is a number of
+    levels at one resolution; they are one scan over stacked parameters, so the time to compile
+    depends on the number of stages and hardly on the number of levels. After the last level,
+    p(x|z) = decoder(maps at the image's size). The posterior of level l is the normalised product
+    q(z_l|z_<l, x) ∝ p(z_l|z_<l) N(z_l; evidence of x): natural parameters add. The evidence reads the stream and the
+    features of a deterministic bottom-up encoder, which all levels share. Level 0 is a vector with any prior and
+    q(z_0|x) from the encoder alone. Child, 2021, Very deep VAEs; Vahdat & Kautz, 2020, NVAE.
+
+    Log-variances are bounded smoothly, and residual branches start small. Objectives with `weights` are
+    supported: `log q` is computed once more with its parameters held.
+
+    >>> from vaelab import likelihoods, networks, priors
+    >>> decoder = likelihoods.BernoulliDecoder(networks.Identity(), shape=(8, 8, 1))
+    >>> model = DeepHierarchy(
+    ...     decoder, priors.StandardNormal(3), downsample=(4, 2), num_levels=(2, 1), hidden=(6, 4),
+    ...     inner=(4, 4), latent_channels=2,
+    ... )
+    >>> x, key = jnp.zeros((5, 8, 8, 1)), jax.random.key(0)
+    >>> terms, variables = model.init_with_output(key, x, key, num_samples=2)
+    >>> terms.log_weights.shape, model.latent_dims
+    ((2, 5), (3, 8, 8, 32))
+    """
+
+    decoder: Decoder
+    """p(x|z). Its trunk reads feature maps of the image's size."""
+    prior: Prior
+    """p(z_0)."""
+    downsample: tuple[int, ...] = (4, 2)
+    """Number of pixels along each axis for one position of the maps of each stage, top first."""
+    num_levels: tuple[int, ...] = (8, 4)
+    """Number of levels of each stage, top first. The vector z_0 is one more level."""
+    hidden: tuple[int, ...] = (64, 32)
+    """Number of channels of the residual stream and of the encoder's features in each stage, top first."""
+    inner: tuple[int, ...] = (32, 16)
+    """Number of channels of the 3×3 convolutions in each stage, top first."""
+    latent_channels: int = 4
+    """Number of channels of the maps z_l."""
+    encoder_blocks: int = 2
+    """Number of residual blocks of the encoder in each stage."""
+    canvas_channels: int = 8
+    """Number of channels of the maps that the decoder reads."""
+    activation: Callable[[Array], Array] = nn.silu
+    """Nonlinearity before each convolution."""
+    remat: bool = False
+    """True computes the levels again in the backward pass: less memory, more time."""
+    unroll: bool = False
+    """True makes a program of its own for each level: more time to compile."""
+
+    posterior_parameters: ClassVar[tuple[str, ...]] = ("encoder", "posterior", "evidence")
+
+    def __post_init__(self) -> None:
+        check_modules(self)
+        check_decoder(self)
+        check_prior(self)
+        check_sizes(
+            downsample=self.downsample,
+            num_levels=self.num_levels,
+            hidden=self.hidden,
+            inner=self.inner,
+        )
+        check_at_least_one(
+            latent_channels=self.latent_channels, canvas_channels=self.canvas_channels
+        )
+        check_not_negative(encoder_blocks=self.encoder_blocks)
+        self._check_stages()
+        if not self.decoder.reads_maps:
+            raise UsageError(
+                f"decoder.trunk = {type(self.decoder.trunk).__name__} does not keep feature maps: use "
+                "networks.Identity() or another trunk with output_ndims = 3."
+            )
+        if self.decoder.shape is not None:
+            shape = self.decoder.event_shape
+            size = self.downsample[0]
+            if len(shape) != 3 or shape[0] % size or shape[1] % size:
+                raise UsageError(
+                    f"downsample = {self.downsample} must divide height and width of decoder.shape "
+                    f"(height, width, channels), got {shape}."
+                )
+            prior = self.prior.for_events(shape, finite_range(self.decoder.data_range))
+            if prior is not self.prior:
+                self.prior = prior
+        super().__post_init__()
+
+    @nn.nowrap
+    def _check_stages(self) -> None:
+        """Raises one sentence if the settings of the stages do not fit together."""
+        settings = (self.downsample, self.num_levels, self.hidden, self.inner)
+        if not self.num_levels or len({len(setting) for setting in settings}) != 1:
+            raise UsageError(
+                "downsample, num_levels, hidden and inner must hold one number for each stage, got "
+                f"{self.downsample}, {self.num_levels}, {self.hidden} and {self.inner}."
+            )
+        pairs = zip(self.downsample, self.downsample[1:], strict=False)
+        if any(above % below for above, below in pairs):
+            raise UsageError(
+                "each number of downsample must be a multiple of the next, such as (4, 2), got "
+                f"{self.downsample}."
+            )
+
+    @nn.nowrap
+    def for_data(self, examples: Examples | Array) -> Model:
+        """The same model for these examples: decoder.shape and the prior's settings are derived."""
+        model = super().for_data(examples)
+        prior = model.prior.for_events(model.decoder.event_shape, range_of(as_examples(examples).x))
+        return model if prior is model.prior else model.clone(parent=None, prior=prior)
+
+    @property
+    def latent_dims(self) -> tuple[int, ...]:
+        """Latent coordinates of each level: those of z_0, then h·w·latent_channels."""
+        stages = zip(self._sizes, self.num_levels, strict=True)
+        below = [(math.prod(size) * self.latent_channels,) * num for size, num in stages]
+        return (self.prior.latent_dim, *sum(below, start=()))
+
+    @property
+    def label(self) -> str:
+        levels = 1 + sum(self.num_levels)
+        return f"{super().label}, {type(self.prior).__name__}, {levels} levels"
+
+    @property
+    def prior_samples(self) -> int | None:
+        return self.prior.num_samples
+
+    def with_prior_samples(self, num_samples: int) -> DeepHierarchy:
+        return self.clone(prior=self.prior.with_num_samples(num_samples))
+
+    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
+        if "prior" not in params:
+            return params
+        return params | {"prior": self.prior.start_from(params["prior"], x, key)}
+
+    def learned(self, params: PyTree) -> dict[str, float]:
+        summary = self.prior.summary(params.get("prior", {}))
+        return super().learned(params) | {name: float(value) for name, value in summary.items()}
+
+    @property
+    def _sizes(self) -> list[tuple[int, int]]:
+        """Height and width of the maps of each stage."""
+        height, width, _ = self.decoder.event_shape
+        return [(height // size, width // size) for size in self.downsample]
+
+    def setup(self) -> None:
+        scale, activation = 1 / sum(self.num_levels), self.activation
+        self.encoder = BottomUp(
+            self.downsample, self.hidden, self.inner, self.encoder_blocks, activation
+        )
+        self.posterior = nn.Dense(2 * self.prior.latent_dim)
+        evidence = tuple(Evidence(inner, self.latent_channels, activation) for inner in self.inner)
+        self.evidence = Stages(evidence)
+        stages = zip(evidence, self.inner, self.hidden, strict=True)
+        self.levels = Stages(
+            tuple(
+                Level(seen, inner, hidden, self.latent_channels, scale, activation)
+                for seen, inner, hidden in stages
+            )
+        )
+        self.start = nn.Dense(math.prod(self._sizes[0]) * self.hidden[0])
+        self.enlarge = [
+            nn.Dense((above // below) ** 2 * channels)
+            for above, below, channels in zip(
+                self.downsample, self.downsample[1:], self.hidden[1:], strict=False
+            )
+        ]
+        self.finish = nn.Dense(self.downsample[-1] ** 2 * self.canvas_channels)
+
+    # The posterior.
+
+    def encode(self, x: Array, context: Array | None = None) -> Encoding:
+        """q(z_0|x), and the features of x [B, *event] at each resolution."""
+        _refuse(context)
+        check_events(self, x)
+        features = self.encoder(x)
+        maps = self.posterior(_flat(self.activation(features[0])))
+        mean, log_variance = jnp.split(maps, 2, axis=-1)
+        normal = distrax.Normal(mean, jnp.exp(0.5 * bounded(log_variance)))
+        return Encoding(distrax.Independent(normal, 1), features)
+
+    def terms(
+        self,
+        encoding: Encoding,
+        x: Array,
+        key: PRNGKey,
+        num_samples: int = 1,
+        weights: Array | None = None,
+    ) -> Terms:
+        check_at_least_one(num_samples=num_samples)
+        top_key, prior_key, key = jax.random.split(key, 3)
+        top = encoding.posterior.sample(seed=top_key, sample_shape=(num_samples,))
+        state, (rates, kl, z) = self._descend(_infer, top, self._keys(key), encoding.features)
+        latents = (top, *z)
+        if weights is None:
+            log_ratio = encoding.posterior.log_prob(top)
+            log_ratio -= self.prior.log_prob(top, self._given(prior_key))
+        else:
+            # Scaled inside the chain, the gradient of a level would be scaled once for each level above.
+            latents = tuple(scale_gradient(level, weights) for level in latents)
+            held = self.holding(())
+            log_q = held.level_log_posteriors(jax.lax.stop_gradient(encoding), latents)
+            log_top = self.prior.log_prob(latents[0], self._given(prior_key, weights))
+            state, log_p = self._descend(_weigh_prior, latents[0], self._by_stage(latents))
+            log_ratio, *rates = (q - p for q, p in zip(log_q, (log_top, *log_p), strict=True))
+        likelihood = self._likelihood(state)
+        return Terms(
+            distortion=-likelihood.log_prob(x),
+            rate=(log_ratio, *rates),
+            kl=(self.prior.kl(encoding.posterior), *kl),
+            latents=latents,
+            likelihood=likelihood,
+        )
+
+    def log_posterior(self, encoding: Encoding, latents: Latents) -> Array:
+        return sum(self.level_log_posteriors(encoding, latents))
+
+    def level_log_posteriors(self, encoding: Encoding, latents: Latents) -> tuple[Array, ...]:
+        """log q(z_l|z_<l, x) of each level, nats. L arrays [..., B, D_l] -> L arrays [..., B]."""
+        check_latents(self, latents)
+        below = self._by_stage(latents)
+        _, log_q = self._descend(_weigh_posterior, latents[0], below, encoding.features)
+        return (encoding.posterior.log_prob(latents[0]), *log_q)
+
+    # The generative model.
+
+    def decode(self, latents: Latents, context: Array | None = None) -> Any:
+        """p(x|z_0..z_L). L arrays [..., B, D_l] -> batch shape [..., B]."""
+        _refuse(context)
+        check_latents(self, latents)
+        return self._likelihood(self._descend(_replay, latents[0], self._by_stage(latents))[0])
+
+    def sample_joint(
+        self, key: PRNGKey, num_samples: int, context: Array | None = None
+    ) -> tuple[Latents, PyTree]:
+        """(z_0..z_L, u), u the auxiliary variables of the prior of z_0."""
+        _refuse(context)
+        check_at_least_one(num_samples=num_samples)
+        top_key, key = jax.random.split(key)
+        top, auxiliary = self.prior.sample_joint(top_key, num_samples, self._given())
+        return (top, *self._descend(_imagine, top, self._keys(key))[1]), auxiliary
+
+    def log_prior(
+        self, latents: Latents, key: PRNGKey | None = None, context: Array | None = None
+    ) -> Array:
+        _refuse(context)
+        below = self._log_prior_below(latents)
+        return self.prior.log_prob(latents[0], self._given(key)) + below
+
+    def log_joint_prior(
+        self, latents: Latents, auxiliary: PyTree, context: Array | None = None
+    ) -> Array:
+        _refuse(context)
+        below = self._log_prior_below(latents)
+        return self.prior.joint_log_prob(latents[0], auxiliary, self._given()) + below
+
+    # One level alone.
+
+    def level_posterior(self, encoding: Encoding, level: int = 0) -> distrax.Independent:
+        self._check_level(level)
+        return encoding.posterior
+
+    def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
+        self._check_level(level)
+        return self.prior.log_prob(z, self._given(key))
+
+    def level_factorises(self, level: int = 0) -> bool:
+        self._check_level(level)
+        return self.prior.factorises
+
+    def _check_level(self, level: int) -> None:
+        reason = "has no density of its own: it depends on the samples of the levels above."
+        check_level(self, level, 1, reason)
+
+    # The stages.
+
+    def _given(self, key: PRNGKey | None = None, weights: Array | None = None) -> Given:
+        """What the prior of z_0 receives: also q(z_0|x), for priors made of posteriors."""
+        return Given(key, weights, lambda x: self.encode(x).posterior)
+
+    def _log_prior_below(self, latents: Latents) -> Array:
+        """log p(z_1..z_L|z_0), [..., B]."""
+        check_latents(self, latents)
+        return sum(self._descend(_weigh_prior, latents[0], self._by_stage(latents))[1])
+
+    def _keys(self, key: PRNGKey) -> list[PRNGKey]:
+        """A key for each level below the top, stacked by stage."""
+        keys = jax.random.split(key, len(self.num_levels))
+        pairs = zip(keys, self.num_levels, strict=True)
+        return [jax.random.split(key, num) for key, num in pairs]
+
+    def _by_stage(self, latents: Latents) -> list[Array]:
+        """The latents below the top, stacked by stage, each [num_levels, ..., B, D_l]."""
+        below, stacked = latents[1:], []
+        for num in self.num_levels:
+            stacked.append(jnp.stack(below[:num]))
+            below = below[num:]
+        return stacked
+
+    def _descend(
+        self,
+        step: Callable,
+        top: Array,
+        given: Sequence[Array],
+        features: Sequence[Array | None] | None = None,
+    ) -> tuple[Array, Any]:
+        """All levels below z_0 = top [..., D]: the last state, and what the step returns for each level."""
+        state = self.start(top).reshape(*top.shape[:-1], *self._sizes[0], self.hidden[0])
+        each = list[Any]()
+        for stage, level in enumerate(self.levels.stages):
+            if stage:
+                ratio = self.downsample[stage - 1] // self.downsample[stage]
+                state = depth_to_space(self.enlarge[stage - 1](state), ratio)
+            seen = None if features is None else features[stage]
+            state, out = self._scan(step, self.num_levels[stage])(level, state, seen, given[stage])
+            each += [jax.tree.map(lambda leaf, i=i: leaf[i], out) for i in range(len(given[stage]))]
+        if each and isinstance(each[0], tuple):
+            return state, tuple(zip(*each, strict=True))
+        return state, tuple(each)
+
+    def _scan(self, step: Callable, num: int) -> Callable:
+        """The levels of one stage, one after the other, each with its own parameters."""
+        if self.remat:
+            step = nn.remat(step, prevent_cse=False)  # needless in a scan
+        return nn.scan(
+            step,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=(nn.broadcast, 0),
+            length=num,
+            unroll=num if self.unroll else 1,
+        )
+
+    def _likelihood(self, state: Array) -> Any:
+        maps = depth_to_space(self.finish(self.activation(state)), self.downsample[-1])
+        return self.decoder(self.activation(maps))
+
+
+# Steps of a level: (level, state [..., h, w, C], features [B, h, w, C'] or None, what is scanned).
+
+
+def _infer(level: Level, state: Array, features: Array, key: PRNGKey):
+    """z ~ q: (rate [K, B], kl [B, D], z [K, B, D])."""
+    prior = level.prior(state)
+    posterior = prior + level.evidence(state, features)
+    z, rate = posterior.sample_and_log_ratio(key, prior)
+    kl = _flat(posterior.kl(prior)).mean(0)
+    return level.draw(state, z), (_flat(rate).sum(-1), kl, _flat(z))
+
+
+def _imagine(level: Level, state: Array, features: None, key: PRNGKey):
+    """z ~ p, [n, D]."""
+    prior = level.prior(state)
+    z = prior.sample(key)
+    return level.draw(state, z), _flat(z)
+
+
+def _replay(level: Level, state: Array, features: None, z: Array):
+    """z given, [..., D]."""
+    return level.draw(state, _maps(z, state)), None
+
+
+def _weigh_prior(level: Level, state: Array, features: None, z: Array):
+    """z given, [..., D], and log p(z|state), [...]."""
+    prior = level.prior(state)
+    z = _maps(z, state)
+    return level.draw(state, z), _flat(prior.log_prob(z)).sum(-1)
+
+
+def _weigh_posterior(level: Level, state: Array, features: Array, z: Array):
+    """z given, [..., D], and log q(z|state, x), [...]."""
+    prior = level.prior(state)
+    z = _maps(z, state)
+    posterior = prior + level.evidence(state, features)
+    return level.draw(state, z), _flat(posterior.log_prob(z)).sum(-1)
+
+
+def _maps(z: Array, state: Array) -> Array:
+    """[..., D] -> [..., h, w, latent_channels]."""
+    return z.reshape(*z.shape[:-1], *state.shape[-3:-1], -1)
+
+
+def _flat(maps: Array) -> Array:
+    return maps.reshape(*maps.shape[:-3], -1)
+
+
+def _refuse(context: Any) -> None:
+    if context is not None:
+        raise UsageError(
+            "a DeepHierarchy takes no context: leave the context out, or choose a conditional model."
+        )
