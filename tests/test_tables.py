@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import digits, mnist, tables, taming, top_down, vampprior, vlae
+from experiments import bits, digits, mnist, tables, taming, top_down, vampprior, vlae
 from vaelab import runs
 from vaelab.checks import DamagedFileError
 from vaelab.runs import results
@@ -21,7 +21,7 @@ from vaelab.training.groups import transformation
 from vaelab.training.state import initial_state
 from vaelab.types import Examples
 
-MODULES = (digits, mnist, vampprior, taming, top_down, vlae)
+MODULES = (bits, digits, mnist, vampprior, taming, top_down, vlae)
 EXPERIMENTS = {n: e for module in MODULES for n, e in module.EXPERIMENTS.items()}
 
 # The names of the former configuration files. They stay valid.

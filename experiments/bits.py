@@ -1,0 +1,47 @@
+"""Binary hierarchies on scikit-learn's 8×8 digits: three gradients for bits, and two players instead of one bound.
+
+Papers: Flach, 2022, Structured model learning (seed 002: binary levels, a shared encoder, straight-through
+gradients); Dong, Mnih & Tucker, 2020, DisARM; Flach et al., 2023, Symmetric equilibrium learning of VAEs.
+
+Protocol: that of `digits.py`. Three levels of 8, 16 and 32 bits, z_0 → z_1 → z_2 → x, with a shared encoder.
+The Gaussian model has levels of 2, 8 and 16 coordinates.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from experiments.digits import EXPERIMENTS as DIGITS
+from vaelab.likelihoods import BernoulliDecoder
+from vaelab.models import TopDownVAE
+from vaelab.networks import BernoulliUnits, Chain, GatedMLP, GaussianUnits, SharedEncoder, Units
+from vaelab.priors import BernoulliPrior, Prior, StandardNormal
+from vaelab.runs.experiment import Experiment
+from vaelab.training.objectives import ELBO, DisARM, SymmetricLearning
+
+
+def _model(units: tuple[Units, ...], prior: Prior) -> TopDownVAE:
+    return TopDownVAE(
+        units=units,
+        inference=SharedEncoder(tuple(GatedMLP((64,)) for _ in units)),
+        chain=Chain(tuple(GatedMLP((64,)) for _ in units[1:])),
+        decoder=BernoulliDecoder(GatedMLP((64,)), shape=(8, 8, 1)),
+        prior=prior,
+    )
+
+
+_BITS = dataclasses.replace(
+    DIGITS["digits_vae_elbo"],
+    model=_model(tuple(map(BernoulliUnits, (8, 16, 32))), BernoulliPrior(8)),
+)
+_GAUSSIAN = dataclasses.replace(
+    _BITS, model=_model(tuple(map(GaussianUnits, (2, 8, 16))), StandardNormal(2))
+)
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "digits_bits_straight_through": _BITS,
+    "digits_bits_disarm": dataclasses.replace(_BITS, objective=DisARM()),
+    "digits_bits_symmetric": dataclasses.replace(_BITS, objective=SymmetricLearning()),
+    "digits_ladder_elbo": dataclasses.replace(_GAUSSIAN, objective=ELBO()),
+    "digits_ladder_symmetric": dataclasses.replace(_GAUSSIAN, objective=SymmetricLearning()),
+}
