@@ -454,6 +454,11 @@ def test_a_run_resumes_reports_every_level_and_is_loaded(tmp_path):
             "encoder.dims[0] = 2 and prior.latent_dim = 3 must be the same number: level 0 is the "
             "top, and the prior is that of the top.",
         ),
+        (
+            lambda: vlae().clone(encoder=ConditionalGaussian(mlp(), D)),
+            "encoder = ConditionalGaussian must be a networks.LadderEncoder, which has one network for "
+            "each level, top first.",
+        ),
         (lambda: Concatenation(0), "features must be at least 1, got 0."),
         (lambda: GatedInjection(float("nan")), "initial must be finite, got nan."),
         (lambda: Downsample(0), "channels must be at least 1, got 0."),

@@ -70,6 +70,7 @@ class VLAE(Model):
         check_modules(self)
         check_decoder(self)
         check_prior(self)
+        check_ladders(self)
         numbers = len(self.encoder.networks), len(self.generator.networks)
         if numbers[0] != numbers[1]:
             raise UsageError(
@@ -242,6 +243,17 @@ class VLAE(Model):
     def _given(self, key: PRNGKey | None = None, weights: Array | None = None) -> Given:
         """What the prior receives: also q(z_L|x), for priors made of posteriors."""
         return Given(key, weights, lambda x: self.encoder(x)[0])
+
+
+def check_ladders(model: VLAE) -> None:
+    """Raises one sentence if encoder or generator is no ladder, which has a network for each level."""
+    for name, kind in (("encoder", LadderEncoder), ("generator", LadderGenerator)):
+        value = getattr(model, name)
+        if not isinstance(value, kind):
+            raise UsageError(
+                f"{name} = {type(value).__name__} must be a networks.{kind.__name__}, which has one network "
+                "for each level, top first."
+            )
 
 
 def _refuse(context: Any) -> None:
