@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 
 import flax.linen as nn
 import jax
@@ -31,7 +32,7 @@ from vaelab.networks import (
     Upsample,
 )
 from vaelab.priors import GaussianMixture, HierarchicalPrior, StandardNormal, VampPrior
-from vaelab.runs import Experiment
+from vaelab.runs import Experiment, Hook
 from vaelab.runs.prior_report import evaluate_prior
 from vaelab.training import ELBO, Adam
 
@@ -373,18 +374,27 @@ def test_every_likelihood_has_gradients_in_every_parameter(make):
 # A whole run.
 
 
+class Interrupt(Hook):
+    """Ctrl-C at the first training metrics. A second one would end the program at once."""
+
+    def on_metrics(self, step, metrics):
+        if step == 2 and "loss" in metrics:
+            signal.raise_signal(signal.SIGINT)
+
+
 def test_a_run_resumes_reports_every_level_and_is_loaded(tmp_path):
     experiment = Experiment(
         data=source(), model=vlae((D, 1), prior=VampPrior(D, num_components=3)),
         objective=ELBO(beta=(1.0, 0.5), warmup_steps=(0, 2)), optimiser=Adam(0.01),
-        num_steps=4, log_every=2, evaluate_every=4, batch_size=10, num_samples=3, num_test=4,
+        num_steps=4, log_every=2, evaluate_every=2, batch_size=10, num_samples=3, num_test=4,
         posterior_samples=2,
     )  # fmt: skip
     folder = tmp_path / "run"
-    vaelab.train(experiment, workdir=folder, progress=False)
-    result = vaelab.train(experiment, workdir=folder, progress=False, num_steps=8)
-    assert result.last_step == 8
-    assert result.history.steps("elbo").tolist() == [2, 4, 6, 8]
+    first = vaelab.train(experiment, workdir=folder, progress=False, hooks=[Interrupt()])
+    assert first.interrupted
+    assert first.last_step == 2
+    result = vaelab.train(experiment, workdir=folder, progress=False)
+    assert result.history.steps("elbo").tolist() == [2, 4]
     report = result.report()
     assert len(report.active_units) == 2
     plots = {path.stem for path in folder.glob("*.png")}
@@ -443,6 +453,11 @@ def test_a_run_resumes_reports_every_level_and_is_loaded(tmp_path):
             lambda: vlae((2, 3), prior=StandardNormal(3)),
             "encoder.dims[0] = 2 and prior.latent_dim = 3 must be the same number: level 0 is the "
             "top, and the prior is that of the top.",
+        ),
+        (
+            lambda: vlae().clone(encoder=ConditionalGaussian(mlp(), D)),
+            "encoder = ConditionalGaussian must be a networks.LadderEncoder, which has one network for "
+            "each level, top first.",
         ),
         (lambda: Concatenation(0), "features must be at least 1, got 0."),
         (lambda: GatedInjection(float("nan")), "initial must be finite, got nan."),

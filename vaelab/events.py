@@ -26,7 +26,7 @@ class MakesImages(Protocol):
 
 
 @runtime_checkable
-class KeepsAxes(Protocol):
+class HasOutputAxes(Protocol):
     """A network that states the number of axes of its output, without those of the batch."""
 
     output_ndims: int
@@ -40,7 +40,7 @@ def gives_maps(network: nn.Module) -> bool:
     >>> gives_maps(Identity()), gives_maps(MLP((64,)))
     (True, False)
     """
-    return isinstance(network, KeepsAxes) and network.output_ndims == 3
+    return isinstance(network, HasOutputAxes) and network.output_ndims == 3
 
 
 def for_events(network: nn.Module, shape: tuple[int, ...]) -> nn.Module:

@@ -70,6 +70,7 @@ class VLAE(ModelWithPrior):
         check_decoder(self)
         check_prior(self)
         self.check_continuous_prior()
+        check_ladders(self)
         numbers = len(self.encoder.networks), len(self.generator.networks)
         if numbers[0] != numbers[1]:
             raise UsageError(
@@ -211,6 +212,17 @@ class VLAE(ModelWithPrior):
                 "reads such features, networks.Identity() for maps or MLP(()) for vectors."
             )
         return likelihood
+
+
+def check_ladders(model: VLAE) -> None:
+    """Raises one sentence if encoder or generator is no ladder, which has a network for each level."""
+    for name, kind in (("encoder", LadderEncoder), ("generator", LadderGenerator)):
+        value = getattr(model, name)
+        if not isinstance(value, kind):
+            raise UsageError(
+                f"{name} = {type(value).__name__} must be a networks.{kind.__name__}, which has one network "
+                "for each level, top first."
+            )
 
 
 def _refuse(context: Any) -> None:

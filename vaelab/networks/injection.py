@@ -30,7 +30,7 @@ class GatedInjection(nn.Module):
     """Gate at the start."""
 
     def __post_init__(self) -> None:
-        # A gate of zero is no fixed point, because W is not zero.
+        # Zero is allowed. The gradient of such a gate is not zero, because W is not.
         if is_number(self.initial) and not math.isfinite(self.initial):
             raise UsageError(f"initial must be finite, got {self.initial}.")
         super().__post_init__()
