@@ -77,7 +77,7 @@ def latent_space(run: Run, trained: Trained, level: int = 0, ax: Axes | None = N
     prior = np.asarray(_prior_samples(model, params, test, prior_key)[level])
     labels = None if test.labels is None or test.labels.ndim > 1 else test.labels
     draw = partial(plotting.latent_space, z, labels, level=shown_level, ax=ax)
-    if model.latent_dims[level] > 2:
+    if model.latent_dims[level] > 2 or level in model.bernoulli_levels:
         return draw(prior_samples=prior)
     shown = np.concatenate([z, prior])
     low, high = shown.min(axis=0), shown.max(axis=0)
