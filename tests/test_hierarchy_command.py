@@ -105,7 +105,7 @@ def test_a_wrong_argument_is_one_sentence(names, refusal, tmp_path, keys, argv, 
 def test_models_with_different_levels_stand_side_by_side():
     """Levels are matched by their names, and a level that a model does not have is empty."""
     estimate = Estimate(0.5, 0.01)
-    course = LabelCourse((0,), [[1.0]], [1.0], [1.0], [estimate], estimate, 0, [], 0.9)
+    course = LabelCourse((0,), [[1.0]], [1.0], [1.0], [estimate], [estimate], estimate, 0, [], 0.9)
     effect = ResamplingEffect((0,), estimate, estimate)
 
     def model(name, *levels):

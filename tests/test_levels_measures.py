@@ -270,6 +270,7 @@ def test_label_course_counts_unclear_images_against_the_chain():
     np.testing.assert_allclose(course.reference, [0.75, 0.25, 0])
     np.testing.assert_allclose(course.shares, [[0.75, 0.25, 0], [0.25, 0.75, 0], [0, 0, 1]])
     assert [each.mean for each in course.total_variation] == pytest.approx([0, 0.5, 1])
+    assert [each.mean for each in course.from_samples] == pytest.approx([0.5, 0.75, 0.5])
     assert [each.mean for each in course.confidence] == pytest.approx([1, 1, 0.5])
     # Binomial(4, ¾): the mean distance from 3, over 4.
     expected = sum(abs(k - 3) / 4 * p for k, p in zip(range(5), [1, 12, 54, 108, 81], strict=True))
