@@ -110,10 +110,10 @@ def test_models_with_different_levels_stand_side_by_side():
 
     def model(name, *levels):
         measured = [
-            LevelMeasures(index, level, 2, 1, estimate,
-                          ProbeAccuracy(Estimate(accuracy, 0.01), 0.1, "mean of q", 9, 9), effect, effect)
+            LevelMeasures(index, level, 2, 1, estimate, probe, probe, effect, effect)
             for index, (level, accuracy) in enumerate(levels)
-        ]  # fmt: skip
+            for probe in [ProbeAccuracy(Estimate(accuracy, 0.01), 0.1, "mean of q", 9, 9)]
+        ]
         settings = Settings("test", None, 1, 1, (1,), None, 0)
         chains = [ChainMeasures("data", (0,), course)]
         return ModelMeasures(name, 1, 1, settings, estimate, "", 1, measured, chains)

@@ -144,9 +144,10 @@ QUANTITIES: dict[str, Callable[[LevelMeasures], str]] = {
     "active units": lambda level: f"{level.active_units} of {level.dim}",
     "KL, nats": lambda level: display.with_error(*level.rate),
     "probe accuracy, %": lambda level: percent(level.probe.accuracy),
+    "probe of a sample, %": lambda level: percent(level.sampled.accuracy),
     "label flips, %": lambda level: percent(level.alone.flip_rate),
     "change": lambda level: display.with_error(*level.alone.change, digits=4),
-    "label flips with lower levels, %": lambda level: percent(level.with_lower.flip_rate),
+    "flips with lower levels, %": lambda level: percent(level.with_lower.flip_rate),
 }
 
 
