@@ -105,15 +105,15 @@ def test_a_wrong_argument_is_one_sentence(names, refusal, tmp_path, keys, argv, 
 def test_models_with_different_levels_stand_side_by_side():
     """Levels are matched by their names, and a level that a model does not have is empty."""
     estimate = Estimate(0.5, 0.01)
-    course = LabelCourse((0,), [[1.0]], [1.0], [1.0], [estimate], estimate, 0, [], 0.9)
+    course = LabelCourse((0,), [[1.0]], [1.0], [1.0], [estimate], [estimate], estimate, 0, [], 0.9)
     effect = ResamplingEffect((0,), estimate, estimate)
 
     def model(name, *levels):
         measured = [
-            LevelMeasures(index, level, 2, 1, estimate,
-                          ProbeAccuracy(Estimate(accuracy, 0.01), 0.1, "mean of q", 9, 9), effect, effect)
+            LevelMeasures(index, level, 2, 1, estimate, probe, probe, effect, effect)
             for index, (level, accuracy) in enumerate(levels)
-        ]  # fmt: skip
+            for probe in [ProbeAccuracy(Estimate(accuracy, 0.01), 0.1, "mean of q", 9, 9)]
+        ]
         settings = Settings("test", None, 1, 1, (1,), None, 0)
         chains = [ChainMeasures("data", (0,), course)]
         return ModelMeasures(name, 1, 1, settings, estimate, "", 1, measured, chains)

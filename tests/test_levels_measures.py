@@ -174,6 +174,23 @@ def test_a_probe_reads_the_label_from_the_level_that_carries_it():
     assert (carries.code, carries.num_train, carries.num_test) == ("mean of q", 1000, 1000)
 
 
+def test_samples_of_a_level_without_rate_carry_nothing():
+    """The mean of q differs by 10⁻³ between the labels: a probe of means reads it, a probe of samples does not."""
+    labels = np.tile(np.int32([0, 1]), 600)
+    data = Examples(labels[:, None].astype(np.float32), labels)
+    params = chain_params() | {
+        "top_encoder": {"Dense_0": {"kernel": jnp.array([[1e-3, 0.0]]), "bias": jnp.zeros(2)}}
+    }
+    subject = Subject(CHAIN, params, data)
+    (mean, _), (sample, _) = (
+        evaluation.probe_accuracies(subject, data, KEY, codes=codes, max_epochs=4)
+        for codes in (evaluation.level_codes, evaluation.level_samples)
+    )
+    assert mean.accuracy.mean == 1
+    assert abs(sample.accuracy.mean - 0.5) < 4 * 0.5 / 1200**0.5
+    assert sample.code == "sample of q"
+
+
 def test_a_probe_of_images_has_probabilities_and_original_labels():
     labels = np.array([3, 5, 9])[RNG.integers(0, 3, 300)]
     images = np.zeros((300, 2, 2, 1), np.float32)
@@ -270,6 +287,7 @@ def test_label_course_counts_unclear_images_against_the_chain():
     np.testing.assert_allclose(course.reference, [0.75, 0.25, 0])
     np.testing.assert_allclose(course.shares, [[0.75, 0.25, 0], [0.25, 0.75, 0], [0, 0, 1]])
     assert [each.mean for each in course.total_variation] == pytest.approx([0, 0.5, 1])
+    assert [each.mean for each in course.from_samples] == pytest.approx([0.5, 0.75, 0.5])
     assert [each.mean for each in course.confidence] == pytest.approx([1, 1, 0.5])
     # Binomial(4, ¾): the mean distance from 3, over 4.
     expected = sum(abs(k - 3) / 4 * p for k, p in zip(range(5), [1, 12, 54, 108, 81], strict=True))

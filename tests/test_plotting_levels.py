@@ -25,7 +25,7 @@ def chain(**changes) -> ChainPanel:
     parts = dict(
         title="from data", steps=(0, 10), images=images, shares=SHARES, reference=[0.4, 0.6, 0.0],
         samples=[0.1, 0.8, 0.1], total_variation=[0.25, 0.4], errors=[0.01, 0.02],
-        samples_variation=0.3, floor=0.05,
+        from_samples=[0.3, 0.2], floor=0.05,
     )  # fmt: skip
     return ChainPanel(**parts | changes)
 
@@ -61,8 +61,8 @@ def test_chains_show_images_in_line_with_the_shares_of_their_step():
     assert heights[3.5, to_rgb(PALETTE[1])].get_height() == pytest.approx(0.6)  # the data
     (curve,) = [line for line in distance.get_lines() if line.get_marker() == "o"]
     np.testing.assert_allclose(curve.get_xydata(), [[0, 0.25], [1, 0.4]])
-    levels = [line.get_ydata()[0] for line in distance.get_lines() if line is not curve]
-    assert levels == [0.05, 0.3]
+    (dashed,) = [line for line in distance.get_lines() if line.get_marker() == "s"]
+    np.testing.assert_allclose(dashed.get_ydata(), [0.3, 0.2])
     assert [tick.get_text() for tick in distance.get_xticklabels()] == ["0", "10", "model", "data"]
 
 

@@ -31,7 +31,7 @@ from experiments.study import Study, main
 from vaelab import runs
 from vaelab.checks import UndefinedError, UsageError, check_at_least_one, classes_of
 from vaelab.cli import lookup
-from vaelab.evaluation import Estimate
+from vaelab.evaluation import Estimate, LabelCourse
 from vaelab.runs import Experiment, Result, display
 from vaelab.runs.files import read_typed, write_figure, write_json
 
@@ -144,9 +144,10 @@ QUANTITIES: dict[str, Callable[[LevelMeasures], str]] = {
     "active units": lambda level: f"{level.active_units} of {level.dim}",
     "KL, nats": lambda level: display.with_error(*level.rate),
     "probe accuracy, %": lambda level: percent(level.probe.accuracy),
+    "probe of a sample, %": lambda level: percent(level.sampled.accuracy),
     "label flips, %": lambda level: percent(level.alone.flip_rate),
     "change": lambda level: display.with_error(*level.alone.change, digits=4),
-    "label flips with lower levels, %": lambda level: percent(level.with_lower.flip_rate),
+    "flips with lower levels, %": lambda level: percent(level.with_lower.flip_rate),
 }
 
 
@@ -184,7 +185,12 @@ def chains_table(models: Sequence[ModelMeasures]) -> Table:
         f"Gibbs chains: total variation of the labels after {firsts[0].steps[-1]:,} steps from those of the data",
         ["levels that carry x", "start", *(model.experiment for model in models)],
         rows,
+        "In parentheses: total variation from the labels of the model's own samples.",
     )
+
+
+def _last(course: LabelCourse) -> str:
+    return f"{_distance(course.total_variation[-1])} ({course.from_samples[-1].mean:.3f})"
 
 
 def _in_order(cells: Sequence[Mapping[Key, object]]) -> list[Key]:

@@ -50,7 +50,8 @@ class LevelMeasures(NamedTuple):
     dim: int
     active_units: int
     rate: Estimate  # nats
-    probe: ProbeAccuracy
+    probe: ProbeAccuracy  # of the mean of q
+    sampled: ProbeAccuracy  # of a sample of q
     alone: ResamplingEffect  # the level drawn anew
     with_lower: ResamplingEffect  # the level and all levels below it drawn anew
 
@@ -138,8 +139,10 @@ def measure(name: str, result: Result, settings: Settings) -> tuple[ModelMeasure
         subject, run.key("units"), num_samples=max(2, settings.num_samples)
     )
     train = run.subject(result.params, run.fixed_training_set(settings.num_train))
-    probes = evaluation.probe_accuracies(
-        train, part, run.key("probes"), num_samples=settings.num_samples, seed=settings.seed
+    means = functools.partial(evaluation.level_codes, num_samples=settings.num_samples)
+    probes, sampled = (
+        evaluation.probe_accuracies(train, part, run.key("probes"), codes=codes, seed=settings.seed)
+        for codes in (means, evaluation.level_samples)
     )
     last, names = len(rates) - 1, level_names(len(rates))[::-1]
 
@@ -155,6 +158,7 @@ def measure(name: str, result: Result, settings: Settings) -> tuple[ModelMeasure
             active_units=units[level],
             rate=rates[level],
             probe=probes[level],
+            sampled=sampled[level],
             alone=effect((level,)),
             with_lower=effect(tuple(range(level, last + 1))),
         )

@@ -79,7 +79,7 @@ def chains(measures: ModelMeasures, pictured: Pictured, result: Result) -> dict[
                     samples=course.samples,
                     total_variation=[distance.mean for distance in course.total_variation],
                     errors=[distance.standard_error for distance in course.total_variation],
-                    samples_variation=course.samples_variation.mean,
+                    from_samples=[distance.mean for distance in course.from_samples],
                     floor=course.floor,
                 )
             )
@@ -90,8 +90,9 @@ def chains(measures: ModelMeasures, pictured: Pictured, result: Result) -> dict[
             panels,
             title=f"{measures.experiment}: z ~ q(z|x), x ~ p(x|z); {which}",
             caption=f"Images and labels are of the means of p(x|z), at step 0 of the start. {num:,} chains. "
-            f"Unclear: no class has a probability of {course.threshold:g}. Dotted: mean distance of {num:,} "
-            f"labels drawn from those of the data. Dashed: {num:,} samples of the model.",
+            f"Unclear: no class has a probability of {course.threshold:g}. Total variation of the "
+            f"labels from those of the data, and from those of {num:,} samples of the model. Dotted: from the data, "
+            "of as many labels drawn from the data.",
         )
     return figures
 

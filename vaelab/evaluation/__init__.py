@@ -3,7 +3,7 @@
 from vaelab.evaluation.aggregated import Aggregated, aggregated_posterior
 from vaelab.evaluation.annealing import AnnealedLogLikelihood, annealed_importance_sampling
 from vaelab.evaluation.averages import Estimate, distortion, elbo, expectations, rate
-from vaelab.evaluation.codes import LevelCodes, level_codes
+from vaelab.evaluation.codes import LevelCodes, level_codes, level_samples
 from vaelab.evaluation.constraint_outcome import Feasibility, feasibility
 from vaelab.evaluation.gibbs import GibbsChain, gibbs_chain, noise_like
 from vaelab.evaluation.information import active_units
@@ -62,6 +62,7 @@ __all__ = [
     "label_course",
     "level_codes",
     "level_rates",
+    "level_samples",
     "log_likelihood",
     "marginal_kl",
     "noise_like",

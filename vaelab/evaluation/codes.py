@@ -19,7 +19,7 @@ class LevelCodes(NamedTuple):
     """The codes of N examples at one level."""
 
     values: np.ndarray  # [N, D_l] float32
-    kind: str  # "mean of q", or "mean of 16 samples of q"
+    kind: str  # "mean of q", "mean of 16 samples of q", or "sample of q"
 
 
 def level_codes(
@@ -56,6 +56,25 @@ def level_codes(
         LevelCodes(z.astype(np.float32), "mean of q" if is_exact else sampled)
         for z, is_exact in zip(values, exact, strict=True)
     ]
+
+
+def level_samples(
+    subject: Subject, key: PRNGKey, *, batch_size: int = 500, progress: Progress = iter
+) -> list[LevelCodes]:
+    """One z_l ~ q(z|x_n) of each example and level, level 0 first.
+
+    A mean shows differences that are far below the noise of the posterior. A sample does not: the samples of a
+    level without rate carry nothing.
+    """
+    none = (False,) * len(subject.model.latent_dims)
+    values = map_batches(
+        partial(_means, subject.model, none, 1, subject.params),
+        subject.examples._replace(labels=None, groups=None),
+        key,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    return [LevelCodes(z.astype(np.float32), "sample of q") for z in values]
 
 
 def _has_mean(subject: Subject, one: Examples, level: int) -> bool:

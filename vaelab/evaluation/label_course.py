@@ -26,7 +26,8 @@ class LabelCourse(NamedTuple):
     reference: list[float]  # [C + 1], the same for the data
     samples: list[float]  # [C + 1], the same for samples of the model
     total_variation: list[Estimate]  # [T], ½ Σ |share − reference|; bootstrap standard errors
-    samples_variation: Estimate  # the same for the samples
+    from_samples: list[Estimate]  # [T], the same distance from the shares of the samples
+    samples_variation: Estimate  # the distance of the samples from the data
     floor: float  # mean total variation of N labels drawn from the reference
     confidence: list[Estimate]  # [T], highest class probability, mean over the images
     threshold: float  # an image is unclear if no class has this probability
@@ -46,8 +47,8 @@ def label_course(
     An image that no class fits with probability `threshold` is unclear, so images that are no data increase
     the distance instead of spreading over the classes. The same classifier labels data [M, *event]. Even a
     perfect chain has a total variation of `floor` on average. The stationary law of a Gibbs chain is the model's
-    p(x), so compare the chain with `samples` [M, *event], means of p(x|z) at z ~ p(z): their distance from
-    the data is that of the model.
+    p(x), so the distance from `samples` [M, *event], means of p(x|z) at z ~ p(z), is measured, too. It has the
+    noise of both.
 
     Args:
       classifier: x [..., *event] -> class probabilities [..., C], and hashable.
@@ -65,7 +66,7 @@ def label_course(
     reference = _shares(of_data, threshold)
     rng = np.random.default_rng(0)
 
-    def distance(shares: np.ndarray, num: int) -> Estimate:
+    def distance(shares: np.ndarray, num: int, reference: np.ndarray) -> Estimate:
         again = rng.multinomial(num, shares, size=_NUM_BOOTSTRAP) / num
         error = float(np.std(_distance(again, reference), ddof=1))
         return Estimate(float(_distance(shares, reference)), error)
@@ -78,8 +79,9 @@ def label_course(
         shares=[each.tolist() for each in shares],
         reference=reference.tolist(),
         samples=share_of_samples.tolist(),
-        total_variation=[distance(each, num_chains) for each in shares],
-        samples_variation=distance(share_of_samples, len(samples)),
+        total_variation=[distance(each, num_chains, reference) for each in shares],
+        from_samples=[distance(each, num_chains, share_of_samples) for each in shares],
+        samples_variation=distance(share_of_samples, len(samples), reference),
         floor=float(np.mean(_distance(perfect, reference))),
         confidence=[mean_and_error(each.max(axis=-1)) for each in probabilities],
         threshold=threshold,

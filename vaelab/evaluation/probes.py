@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one, check_equal, check_sizes, classes_of
 from vaelab.evaluation.averages import Estimate, mean_and_error
-from vaelab.evaluation.codes import level_codes
+from vaelab.evaluation.codes import LevelCodes, level_codes
 from vaelab.evaluation.subject import Subject
 from vaelab.types import Array, Examples, PRNGKey
 
@@ -122,23 +123,23 @@ def probe_accuracies(
     test: Examples,
     key: PRNGKey,
     *,
-    num_samples: int = 16,
+    codes: Callable[[Subject, PRNGKey], Sequence[LevelCodes]] = level_codes,
     max_epochs: int = 200,
     seed: int = 0,
 ) -> list[ProbeAccuracy]:
     """The accuracy of a probe of each level's codes on test examples, level 0 first.
 
     The subject's examples train the probes, which have two layers of 256 units: see `fit_probe`. The
-    standard error is over the test examples.
+    standard error is over the test examples. Codes are means of q by default; `level_samples` gives samples.
 
     Raises:
       UsageError: the subject's or the test examples have no classes, or are too few.
     """
     labels, test_labels = classes_of(subject.examples.labels), np.asarray(classes_of(test.labels))
     train_key, test_key = jax.random.split(key)
-    train_codes = level_codes(subject, train_key, num_samples=num_samples)
+    train_codes = codes(subject, train_key)
     beside = Subject(subject.model, subject.params, test)
-    test_codes = level_codes(beside, test_key, num_samples=num_samples)
+    test_codes = codes(beside, test_key)
     _, counts = np.unique(test_labels, return_counts=True)
     accuracies = []
     for train, held_out in zip(train_codes, test_codes, strict=True):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vaelab.checks import UsageError
 from vaelab.plotting.canvas import checked_images, gap_of, join_notes, tile
 from vaelab.plotting.figure import new_figure
-from vaelab.plotting.layout import draw_caption, legend_above, wrap_caption
-from vaelab.plotting.style import GREY, INDIGO, INK, PALETTE, PRIOR, set_style
+from vaelab.plotting.layout import draw_caption, legend_above, legend_columns, wrap_caption
+from vaelab.plotting.style import GREY, INDIGO, INK, PALETTE, PRIOR, ROSE, set_style
 
 _UNCLEAR = "#e4e4e4"
 
@@ -31,7 +32,7 @@ class ChainPanel(NamedTuple):
     samples: npt.ArrayLike  # [C + 1], the same for samples of the model
     total_variation: npt.ArrayLike  # [T]
     errors: npt.ArrayLike  # [T], its standard errors
-    samples_variation: float  # total variation of the samples
+    from_samples: npt.ArrayLike  # [T], total variation from the samples of the model
     floor: float  # mean total variation of as many data
 
 
@@ -40,7 +41,7 @@ def label_chains(panels: Sequence[ChainPanel], *, title: str = "", caption: str 
 
     What to see: if the chain samples the data, its images stay sharp and change, the bars become like
     the bar of the data, and the distance falls to the dotted line, from every start. A chain that samples
-    what the model does reaches the bar of the model and the dashed line. Equal images are a chain that does
+    the model becomes like its bar, and the dashed curve falls. Equal images are a chain that does
     not mix. Grey bars are images that no class fits. Zhao et al., 2017, figure 2.
 
     Args:
@@ -52,7 +53,7 @@ def label_chains(panels: Sequence[ChainPanel], *, title: str = "", caption: str 
       UsageError: there are no panels, shapes do not fit, or there are more than ten classes.
 
     >>> panel = ChainPanel("from data", (0, 1), np.zeros((2, 3, 8, 8, 1)), [[0.5, 0.5, 0]] * 2,
-    ...                    [0.5, 0.5, 0], [0.4, 0.4, 0.2], [0, 0], [0, 0], 0.2, 0.01)
+    ...                    [0.5, 0.5, 0], [0.4, 0.4, 0.2], [0, 0], [0, 0], [0.2, 0.2], 0.01)
     >>> len(label_chains([panel, panel]).axes)
     6
     """
@@ -73,10 +74,7 @@ def label_chains(panels: Sequence[ChainPanel], *, title: str = "", caption: str 
     axes = figure.subplots(
         3, len(panels), squeeze=False, height_ratios=rows, sharex="col", sharey="row"
     )
-    highest = max(
-        float(np.max([*np.asarray(panel.total_variation), panel.samples_variation]))
-        for panel in panels
-    )
+    highest = max(float(np.max([panel.total_variation, panel.from_samples])) for panel in panels)
     for column, (panel, images) in enumerate(zip(panels, shown, strict=True)):
         pictures, bars, distance = axes[:, column]
         _draw_images(pictures, panel, images.rgb)
@@ -85,11 +83,19 @@ def label_chains(panels: Sequence[ChainPanel], *, title: str = "", caption: str 
         _draw_distance(distance, panel, highest)
     axes[0, 0].set_ylabel("chains", fontsize=9, color=INK)
     axes[1, 0].set_ylabel("share of labels", fontsize=9, color=INK)
-    axes[2, 0].set_ylabel("total variation\nfrom the data", fontsize=9, color=INK)
+    axes[2, 0].set_ylabel("total variation", fontsize=9, color=INK)
     num_classes = np.size(panels[0].reference) - 1
-    handles = [Patch(color=PALETTE[c], label=f"{c}") for c in range(num_classes)]
+    handles: list[Any] = [Patch(color=PALETTE[c], label=f"{c}") for c in range(num_classes)]
     handles.append(Patch(color=_UNCLEAR, label="unclear"))
-    legend_above(figure, handles, title, columns=len(handles))
+    handles += [
+        Line2D([], [], color=INDIGO, marker="o", markersize=4, label="from the data"),
+        Line2D(
+            [], [], color=ROSE, linestyle="--", marker="s", markersize=3.5, label="from the model"
+        ),
+        Line2D([], [], color=GREY, linestyle=":", label="of as many data"),
+    ]
+    labels = [handle.get_label() for handle in handles]
+    legend_above(figure, handles, title, columns=legend_columns(labels, width))
     draw_caption(figure, lines)
     return figure
 
@@ -101,7 +107,7 @@ def _check(panel: ChainPanel, num_outcomes: int) -> None:
         raise UsageError(
             f"images of {panel.title!r} must be [{num_steps}, M, height, width, channels], got {images}."
         )
-    wanted = (num_steps, num_outcomes), (num_outcomes,), (num_outcomes,), (num_steps,), (num_steps,)
+    wanted = (num_steps, num_outcomes), (num_outcomes,), (num_outcomes,), *((num_steps,),) * 3
     given = tuple(
         np.shape(each)
         for each in (
@@ -110,11 +116,12 @@ def _check(panel: ChainPanel, num_outcomes: int) -> None:
             panel.samples,
             panel.total_variation,
             panel.errors,
+            panel.from_samples,
         )
     )
     if given != wanted:
         raise UsageError(
-            f"shares, reference, samples, total_variation and errors of {panel.title!r} must have the shapes "
+            f"shares, reference, samples, total_variation, errors and from_samples of {panel.title!r} must have the shapes "
             f"{wanted}, got {given}."
         )
     if not 2 <= num_outcomes <= len(PALETTE) + 1:
@@ -163,7 +170,10 @@ def _draw_distance(axes: Axes, panel: ChainPanel, highest: float) -> None:
     set_style(axes)
     places = _places(panel)
     axes.axhline(panel.floor, color=GREY, linestyle=":", linewidth=1.2)
-    axes.axhline(panel.samples_variation, color=GREY, linestyle="--", linewidth=1)
+    axes.plot(
+        places[:-2], np.asarray(panel.from_samples, float), color=ROSE, linestyle="--",
+        marker="s", markersize=3.5, linewidth=1.2,
+    )  # fmt: skip
     axes.errorbar(
         places[:-2], np.asarray(panel.total_variation, float), yerr=2 * np.asarray(panel.errors, float),
         color=INDIGO, marker="o", markersize=4, linewidth=1.4, elinewidth=1, ecolor=PRIOR,
