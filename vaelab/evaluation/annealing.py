@@ -111,6 +111,8 @@ def batch_estimate(
             temperature, increment, fixed, key = inputs
             step_size = jnp.where(is_pilot, adapted, fixed)
             probabilities = []
+            if bits.any():
+                key, flip_key = jax.random.split(key)
             if not bits.all():
                 chains, probability = hamiltonian(
                     evaluate, chains, temperature, step_size, key, num_leapfrogs, ~bits
@@ -118,7 +120,6 @@ def batch_estimate(
                 probabilities.append(jnp.mean(probability, axis=0))
                 adapted = adapted * jnp.exp(_GAIN * (probabilities[0] - _TARGET_ACCEPTANCE))
             if bits.any():
-                flip_key = jax.random.fold_in(key, 1)
                 chains, probability = informed_flips(
                     evaluate, chains, temperature, flip_key, num_leapfrogs, bits
                 )

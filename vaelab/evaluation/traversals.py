@@ -75,7 +75,7 @@ def _positions(draws: np.ndarray, num: int) -> np.ndarray:
         return draws
     # The middle, if there is only one position.
     places = np.linspace(_EDGE, 1 - _EDGE, num) if num > 1 else np.array([0.5])
-    axes = np.quantile(draws, places, axis=0).T
+    axes = np.quantile(draws, places, axis=0, method="nearest").T
     if dim == 1:
         return axes.T
     first, second = np.meshgrid(axes[0], axes[1][::-1])  # the largest on top

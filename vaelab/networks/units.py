@@ -45,12 +45,15 @@ class Units(abc.ABC):
 class GaussianUnits(Units):
     """Coordinates N(μ, σ²). The parameters are μ and log σ².
 
+    The scale of a level below the top is not identified: p(z_i|z_i−1) and q(z_i|x, z_i−1) may shrink
+    together, and all rates stay. Without a range, log σ² falls for thousands of steps until it overflows.
+
     >>> GaussianUnits(2).family(jnp.array([0.0, 1.0, 0.0, 0.0])).mean
     Array([0., 1.], dtype=float32)
     """
 
-    log_variance_range: tuple[float, float] | None = None
-    """Range to which log σ² is clipped; (-6, 2) in the papers on the VampPrior. None leaves it free."""
+    log_variance_range: tuple[float, float] | None = (-12.0, 12.0)
+    """Range in which log σ² stays, see `smooth_clip`. None leaves it free: see below."""
 
     @property
     def num_parameters(self) -> int:
@@ -59,7 +62,7 @@ class GaussianUnits(Units):
     def family(self, parameters: Array) -> natural.Gaussian:
         mean, log_variance = jnp.split(parameters, 2, axis=-1)
         if self.log_variance_range is not None:
-            log_variance = jnp.clip(log_variance, *self.log_variance_range)
+            log_variance = smooth_clip(log_variance, *self.log_variance_range)
         return natural.Gaussian(mean, log_variance)
 
     def distribution(self, family: natural.Gaussian) -> distrax.Independent:  # type: ignore[override]
@@ -89,3 +92,13 @@ class BernoulliUnits(Units):
 
     def distribution(self, family: natural.Bernoulli) -> distrax.Independent:  # type: ignore[override]
         return distrax.Independent(distrax.Bernoulli(logits=family.logits), 1)
+
+
+def smooth_clip(x: Array, low: float, high: float) -> Array:
+    """x inside (low, high), with a gradient everywhere: m + h tanh((x − m) / h), m ± h the ends.
+
+    >>> smooth_clip(jnp.array([0.5, 100.0]), -6.0, 6.0)
+    Array([0.498..., 6. ...], dtype=float32)
+    """
+    middle, half = 0.5 * (low + high), 0.5 * (high - low)
+    return middle + half * jnp.tanh((x - middle) / half)

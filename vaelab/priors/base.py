@@ -175,3 +175,12 @@ def check_dim(name: str, network: nn.Module, wanted: int, wanted_name: str = "la
         raise UsageError(
             f"{name}.dim = {dim} and {wanted_name} = {wanted} must be the same number."
         )
+
+
+def check_continuous(name: str, prior: Prior) -> None:
+    """Raises one sentence if a prior that is a part of another one is over bits."""
+    if prior.discrete:
+        raise UsageError(
+            f"{name} = {type(prior).__name__} is a prior over bits, and {name} must have a density: use "
+            "StandardNormal, for example."
+        )

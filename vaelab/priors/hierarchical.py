@@ -10,7 +10,7 @@ from jax.scipy.special import logsumexp
 from vaelab.checks import UsageError, check_at_least_one, check_sizes
 from vaelab.losses import normalised_weights, scale_gradient
 from vaelab.networks import ConditionalGaussian, GatedMLP
-from vaelab.priors.base import Given, Prior, check_dim
+from vaelab.priors.base import Given, Prior, check_continuous, check_dim
 from vaelab.priors.standard import StandardNormal
 from vaelab.separate import check_modules
 from vaelab.types import Array, PRNGKey, PyTree
@@ -59,6 +59,7 @@ class HierarchicalPrior(Prior):
         top = self.top.for_events((self.latent_dim,), None)  # its pseudo-inputs are latent vectors
         if top is not self.top:
             self.top = top
+        check_continuous("top", self.top)
         if self.top.starts_from_data:
             raise UsageError(
                 f"top = {type(self.top).__name__} starts at examples of the data, but its "

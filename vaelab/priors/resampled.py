@@ -11,7 +11,7 @@ from jax.scipy.special import logsumexp
 
 from vaelab.checks import UsageError, check_at_least_one, check_sizes
 from vaelab.networks import MLP
-from vaelab.priors.base import DataRange, Given, Prior
+from vaelab.priors.base import DataRange, Given, Prior, check_continuous
 from vaelab.priors.standard import StandardNormal
 from vaelab.separate import check_modules
 from vaelab.types import Array, PRNGKey, PyTree
@@ -54,6 +54,7 @@ class ResampledPrior(Prior):
         check_sizes(hidden=self.hidden)
         if self.proposal is None:
             self.proposal = StandardNormal(self.latent_dim, parent=None)
+        check_continuous("proposal", self.proposal)
         if not self.proposal.exact:
             raise UsageError(
                 f"proposal must have an exact log_prob, and {type(self.proposal).__name__} has not: "
