@@ -60,11 +60,16 @@ def data_and_natural(kind, num_states):
             lambda b, s: stats.norm.logpdf(x[b], mean[s], np.sqrt(variance[s])).sum(),
         )
     x = jnp.asarray(list(itertools.product(range(3), repeat=2)))
-    natural = numbers(num_states, 6)
-    p = np.exp(np.asarray(natural).reshape(-1, 2, 3))
+    logits = numbers(num_states, 2, 3)
+    p = np.exp(logits)
     p /= p.sum(axis=-1, keepdims=True)
     family = theory.CategoricalFamily(3)
-    return family, x, natural, lambda b, s: sum(math.log(p[s, d, x[b, d]]) for d in range(2))
+    return (
+        family,
+        x,
+        family.natural(logits),
+        lambda b, s: sum(math.log(p[s, d, x[b, d]]) for d in range(2)),
+    )
 
 
 KINDS = ["bernoulli", "gaussian", "gaussian with variance", "categorical"]
@@ -394,7 +399,7 @@ def test_the_derivative_at_the_mean_field_optimum_needs_no_derivative_of_the_log
             ),
             "states of natural = 4 and states of log prior = 8 and states of psi = 4 must be the same.",
         ),
-        (lambda: theory.CategoricalFamily(0), "num_classes must be at least 1, got 0."),
+        (lambda: theory.CategoricalFamily(1), "num_classes must be at least 2, got 1."),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(call, sentence):

@@ -8,7 +8,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from vaelab.checks import UsageError, check_at_least_one
+from vaelab.checks import UsageError
 from vaelab.types import Array
 
 
@@ -121,20 +121,35 @@ class GaussianWithVarianceFamily(Family):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class CategoricalFamily(Family):
-    """Independent classes 0, ..., V − 1: ν(x) = one-hot, η = V logits for each coordinate, h = 1."""
+    """Independent classes 0, ..., V − 1: ν(x) = one-hot without class 0, η = V − 1 logits for each coordinate, h = 1.
+
+    The logits are those relative to class 0. With V logits ν would be linearly dependent, and η not unique.
+
+    >>> family = CategoricalFamily(3)
+    >>> natural = family.natural(jnp.log(jnp.array([[[0.2, 0.3, 0.5]]])))
+    >>> jax.device_get(jnp.exp(family.log_prob(jnp.array([[2]]), natural))).round(3)
+    array([[0.5]], dtype=float32)
+    """
 
     num_classes: int = dataclasses.field(metadata={"static": True})
-    """Number of classes V."""
+    """Number of classes V, at least 2."""
 
     def __post_init__(self) -> None:
-        check_at_least_one(num_classes=self.num_classes)
+        if self.num_classes < 2:
+            raise UsageError(f"num_classes must be at least 2, got {self.num_classes}.")
+
+    def natural(self, logits: Array) -> Array:
+        """Logits of all classes without those of class 0. [..., D, V] -> [..., D (V − 1)]."""
+        relative = logits[..., 1:] - logits[..., :1]
+        return relative.reshape(*logits.shape[:-2], -1)
 
     def statistics(self, x: Array) -> Array:
-        return jax.nn.one_hot(x, self.num_classes).reshape(*x.shape[:-1], -1)
+        return jax.nn.one_hot(x - 1, self.num_classes - 1).reshape(*x.shape[:-1], -1)
 
     def log_partition(self, natural: Array) -> Array:
-        logits = natural.reshape(*natural.shape[:-1], -1, self.num_classes)
-        return jnp.sum(jax.nn.logsumexp(logits, axis=-1), axis=-1)
+        logits = natural.reshape(*natural.shape[:-1], -1, self.num_classes - 1)
+        zero = jnp.zeros((*logits.shape[:-1], 1), logits.dtype)
+        return jnp.sum(jax.nn.logsumexp(jnp.concatenate([zero, logits], axis=-1), axis=-1), axis=-1)
 
     def log_base(self, x: Array) -> Array:
         return jnp.zeros(x.shape[:-1])

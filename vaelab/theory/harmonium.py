@@ -71,7 +71,7 @@ class Harmonium:
 
 
 class Residual(NamedTuple):
-    """Distance of a model from the consistent set: root mean squares over all states. Both are 0 on the set."""
+    """Distance of a model from the consistent set: root mean squares under p(z). Both are 0 on the set."""
 
     decoder: Array  # [], of the part of d(z) that is not affine in ψ(z), in natural parameters
     prior: Array  # [], of the part of log p(z) − A(d(z)) that is not affine in ψ(z), nats
@@ -80,7 +80,7 @@ class Residual(NamedTuple):
 def consistency_residual(
     natural: Array, log_prior: Array, psi: Array, family: Family, log_base: Array | float = 0.0
 ) -> Residual:
-    """How far decoder and prior are from Theorem 1, by least squares over all states.
+    """How far decoder and prior are from Theorem 1, by least squares over all states, weighted with p(z).
 
     The posterior is `log p(z|x) = ⟨ν(x), d(z)⟩ − A(d(z)) + log p(z) + const.` It is in the encoder's family for all x if
     d(z) and log p(z) − A(d(z)) − log h'(z) are affine in ψ(z). This is necessary too if the statistics ν are linearly independent.
@@ -108,8 +108,9 @@ def consistency_residual(
     target = jnp.concatenate(
         [natural, (log_prior - family.log_partition(natural) - log_base)[:, None]], axis=1
     )
-    coefficients, *_ = jnp.linalg.lstsq(affine, target)
-    squares = jnp.mean((target - affine @ coefficients) ** 2, axis=0)
+    root = jnp.exp(0.5 * log_prior)[:, None]
+    coefficients, *_ = jnp.linalg.lstsq(root * affine, root * target)
+    squares = jnp.sum((root * (target - affine @ coefficients)) ** 2, axis=0)
     return Residual(jnp.sqrt(jnp.sum(squares[:-1])), jnp.sqrt(squares[-1]))
 
 
