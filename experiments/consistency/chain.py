@@ -59,7 +59,9 @@ class ChainNumbers(NamedTuple):
     recursion_error: float  # backward recursion beside enumeration, largest difference in nats
     em_never_falls: bool
     starts: list[Start]
-    at_em: Stage  # an encoder trained for the best model of EM
+    truth: (
+        Stage  # the data's own chain, the maximum of the likelihood, and an encoder trained for it
+    )
     joint: Stage  # both trained from there
     scatter: list[Scatter]  # at the joint optimum, top first
 
@@ -99,19 +101,15 @@ def chains(seed: int, *, num_starts: int = NUM_STARTS, num_steps: int = NUM_STEP
         Both(random_model(generator, 1.0), random_encoder(generator)) for _ in range(num_starts)
     ]
     ends = ascend(joint_elbo, firsts, x, weights, max_steps=num_steps)
-    starts, models, monotone = [], [], True
+    starts, monotone = [], True
     for first, end in zip(firsts, ends, strict=True):
-        model, values = theory.expectation_maximisation(
-            first.model, x, weights, num_steps=num_steps
-        )
+        _, values = theory.expectation_maximisation(first.model, x, weights, num_steps=num_steps)
         monotone &= bool(jnp.all(jnp.diff(values) > -1e-12))
         likelihood = weights @ end.parameters.model.log_likelihood(x)
         starts.append(Start(float(values[-1]), float(likelihood), end.value))
-        models.append(model)
-    best = models[int(np.argmax([start.em for start in starts]))]
     encoders = [random_encoder(generator) for _ in range(num_starts)]
-    encoder = maximise(encoder_elbo, encoders, best, x, weights, max_steps=num_steps)
-    first = Both(best, encoder.parameters)
+    encoder = maximise(encoder_elbo, encoders, truth, x, weights, max_steps=num_steps)
+    first = Both(truth, encoder.parameters)
     joint = maximise(joint_elbo, [first], x, weights, max_steps=num_steps).parameters
     return ChainNumbers(
         float(weights @ jnp.log(weights)),

@@ -70,6 +70,6 @@ def _chain(found: Found) -> Figure:
         ],
         best=chains.entropy,
         title="A binary chain as a hidden Markov model: exact EM beside ELBO learning",
-        caption="Left: ends from the same random starts. Right: after joint ELBO training from the best end of EM, all x and "
+        caption="Left: ends from the same random starts. Right: after joint ELBO training from the data's own chain, all x and "
         "all states of a level, without the mean over the states; areas are p(x) p(z_i|x). Per cent: the explained share of the variance.",
     )

@@ -19,6 +19,13 @@ FREE, ALL_STATES = "free bits", "all states"
 SIGMAS = (0.8, 0.3)
 
 
+class Rectangle(NamedTuple):
+    """`theory.RectangleResidual` as numbers."""
+
+    sides: float
+    diagonals: float
+
+
 class Trained(NamedTuple):
     """Joint training of the means and an encoder that starts at the means of the data. In nats."""
 
@@ -29,7 +36,7 @@ class Trained(NamedTuple):
     approximation_after: float
     amortisation_before: float  # the rest of the gap
     amortisation_after: float
-    residual: theory.RectangleResidual  # after
+    residual: Rectangle  # after
     means: list[list[float]]  # after, [4, 2]
 
 
@@ -38,7 +45,7 @@ class FourGaussians(NamedTuple):
 
     sigma: float
     log_likelihood: float  # its largest value
-    residual: theory.RectangleResidual  # of the data
+    residual: Rectangle  # of the data
     trained: dict[str, Trained]  # by encoder
     path: list[list[list[float]]]  # means before and after each step with the free bits, [T, 4, 2]
 
@@ -134,5 +141,5 @@ def four_gaussians(
     return FourGaussians(sigma, likelihood, _floats(theory.rectangle_residual(means)), found, path)
 
 
-def _floats(residual: theory.RectangleResidual) -> theory.RectangleResidual:
-    return theory.RectangleResidual(*map(float, residual))
+def _floats(residual: theory.RectangleResidual) -> Rectangle:
+    return Rectangle(*map(float, residual))

@@ -91,7 +91,7 @@ def _chains(chains: ChainNumbers) -> list[Table]:
             for number, each in enumerate(chains.starts, start=1)
         ],
     )
-    stages = {"EM, then the encoder": chains.at_em, "then both": chains.joint}
+    stages = {"data's own chain": chains.truth, "after joint training": chains.joint}
     names = [f"level {level}" for level in range(len(chains.joint.fits))]
     fits = table(
         "Share of log p(x|z_i) that ⟨a_i(x), z_i⟩ explains, in brackets the best affine function",

@@ -42,6 +42,13 @@ CASES = (
 )  # fmt: skip
 
 
+class Distance(NamedTuple):
+    """`theory.Residual` as numbers."""
+
+    decoder: float
+    prior: float
+
+
 class Consistent(NamedTuple):
     """A harmonium. Gaps are E KL(q(z|x) ‖ p(z|x)), nats."""
 
@@ -59,7 +66,7 @@ class Joint(NamedTuple):
     elbo_before: float
     elbo_after: float
     likelihood_change: float
-    residual_after: theory.Residual
+    residual_after: Distance
 
 
 class Path(NamedTuple):
@@ -78,7 +85,7 @@ class Inconsistent(NamedTuple):
     gaps: dict[
         str, float
     ]  # by encoder, trained for this decoder; "free bits" is the approximation gap
-    residual: theory.Residual
+    residual: Distance
     joint: dict[str, Joint]  # by encoder
     path: Path  # with the free bits
 
@@ -224,5 +231,5 @@ def _numbers(model: Model, problem: Problem) -> tuple[Array, Array, Array]:
     return problem.log_likelihood(model), bound, residual.decoder
 
 
-def _floats(residual: theory.Residual) -> theory.Residual:
-    return theory.Residual(*map(float, residual))
+def _floats(residual: theory.Residual) -> Distance:
+    return Distance(*map(float, residual))
