@@ -1,4 +1,4 @@
-"""Which VAEs have a tight bound: `python -m experiments.consistency`. Three minutes on two CPU cores.
+"""Which VAEs have a tight bound: `python -m experiments.consistency`. Under three minutes on two CPU cores.
 
 All quantities are exact: few binary latents are enumerated in float64, and expectations over x are sums or
 quadratures. Theorem 1 in both directions, four Gaussians for two independent bits, and binary chains as hidden Markov
