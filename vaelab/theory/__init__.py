@@ -1,5 +1,31 @@
-"""The theory of VAEs with an arbitrary encoder and decoder: exact fixed points."""
+"""The theory of VAEs, exactly: fixed points of an arbitrary encoder and decoder, and models with few binary latents."""
 
+from vaelab.theory.binary_chain import (
+    Chain,
+    ChainPosterior,
+    backward,
+    chain_log_likelihood,
+    chain_posterior,
+    marginals,
+)
+from vaelab.theory.chain_em import Counts, em_step, expectation_maximisation, expected_counts
+from vaelab.theory.exponential_family import (
+    MAX_LATENTS,
+    Exact,
+    Gradients,
+    encoder_log_prob,
+    exact,
+    gradients,
+    in_float64,
+    states,
+)
+from vaelab.theory.families import (
+    BernoulliFamily,
+    CategoricalFamily,
+    Family,
+    GaussianFamily,
+    GaussianWithVarianceFamily,
+)
 from vaelab.theory.fixed_points import (
     FixedPoint,
     Rule,
@@ -12,7 +38,24 @@ from vaelab.theory.fixed_points import (
     targets,
     transition,
 )
+from vaelab.theory.harmonium import (
+    Harmonium,
+    RectangleResidual,
+    Residual,
+    consistency_residual,
+    rectangle_residual,
+)
 from vaelab.theory.lipschitz import global_penalty, local_penalty, projection, roughness
+from vaelab.theory.logistic_chain import (
+    Affine,
+    AffineFit,
+    LogisticChain,
+    affine_fit,
+    chain_elbo,
+    encoder_posterior,
+    pre_activations,
+)
+from vaelab.theory.mean_field import Gaps, gaps, mean_field
 from vaelab.theory.phase_transitions import (
     CriticalTemperatures,
     critical_temperatures,
@@ -32,29 +75,67 @@ from vaelab.theory.tiling import (
 from vaelab.theory.variance import JointRun, optimise_variance
 
 __all__ = [
+    "MAX_LATENTS",
+    "Affine",
+    "AffineFit",
+    "BernoulliFamily",
     "BlurredReconstructions",
+    "CategoricalFamily",
+    "Chain",
+    "ChainPosterior",
+    "Counts",
     "CriticalTemperatures",
+    "Exact",
+    "Family",
     "FixedPoint",
+    "Gaps",
+    "GaussianFamily",
+    "GaussianWithVarianceFamily",
+    "Gradients",
+    "Harmonium",
     "JointRun",
+    "LogisticChain",
+    "RectangleResidual",
+    "Residual",
     "Rule",
     "Tiles",
+    "affine_fit",
+    "backward",
     "blurred_reconstructions",
+    "chain_elbo",
+    "chain_log_likelihood",
+    "chain_posterior",
+    "consistency_residual",
     "critical_temperatures",
+    "em_step",
+    "encoder_log_prob",
+    "encoder_posterior",
     "error_curve",
+    "exact",
+    "expectation_maximisation",
+    "expected_counts",
+    "gaps",
     "global_penalty",
+    "gradients",
     "grid",
+    "in_float64",
     "initial_reconstructions",
     "iterate",
     "last_merger",
     "local_penalty",
     "log_ratio",
+    "marginals",
+    "mean_field",
     "objective",
     "optimal_log_prior",
     "optimise_variance",
+    "pre_activations",
     "projection",
     "reconstruction_error",
+    "rectangle_residual",
     "roughness",
     "second_derivative",
+    "states",
     "targets",
     "tile_kl",
     "tile_ratios",

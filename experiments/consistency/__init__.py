@@ -1,0 +1,1 @@
+"""Which VAEs have a tight bound, exactly: `python -m experiments.consistency --help`."""
