@@ -74,7 +74,7 @@ def test_help_lists_every_experiment_with_its_file(capsys):
     for name in everything:
         (line,) = [line for line in lines if line.split()[:1] == [name]]
         assert len(line.split()) > 3, f"{name} has no line of its own"
-    for file in ("digits", "mnist", "vampprior", "taming"):
+    for file in ("digits", "mnist", "vampprior", "top_down", "taming"):
         assert f"experiments in experiments/{file}.py:" in lines
 
 

@@ -263,7 +263,8 @@ class DeepHierarchy(Model):
         )
 
     def log_posterior(self, encoding: Encoding, latents: Latents) -> Array:
-        return sum(self.level_log_posteriors(encoding, latents))
+        top, *below = self.level_log_posteriors(encoding, latents)
+        return sum(below, start=top)
 
     def level_log_posteriors(self, encoding: Encoding, latents: Latents) -> tuple[Array, ...]:
         """log q(z_l|z_<l, x) of each level, nats. L arrays [..., B, D_l] -> L arrays [..., B]."""

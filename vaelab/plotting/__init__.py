@@ -20,6 +20,7 @@ from vaelab.plotting.blocks import Block, sample_blocks
 from vaelab.plotting.comparison import equal_distortion, paired_differences
 from vaelab.plotting.curves import training_curves
 from vaelab.plotting.densities import Panel, prior_densities, prior_density
+from vaelab.plotting.growth import growth
 from vaelab.plotting.images import reconstructions, samples
 from vaelab.plotting.latents import latent_space
 from vaelab.plotting.multipliers import Settling, settling
@@ -33,6 +34,7 @@ __all__ = [
     "PlaneSeries",
     "Settling",
     "equal_distortion",
+    "growth",
     "information_plane",
     "latent_space",
     "paired_differences",
