@@ -13,7 +13,7 @@ learning rate; NVAE has free bits.
 
 from __future__ import annotations
 
-import flax.linen as nn
+import jax
 
 from vaelab.data import MNIST
 from vaelab.likelihoods import BernoulliDecoder
@@ -37,7 +37,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             hidden=(64, 32),
             inner=(32, 16),
             encoder_blocks=1,
-            activation=nn.relu,
+            activation=jax.nn.relu,
         ),
         objective=ELBO(warmup_steps=20 * _STEPS_PER_EPOCH),
         optimiser=Adam(1e-3),
