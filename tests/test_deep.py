@@ -159,7 +159,7 @@ def test_the_program_grows_slower_than_the_depth():
 def test_the_doubly_reparameterised_gradient_is_unbiased():
     """Its mean over many keys is that of the plain gradient of the importance-weighted bound."""
     model = make_model((2, 2, 1), num_levels=(1, 1), hidden=(2, 2), inner=(1, 1))
-    params, x, num = random_params(model), X[:1, :2, :2], 6000
+    params, x, num = random_params(model), X[:1, :2, :2], 3000
 
     def plain(params, key):
         return losses.importance_weighted_bound(model.at(params)(x, key, K).log_weights)[0]

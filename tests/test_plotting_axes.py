@@ -34,6 +34,9 @@ ONE_PANEL = {
     "samples": partial(plotting.samples, IMAGES, note="A note."),
     "prior_density": partial(plotting.prior_density, panel()),
     "information_plane": partial(plotting.information_plane, made_plane()),
+    "growth": partial(
+        plotting.growth, {"a": {5: [1.0], 10: [2.0, 3.0]}}, size="levels", cost="s", title="A title"
+    ),
 }
 SEVERAL_PANELS = {
     "training_curves": (partial(plotting.training_curves, CONSTRAINED), 4),

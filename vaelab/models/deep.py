@@ -21,18 +21,18 @@ from vaelab.likelihoods import Decoder
 from vaelab.losses import scale_gradient
 from vaelab.models.base import (
     Latents,
-    Model,
     check_decoder,
     check_events,
     check_latents,
     check_level,
 )
-from vaelab.models.learned_prior import check_prior, finite_range, range_of
+from vaelab.models.learned_prior import ModelWithPrior, check_prior, finite_range
 from vaelab.networks.convolutional import depth_to_space
-from vaelab.networks.residual import BottomUp, Evidence, Level, bounded
-from vaelab.priors import Given, Prior
+from vaelab.networks.residual import LOG_VARIANCES, BottomUp, Evidence, Level
+from vaelab.networks.units import smooth_clip
+from vaelab.priors import Prior
 from vaelab.separate import check_modules
-from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms, as_examples
+from vaelab.types import Array, PRNGKey, PyTree, Terms
 
 
 class Encoding(NamedTuple):
@@ -49,7 +49,7 @@ class Stages(nn.Module):
     """Modules, top first."""
 
 
-class DeepHierarchy(Model):
+class DeepHierarchy(ModelWithPrior):
     """p(x, z_0..z_L) = p(z_0) Π_l p(z_l|z_<l) p(x|z_0..z_L), with many levels of latent maps below a vector z_0.
 
     A residual stream of feature maps runs from z_0 to the image. Each level reads it, gives
@@ -107,6 +107,7 @@ class DeepHierarchy(Model):
         check_modules(self)
         check_decoder(self)
         check_prior(self)
+        self.check_continuous_prior()
         check_sizes(
             downsample=self.downsample,
             num_levels=self.num_levels,
@@ -152,13 +153,6 @@ class DeepHierarchy(Model):
                 f"{self.downsample}."
             )
 
-    @nn.nowrap
-    def for_data(self, examples: Examples | Array) -> Model:
-        """The same model for these examples: decoder.shape and the prior's settings are derived."""
-        model = super().for_data(examples)
-        prior = model.prior.for_events(model.decoder.event_shape, range_of(as_examples(examples).x))
-        return model if prior is model.prior else model.clone(parent=None, prior=prior)
-
     @property
     def latent_dims(self) -> tuple[int, ...]:
         """Latent coordinates of each level: those of z_0, then h·w·latent_channels."""
@@ -168,24 +162,10 @@ class DeepHierarchy(Model):
 
     @property
     def label(self) -> str:
-        levels = 1 + sum(self.num_levels)
-        return f"{super().label}, {type(self.prior).__name__}, {levels} levels"
+        return f"{super().label}, {1 + sum(self.num_levels)} levels"
 
-    @property
-    def prior_samples(self) -> int | None:
-        return self.prior.num_samples
-
-    def with_prior_samples(self, num_samples: int) -> DeepHierarchy:
-        return self.clone(prior=self.prior.with_num_samples(num_samples))
-
-    def start_from(self, params: PyTree, x: Array, key: PRNGKey) -> PyTree:
-        if "prior" not in params:
-            return params
-        return params | {"prior": self.prior.start_from(params["prior"], x, key)}
-
-    def learned(self, params: PyTree) -> dict[str, float]:
-        summary = self.prior.summary(params.get("prior", {}))
-        return super().learned(params) | {name: float(value) for name, value in summary.items()}
+    def top_posterior(self, x: Array) -> distrax.Independent:
+        return self.encode(x).posterior
 
     @property
     def _sizes(self) -> list[tuple[int, int]]:
@@ -226,7 +206,7 @@ class DeepHierarchy(Model):
         features = self.encoder(x)
         maps = self.posterior(_flat(self.activation(features[0])))
         mean, log_variance = jnp.split(maps, 2, axis=-1)
-        normal = distrax.Normal(mean, jnp.exp(0.5 * bounded(log_variance)))
+        normal = distrax.Normal(mean, jnp.exp(0.5 * smooth_clip(log_variance, *LOG_VARIANCES)))
         return Encoding(distrax.Independent(normal, 1), features)
 
     def terms(
@@ -244,13 +224,13 @@ class DeepHierarchy(Model):
         latents = (top, *z)
         if weights is None:
             log_ratio = encoding.posterior.log_prob(top)
-            log_ratio -= self.prior.log_prob(top, self._given(prior_key))
+            log_ratio -= self.prior.log_prob(top, self.given(prior_key))
         else:
             # Scaled inside the chain, the gradient of a level would be scaled once for each level above.
             latents = tuple(scale_gradient(level, weights) for level in latents)
             held = self.holding(())
             log_q = held.level_log_posteriors(jax.lax.stop_gradient(encoding), latents)
-            log_top = self.prior.log_prob(latents[0], self._given(prior_key, weights))
+            log_top = self.prior.log_prob(latents[0], self.given(prior_key, weights))
             state, log_p = self._descend(_weigh_prior, latents[0], self._by_stage(latents))
             log_ratio, *rates = (q - p for q, p in zip(log_q, (log_top, *log_p), strict=True))
         likelihood = self._likelihood(state)
@@ -263,7 +243,8 @@ class DeepHierarchy(Model):
         )
 
     def log_posterior(self, encoding: Encoding, latents: Latents) -> Array:
-        return sum(self.level_log_posteriors(encoding, latents))
+        top, *below = self.level_log_posteriors(encoding, latents)
+        return sum(below, start=top)
 
     def level_log_posteriors(self, encoding: Encoding, latents: Latents) -> tuple[Array, ...]:
         """log q(z_l|z_<l, x) of each level, nats. L arrays [..., B, D_l] -> L arrays [..., B]."""
@@ -287,7 +268,7 @@ class DeepHierarchy(Model):
         _refuse(context)
         check_at_least_one(num_samples=num_samples)
         top_key, key = jax.random.split(key)
-        top, auxiliary = self.prior.sample_joint(top_key, num_samples, self._given())
+        top, auxiliary = self.prior.sample_joint(top_key, num_samples, self.given())
         return (top, *self._descend(_imagine, top, self._keys(key))[1]), auxiliary
 
     def log_prior(
@@ -295,14 +276,14 @@ class DeepHierarchy(Model):
     ) -> Array:
         _refuse(context)
         below = self._log_prior_below(latents)
-        return self.prior.log_prob(latents[0], self._given(key)) + below
+        return self.prior.log_prob(latents[0], self.given(key)) + below
 
     def log_joint_prior(
         self, latents: Latents, auxiliary: PyTree, context: Array | None = None
     ) -> Array:
         _refuse(context)
         below = self._log_prior_below(latents)
-        return self.prior.joint_log_prob(latents[0], auxiliary, self._given()) + below
+        return self.prior.joint_log_prob(latents[0], auxiliary, self.given()) + below
 
     # One level alone.
 
@@ -312,21 +293,29 @@ class DeepHierarchy(Model):
 
     def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
         self._check_level(level)
-        return self.prior.log_prob(z, self._given(key))
+        return self.prior.log_prob(z, self.given(key))
 
     def level_factorises(self, level: int = 0) -> bool:
         self._check_level(level)
         return self.prior.factorises
+
+    def resample_level(
+        self, key: PRNGKey, latents: Latents, level: int = 0, context: Array | None = None
+    ) -> Latents:
+        _refuse(context)
+        if level == 0:
+            return super().resample_level(key, latents, level)
+        check_latents(self, latents)
+        check_level(self, level, len(latents), "")
+        redraw = self._by_stage((None, *(jnp.asarray(i == level) for i in range(1, len(latents)))))
+        given = list(zip(self._by_stage(latents), redraw, self._keys(key), strict=True))
+        return (latents[0], *self._descend(_redraw, latents[0], given)[1])
 
     def _check_level(self, level: int) -> None:
         reason = "has no density of its own: it depends on the samples of the levels above."
         check_level(self, level, 1, reason)
 
     # The stages.
-
-    def _given(self, key: PRNGKey | None = None, weights: Array | None = None) -> Given:
-        """What the prior of z_0 receives: also q(z_0|x), for priors made of posteriors."""
-        return Given(key, weights, lambda x: self.encode(x).posterior)
 
     def _log_prior_below(self, latents: Latents) -> Array:
         """log p(z_1..z_L|z_0), [..., B]."""
@@ -363,7 +352,9 @@ class DeepHierarchy(Model):
                 state = depth_to_space(self.enlarge[stage - 1](state), ratio)
             seen = None if features is None else features[stage]
             state, out = self._scan(step, self.num_levels[stage])(level, state, seen, given[stage])
-            each += [jax.tree.map(lambda leaf, i=i: leaf[i], out) for i in range(len(given[stage]))]
+            each += [
+                jax.tree.map(lambda leaf, i=i: leaf[i], out) for i in range(self.num_levels[stage])
+            ]
         if each and isinstance(each[0], tuple):
             return state, tuple(zip(*each, strict=True))
         return state, tuple(each)
@@ -371,7 +362,7 @@ class DeepHierarchy(Model):
     def _scan(self, step: Callable, num: int) -> Callable:
         """The levels of one stage, one after the other, each with its own parameters."""
         if self.remat:
-            step = nn.remat(step, prevent_cse=False)  # needless in a scan
+            step = nn.remat(step, prevent_cse=self.unroll)  # needless in a scan
         return nn.scan(
             step,
             variable_axes={"params": 0},
@@ -408,6 +399,13 @@ def _imagine(level: Level, state: Array, features: None, key: PRNGKey):
 def _replay(level: Level, state: Array, features: None, z: Array):
     """z given, [..., D]."""
     return level.draw(state, _maps(z, state)), None
+
+
+def _redraw(level: Level, state: Array, features: None, given: tuple[Array, Array, PRNGKey]):
+    """z given, or z ~ p if it is the level to redraw, [..., D]."""
+    z, redraw, key = given
+    z = jnp.where(redraw, level.prior(state).sample(key), _maps(z, state))
+    return level.draw(state, z), _flat(z)
 
 
 def _weigh_prior(level: Level, state: Array, features: None, z: Array):

@@ -14,8 +14,10 @@ import jax.numpy as jnp
 
 from vaelab.natural import Gaussian
 from vaelab.networks.convolutional import Convolution3x3, space_to_depth
+from vaelab.networks.units import smooth_clip
 from vaelab.types import Array
 
+LOG_VARIANCES = (-6.0, 6.0)  # range of every log σ²
 # The evidence of a level starts vague, so that the first rates are small.
 _LOG_VARIANCE_OF_EVIDENCE = 2.0
 
@@ -92,7 +94,7 @@ class Evidence(nn.Module):
         of_x = nn.Dense(self.inner, use_bias=False)(self.activation(features))
         head = nn.Dense(2 * self.latent_channels)
         mean, log_variance = jnp.split(head(self.activation(of_state + of_x)), 2, axis=-1)
-        return Gaussian(mean, bounded(log_variance + _LOG_VARIANCE_OF_EVIDENCE))
+        return Gaussian(mean, smooth_clip(log_variance + _LOG_VARIANCE_OF_EVIDENCE, *LOG_VARIANCES))
 
 
 class Level(nn.Module):
@@ -124,20 +126,11 @@ class Level(nn.Module):
     def prior(self, state: Array) -> Gaussian:
         """p(z|state)."""
         mean, log_variance = jnp.split(self.head(self.activation(state)), 2, axis=-1)
-        return Gaussian(mean, bounded(log_variance))
+        return Gaussian(mean, smooth_clip(log_variance, *LOG_VARIANCES))
 
     def draw(self, state: Array, z: Array) -> Array:
         """The state of the next level, from z [..., h, w, latent_channels]."""
         return self.block(state + self.write(z))
-
-
-def bounded(log_variance: Array, bound: float = 6.0) -> Array:
-    """A log-variance inside ±bound, with a gradient everywhere: bound · tanh(log σ² / bound).
-
-    >>> bounded(jnp.array([0.5, 100.0]))
-    Array([0.498..., 6. ...], dtype=float32)
-    """
-    return bound * jnp.tanh(log_variance / bound)
 
 
 def scaled(scale: float) -> Callable:

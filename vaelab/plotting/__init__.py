@@ -21,6 +21,7 @@ from vaelab.plotting.chains import ChainPanel, label_chains
 from vaelab.plotting.comparison import equal_distortion, paired_differences
 from vaelab.plotting.curves import training_curves
 from vaelab.plotting.densities import Panel, prior_densities, prior_density
+from vaelab.plotting.growth import growth
 from vaelab.plotting.images import reconstructions, samples
 from vaelab.plotting.latents import latent_space
 from vaelab.plotting.level_bars import LevelQuantity, level_bars, level_names
@@ -39,6 +40,7 @@ __all__ = [
     "PlaneSeries",
     "Settling",
     "equal_distortion",
+    "growth",
     "information_plane",
     "label_chains",
     "latent_space",
