@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.consistency.optimise import ENCODERS, apply, maximise, network
+from experiments.consistency.optimise import ENCODERS, maximise, network
 from experiments.consistency.points import Model, Points, all_values, quadrature
+from experiments.consistency.problem import NUM_BITS, Problem, encoder_elbo, free_elbo, joint_elbo
 from vaelab import theory
 from vaelab.types import Array, PyTree
 
-NUM_BITS = 2
 NUM_STARTS = 3  # random encoders of which the best counts
 FREE = "free bits"  # logits of each x that no encoder has to produce
 
@@ -88,65 +88,6 @@ class Inconsistent(NamedTuple):
     residual: Distance
     joint: dict[str, Joint]  # by encoder
     path: Path  # with the free bits
-
-
-class Problem(NamedTuple):
-    """The exact ELBO of a family over given points."""
-
-    family: theory.Family
-    points: Points
-
-    @property
-    def psi(self) -> Array:
-        return theory.states(NUM_BITS)
-
-    @jax.jit
-    def log_likelihood(self, model: Model) -> Array:
-        """E log p(x)."""
-        joint = model.log_joint(self.family, self.points.x)
-        return self.points.weights @ jax.nn.logsumexp(joint, axis=1)
-
-    @jax.jit
-    def elbo(self, model: Model, logits: Array) -> Array:
-        """E ELBO(x) with independent bits of the given logits [B, n]."""
-        return self.points.weights @ self._exact(model, logits).elbo
-
-    @jax.jit
-    def gap(self, model: Model, logits: Array) -> Array:
-        """E KL(q(z|x) ‖ p(z|x))."""
-        return self.points.weights @ self._exact(model, logits).gap
-
-    @jax.jit
-    def free(self, model: Model) -> Array:
-        """The best logits for each x."""
-        return theory.mean_field(model.log_joint(self.family, self.points.x), tolerance=1e-8)
-
-    def encode(self, layers: PyTree) -> Array:
-        return apply(layers, self.family.statistics(self.points.x))
-
-    @jax.jit
-    def residual(self, model: Model) -> theory.Residual:
-        log_prior = jax.nn.log_softmax(model.prior)
-        return theory.consistency_residual(model.natural, log_prior, self.psi, self.family)
-
-    def _exact(self, model: Model, logits: Array) -> theory.Exact:
-        log_q = theory.encoder_log_prob(logits, self.psi)
-        return theory.exact(model.log_joint(self.family, self.points.x), log_q)
-
-
-def encoder_elbo(layers: PyTree, model: Model, problem: Problem) -> Array:
-    """The ELBO as a function of the encoder."""
-    return problem.elbo(model, problem.encode(layers))
-
-
-def joint_elbo(both: tuple[Model, PyTree], problem: Problem) -> Array:
-    """The ELBO as a function of decoder, prior and encoder."""
-    return encoder_elbo(both[1], both[0], problem)
-
-
-def free_elbo(model: Model, problem: Problem) -> Array:
-    """The ELBO with the best bits for each x."""
-    return problem.elbo(model, problem.free(model))
 
 
 def on_the_set(case: Case, seed: int, *, max_steps: int) -> Consistent:
