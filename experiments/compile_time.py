@@ -63,7 +63,7 @@ class CompileTime(parsing.Command):
         write_json(folder / "compile_time.json", {"machine": machine, "seconds": seconds})
         figure = plotting.growth(
             seconds, size="levels", cost="CPU seconds", title="Time to compile a training step",
-            note=f"{machine['device']}, jax {jax.__version__}, {self.rounds} round(s)",
+            note=f"{machine['device']}, jax {jax.__version__}, rounds: {self.rounds}",
         )  # fmt: skip
         write_figure(folder / "compile_time.png", figure)
         print(f"the plot is {folder / 'compile_time.png'}")

@@ -1,8 +1,8 @@
 """Parts of deep hierarchies: residual blocks, a bottom-up encoder, and a top-down stochastic level.
 
-The 3×3 convolutions run on few channels, between 1×1 convolutions (He et al., 2016, section 4.1). The
+The 3×3 convolutions run on few channels, between 1×1 convolutions (He et al., 2016). The
 last convolution of a residual branch starts at the variance `scale`. With scale = 1/depth the sum of all
-branches starts at the size of one branch (Child, 2021, section 3.2).
+branches starts at the size of one branch (Child, 2021).
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Evidence(nn.Module):
 class Level(nn.Module):
     """One stochastic level on a residual stream, the state [..., h, w, C].
 
-    `prior` is a 1×1 convolution of the state (Vahdat & Kautz, 2020, figure 2). `draw` adds z to the state by a
+    `prior` is a 1×1 convolution of the state (after Vahdat & Kautz, 2020). `draw` adds z to the state by a
     1×1 convolution and applies a residual block, whose 3×3 convolution joins neighbours.
     """
 

@@ -51,14 +51,17 @@ def growth(
             raise UsageError(f"costs of {name!r} must hold a measurement for each size.")
     figure, axes = one_panel(ax, (5.6, 3.6))
     set_style(axes)
+    last = {name: float(np.median(measured[max(measured)])) for name, measured in costs.items()}
+    lowest = min(last, key=last.__getitem__)
     for colour, (name, measured) in zip(COLOURS, costs.items(), strict=False):
+        offset = -13 if name == lowest and len(costs) > 1 else 6  # numbers of two lines stay apart
         sizes = sorted(measured)
         medians = [float(np.median(measured[each])) for each in sizes]
         axes.plot(sizes, medians, color=colour, linewidth=1.8, label=name)
         for each, median in zip(sizes, medians, strict=True):
             axes.scatter([each] * len(measured[each]), measured[each], color=colour, s=14)
             axes.annotate(
-                f"{median:.3g}", (each, median), xytext=(0, 6), textcoords="offset points",
+                f"{median:.3g}", (each, median), xytext=(0, offset), textcoords="offset points",
                 ha="center", fontsize=8, color=colour,
             )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel=size, ylabel=cost)
@@ -66,7 +69,9 @@ def growth(
     axes.xaxis.set_major_locator(ticker.FixedLocator(ticks))
     axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%d"))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.margins(y=0.15)
     head(axes, title, note)
     return figure

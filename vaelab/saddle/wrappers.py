@@ -97,7 +97,8 @@ def skip_above(
     Deep hierarchies now and then have a gradient that is larger by orders of magnitude, and would destroy Adam's
     moments. After `limit` skips in a row a finite gradient is clipped to `norm` and accepted, because
     otherwise training could stop moving. A gradient that is not finite is always skipped. Inside the primal of
-    `saddle_point` the multipliers ascend also at skipped steps. Child, 2021, section 3.2.
+    `saddle_point` the multipliers ascend also at skipped steps. Steps are
+    skipped after Child, 2021.
 
     >>> tx = skip_above(optax.sgd(1.0), 5.0, limit=1)
     >>> first, state = tx.update(jnp.array(8.0), tx.init(jnp.array(0.0)))
