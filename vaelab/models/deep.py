@@ -328,7 +328,7 @@ class DeepHierarchy(ModelWithPrior):
         pairs = zip(keys, self.num_levels, strict=True)
         return [jax.random.split(key, num) for key, num in pairs]
 
-    def _by_stage(self, latents: Latents) -> list[Array]:
+    def _by_stage(self, latents: Sequence[Any]) -> list[Array]:
         """The latents below the top, stacked by stage, each [num_levels, ..., B, D_l]."""
         below, stacked = latents[1:], []
         for num in self.num_levels:
@@ -340,7 +340,7 @@ class DeepHierarchy(ModelWithPrior):
         self,
         step: Callable,
         top: Array,
-        given: Sequence[Array],
+        given: Sequence[Any],
         features: Sequence[Array | None] | None = None,
     ) -> tuple[Array, Any]:
         """All levels below z_0 = top [..., D]: the last state, and what the step returns for each level."""

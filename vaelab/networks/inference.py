@@ -87,6 +87,9 @@ class Inference(nn.Module, abc.ABC):
         pairs = zip(self.heads, self.features(x), strict=True)
         return tuple(head(features) for head, features in pairs)
 
+    def _family(self, level: int, parameters: Array) -> ExponentialFamily:
+        return (self.units or ())[level].family(parameters)
+
     @abc.abstractmethod
     def posterior(
         self,
@@ -126,7 +129,7 @@ class SharedEncoder(Inference):
 
     def posterior(self, level, encoding, prior=None, above=None):
         del above
-        evidence = self.units[level].family(encoding[level])
+        evidence = self._family(level, encoding[level])
         if level == 0 and not self.merge_top:
             return evidence
         return prior + evidence
@@ -139,7 +142,7 @@ class MeanFieldEncoder(Inference):
 
     def posterior(self, level, encoding, prior=None, above=None):
         del prior, above
-        return self.units[level].family(encoding[level])
+        return self._family(level, encoding[level])
 
 
 class ConditionalEncoder(Inference):
@@ -196,4 +199,4 @@ class ConditionalEncoder(Inference):
             features = jnp.concatenate([features, above], axis=-1)
             if self.joint:
                 features = self.joint[level - 1](features)
-        return self.units[level].family(self.heads[level](features))
+        return self._family(level, self.heads[level](features))
