@@ -14,7 +14,14 @@ import dataclasses
 from experiments.digits import EXPERIMENTS as DIGITS
 from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import TopDownVAE
-from vaelab.networks import BernoulliUnits, Chain, GatedMLP, GaussianUnits, SharedEncoder, Units
+from vaelab.networks import (
+    AdditiveEncoder,
+    BernoulliUnits,
+    GatedMLP,
+    GaussianUnits,
+    LowerPriors,
+    Units,
+)
 from vaelab.priors import BernoulliPrior, Prior, StandardNormal
 from vaelab.runs.experiment import Experiment
 from vaelab.training.objectives import ELBO, DisARM, SymmetricLearning
@@ -23,8 +30,8 @@ from vaelab.training.objectives import ELBO, DisARM, SymmetricLearning
 def _model(units: tuple[Units, ...], prior: Prior) -> TopDownVAE:
     return TopDownVAE(
         units=units,
-        inference=SharedEncoder(tuple(GatedMLP((64,)) for _ in units)),
-        chain=Chain(tuple(GatedMLP((64,)) for _ in units[1:])),
+        encoder=AdditiveEncoder(tuple(GatedMLP((64,)) for _ in units)),
+        lower_priors=LowerPriors(tuple(GatedMLP((64,)) for _ in units[1:])),
         decoder=BernoulliDecoder(GatedMLP((64,)), shape=(8, 8, 1)),
         prior=prior,
     )

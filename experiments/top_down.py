@@ -30,12 +30,12 @@ from vaelab.data import MNIST
 from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import AllLevels, DeepHierarchy, TopDownVAE
 from vaelab.networks import (
-    Chain,
-    ConditionalEncoder,
+    AdditiveEncoder,
     GatedMLP,
     GaussianUnits,
     Identity,
-    SharedEncoder,
+    LowerPriors,
+    TopDownEncoder,
 )
 from vaelab.priors import HierarchicalPrior, Prior, StandardNormal, VampPrior
 from vaelab.runs.experiment import Experiment
@@ -56,12 +56,12 @@ def _two_level(prior: Prior, protocol: Experiment = _STANDARD) -> Experiment:
     )
     model = TopDownVAE(
         units=(units, units),
-        inference=ConditionalEncoder(
+        encoder=TopDownEncoder(
             (GatedMLP((300, 300)), GatedMLP((300,))),
             above=(GatedMLP((300,)),),
             joint=(GatedMLP((300,)),),
         ),
-        chain=Chain((GatedMLP((300, 300)),)),
+        lower_priors=LowerPriors((GatedMLP((300, 300)),)),
         decoder=BernoulliDecoder(GatedMLP((300, 300)), shape=_SHAPE),
         prior=prior,
         reads=AllLevels(),
@@ -71,8 +71,8 @@ def _two_level(prior: Prior, protocol: Experiment = _STANDARD) -> Experiment:
 
 _LADDER = TopDownVAE(
     units=tuple(map(GaussianUnits, (4, 8, 16, 32, 64))),
-    inference=SharedEncoder(tuple(GatedMLP((width, width)) for width in (32, 64, 128, 256, 512))),
-    chain=Chain(tuple(GatedMLP((width, width)) for width in (32, 64, 128, 256))),
+    encoder=AdditiveEncoder(tuple(GatedMLP((width, width)) for width in (32, 64, 128, 256, 512))),
+    lower_priors=LowerPriors(tuple(GatedMLP((width, width)) for width in (32, 64, 128, 256))),
     decoder=BernoulliDecoder(GatedMLP((512, 512)), shape=_SHAPE),
     prior=StandardNormal(4),
 )

@@ -23,14 +23,14 @@ from vaelab.likelihoods import BernoulliDecoder, Decoder, LaplaceDecoder
 from vaelab.models import VLAE, Model, TopDownVAE
 from vaelab.networks import (
     MLP,
-    Chain,
     DeconvNet,
     Downsample,
     GaussianUnits,
     Identity,
+    IndependentEncoder,
     LadderEncoder,
     LadderGenerator,
-    MeanFieldEncoder,
+    LowerPriors,
     Upsample,
 )
 from vaelab.priors import StandardNormal
@@ -63,8 +63,8 @@ def _ladder(
 # The same latent dimensions and widths as `mnist_vlae`, z_0 → z_1 → z_2 → x, with q(z|x) = Π q(z_l|x).
 _STACKED = TopDownVAE(
     units=(GaussianUnits(2),) * 3,
-    inference=MeanFieldEncoder((MLP((512, 512)), MLP((512, 512)), MLP((512,)))),
-    chain=Chain((MLP((512, 512)), MLP((512, 512)))),
+    encoder=IndependentEncoder((MLP((512, 512)), MLP((512, 512)), MLP((512,)))),
+    lower_priors=LowerPriors((MLP((512, 512)), MLP((512, 512)))),
     decoder=BernoulliDecoder(MLP((512,)), shape=(28, 28, 1)),
     prior=StandardNormal(2),
 )

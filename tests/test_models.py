@@ -28,9 +28,8 @@ from vaelab.models import (
 )
 from vaelab.networks import (
     MLP,
+    AdditiveEncoder,
     BernoulliUnits,
-    Chain,
-    ConditionalEncoder,
     ConditionalFlow,
     ConditionalGaussian,
     DeconvNet,
@@ -39,7 +38,8 @@ from vaelab.networks import (
     Identity,
     LadderEncoder,
     LadderGenerator,
-    SharedEncoder,
+    LowerPriors,
+    TopDownEncoder,
     Upsample,
 )
 from vaelab.priors import (
@@ -83,19 +83,19 @@ def two_level(prior) -> TwoLevel:
     return TwoLevel(encoder(D), encoder(3), between, decoder, prior)
 
 
-def top_down(units, inference, prior, reads=BottomLevel()) -> TopDownVAE:  # noqa: B008
-    chain = Chain((MLP((4,), activation=jnp.tanh),))
+def top_down(units, encoder, prior, reads=BottomLevel()) -> TopDownVAE:  # noqa: B008
+    lower_priors = LowerPriors((MLP((4,), activation=jnp.tanh),))
     decoder = BernoulliDecoder(MLP((5,), activation=jnp.tanh), SHAPE)
-    return TopDownVAE(units, inference, chain, decoder, prior, reads)
+    return TopDownVAE(units, encoder, lower_priors, decoder, prior, reads)
 
 
 def trunks():
     return MLP((4,), activation=jnp.tanh), MLP((5,), activation=jnp.tanh)
 
 
-def conditional_encoder() -> ConditionalEncoder:
+def conditional_encoder() -> TopDownEncoder:
     net = MLP((4,), activation=jnp.tanh)
-    return ConditionalEncoder(trunks(), above=(net,), joint=(net,))
+    return TopDownEncoder(trunks(), above=(net,), joint=(net,))
 
 
 GAUSSIANS = GaussianUnits(D), GaussianUnits(3)
@@ -128,14 +128,14 @@ MODELS: dict[str, Callable[[], Model]] = {
     "flow posterior": lambda: vae(StandardNormal(D), ConditionalFlow),
     "two levels, vamp on top": lambda: two_level(VampPrior(D, SHAPE, num_components=3)),
     "shared encoder": lambda: top_down(
-        GAUSSIANS, SharedEncoder(trunks()), HierarchicalPrior(D, num_samples=2, hidden=(3,))
+        GAUSSIANS, AdditiveEncoder(trunks()), HierarchicalPrior(D, num_samples=2, hidden=(3,))
     ),
     "conditional encoder": lambda: top_down(
         GAUSSIANS, conditional_encoder(), VampPrior(D, SHAPE, num_components=3), AllLevels()
     ),
     "bits, merged on top": lambda: top_down(
         (BernoulliUnits(D), BernoulliUnits(3)),
-        SharedEncoder(trunks(), merge_top=True),
+        AdditiveEncoder(trunks(), merge_top=True),
         BernoulliPrior(D),
     ),
     "vlae, vamp on top": lambda: vlae(VampPrior(D, SHAPE, num_components=3)),
@@ -355,7 +355,7 @@ def test_holding_stops_the_gradient_of_the_other_parameters_and_changes_no_value
     def values_and_gradients(params):
         def value(hold, params):
             bound = case.model.at(params)
-            return everything(bound.holding(names) if hold else bound, case.context)
+            return everything(bound.with_gradient_in(names) if hold else bound, case.context)
 
         return [jax.value_and_grad(functools.partial(value, h))(params) for h in (True, False)]
 
@@ -370,7 +370,7 @@ def test_holding_stops_the_gradient_of_the_other_parameters_and_changes_no_value
 def test_holding_works_in_a_method_in_init_and_under_vmap():
     class Held(VAE):
         def decode(self, latents, context=None):
-            return VAE.decode(self.holding(()), latents, context)
+            return VAE.decode(self.with_gradient_in(()), latents, context)
 
         def __call__(self, x, key, num_samples=1, weights=None, context=None):
             terms = super().__call__(x, key, num_samples, weights, context)

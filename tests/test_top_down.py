@@ -21,13 +21,13 @@ from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder
 from vaelab.models import VAE, AllLevels, BottomLevel, TopDownVAE
 from vaelab.networks import (
     MLP,
+    AdditiveEncoder,
     BernoulliUnits,
-    Chain,
-    ConditionalEncoder,
     ConditionalGaussian,
     GaussianUnits,
-    MeanFieldEncoder,
-    SharedEncoder,
+    IndependentEncoder,
+    LowerPriors,
+    TopDownEncoder,
 )
 from vaelab.priors import (
     BernoulliPrior,
@@ -48,10 +48,10 @@ def net(width=4):
     return MLP((width,), activation=jnp.tanh)
 
 
-def model(units, inference, prior, **fields) -> TopDownVAE:
-    chain = Chain(tuple(net() for _ in units[1:]))
+def model(units, encoder, prior, **fields) -> TopDownVAE:
+    lower_priors = LowerPriors(tuple(net() for _ in units[1:]))
     decoder = BernoulliDecoder(net(), SHAPE)
-    return TopDownVAE(units, inference, chain, decoder, prior, **fields)
+    return TopDownVAE(units, encoder, lower_priors, decoder, prior, **fields)
 
 
 GAUSSIANS, BITS = (
@@ -59,10 +59,10 @@ GAUSSIANS, BITS = (
     (BernoulliUnits(2), BernoulliUnits(3)),
 )
 ENCODERS = {
-    "shared": lambda: SharedEncoder((net(), net())),
-    "merged on top": lambda: SharedEncoder((net(), net()), merge_top=True),
-    "mean field": lambda: MeanFieldEncoder((net(), net())),
-    "conditional": lambda: ConditionalEncoder((net(), net()), above=(net(),)),
+    "shared": lambda: AdditiveEncoder((net(), net())),
+    "merged on top": lambda: AdditiveEncoder((net(), net()), merge_top=True),
+    "mean field": lambda: IndependentEncoder((net(), net())),
+    "conditional": lambda: TopDownEncoder((net(), net()), above=(net(),)),
 }
 
 
@@ -81,13 +81,13 @@ def test_one_level_equals_the_flat_vae():
     flat = VAE(
         ConditionalGaussian(net(), 2), BernoulliDecoder(net(), SHAPE), VampPrior(2, SHAPE, 3)
     )
-    ours = model(GAUSSIANS[:1], SharedEncoder((net(),)), VampPrior(2, SHAPE, 3))
+    ours = model(GAUSSIANS[:1], AdditiveEncoder((net(),)), VampPrior(2, SHAPE, 3))
     params = random_params(flat)
 
     def as_ours(params):
         encoder = params["encoder"]
         inference = {"trunks_0": encoder["trunk"], "heads_0": encoder["Dense_0"]}
-        return {"inference": inference, "decoder": params["decoder"], "prior": params["prior"]}
+        return {"encoder": inference, "decoder": params["decoder"], "prior": params["prior"]}
 
     assert jax.tree.structure(as_ours(params)) == jax.tree.structure(random_params(ours))
 
@@ -112,7 +112,7 @@ def test_one_level_equals_the_flat_vae():
 
 def test_the_shared_posterior_is_the_normalised_product_of_prior_and_evidence():
     units = (GaussianUnits(1), GaussianUnits(1))
-    ours = model(units, SharedEncoder((net(), net())), StandardNormal(1))
+    ours = model(units, AdditiveEncoder((net(), net())), StandardNormal(1))
     bound = ours.at(random_params(ours))
     encoding, above = bound.encode(X), jnp.full((B, 1), 0.7)
     prior, posterior = bound._conditionals(1, encoding, above)
@@ -128,7 +128,7 @@ def test_kl_of_each_level_equals_quadrature_and_enumeration():
         ((GaussianUnits(1),) * 2, StandardNormal(1)),
         ((BernoulliUnits(1),) * 2, BernoulliPrior(1)),
     ):
-        ours = model(units, SharedEncoder((net(), net()), merge_top=True), prior)
+        ours = model(units, AdditiveEncoder((net(), net()), merge_top=True), prior)
         bound = ours.at(random_params(ours))
         terms = bound(X, KEY, 1)
         encoding = bound.encode(X)
@@ -152,13 +152,13 @@ def linear_gaussian():
     rng = np.random.default_rng(3)
     ours = TopDownVAE(
         units=(GaussianUnits(1), GaussianUnits(2)),
-        inference=ConditionalEncoder((LINEAR, LINEAR), above=(LINEAR,)),
-        chain=Chain((LINEAR,)),
+        encoder=TopDownEncoder((LINEAR, LINEAR), above=(LINEAR,)),
+        lower_priors=LowerPriors((LINEAR,)),
         decoder=GaussianDecoder(LINEAR, (3,), scale=0.5, learned=False),
         prior=StandardNormal(1),
     )
     params = jax.tree.map(np.array, random_params(ours, (1, 3)))
-    head = params["chain"]["heads_0"]
+    head = params["lower_priors"]["heads_0"]
     head["kernel"][:, 2:] = 0  # a constant variance
     A, a, variance = head["kernel"][:, :2].T, head["bias"][:2], np.exp(head["bias"][2:])
     (dense,) = params["decoder"].values()
@@ -173,7 +173,7 @@ def linear_gaussian():
     gain = cross @ np.linalg.inv(cov)
     posterior = joint - gain @ cross.T
     offset = np.concatenate([np.zeros(1), a]) - gain @ (C @ a + c)
-    inference = params["inference"]
+    inference = params["encoder"]
     top, below = inference["heads_0"], inference["heads_1"]
     top["kernel"][:], top["bias"][:] = 0, [offset[0], np.log(2 * posterior[0, 0])]
     top["kernel"][:, :1] = gain[:1].T
@@ -211,10 +211,10 @@ def enumerated(ours, params, x) -> np.ndarray:
 
 @pytest.mark.parametrize("reads", [BottomLevel(), AllLevels()])
 def test_annealing_and_importance_sampling_over_all_bits_agree_with_enumeration(reads):
-    ours = model(BITS, SharedEncoder((net(), net())), BernoulliPrior(2), reads=reads)
+    ours = model(BITS, AdditiveEncoder((net(), net())), BernoulliPrior(2), reads=reads)
     params = random_params(ours, scale=1.5)
-    weak = jax.tree.map(lambda leaf: 0.2 * leaf, params["inference"])  # weights without large tails
-    subject = Subject(ours, params | {"inference": weak}, X)
+    weak = jax.tree.map(lambda leaf: 0.2 * leaf, params["encoder"])  # weights without large tails
+    subject = Subject(ours, params | {"encoder": weak}, X)
     exact = enumerated(ours, subject.params, X)
     plain = evaluation.log_likelihood(subject, KEY, num_samples=20_000)
     np.testing.assert_allclose(plain.log_prob, exact, atol=0.05)
@@ -230,7 +230,7 @@ def test_annealing_and_importance_sampling_over_all_bits_agree_with_enumeration(
 
 def test_annealing_moves_bits_and_gaussian_levels_of_one_model():
     units = (BernoulliUnits(2), GaussianUnits(2))
-    ours = model(units, SharedEncoder((net(), net())), BernoulliPrior(2))
+    ours = model(units, AdditiveEncoder((net(), net())), BernoulliPrior(2))
     subject = Subject(ours, random_params(ours, scale=1.0), X)
     # Quadrature over the noise of z_1 for each z_0.
     line = np.linspace(-7, 7, 141)
@@ -240,7 +240,7 @@ def test_annealing_moves_bits_and_gaussian_levels_of_one_model():
     @jax.jit
     def log_joint(params, top):
         bound = ours.at(params)
-        below = bound.chain(1, jnp.broadcast_to(top, noise.shape)).at(noise)
+        below = bound.lower_priors(1, jnp.broadcast_to(top, noise.shape)).at(noise)
         log_likelihood = bound.decode((jnp.broadcast_to(top, noise.shape)[:, None], below[:, None]))
         return bound.prior.log_prob(top), log_likelihood.log_prob(X)
 
@@ -286,7 +286,7 @@ def test_the_doubly_reparameterised_gradient_has_the_mean_of_the_naive_one(encod
 
 def test_disarm_has_the_gradient_of_the_enumerated_elbo():
     """All parameters, of two levels with the prior in the posterior, rates in closed form."""
-    ours = model(BITS, SharedEncoder((net(), net()), merge_top=True), BernoulliPrior(2))
+    ours = model(BITS, AdditiveEncoder((net(), net()), merge_top=True), BernoulliPrior(2))
     params, x = random_params(ours), X[:1]
     bits = states(ours.latent_dims)[:, None]
     latents = tuple(jnp.asarray(z) for z in np.split(bits, [2], axis=-1))
@@ -320,18 +320,18 @@ def test_log_variances_stay_in_their_range_with_a_gradient():
 
 
 def test_a_sample_of_bits_is_straight_through():
-    ours = model(BITS, SharedEncoder((net(), net())), BernoulliPrior(2))
+    ours = model(BITS, AdditiveEncoder((net(), net())), BernoulliPrior(2))
     params = random_params(ours)
 
     @jax.jit
     def top(bias):
         changed = jax.tree.map(lambda leaf: leaf, params)
-        changed["inference"]["heads_0"]["bias"] = bias
+        changed["encoder"]["heads_0"]["bias"] = bias
         bound = ours.at(changed)
         encoding = bound.encode(X)
         return bound.terms(encoding, X, KEY, 1).latents[0][0], encoding[0]
 
-    bias = params["inference"]["heads_0"]["bias"]
+    bias = params["encoder"]["heads_0"]["bias"]
     bits, logits = top(bias)
     assert set(np.unique(bits)) <= {0.0, 1.0}
     slope = jax.jit(jax.jacobian(lambda b: top(b)[0]))(bias)  # [B, D, D]
@@ -340,7 +340,7 @@ def test_a_sample_of_bits_is_straight_through():
 
 
 def test_levels_of_a_mean_field_posterior_have_their_own_density():
-    ours = model(GAUSSIANS, MeanFieldEncoder((net(), net())), StandardNormal(2))
+    ours = model(GAUSSIANS, IndependentEncoder((net(), net())), StandardNormal(2))
     bound = ours.at(random_params(ours))
 
     @jax.jit
@@ -355,7 +355,7 @@ def test_levels_of_a_mean_field_posterior_have_their_own_density():
     np.testing.assert_allclose(log_q, expected, rtol=1e-5)
     with pytest.raises(UndefinedError, match="level 1 of TopDownVAE has no density of its own"):
         bound.level_log_prior(latents[1], 1)
-    shared = model(GAUSSIANS, SharedEncoder((net(), net())), StandardNormal(2))
+    shared = model(GAUSSIANS, AdditiveEncoder((net(), net())), StandardNormal(2))
     with pytest.raises(UndefinedError, match="depends on the samples of the level above"):
         shared.at(random_params(shared)).level_posterior(encoding, 1)
 
@@ -365,9 +365,11 @@ def test_groups_depend_on_what_the_posterior_contains():
     groups = {}
     for name, encoder in ENCODERS.items():
         ours = model(GAUSSIANS, encoder(), VampPrior(2) if "top" not in name else StandardNormal(2))
-        found = ours.parameter_groups(dict.fromkeys(("inference", "chain", "decoder", "prior")))
-        groups[name] = (found["chain"], found["prior"])
-        assert found["inference"] == found["decoder"] == "model"
+        found = ours.parameter_groups(
+            dict.fromkeys(("encoder", "lower_priors", "decoder", "prior"))
+        )
+        groups[name] = (found["lower_priors"], found["prior"])
+        assert found["encoder"] == found["decoder"] == "model"
     assert groups["shared"] == ("model", "prior")
     assert groups["merged on top"] == ("model", "model")
     assert groups["mean field"] == groups["conditional"] == ("prior", "prior")
@@ -376,16 +378,16 @@ def test_groups_depend_on_what_the_posterior_contains():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: model((), SharedEncoder(()), StandardNormal(2)), "units must hold at least one level"),
-        (lambda: model((2, 3), SharedEncoder((net(), net())), StandardNormal(2)), "got 2"),
+        (lambda: model((), AdditiveEncoder(()), StandardNormal(2)), "units must hold at least one level"),
+        (lambda: model((2, 3), AdditiveEncoder((net(), net())), StandardNormal(2)), "got 2"),
         (lambda: GaussianUnits(0), "dim must be at least 1"),
-        (lambda: model(GAUSSIANS, SharedEncoder((net(),)), StandardNormal(2)), "inference.trunks holds 1 networks, and the model has 2"),
-        (lambda: model(GAUSSIANS, ConditionalEncoder((net(), net())), StandardNormal(2)), "inference.above holds 0 networks"),
-        (lambda: model(GAUSSIANS, SharedEncoder((net(), net())), StandardNormal(5)), r"units\[0\].dim = 2 and prior.latent_dim = 5"),
-        (lambda: model(BITS, SharedEncoder((net(), net())), StandardNormal(2)), "use priors.BernoulliPrior"),
-        (lambda: model(GAUSSIANS, SharedEncoder((net(), net())), BernoulliPrior(2)), "use priors.StandardNormal"),
-        (lambda: model(GAUSSIANS, SharedEncoder((net(), net()), merge_top=True), VampPrior(2)), "needs a prior with natural parameters, and VampPrior has none"),
-        (lambda: TopDownVAE(GAUSSIANS, SharedEncoder((net(), net())), Chain(()), BernoulliDecoder(net(), SHAPE), StandardNormal(2)), "chain.trunks holds 0 networks"),
+        (lambda: model(GAUSSIANS, AdditiveEncoder((net(),)), StandardNormal(2)), "encoder.trunks holds 1 networks, and the model has 2"),
+        (lambda: model(GAUSSIANS, TopDownEncoder((net(), net())), StandardNormal(2)), "encoder.above holds 0 networks"),
+        (lambda: model(GAUSSIANS, AdditiveEncoder((net(), net())), StandardNormal(5)), r"units\[0\].dim = 2 and prior.latent_dim = 5"),
+        (lambda: model(BITS, AdditiveEncoder((net(), net())), StandardNormal(2)), "use priors.BernoulliPrior"),
+        (lambda: model(GAUSSIANS, AdditiveEncoder((net(), net())), BernoulliPrior(2)), "use priors.StandardNormal"),
+        (lambda: model(GAUSSIANS, AdditiveEncoder((net(), net()), merge_top=True), VampPrior(2)), "needs a prior with natural parameters, and VampPrior has none"),
+        (lambda: TopDownVAE(GAUSSIANS, AdditiveEncoder((net(), net())), LowerPriors(()), BernoulliDecoder(net(), SHAPE), StandardNormal(2)), "lower_priors.trunks holds 0 networks"),
         (lambda: HierarchicalPrior(2, top=BernoulliPrior(2)), "top = BernoulliPrior is a prior over bits"),
         (lambda: ResampledPrior(2, proposal=BernoulliPrior(2)), "proposal = BernoulliPrior is a prior over bits"),
         (lambda: VAE(ConditionalGaussian(net(), 2), BernoulliDecoder(net(), SHAPE), BernoulliPrior(2)), "prior = BernoulliPrior is a prior over bits"),
@@ -397,6 +399,6 @@ def test_settings_that_do_not_fit_are_refused(make, message):
 
 
 def test_weights_are_refused_by_bits():
-    ours = model(BITS, SharedEncoder((net(), net())), BernoulliPrior(2))
+    ours = model(BITS, AdditiveEncoder((net(), net())), BernoulliPrior(2))
     with pytest.raises(ValueError, match="Bernoulli levels has no doubly reparameterised gradient"):
         ours.at(random_params(ours))(X, KEY, K, jnp.ones((K, B)))

@@ -123,17 +123,17 @@ class Model(nn.Module, abc.ABC):
             )
         return self.bind({"params": params})
 
-    def holding(self, names: Collection[str]) -> Model:
+    def with_gradient_in(self, names: Collection[str]) -> Model:
         """The same bound model, with a stopped gradient in all parameters except the entries `names`.
 
-        Values do not change. `names` are top-level names of parameters, and `holding(())` stops the
+        Values do not change. `names` are top-level names of parameters, and `with_gradient_in(())` stops the
         gradient of all parameters. The parts of the new model are its own: an encoding or a distribution
         that the old model has returned keeps its gradient. While parameters are initialised, this is
         the model itself.
 
         It may be called outside the model, on `model.at(params)`, and in a method of the model:
 
-          density = self.holding(()).decode(latents)  # a gradient in the latents only
+          density = self.with_gradient_in(()).decode(latents)  # a gradient in the latents only
         """
         if self.is_initializing():
             return self

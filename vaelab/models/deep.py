@@ -228,7 +228,7 @@ class DeepHierarchy(ModelWithPrior):
         else:
             # Scaled inside the chain, the gradient of a level would be scaled once for each level above.
             latents = tuple(scale_gradient(level, weights) for level in latents)
-            held = self.holding(())
+            held = self.with_gradient_in(())
             log_q = held.level_log_posteriors(jax.lax.stop_gradient(encoding), latents)
             log_top = self.prior.log_prob(latents[0], self.given(prior_key, weights))
             state, log_p = self._descend(_weigh_prior, latents[0], self._by_stage(latents))

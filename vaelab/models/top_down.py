@@ -27,7 +27,7 @@ from vaelab.models.base import (
 )
 from vaelab.models.learned_prior import ModelWithPrior, check_prior, finite_range
 from vaelab.natural import ExponentialFamily
-from vaelab.networks import Chain, Inference, Units
+from vaelab.networks import HierarchyEncoder, LowerPriors, Units
 from vaelab.priors import Prior
 from vaelab.separate import check_modules
 from vaelab.types import Antithetic, Array, PRNGKey, PyTree, Terms
@@ -55,12 +55,12 @@ class TopDownVAE(ModelWithPrior):
     """p(z_0) Π_i p(z_i|z_i−1) p(x|z) with a posterior q(z_0|x) Π_i q(z_i|x, z_i−1). z_0 is the top level.
 
     Three choices are values: the units of each level (`GaussianUnits`, `BernoulliUnits`), the posterior
-    (`inference`), and the levels that the decoder reads:
+    (`encoder`), and the levels that the decoder reads:
 
-      - `SharedEncoder`: the posterior adds natural parameters to those of p(z_i|z_i−1). Ladder VAE. The
+      - `AdditiveEncoder`: the posterior adds natural parameters to those of p(z_i|z_i−1). Ladder VAE. The
         doubly reparameterised gradient is unbiased; for the chain its variance is larger than the naive one's.
-      - `ConditionalEncoder`: q(z_i|x, z_i−1) has its own networks. The two-level VAE with a VampPrior.
-      - `MeanFieldEncoder`: q(z_i|x). The stacked VAE.
+      - `TopDownEncoder`: q(z_i|x, z_i−1) has its own networks. The two-level VAE with a VampPrior.
+      - `IndependentEncoder`: q(z_i|x). The stacked VAE.
 
     Bernoulli levels are sampled straight through: value of the bit, gradient of the mean. They need a prior
     over bits if they are on top, and have no doubly reparameterised gradient. Flach, 2022 (seed 002);
@@ -69,8 +69,8 @@ class TopDownVAE(ModelWithPrior):
     >>> from vaelab import likelihoods, networks, priors
     >>> model = TopDownVAE(
     ...     units=(networks.GaussianUnits(2), networks.GaussianUnits(4)),
-    ...     inference=networks.SharedEncoder((networks.MLP((8,)), networks.MLP((16,)))),
-    ...     chain=networks.Chain((networks.MLP((8,)),)),
+    ...     encoder=networks.AdditiveEncoder((networks.MLP((8,)), networks.MLP((16,)))),
+    ...     lower_priors=networks.LowerPriors((networks.MLP((8,)),)),
     ...     decoder=likelihoods.BernoulliDecoder(networks.MLP((16,)), shape=(8, 8, 1)),
     ...     prior=priors.StandardNormal(2),
     ... )
@@ -82,9 +82,9 @@ class TopDownVAE(ModelWithPrior):
 
     units: tuple[Units, ...]
     """Units of each level, top first."""
-    inference: Inference
+    encoder: HierarchyEncoder
     """q(z|x)."""
-    chain: Chain
+    lower_priors: LowerPriors
     """p(z_i|z_i−1) of the levels below the top."""
     decoder: Decoder
     """p(x|z). Its trunk reads the latents that `reads` chooses."""
@@ -93,7 +93,7 @@ class TopDownVAE(ModelWithPrior):
     reads: BottomLevel | AllLevels = BottomLevel()
     """Levels that the decoder reads."""
 
-    posterior_parameters: ClassVar[tuple[str, ...]] = ("inference",)
+    posterior_parameters: ClassVar[tuple[str, ...]] = ("encoder",)
 
     def __post_init__(self) -> None:
         check_modules(self)
@@ -101,11 +101,11 @@ class TopDownVAE(ModelWithPrior):
         check_prior(self)
         self.units = _as_units(self.units)
         self._check_top()
-        self.inference = self.inference.for_units(self.units)
-        self.chain = self.chain.for_units(self.units[1:])
+        self.encoder = self.encoder.for_units(self.units)
+        self.lower_priors = self.lower_priors.for_units(self.units[1:])
         if self.decoder.shape is not None:
             shape = self.decoder.event_shape
-            self.inference = for_events(self.inference, shape)
+            self.encoder = for_events(self.encoder, shape)
             self.prior = self.prior.for_events(shape, finite_range(self.decoder.data_range))
         super().__post_init__()
 
@@ -125,9 +125,9 @@ class TopDownVAE(ModelWithPrior):
                 f"units[0] = {top} are {kind}, and prior = {type(prior).__name__} is a prior over "
                 f"{'no bits' if top.discrete else 'bits'}: use priors.{remedy}, for example."
             )
-        if self.inference.merges_top and prior.family is None:
+        if self.encoder.merges_top and prior.family is None:
             raise UsageError(
-                f"inference.merge_top needs a prior with natural parameters, and {type(prior).__name__} "
+                f"encoder.merge_top needs a prior with natural parameters, and {type(prior).__name__} "
                 "has none: use priors.StandardNormal or BernoulliPrior, or leave merge_top False."
             )
 
@@ -142,17 +142,17 @@ class TopDownVAE(ModelWithPrior):
     @nn.nowrap
     def parameter_groups(self, params: PyTree) -> PyTree:
         """The distortion depends on the chain and the prior only if the posterior contains them."""
-        moved = {"prior": self.inference.merges_top, "chain": self.inference.merges}
+        moved = {"prior": self.encoder.merges_top, "lower_priors": self.encoder.merges}
         return {name: MODEL if moved.get(name, True) else PRIOR for name in params}
 
     def top_posterior(self, x: Array) -> Any:
-        return self.units[0].distribution(self._posterior(0, self.inference.encode(x)))
+        return self.units[0].distribution(self._posterior(0, self.encoder.encode(x)))
 
     def encode(self, x: Array, context: Array | None = None) -> Any:
-        """One array for each level, see `networks.Inference`."""
+        """One array for each level, see `networks.HierarchyEncoder`."""
         _refuse(context)
         check_events(self, x)
-        return self.inference.encode(x)
+        return self.encoder.encode(x)
 
     def terms(
         self,
@@ -177,8 +177,10 @@ class TopDownVAE(ModelWithPrior):
         if weights is not None:
             self._check_reparameterised()
             latents = [scale_gradient(z, weights) for z in latents]
-            constant = self.holding(())._log_posteriors(jax.lax.stop_gradient(encoding), latents)
-            pairs = zip(constant, self._log_chain(latents), strict=True)
+            constant = self.with_gradient_in(())._log_posteriors(
+                jax.lax.stop_gradient(encoding), latents
+            )
+            pairs = zip(constant, self._log_lower_priors(latents), strict=True)
             rates = [log_q - log_p for log_q, log_p in pairs]
         given = self.given(prior_key, weights)
         rates[0] = rates[0] - self.prior.log_prob(latents[0], given)
@@ -257,7 +259,7 @@ class TopDownVAE(ModelWithPrior):
         top, auxiliary = self.prior.sample_joint(keys[0], num_samples, self.given())
         latents = [top]
         for level, level_key in enumerate(keys[1:], start=1):
-            latents.append(self.chain(level, latents[-1]).sample(level_key))
+            latents.append(self.lower_priors(level, latents[-1]).sample(level_key))
         return tuple(latents), auxiliary
 
     def log_prior(
@@ -265,7 +267,9 @@ class TopDownVAE(ModelWithPrior):
     ) -> Array:
         _refuse(context)
         check_latents(self, latents)
-        return self.prior.log_prob(latents[0], self.given(key)) + sum(self._log_chain(latents))
+        return self.prior.log_prob(latents[0], self.given(key)) + sum(
+            self._log_lower_priors(latents)
+        )
 
     def log_joint_prior(
         self, latents: Latents, auxiliary: PyTree, context: Array | None = None
@@ -273,10 +277,10 @@ class TopDownVAE(ModelWithPrior):
         _refuse(context)
         check_latents(self, latents)
         log_top = self.prior.joint_log_prob(latents[0], auxiliary, self.given())
-        return log_top + sum(self._log_chain(latents))
+        return log_top + sum(self._log_lower_priors(latents))
 
     def level_posterior(self, encoding: Any, level: int = 0) -> Any:
-        defined = len(self.units) if self.inference.independent else 1
+        defined = len(self.units) if self.encoder.independent else 1
         self._check_level(level, defined)
         return self.units[level].distribution(self._posterior(level, encoding))
 
@@ -296,7 +300,7 @@ class TopDownVAE(ModelWithPrior):
             return super().resample_level(key, latents, level)
         check_latents(self, latents)
         check_level(self, level, len(self.units), "")
-        return with_level(latents, level, self.chain(level, latents[level - 1]).sample(key))
+        return with_level(latents, level, self.lower_priors(level, latents[level - 1]).sample(key))
 
     def _check_level(self, level: int, defined: int) -> None:
         reason = "has no density of its own: it depends on the samples of the level above."
@@ -305,14 +309,14 @@ class TopDownVAE(ModelWithPrior):
     def _posterior(self, level: int, encoding: Any) -> ExponentialFamily:
         """q(z_level|x) of a level that depends on no other level."""
         prior = self.prior.coordinates() if level == 0 and self.prior.family else None
-        return self.inference.posterior(level, encoding, prior)
+        return self.encoder.posterior(level, encoding, prior)
 
     def _conditionals(
         self, level: int, encoding: Any, above: Array
     ) -> tuple[ExponentialFamily, ExponentialFamily]:
         """p(z_level|z_level−1) and q(z_level|x, z_level−1), of parameters [..., B, D]."""
-        prior = self.chain(level, above)
-        posterior = self.inference.posterior(level, encoding, prior, above)
+        prior = self.lower_priors(level, above)
+        posterior = self.encoder.posterior(level, encoding, prior, above)
         shape = (*above.shape[:-1], self.units[level].dim)
         posterior = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape), posterior)
         return prior, posterior
@@ -325,10 +329,10 @@ class TopDownVAE(ModelWithPrior):
         pairs = zip(families, latents, strict=True)
         return [jnp.sum(family.log_prob(z), axis=-1) for family, z in pairs]
 
-    def _log_chain(self, latents: Sequence[Array]) -> list[Array]:
+    def _log_lower_priors(self, latents: Sequence[Array]) -> list[Array]:
         """0 for the top level, then log p(z_level|z_level−1) of each level, [...]."""
         below = [
-            jnp.sum(self.chain(level, above).log_prob(z), axis=-1)
+            jnp.sum(self.lower_priors(level, above).log_prob(z), axis=-1)
             for level, (above, z) in enumerate(itertools.pairwise(latents), start=1)
         ]
         return [jnp.zeros_like(latents[0][..., 0]), *below]

@@ -53,7 +53,7 @@ class SymmetricLearning(Objective):
         generative = [name for name in names if name not in posterior]
         terms = model(examples.x, terms_key, self.num_samples, context=examples.context)
         latents = jax.lax.stop_gradient(terms.latents)
-        player = model.holding(generative)
+        player = model.with_gradient_in(generative)
         log_joint = player.decode(latents, examples.context).log_prob(examples.x)
         log_joint += player.log_prior(latents, prior_key, examples.context)
         log_posterior = self._log_posterior(model, posterior, examples, dream_key)
@@ -72,7 +72,7 @@ class SymmetricLearning(Objective):
         latents = model.sample_latents(z_key, self.num_samples * len(examples.x), context)
         x = model.decode(latents, context).sample(seed=x_key)
         latents, x = jax.lax.stop_gradient((latents, x))
-        player = model.holding(names)
+        player = model.with_gradient_in(names)
         return player.log_posterior(player.encode(x, context), latents)
 
     @property

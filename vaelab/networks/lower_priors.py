@@ -11,7 +11,7 @@ from vaelab.separate import separate_modules
 from vaelab.types import Array
 
 
-class Chain(nn.Module):
+class LowerPriors(nn.Module):
     """p(z_1..z_L−1 | z_0) = Π_i p(z_i|z_i−1). Each trunk reads the latents of the level above.
 
     A linear head after each trunk gives the parameters of the level's units.
@@ -26,14 +26,14 @@ class Chain(nn.Module):
         self.trunks = tuple(self.trunks)
         if self.units is not None and len(self.units) != len(self.trunks):
             raise UsageError(
-                f"chain.trunks holds {len(self.trunks)} networks, and there are {len(self.units)} "
+                f"lower_priors.trunks holds {len(self.trunks)} networks, and there are {len(self.units)} "
                 "levels below the top: give one network for each."
             )
         separate_modules(self)
         super().__post_init__()
 
     @nn.nowrap
-    def for_units(self, units: tuple[Units, ...]) -> Chain:
+    def for_units(self, units: tuple[Units, ...]) -> LowerPriors:
         """The same chain for these units; itself if it has them."""
         return self if self.units == units else self.clone(parent=None, units=units)
 

@@ -20,7 +20,7 @@ from vaelab.separate import separate_modules
 from vaelab.types import Array
 
 
-class Inference(nn.Module, abc.ABC):
+class HierarchyEncoder(nn.Module, abc.ABC):
     """The contract of a posterior of a hierarchy: a deterministic encoding of x, then one level after the other.
 
     The bottom trunk reads x. Each other trunk reads the output of the trunk below. `encode` gives one
@@ -47,7 +47,7 @@ class Inference(nn.Module, abc.ABC):
     def _check_lengths(self) -> None:
         if self.units is not None and len(self.trunks) != len(self.units):
             raise UsageError(
-                f"inference.trunks holds {len(self.trunks)} networks, and the model has "
+                f"encoder.trunks holds {len(self.trunks)} networks, and the model has "
                 f"{len(self.units)} level(s): give one network for each level."
             )
 
@@ -57,12 +57,12 @@ class Inference(nn.Module, abc.ABC):
         return False
 
     @nn.nowrap
-    def for_units(self, units: tuple[Units, ...]) -> Inference:
+    def for_units(self, units: tuple[Units, ...]) -> HierarchyEncoder:
         """The same network for these units; itself if it has them."""
         return self if self.units == units else self.clone(parent=None, units=units)
 
     @nn.nowrap
-    def for_events(self, shape: tuple[int, ...]) -> Inference:
+    def for_events(self, shape: tuple[int, ...]) -> HierarchyEncoder:
         """The same network for examples of this shape, see `networks.TakesEvents`."""
         if not self.trunks:
             return self
@@ -108,7 +108,7 @@ class Inference(nn.Module, abc.ABC):
         """
 
 
-class SharedEncoder(Inference):
+class AdditiveEncoder(HierarchyEncoder):
     """q(z_i | x, z_i−1) ∝ p(z_i|z_i−1) exp⟨ψ(z_i), a_i(x)⟩: natural parameters add.
 
     Bernoulli units: logits add. Gaussian units: precisions add, and the mean is weighted by them.
@@ -135,7 +135,7 @@ class SharedEncoder(Inference):
         return prior + evidence
 
 
-class MeanFieldEncoder(Inference):
+class IndependentEncoder(HierarchyEncoder):
     """q(z|x) = Π_i q(z_i|x): levels are independent given x. The stacked VAE of Zhao et al., 2017."""
 
     independent: ClassVar[bool] = True
@@ -145,7 +145,7 @@ class MeanFieldEncoder(Inference):
         return self._family(level, encoding[level])
 
 
-class ConditionalEncoder(Inference):
+class TopDownEncoder(HierarchyEncoder):
     """q(z_i | x, z_i−1) from a network of its own for each level: q(z_0|x) q(z_1|x, z_0) ...
 
     The networks `above` and `joint` make it: joint_i([trunk_i, above_i(z_i−1)]), then a linear head. With
@@ -170,12 +170,12 @@ class ConditionalEncoder(Inference):
             networks = getattr(self, name)
             if len(networks) != len(self.trunks) - 1 and (name == "above" or networks):
                 raise UsageError(
-                    f"inference.{name} holds {len(networks)} networks, and there are "
+                    f"encoder.{name} holds {len(networks)} networks, and there are "
                     f"{len(self.trunks) - 1} level(s) below the top: give one network for each."
                 )
 
     @nn.nowrap
-    def for_events(self, shape: tuple[int, ...]) -> Inference:
+    def for_events(self, shape: tuple[int, ...]) -> HierarchyEncoder:
         if not self.from_x:
             return super().for_events(shape)
         trunks = tuple(for_events(trunk, shape) for trunk in self.trunks)
