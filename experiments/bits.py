@@ -1,10 +1,10 @@
-"""Binary hierarchies on scikit-learn's 8×8 digits: three gradients for bits, and two players instead of one bound.
+"""Hierarchies on scikit-learn's 8×8 digits: two gradients for bits, and symmetric learning for bits and Gaussians.
 
-Papers: Flach, 2022, Structured model learning (seed 002: binary levels, a shared encoder, straight-through
-gradients); Dong, Mnih & Tucker, 2020, DisARM; Flach et al., 2023, Symmetric equilibrium learning of VAEs.
+Papers: Flach, 2022, Structured model learning variational autoencoders (binary levels, an encoder that adds
+natural parameters, straight-through gradients); Dong, Mnih & Tucker, 2020, DisARM; Flach et al., 2023, Symmetric equilibrium learning of VAEs.
 
-Protocol: that of `digits.py`. Three levels of 8, 16 and 32 bits, z_0 → z_1 → z_2 → x, with a shared encoder.
-The Gaussian model has levels of 2, 8 and 16 coordinates.
+Protocol: that of `digits.py`. Three levels of 8, 16 and 32 bits, z_0 → z_1 → z_2 → x, with an encoder
+that adds natural parameters. The Gaussian model has levels of 2, 8 and 16 coordinates.
 """
 
 from __future__ import annotations

@@ -48,12 +48,13 @@ _STANDARD = ONE_LEVEL["dynamic_mnist"]["standard"]
 _REWO = ONE_LEVEL["dynamic_mnist"]["vhp_rewo"]
 
 
-def _two_level(prior: Prior, protocol: Experiment = _STANDARD) -> Experiment:
+def _two_level(
+    prior: Prior,
+    protocol: Experiment = _STANDARD,
+    log_variance_range: tuple[float, float] = (-6.0, 2.0),
+) -> Experiment:
     """q(z_0|x) q(z_1|x, z_0), p(z_0) p(z_1|z_0) p(x|z_0, z_1), with 40 coordinates at both levels."""
-    # REWO's large first λ drives variances far down.
-    units = GaussianUnits(
-        40, log_variance_range=(-12.0, 12.0) if protocol is _REWO else (-6.0, 2.0)
-    )
+    units = GaussianUnits(40, log_variance_range)
     model = TopDownVAE(
         units=(units, units),
         encoder=TopDownEncoder(
@@ -80,14 +81,15 @@ _LADDER = TopDownVAE(
 EXPERIMENTS: dict[str, Experiment] = {
     "dynamic_mnist_two_level_standard": _two_level(StandardNormal(40)),
     "dynamic_mnist_two_level_vamp": _two_level(VampPrior(40, num_components=500, from_data=True)),
+    # REWO's large first λ drives variances far down.
     "dynamic_mnist_two_level_vhp_rewo": _two_level(
-        HierarchicalPrior(40, num_samples=8, hidden=(300, 300)), _REWO
+        HierarchicalPrior(40, num_samples=8, hidden=(300, 300)), _REWO, (-12.0, 12.0)
     ),
     "dynamic_mnist_ladder": dataclasses.replace(_STANDARD, model=_LADDER),
     "dynamic_mnist_deep": Experiment(
         data=MNIST(),
         model=DeepHierarchy(
-            decoder=BernoulliDecoder(Identity(), shape=(28, 28, 1)),
+            decoder=BernoulliDecoder(Identity(), shape=_SHAPE),
             prior=StandardNormal(latent_dim=40),
             downsample=(4, 2),
             num_levels=(8, 3),

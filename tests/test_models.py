@@ -348,7 +348,7 @@ def everything(bound, context):
     return jnp.mean(terms.log_weights) + jnp.mean(log_joint)
 
 
-def test_holding_stops_the_gradient_of_the_other_parameters_and_changes_no_value(case):
+def test_with_gradient_in_stops_the_gradient_of_the_other_parameters_and_changes_no_value(case):
     names = case.model.posterior_parameters
 
     @jax.jit
@@ -367,7 +367,7 @@ def test_holding_stops_the_gradient_of_the_other_parameters_and_changes_no_value
         assert_trees_close(held[name], live[name])
 
 
-def test_holding_works_in_a_method_in_init_and_under_vmap():
+def test_with_gradient_in_works_in_a_method_in_init_and_under_vmap():
     class Held(VAE):
         def decode(self, latents, context=None):
             return VAE.decode(self.with_gradient_in(()), latents, context)

@@ -356,7 +356,7 @@ def test_levels_of_a_mean_field_posterior_have_their_own_density():
     with pytest.raises(UndefinedError, match="level 1 of TopDownVAE has no density of its own"):
         bound.level_log_prior(latents[1], 1)
     shared = model(GAUSSIANS, AdditiveEncoder((net(), net())), StandardNormal(2))
-    with pytest.raises(UndefinedError, match="depends on the samples of the level above"):
+    with pytest.raises(UndefinedError, match="depends on the samples of the levels above"):
         shared.at(random_params(shared)).level_posterior(encoding, 1)
 
 

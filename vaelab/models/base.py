@@ -344,6 +344,15 @@ def check_bernoulli(model: Model) -> None:
         )
 
 
+def check_no_context(model: Model, context: Any) -> None:
+    """Raises one sentence if an unconditional model is given a context."""
+    if context is not None:
+        raise UsageError(
+            f"{type(model).__name__} takes no context: leave the context out, or choose a conditional "
+            "model."
+        )
+
+
 def check_latents(model: Model, latents: Latents) -> None:
     """Raises one sentence if latents are not a tuple with an array for each level."""
     dims = model.latent_dims

@@ -21,17 +21,16 @@ from vaelab.likelihoods import Decoder
 from vaelab.losses import scale_gradient
 from vaelab.models.base import (
     Latents,
-    check_decoder,
     check_events,
     check_latents,
     check_level,
+    check_no_context,
 )
-from vaelab.models.learned_prior import ModelWithPrior, check_prior, finite_range
+from vaelab.models.learned_prior import OF_LOWER_LEVELS, ModelWithPrior
 from vaelab.networks.convolutional import depth_to_space
 from vaelab.networks.residual import LOG_VARIANCES, BottomUp, Evidence, Level
 from vaelab.networks.units import smooth_clip
 from vaelab.priors import Prior
-from vaelab.separate import check_modules
 from vaelab.types import Array, PRNGKey, PyTree, Terms
 
 
@@ -103,11 +102,9 @@ class DeepHierarchy(ModelWithPrior):
 
     posterior_parameters: ClassVar[tuple[str, ...]] = ("encoder", "posterior", "evidence")
 
-    def __post_init__(self) -> None:
-        check_modules(self)
-        check_decoder(self)
-        check_prior(self)
-        self.check_continuous_prior()
+    @nn.nowrap
+    def check_settings(self) -> None:
+        super().check_settings()
         check_sizes(
             downsample=self.downsample,
             num_levels=self.num_levels,
@@ -132,10 +129,6 @@ class DeepHierarchy(ModelWithPrior):
                     f"downsample = {self.downsample} must divide height and width of decoder.shape "
                     f"(height, width, channels), got {shape}."
                 )
-            prior = self.prior.for_events(shape, finite_range(self.decoder.data_range))
-            if prior is not self.prior:
-                self.prior = prior
-        super().__post_init__()
 
     @nn.nowrap
     def _check_stages(self) -> None:
@@ -163,9 +156,6 @@ class DeepHierarchy(ModelWithPrior):
     @property
     def label(self) -> str:
         return f"{super().label}, {1 + sum(self.num_levels)} levels"
-
-    def top_posterior(self, x: Array) -> distrax.Independent:
-        return self.encode(x).posterior
 
     @property
     def _sizes(self) -> list[tuple[int, int]]:
@@ -201,7 +191,7 @@ class DeepHierarchy(ModelWithPrior):
 
     def encode(self, x: Array, context: Array | None = None) -> Encoding:
         """q(z_0|x), and the features of x [B, *event] at each resolution."""
-        _refuse(context)
+        check_no_context(self, context)
         check_events(self, x)
         features = self.encoder(x)
         maps = self.posterior(_flat(self.activation(features[0])))
@@ -257,7 +247,7 @@ class DeepHierarchy(ModelWithPrior):
 
     def decode(self, latents: Latents, context: Array | None = None) -> Any:
         """p(x|z_0..z_L). L arrays [..., B, D_l] -> batch shape [..., B]."""
-        _refuse(context)
+        check_no_context(self, context)
         check_latents(self, latents)
         return self._likelihood(self._descend(_replay, latents[0], self._by_stage(latents))[0])
 
@@ -265,44 +255,22 @@ class DeepHierarchy(ModelWithPrior):
         self, key: PRNGKey, num_samples: int, context: Array | None = None
     ) -> tuple[Latents, PyTree]:
         """(z_0..z_L, u), u the auxiliary variables of the prior of z_0."""
-        _refuse(context)
+        check_no_context(self, context)
         check_at_least_one(num_samples=num_samples)
         top_key, key = jax.random.split(key)
         top, auxiliary = self.prior.sample_joint(top_key, num_samples, self.given())
         return (top, *self._descend(_imagine, top, self._keys(key))[1]), auxiliary
 
-    def log_prior(
-        self, latents: Latents, key: PRNGKey | None = None, context: Array | None = None
-    ) -> Array:
-        _refuse(context)
-        below = self._log_prior_below(latents)
-        return self.prior.log_prob(latents[0], self.given(key)) + below
-
-    def log_joint_prior(
-        self, latents: Latents, auxiliary: PyTree, context: Array | None = None
-    ) -> Array:
-        _refuse(context)
-        below = self._log_prior_below(latents)
-        return self.prior.joint_log_prob(latents[0], auxiliary, self.given()) + below
-
     # One level alone.
 
     def level_posterior(self, encoding: Encoding, level: int = 0) -> distrax.Independent:
-        self._check_level(level)
+        check_level(self, level, 1, OF_LOWER_LEVELS)
         return encoding.posterior
-
-    def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
-        self._check_level(level)
-        return self.prior.log_prob(z, self.given(key))
-
-    def level_factorises(self, level: int = 0) -> bool:
-        self._check_level(level)
-        return self.prior.factorises
 
     def resample_level(
         self, key: PRNGKey, latents: Latents, level: int = 0, context: Array | None = None
     ) -> Latents:
-        _refuse(context)
+        check_no_context(self, context)
         if level == 0:
             return super().resample_level(key, latents, level)
         check_latents(self, latents)
@@ -311,15 +279,9 @@ class DeepHierarchy(ModelWithPrior):
         given = list(zip(self._by_stage(latents), redraw, self._keys(key), strict=True))
         return (latents[0], *self._descend(_redraw, latents[0], given)[1])
 
-    def _check_level(self, level: int) -> None:
-        reason = "has no density of its own: it depends on the samples of the levels above."
-        check_level(self, level, 1, reason)
-
     # The stages.
 
-    def _log_prior_below(self, latents: Latents) -> Array:
-        """log p(z_1..z_L|z_0), [..., B]."""
-        check_latents(self, latents)
+    def log_lower_priors(self, latents: Latents) -> Array:
         return sum(self._descend(_weigh_prior, latents[0], self._by_stage(latents))[1])
 
     def _keys(self, key: PRNGKey) -> list[PRNGKey]:
@@ -430,10 +392,3 @@ def _maps(z: Array, state: Array) -> Array:
 
 def _flat(maps: Array) -> Array:
     return maps.reshape(*maps.shape[:-3], -1)
-
-
-def _refuse(context: Any) -> None:
-    if context is not None:
-        raise UsageError(
-            "a DeepHierarchy takes no context: leave the context out, or choose a conditional model."
-        )

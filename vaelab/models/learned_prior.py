@@ -11,25 +11,55 @@ import jax
 import numpy as np
 
 from vaelab.checks import UsageError
-from vaelab.models.base import Model
+from vaelab.models.base import (
+    Latents,
+    Model,
+    check_decoder,
+    check_latents,
+    check_level,
+    check_no_context,
+)
 from vaelab.priors import Given, Prior
 from vaelab.priors.base import DataRange
+from vaelab.separate import check_modules
 from vaelab.types import Array, Examples, PRNGKey, PyTree, as_examples
+
+# Why a level below the top has no density of its own.
+OF_LOWER_LEVELS = "has no density of its own: it depends on the samples of the levels above."
 
 
 class ModelWithPrior(Model):
-    """A model with a field `prior`, the density of level 0, which may be any `vaelab.priors.Prior`."""
+    """A model without a context whose field `prior`, any `vaelab.priors.Prior`, is the density of level 0.
+
+    A subclass says what is below: `log_lower_priors`. Its levels below the top have no density of their own,
+    unless it overrides the three methods of one level.
+    """
 
     if TYPE_CHECKING:
         prior: Prior  # a subclass declares the field where its constructor has it
 
     def __post_init__(self) -> None:
+        check_modules(self)
+        check_decoder(self)
         check_prior(self)
+        self.check_settings()
+        if self.decoder.shape is not None:
+            self.fit_events(self.decoder.event_shape, finite_range(self.decoder.data_range))
         super().__post_init__()
 
-    @abc.abstractmethod
-    def top_posterior(self, x: Array) -> Any:
-        """q(z_0|x), which the prior receives. [B, *event] -> distribution of batch shape [B]."""
+    @nn.nowrap
+    def check_settings(self) -> None:
+        """Raises one sentence if the settings do not fit together. The latents are continuous."""
+        if self.prior.discrete:
+            raise UsageError(
+                f"prior = {type(self.prior).__name__} is a prior over bits, and the latents of a "
+                f"{type(self).__name__} are continuous: use models.TopDownVAE with BernoulliUnits."
+            )
+
+    @nn.nowrap
+    def fit_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> None:
+        """Fills in what was left out and follows from the shape and the range of an example."""
+        self.prior = self.prior.for_events(shape, data_range)
 
     @nn.nowrap
     def for_data(self, examples: Examples | Array) -> Model:
@@ -61,18 +91,37 @@ class ModelWithPrior(Model):
         summary = self.prior.summary(params.get("prior", {}))
         return super().learned(params) | {name: float(value) for name, value in summary.items()}
 
-    @nn.nowrap
-    def check_continuous_prior(self) -> None:
-        """Raises one sentence if the prior is one over bits."""
-        if self.prior.discrete:
-            raise UsageError(
-                f"prior = {type(self.prior).__name__} is a prior over bits, and the latents of a "
-                f"{type(self).__name__} are continuous: use models.TopDownVAE with BernoulliUnits."
-            )
+    @abc.abstractmethod
+    def log_lower_priors(self, latents: Latents) -> Array | float:
+        """log p(z_1..z_L−1 | z_0), nats. L arrays [..., D_l] -> [...]."""
+
+    def log_prior(
+        self, latents: Latents, key: PRNGKey | None = None, context: Array | None = None
+    ) -> Array:
+        check_no_context(self, context)
+        check_latents(self, latents)
+        log_top = self.prior.log_prob(latents[0], self.given(key))
+        return log_top + self.log_lower_priors(latents)
+
+    def log_joint_prior(
+        self, latents: Latents, auxiliary: PyTree, context: Array | None = None
+    ) -> Array:
+        check_no_context(self, context)
+        check_latents(self, latents)
+        log_top = self.prior.joint_log_prob(latents[0], auxiliary, self.given())
+        return log_top + self.log_lower_priors(latents)
+
+    def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
+        check_level(self, level, 1, OF_LOWER_LEVELS)
+        return self.prior.log_prob(z, self.given(key))
+
+    def level_factorises(self, level: int = 0) -> bool:
+        check_level(self, level, 1, OF_LOWER_LEVELS)
+        return self.prior.factorises
 
     def given(self, key: PRNGKey | None = None, weights: Array | None = None) -> Given:
-        """What the prior receives: also the encoder, for priors made of its posteriors."""
-        return Given(key, weights, self.top_posterior)
+        """What the prior receives: also q(z_0|x), for priors made of posteriors."""
+        return Given(key, weights, lambda x: self.level_posterior(self.encode(x)))
 
 
 def check_prior(model: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -19,17 +19,17 @@ from vaelab.models.base import (
     MODEL,
     PRIOR,
     Latents,
-    check_decoder,
     check_events,
     check_latents,
     check_level,
+    check_no_context,
     with_level,
 )
-from vaelab.models.learned_prior import ModelWithPrior, check_prior, finite_range
+from vaelab.models.learned_prior import OF_LOWER_LEVELS, ModelWithPrior
 from vaelab.natural import ExponentialFamily
 from vaelab.networks import HierarchyEncoder, LowerPriors, Units
 from vaelab.priors import Prior
-from vaelab.separate import check_modules
+from vaelab.priors.base import DataRange
 from vaelab.types import Antithetic, Array, PRNGKey, PyTree, Terms
 
 
@@ -58,12 +58,12 @@ class TopDownVAE(ModelWithPrior):
     (`encoder`), and the levels that the decoder reads:
 
       - `AdditiveEncoder`: the posterior adds natural parameters to those of p(z_i|z_i−1). Ladder VAE. The
-        doubly reparameterised gradient is unbiased; for the chain its variance is larger than the naive one's.
+        doubly reparameterised gradient is unbiased; for the lower priors its variance is larger than the naive one's.
       - `TopDownEncoder`: q(z_i|x, z_i−1) has its own networks. The two-level VAE with a VampPrior.
       - `IndependentEncoder`: q(z_i|x). The stacked VAE.
 
     Bernoulli levels are sampled straight through: value of the bit, gradient of the mean. They need a prior
-    over bits if they are on top, and have no doubly reparameterised gradient. Flach, 2022 (seed 002);
+    over bits if they are on top, and have no doubly reparameterised gradient. Flach, 2022, Structured model learning;
     Sønderby et al., 2016; Tomczak & Welling, 2018, section 4; Zhao et al., 2017.
 
     >>> from vaelab import likelihoods, networks, priors
@@ -93,24 +93,12 @@ class TopDownVAE(ModelWithPrior):
     reads: BottomLevel | AllLevels = BottomLevel()
     """Levels that the decoder reads."""
 
-    posterior_parameters: ClassVar[tuple[str, ...]] = ("encoder",)
-
     def __post_init__(self) -> None:
-        check_modules(self)
-        check_decoder(self)
-        check_prior(self)
         self.units = _as_units(self.units)
-        self._check_top()
-        self.encoder = self.encoder.for_units(self.units)
-        self.lower_priors = self.lower_priors.for_units(self.units[1:])
-        if self.decoder.shape is not None:
-            shape = self.decoder.event_shape
-            self.encoder = for_events(self.encoder, shape)
-            self.prior = self.prior.for_events(shape, finite_range(self.decoder.data_range))
         super().__post_init__()
 
     @nn.nowrap
-    def _check_top(self) -> None:
+    def check_settings(self) -> None:
         top, prior = self.units[0], self.prior
         if top.dim != prior.latent_dim:
             raise UsageError(
@@ -125,11 +113,18 @@ class TopDownVAE(ModelWithPrior):
                 f"units[0] = {top} are {kind}, and prior = {type(prior).__name__} is a prior over "
                 f"{'no bits' if top.discrete else 'bits'}: use priors.{remedy}, for example."
             )
-        if self.encoder.merges_top and prior.family is None:
+        if self.encoder.uses_prior and prior.family is None:
             raise UsageError(
                 f"encoder.merge_top needs a prior with natural parameters, and {type(prior).__name__} "
                 "has none: use priors.StandardNormal or BernoulliPrior, or leave merge_top False."
             )
+        self.encoder = self.encoder.for_units(self.units)
+        self.lower_priors = self.lower_priors.for_units(self.units[1:])
+
+    @nn.nowrap
+    def fit_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> None:
+        super().fit_events(shape, data_range)
+        self.encoder = for_events(self.encoder, shape)
 
     @property
     def latent_dims(self) -> tuple[int, ...]:
@@ -141,16 +136,13 @@ class TopDownVAE(ModelWithPrior):
 
     @nn.nowrap
     def parameter_groups(self, params: PyTree) -> PyTree:
-        """The distortion depends on the chain and the prior only if the posterior contains them."""
-        moved = {"prior": self.encoder.merges_top, "lower_priors": self.encoder.merges}
+        """The distortion depends on the priors only if the posterior contains them."""
+        moved = {"prior": self.encoder.uses_prior, "lower_priors": self.encoder.uses_lower_priors}
         return {name: MODEL if moved.get(name, True) else PRIOR for name in params}
-
-    def top_posterior(self, x: Array) -> Any:
-        return self.units[0].distribution(self._posterior(0, self.encoder.encode(x)))
 
     def encode(self, x: Array, context: Array | None = None) -> Any:
         """One array for each level, see `networks.HierarchyEncoder`."""
-        _refuse(context)
+        check_no_context(self, context)
         check_events(self, x)
         return self.encoder.encode(x)
 
@@ -245,7 +237,7 @@ class TopDownVAE(ModelWithPrior):
         return sum(self._log_posteriors(encoding, latents))  # type: ignore[return-value]
 
     def decode(self, latents: Latents, context: Array | None = None) -> Any:
-        _refuse(context)
+        check_no_context(self, context)
         check_latents(self, latents)
         return self.decoder(self.reads(latents))
 
@@ -253,7 +245,7 @@ class TopDownVAE(ModelWithPrior):
         self, key: PRNGKey, num_samples: int, context: Array | None = None
     ) -> tuple[Latents, PyTree]:
         """(z_0..z_m, u), u the auxiliary variables of the prior: see `priors.base`."""
-        _refuse(context)
+        check_no_context(self, context)
         check_at_least_one(num_samples=num_samples)
         keys = jax.random.split(key, len(self.units))
         top, auxiliary = self.prior.sample_joint(keys[0], num_samples, self.given())
@@ -262,49 +254,20 @@ class TopDownVAE(ModelWithPrior):
             latents.append(self.lower_priors(level, latents[-1]).sample(level_key))
         return tuple(latents), auxiliary
 
-    def log_prior(
-        self, latents: Latents, key: PRNGKey | None = None, context: Array | None = None
-    ) -> Array:
-        _refuse(context)
-        check_latents(self, latents)
-        return self.prior.log_prob(latents[0], self.given(key)) + sum(
-            self._log_lower_priors(latents)
-        )
-
-    def log_joint_prior(
-        self, latents: Latents, auxiliary: PyTree, context: Array | None = None
-    ) -> Array:
-        _refuse(context)
-        check_latents(self, latents)
-        log_top = self.prior.joint_log_prob(latents[0], auxiliary, self.given())
-        return log_top + sum(self._log_lower_priors(latents))
-
     def level_posterior(self, encoding: Any, level: int = 0) -> Any:
         defined = len(self.units) if self.encoder.independent else 1
-        self._check_level(level, defined)
+        check_level(self, level, defined, OF_LOWER_LEVELS)
         return self.units[level].distribution(self._posterior(level, encoding))
-
-    def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
-        self._check_level(level, 1)
-        return self.prior.log_prob(z, self.given(key))
-
-    def level_factorises(self, level: int = 0) -> bool:
-        self._check_level(level, 1)
-        return self.prior.factorises
 
     def resample_level(
         self, key: PRNGKey, latents: Latents, level: int = 0, context: Array | None = None
     ) -> Latents:
-        _refuse(context)
+        check_no_context(self, context)
         if level == 0:
             return super().resample_level(key, latents, level)
         check_latents(self, latents)
         check_level(self, level, len(self.units), "")
         return with_level(latents, level, self.lower_priors(level, latents[level - 1]).sample(key))
-
-    def _check_level(self, level: int, defined: int) -> None:
-        reason = "has no density of its own: it depends on the samples of the level above."
-        check_level(self, level, defined, reason)
 
     def _posterior(self, level: int, encoding: Any) -> ExponentialFamily:
         """q(z_level|x) of a level that depends on no other level."""
@@ -328,6 +291,9 @@ class TopDownVAE(ModelWithPrior):
             families.append(self._conditionals(level, encoding, above)[1])
         pairs = zip(families, latents, strict=True)
         return [jnp.sum(family.log_prob(z), axis=-1) for family, z in pairs]
+
+    def log_lower_priors(self, latents: Latents) -> Array:
+        return sum(self._log_lower_priors(latents))  # type: ignore[return-value]
 
     def _log_lower_priors(self, latents: Sequence[Array]) -> list[Array]:
         """0 for the top level, then log p(z_level|z_level−1) of each level, [...]."""
@@ -358,10 +324,3 @@ def _as_units(units: Any) -> tuple[Units, ...]:
                 f"units must hold networks.Units, such as GaussianUnits(40), got {each!r}."
             )
     return units
-
-
-def _refuse(context: Any) -> None:
-    if context is not None:
-        raise UsageError(
-            "a TopDownVAE takes no context: leave the context out, or choose a conditional model."
-        )

@@ -13,15 +13,14 @@ from vaelab.likelihoods import Decoder
 from vaelab.losses import scale_gradient
 from vaelab.models.base import (
     Latents,
-    check_decoder,
     check_events,
     check_latents,
     check_level,
+    check_no_context,
 )
-from vaelab.models.learned_prior import ModelWithPrior, check_prior, finite_range
+from vaelab.models.learned_prior import ModelWithPrior
 from vaelab.priors import Prior
 from vaelab.priors.base import DataRange, check_dim
-from vaelab.separate import check_modules
 from vaelab.types import Array, PRNGKey, PyTree, Terms
 
 
@@ -55,36 +54,23 @@ class VAE(ModelWithPrior):
     prior: Prior
     """p(z)."""
 
-    def __post_init__(self) -> None:
-        check_modules(self)
-        check_decoder(self)
-        check_prior(self)
-        self.check_continuous_prior()
+    @nn.nowrap
+    def check_settings(self) -> None:
+        super().check_settings()
         check_dim("encoder", self.encoder, self.prior.latent_dim, "prior.latent_dim")
-        if self.decoder.shape is not None:
-            self._fit(self.decoder.event_shape, finite_range(self.decoder.data_range))
-        super().__post_init__()
 
     @nn.nowrap
-    def _fit(self, shape: tuple[int, ...], data_range: DataRange | None) -> None:
-        """Fills in what encoder and prior have left out."""
-        encoder = for_events(self.encoder, shape)
-        prior = self.prior.for_events(shape, data_range)
-        if encoder is not self.encoder:
-            self.encoder = encoder
-        if prior is not self.prior:
-            self.prior = prior
+    def fit_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> None:
+        super().fit_events(shape, data_range)
+        self.encoder = for_events(self.encoder, shape)
 
     @property
     def latent_dims(self) -> tuple[int, ...]:
         return (self.prior.latent_dim,)
 
-    def top_posterior(self, x: Array) -> Any:
-        return self.encoder(x)
-
     def encode(self, x: Array, context: Array | None = None) -> Any:
         """q(z|x). [B, *event] -> distribution of batch shape [B]."""
-        _refuse(context)
+        check_no_context(self, context)
         check_events(self, x)
         return self.encoder(x)
 
@@ -129,7 +115,7 @@ class VAE(ModelWithPrior):
 
     def decode(self, latents: Latents, context: Array | None = None) -> Any:
         """p(x|z). ([..., D],) -> distribution of batch shape [...]."""
-        _refuse(context)
+        check_no_context(self, context)
         check_latents(self, latents)
         return self.decoder(latents[0])
 
@@ -137,40 +123,14 @@ class VAE(ModelWithPrior):
         self, key: PRNGKey, num_samples: int, context: Array | None = None
     ) -> tuple[Latents, PyTree]:
         """((z [num_samples, D],), u), u the prior's auxiliary variables: see `priors.base`."""
-        _refuse(context)
+        check_no_context(self, context)
         check_at_least_one(num_samples=num_samples)
         z, auxiliary = self.prior.sample_joint(key, num_samples, self.given())
         return (z,), auxiliary
 
-    def log_prior(
-        self, latents: Latents, key: PRNGKey | None = None, context: Array | None = None
-    ) -> Array:
-        _refuse(context)
-        check_latents(self, latents)
-        return self.prior.log_prob(latents[0], self.given(key))
-
-    def log_joint_prior(
-        self, latents: Latents, auxiliary: PyTree, context: Array | None = None
-    ) -> Array:
-        _refuse(context)
-        check_latents(self, latents)
-        return self.prior.joint_log_prob(latents[0], auxiliary, self.given())
+    def log_lower_priors(self, latents: Latents) -> float:
+        return 0.0
 
     def level_posterior(self, encoding: Any, level: int = 0) -> Any:
         check_level(self, level, 1, "")
         return encoding
-
-    def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
-        check_level(self, level, 1, "")
-        return self.prior.log_prob(z, self.given(key))
-
-    def level_factorises(self, level: int = 0) -> bool:
-        check_level(self, level, 1, "")
-        return self.prior.factorises
-
-
-def _refuse(context: Any) -> None:
-    if context is not None:
-        raise UsageError(
-            "a VAE takes no context: leave the context out, or choose a conditional model."
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import distrax
 import flax.linen as nn
@@ -14,16 +14,15 @@ from vaelab.likelihoods import Decoder
 from vaelab.losses import scale_gradient
 from vaelab.models.base import (
     Latents,
-    check_decoder,
     check_events,
     check_latents,
     check_level,
+    check_no_context,
 )
-from vaelab.models.learned_prior import ModelWithPrior, check_prior, finite_range
+from vaelab.models.learned_prior import ModelWithPrior
 from vaelab.networks.ladder import LadderEncoder, LadderGenerator
 from vaelab.priors import Prior, StandardNormal
 from vaelab.priors.base import DataRange
-from vaelab.separate import check_modules
 from vaelab.types import Array, PRNGKey, PyTree, Terms
 
 Encoding = tuple[distrax.Independent, ...]  # q(z_l|x) of each level, top first
@@ -63,13 +62,9 @@ class VLAE(ModelWithPrior):
     prior: Prior
     """p(z_L), the prior of the top level."""
 
-    posterior_parameters: ClassVar[tuple[str, ...]] = ("encoder",)
-
-    def __post_init__(self) -> None:
-        check_modules(self)
-        check_decoder(self)
-        check_prior(self)
-        self.check_continuous_prior()
+    @nn.nowrap
+    def check_settings(self) -> None:
+        super().check_settings()
         check_ladders(self)
         numbers = len(self.encoder.networks), len(self.generator.networks)
         if numbers[0] != numbers[1]:
@@ -82,30 +77,19 @@ class VLAE(ModelWithPrior):
                 f"encoder.dims[0] = {self.encoder.dims[0]} and prior.latent_dim = {self.prior.latent_dim} "
                 "must be the same number: level 0 is the top, and the prior is that of the top."
             )
-        if self.decoder.shape is not None:
-            self._fit(self.decoder.event_shape, finite_range(self.decoder.data_range))
-        super().__post_init__()
 
     @nn.nowrap
-    def _fit(self, shape: tuple[int, ...], data_range: DataRange | None) -> None:
-        """Fills in what encoder and prior have left out."""
-        encoder = for_events(self.encoder, shape)
-        prior = self.prior.for_events(shape, data_range)
-        if encoder is not self.encoder:
-            self.encoder = encoder
-        if prior is not self.prior:
-            self.prior = prior
+    def fit_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> None:
+        super().fit_events(shape, data_range)
+        self.encoder = for_events(self.encoder, shape)
 
     @property
     def latent_dims(self) -> tuple[int, ...]:
         return tuple(self.encoder.dims)
 
-    def top_posterior(self, x: Array) -> Any:
-        return self.encoder(x)[0]
-
     def encode(self, x: Array, context: Array | None = None) -> Encoding:
         """q(z_l|x) of each level, top first, each of batch shape [B]."""
-        _refuse(context)
+        check_no_context(self, context)
         check_events(self, x)
         return self.encoder(x)
 
@@ -144,7 +128,7 @@ class VLAE(ModelWithPrior):
 
     def decode(self, latents: Latents, context: Array | None = None) -> Any:
         """p(x|z_1..z_L). L arrays [..., D_l] -> distribution of batch shape [...]."""
-        _refuse(context)
+        check_no_context(self, context)
         check_latents(self, latents)
         return self._likelihood(latents)
 
@@ -152,27 +136,12 @@ class VLAE(ModelWithPrior):
         self, key: PRNGKey, num_samples: int, context: Array | None = None
     ) -> tuple[Latents, PyTree]:
         """(L arrays [num_samples, D_l], u), u the auxiliary variables of the prior on top."""
-        _refuse(context)
+        check_no_context(self, context)
         check_at_least_one(num_samples=num_samples)
         key, *lower_keys = jax.random.split(key, len(self.latent_dims))
         z, auxiliary = self.prior.sample_joint(key, num_samples, self.given())
         lower = zip(self._priors[1:], lower_keys, strict=True)
         return (z, *(p.sample(lower_key, num_samples) for p, lower_key in lower)), auxiliary
-
-    def log_prior(
-        self, latents: Latents, key: PRNGKey | None = None, context: Array | None = None
-    ) -> Array:
-        _refuse(context)
-        check_latents(self, latents)
-        return self.prior.log_prob(latents[0], self.given(key)) + self._log_lower_priors(latents)
-
-    def log_joint_prior(
-        self, latents: Latents, auxiliary: PyTree, context: Array | None = None
-    ) -> Array:
-        _refuse(context)
-        check_latents(self, latents)
-        log_top = self.prior.joint_log_prob(latents[0], auxiliary, self.given())
-        return log_top + self._log_lower_priors(latents)
 
     def level_posterior(self, encoding: Encoding, level: int = 0) -> distrax.Independent:
         """q(z_level|x). Every level has one, because the levels are independent given x."""
@@ -197,7 +166,7 @@ class VLAE(ModelWithPrior):
         lower = (StandardNormal(dim, parent=None) for dim in self.latent_dims[1:])
         return (self.prior, *lower)
 
-    def _log_lower_priors(self, latents: Latents) -> Array | float:
+    def log_lower_priors(self, latents: Latents) -> Array | float:
         """Σ log N(z_l; 0, I) over the levels below the top."""
         return sum(p.log_prob(z) for p, z in zip(self._priors[1:], latents[1:], strict=True))
 
@@ -223,10 +192,3 @@ def check_ladders(model: VLAE) -> None:
                 f"{name} = {type(value).__name__} must be a networks.{kind.__name__}, which has one network "
                 "for each level, top first."
             )
-
-
-def _refuse(context: Any) -> None:
-    if context is not None:
-        raise UsageError(
-            "a VLAE takes no context: leave the context out, or choose a conditional model."
-        )

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from vaelab.checks import UsageError
 from vaelab.events import for_events
 from vaelab.natural import ExponentialFamily
-from vaelab.networks.units import Units
+from vaelab.networks.units import Units, check_units
 from vaelab.separate import separate_modules
 from vaelab.types import Array
 
@@ -34,7 +34,7 @@ class HierarchyEncoder(nn.Module, abc.ABC):
 
     independent: ClassVar[bool] = False
     """True if q(z|x) = Π_i q(z_i|x)."""
-    merges: ClassVar[bool] = False
+    uses_lower_priors: ClassVar[bool] = False
     """True if the posterior of the levels below the top contains the model's p(z_i|z_i−1)."""
 
     def __post_init__(self) -> None:
@@ -52,13 +52,14 @@ class HierarchyEncoder(nn.Module, abc.ABC):
             )
 
     @property
-    def merges_top(self) -> bool:
+    def uses_prior(self) -> bool:
         """True if the posterior of the top level contains the model's prior."""
         return False
 
     @nn.nowrap
     def for_units(self, units: tuple[Units, ...]) -> HierarchyEncoder:
         """The same network for these units; itself if it has them."""
+        check_units("encoder.units", self.units, units)
         return self if self.units == units else self.clone(parent=None, units=units)
 
     @nn.nowrap
@@ -112,7 +113,7 @@ class AdditiveEncoder(HierarchyEncoder):
     """q(z_i | x, z_i−1) ∝ p(z_i|z_i−1) exp⟨ψ(z_i), a_i(x)⟩: natural parameters add.
 
     Bernoulli units: logits add. Gaussian units: precisions add, and the mean is weighted by them.
-    The posterior shares the parameters of the chain. Flach, 2022 (seed 002); Sønderby et al., 2016,
+    The posterior shares the parameters of p(z_i|z_i−1). Flach, 2022, Structured model learning; Sønderby et al., 2016,
     eqs. 17 and 18, whose posterior of the top level is a_0(x) alone.
 
     With trunks W_i ∘ f this is a_i = W_i f(a_i+1). In general a_i is a linear head on the trunk's output.
@@ -121,10 +122,10 @@ class AdditiveEncoder(HierarchyEncoder):
     merge_top: bool = False
     """True adds the natural parameters of the prior at the top level, too. The prior must have them."""
 
-    merges: ClassVar[bool] = True
+    uses_lower_priors: ClassVar[bool] = True
 
     @property
-    def merges_top(self) -> bool:
+    def uses_prior(self) -> bool:
         return self.merge_top
 
     def posterior(self, level, encoding, prior=None, above=None):
@@ -166,13 +167,17 @@ class TopDownEncoder(HierarchyEncoder):
     @nn.nowrap
     def _check_lengths(self) -> None:
         super()._check_lengths()
-        for name in ("above", "joint"):
-            networks = getattr(self, name)
-            if len(networks) != len(self.trunks) - 1 and (name == "above" or networks):
-                raise UsageError(
-                    f"encoder.{name} holds {len(networks)} networks, and there are "
-                    f"{len(self.trunks) - 1} level(s) below the top: give one network for each."
-                )
+        below = len(self.trunks) - 1
+        if len(self.above) != below:
+            raise UsageError(
+                f"encoder.above holds {len(self.above)} networks, and there are {below} level(s) below the "
+                "top: give one network for each."
+            )
+        if self.joint and len(self.joint) != below:
+            raise UsageError(
+                f"encoder.joint holds {len(self.joint)} networks, and there are {below} level(s) below the "
+                "top: give one network for each, or none."
+            )
 
     @nn.nowrap
     def for_events(self, shape: tuple[int, ...]) -> HierarchyEncoder:

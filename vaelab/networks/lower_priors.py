@@ -1,4 +1,4 @@
-"""The generative chain of a hierarchy below its top level."""
+"""The priors of a hierarchy below its top level."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import flax.linen as nn
 
 from vaelab.checks import UsageError
 from vaelab.natural import ExponentialFamily
-from vaelab.networks.units import Units
+from vaelab.networks.units import Units, check_units
 from vaelab.separate import separate_modules
 from vaelab.types import Array
 
@@ -34,7 +34,8 @@ class LowerPriors(nn.Module):
 
     @nn.nowrap
     def for_units(self, units: tuple[Units, ...]) -> LowerPriors:
-        """The same chain for these units; itself if it has them."""
+        """The same network for these units; itself if it has them."""
+        check_units("lower_priors.units", self.units, units)
         return self if self.units == units else self.clone(parent=None, units=units)
 
     def setup(self) -> None:

@@ -10,7 +10,7 @@ import distrax
 import jax.numpy as jnp
 
 from vaelab import natural
-from vaelab.checks import check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one
 from vaelab.types import Array
 
 
@@ -53,7 +53,7 @@ class GaussianUnits(Units):
     """
 
     log_variance_range: tuple[float, float] | None = (-12.0, 12.0)
-    """Range in which log σ² stays, see `smooth_clip`. None leaves it free: see below."""
+    """Range in which log σ² stays smoothly, see `smooth_clip`. None leaves it free: see above."""
 
     @property
     def num_parameters(self) -> int:
@@ -102,3 +102,11 @@ def smooth_clip(x: Array, low: float, high: float) -> Array:
     """
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
     return middle + half * jnp.tanh((x - middle) / half)
+
+
+def check_units(name: str, given: tuple[Units, ...] | None, wanted: tuple[Units, ...]) -> None:
+    """Raises one sentence if a network was given other units than the model has."""
+    if given is not None and given != wanted:
+        raise UsageError(
+            f"{name} = {given} and the model's units {wanted} differ: leave {name} out."
+        )
