@@ -396,7 +396,11 @@ def test_a_run_resumes_reports_every_level_and_is_loaded(tmp_path):
     result = vaelab.train(experiment, workdir=folder, progress=False)
     assert result.history.steps("elbo").tolist() == [2, 4]
     report = result.report()
-    assert len(report.active_units) == 2
+    assert len(report.active_units) == len(report.level_rates) == 2
+    total = sum(rate.mean for rate in report.level_rates)
+    np.testing.assert_allclose(total, report.rate.mean, rtol=1e-4)
+    levels = [result.history[f"rate/{level}"] for level in (0, 1)]
+    np.testing.assert_allclose(np.sum(levels, axis=0), result.history["rate"], rtol=1e-4)
     plots = {path.stem for path in folder.glob("*.png")}
     # The bottom level has one coordinate, and a plot needs two.
     assert {"training", "samples", "latent_space_0"} <= plots

@@ -2,7 +2,7 @@
 
 from vaelab.evaluation.aggregated import Aggregated, aggregated_posterior
 from vaelab.evaluation.annealing import AnnealedLogLikelihood, annealed_importance_sampling
-from vaelab.evaluation.averages import Estimate, distortion, elbo, expectations, rate
+from vaelab.evaluation.averages import Estimate, LevelRate, distortion, elbo, expectations, rate
 from vaelab.evaluation.codes import LevelCodes, level_codes, level_samples
 from vaelab.evaluation.constraint_outcome import Feasibility, feasibility
 from vaelab.evaluation.gibbs import GibbsChain, gibbs_chain, noise_like
@@ -37,6 +37,7 @@ __all__ = [
     "Holes",
     "LabelCourse",
     "LevelCodes",
+    "LevelRate",
     "LogLikelihood",
     "OptimalScale",
     "Probe",

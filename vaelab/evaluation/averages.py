@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -33,6 +34,17 @@ def rate(examples: Examples, terms: Terms) -> Array:
     """log q(z|x) − log p(z), summed over levels, [K, B], nats."""
     del examples
     return terms.total_rate
+
+
+@dataclasses.dataclass(frozen=True)
+class LevelRate:
+    """log q(z_l|·) − log p(z_l|·) of one level, [K, B], nats. The rates of all levels add up to `rate`."""
+
+    level: int
+
+    def __call__(self, examples: Examples, terms: Terms) -> Array:
+        del examples
+        return terms.rate[self.level]
 
 
 def distortion(examples: Examples, terms: Terms) -> Array:

@@ -65,6 +65,7 @@ class Report(NamedTuple):
     multipliers: dict[str, float]
     bound: str  # what the ELBO is a bound on, and what training minimised
     bits_per_dim: Estimate | None = None  # −log p(x) in bits per dimension; None for densities
+    level_rates: tuple[Estimate, ...] = ()  # of several levels, top first; they add up to the rate
     data_units: float | None = None  # nats to add for the log density in the data's own units
 
     def __repr__(self) -> str:
@@ -114,6 +115,9 @@ class Report(NamedTuple):
         for name in ("elbo", "rate", "distortion"):
             estimate = getattr(self, name)
             add(name, f"{estimate.mean:.2f}", f"{estimate.standard_error:.2f}", samples)
+        if self.level_rates:
+            rates = ", ".join(f"{rate.mean:.2f}" for rate in self.level_rates)
+            add("rate of each level", rates, "", "top first")
         units = zip(self.active_units, self.latent_dims, strict=True)
         add("active units", ", ".join(f"{n} of {d}" for n, d in units), "", "")
         for name, value in self.learned.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from vaelab import evaluation
-from vaelab.evaluation import Estimate, distortion, elbo, rate
+from vaelab.evaluation import Estimate, LevelRate, distortion, elbo, rate
 from vaelab.runs import display
 from vaelab.runs.constraint_report import report_constraints
 from vaelab.runs.experiment import Experiment
@@ -29,10 +29,13 @@ def make_report(
       num_samples: importance samples per test example. None takes the experiment's.
     """
     experiment, test = run.experiment, run.splits.test
+    num_levels = len(experiment.model.latent_dims)
+    by_level = {f"rate/{level}": LevelRate(level) for level in range(num_levels)}
     estimates = evaluation.expectations(
         run.precise_subject(trained.params, test),
         run.key("bounds"),
         {"elbo": elbo, "rate": rate, "distortion": distortion}
+        | (by_level if num_levels > 1 else {})
         | dict(experiment.objective.constraints),
         num_samples=experiment.posterior_samples,
         progress=display.track("ELBO"),
@@ -73,6 +76,7 @@ def make_report(
         bound=_bound_sentence(experiment, trained),
         bits_per_dim=_bits_per_dim(run, likelihood.mean, likelihood.standard_error),
         data_units=_data_units(run.splits),
+        level_rates=tuple(estimates[name] for name in by_level if num_levels > 1),
     )
 
 

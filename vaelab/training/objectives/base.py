@@ -89,9 +89,14 @@ def elbo_bound(examples: Examples, terms: Terms) -> Array:
 
 
 def metrics(loss: Array, terms: Terms, examples: Examples) -> dict[str, Array]:
-    """Loss, ELBO, rate and distortion in nats, and the squared error if the likelihood has a location."""
+    """Loss, ELBO, rate and distortion in nats, and the squared error if the likelihood has a location.
+
+    A model with several levels also has the rate of each level, "rate/0" for the top.
+    """
     rate, distortion = jnp.mean(terms.total_rate), jnp.mean(terms.distortion)
     values = {"loss": loss, "elbo": -(rate + distortion), "rate": rate, "distortion": distortion}
+    if len(terms.rate) > 1:
+        values |= {f"rate/{level}": jnp.mean(rate) for level, rate in enumerate(terms.rate)}
     location = terms.likelihood.location
     if location is not None:
         values["mse"] = jnp.mean((examples.x - location) ** 2)
