@@ -106,6 +106,7 @@ TABLES: dict[str, Callable[[Row], list[Cells]]] = {
     "digits": likelihoods,
     "mnist": likelihoods,
     "vampprior": likelihoods,
+    "bits": likelihoods,
     "digits_priors": priors,
     "constraints": constraints,
     "baselines": baselines,
