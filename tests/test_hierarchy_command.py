@@ -105,7 +105,8 @@ def test_a_wrong_argument_is_one_sentence(names, refusal, tmp_path, keys, argv, 
 def test_models_with_different_levels_stand_side_by_side():
     """Levels are matched by their names, and a level that a model does not have is empty."""
     estimate = Estimate(0.5, 0.01)
-    course = LabelCourse((0,), [[1.0]], [1.0], [1.0], [estimate], [estimate], estimate, 0, [], 0.9)
+    other = Estimate(0.25, 0.01)
+    course = LabelCourse((0,), [[1.0]], [1.0], [1.0], [estimate], [other], estimate, 0, [], 0.9)
     effect = ResamplingEffect((0,), estimate, estimate)
 
     def model(name, *levels):
@@ -133,10 +134,12 @@ def test_models_with_different_levels_stand_side_by_side():
         ["top", "10.0 ± 1.0", "70.0 ± 1.0", ""],
         ["all", "", "", "80.0 ± 1.0"],
     ]
-    first, *_ = command.chains_table([bad, good]).columns
+    first, _, *others = command.chains_table([bad, good]).columns
     assert [cell.plain for cell in first.cells] == [
         "bottom",
         "samples of the model",
         "as many data",
     ]
+    # In parentheses: the distance from the labels of the model's own samples.
+    assert [next(iter(column.cells)).plain for column in others] == ["0.500 ± 0.010 (0.250)"] * 2
     assert len(plots.comparison([good, bad]).axes) == 4

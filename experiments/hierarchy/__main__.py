@@ -175,9 +175,7 @@ def chains_table(models: Sequence[ModelMeasures]) -> Table:
     rows = []
     for kind in _in_order(cells):
         courses = [each.get(kind) for each in cells]
-        rows.append(
-            [*kind, *("" if c is None else _distance(c.total_variation[-1]) for c in courses)]
-        )
+        rows.append([*kind, *("" if course is None else _last(course) for course in courses)])
     firsts = [model.chains[0].course for model in models]
     rows.append(["samples of the model", "", *(_distance(c.samples_variation) for c in firsts)])
     rows.append(["as many data", "", *(f"{c.floor:.3f}" for c in firsts)])
