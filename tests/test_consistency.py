@@ -85,7 +85,6 @@ def test_off_the_set_joint_training_lowers_the_likelihood_and_the_gap(one_encode
     found = theorem.off_the_set(case, 0, max_steps=60)
     free, linear = found.gaps[theorem.FREE], found.gaps["linear"]
     assert linear > free > 1e-2
-    assert abs(found.gaps["all states"]) < 1e-12
     for each in found.joint.values():
         assert each.elbo_after > each.elbo_before
         assert each.likelihood_change < -1e-4

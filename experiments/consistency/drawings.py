@@ -31,7 +31,7 @@ def _gaps(found: Found) -> Figure:
         title="A deeper encoder does not enlarge the consistent set",
         caption="Two bits z. Left: harmoniums, so every gap is an error of training; dashed: 0.001 nats. Right: random "
         "decoders. Free bits have logits of their own for each x: their gap is the approximation gap, a limit "
-        "for every encoder of independent bits. An encoder over all four states has no gap.",
+        "for every encoder of independent bits.",
     )
 
 

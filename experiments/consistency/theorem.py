@@ -130,9 +130,6 @@ def off_the_set(case: Case, seed: int, *, max_steps: int) -> Inconsistent:
         end = maximise(joint_elbo, [(model, layers)], problem, max_steps=max_steps)
         joint[name] = _joint(problem, model, gaps[name], end.parameters[0], end.value)
     gaps[FREE] = float(problem.gap(model, problem.free(model)))
-    log_joint = model.log_joint(case.family, problem.points.x)
-    every = theory.encoder_log_prob(log_joint, jnp.eye(len(model.prior)))
-    gaps["all states"] = float(problem.points.weights @ theory.exact(log_joint, every).gap)
     end = maximise(free_elbo, [model], problem, max_steps=max_steps)
     joint[FREE] = _joint(problem, model, gaps[FREE], end.parameters, end.value)
     return Inconsistent(
