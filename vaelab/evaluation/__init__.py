@@ -3,12 +3,12 @@
 from vaelab.evaluation.aggregated import Aggregated, aggregated_posterior
 from vaelab.evaluation.annealing import AnnealedLogLikelihood, annealed_importance_sampling
 from vaelab.evaluation.averages import Estimate, distortion, elbo, expectations, rate
+from vaelab.evaluation.chain_labels import LabelCourse, classify, label_course
 from vaelab.evaluation.codes import LevelCodes, level_codes, level_samples
 from vaelab.evaluation.constraint_outcome import Feasibility, feasibility
 from vaelab.evaluation.gibbs import GibbsChain, gibbs_chain, noise_like
 from vaelab.evaluation.information import active_units
 from vaelab.evaluation.kkt import KKT, ConstraintResidual, kkt_residuals
-from vaelab.evaluation.label_course import LabelCourse, classify, label_course
 from vaelab.evaluation.levels import level_rates
 from vaelab.evaluation.likelihood import LogLikelihood, log_likelihood
 from vaelab.evaluation.marginal import marginal_kl

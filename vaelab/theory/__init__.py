@@ -45,6 +45,7 @@ from vaelab.theory.harmonium import (
     consistency_residual,
     rectangle_residual,
 )
+from vaelab.theory.independent_bits import Gaps, gaps, mean_field
 from vaelab.theory.lipschitz import global_penalty, local_penalty, projection, roughness
 from vaelab.theory.logistic_chain import (
     Affine,
@@ -55,7 +56,6 @@ from vaelab.theory.logistic_chain import (
     encoder_posterior,
     pre_activations,
 )
-from vaelab.theory.mean_field import Gaps, gaps, mean_field
 from vaelab.theory.phase_transitions import (
     CriticalTemperatures,
     critical_temperatures,
