@@ -12,9 +12,9 @@ import numpy as np
 from vaelab import evaluation
 from vaelab.checks import UsageError
 from vaelab.evaluation import (
+    ChainLabels,
     Estimate,
     GibbsChain,
-    LabelCourse,
     ProbeAccuracy,
     ResamplingEffect,
     elbo,
@@ -61,7 +61,7 @@ class ChainMeasures(NamedTuple):
 
     start: str  # "data" or "noise"
     levels: tuple[int, ...]  # that carry the state
-    course: LabelCourse
+    labels: ChainLabels
 
 
 class ModelMeasures(NamedTuple):
@@ -199,7 +199,7 @@ def _chains(
                 run.subject(result.params, examples), run.key(f"chain from {name}"),
                 steps=settings.chain_steps, levels=levels,
             )  # fmt: skip
-            course = evaluation.label_course(chain, part.x, samples, classifier)
-            measures.append(ChainMeasures(name, levels, course))
+            labels = evaluation.labels_of_chain(chain, part.x, samples, classifier)
+            measures.append(ChainMeasures(name, levels, labels))
             chains.append(chain)
     return measures, chains

@@ -66,33 +66,33 @@ def chains(measures: ModelMeasures, pictured: Pictured, result: Result) -> dict[
         for each, chain in pairs:
             if each.levels != levels:
                 continue
-            course, means = each.course, chain.mean[:, :_NUM_CHAINS]
+            labels, means = each.labels, chain.mean[:, :_NUM_CHAINS]
             flat = means.reshape(-1, *means.shape[2:])
             images = pictures.images(result.run, flat).images
             panels.append(
                 ChainPanel(
                     title=f"started at {each.start}",
-                    steps=course.steps,
+                    steps=labels.steps,
                     images=images.reshape(*means.shape[:2], *images.shape[1:]),
-                    shares=course.shares,
-                    reference=course.reference,
-                    samples=course.samples,
-                    total_variation=[distance.mean for distance in course.total_variation],
-                    errors=[distance.standard_error for distance in course.total_variation],
-                    from_samples=[distance.mean for distance in course.from_samples],
-                    floor=course.floor,
+                    shares=labels.shares,
+                    reference=labels.reference,
+                    model_shares=labels.model_shares,
+                    total_variation=[distance.mean for distance in labels.total_variation],
+                    errors=[distance.standard_error for distance in labels.total_variation],
+                    distance_to_model=[distance.mean for distance in labels.distance_to_model],
+                    floor=labels.floor,
                 )
             )
         bottom = len(levels) < len(measures.levels)
         which = "the bottom level alone carries x" if bottom else "all levels carry x"
-        num, course = len(pictured.chains[0].x[0]), measures.chains[0].course
+        num, threshold = len(pictured.chains[0].x[0]), measures.chains[0].labels.threshold
         figures["gibbs_bottom" if bottom else "gibbs_all"] = plotting.label_chains(
             panels,
             title=f"{measures.experiment}: z ~ q(z|x), x ~ p(x|z); {which}",
             caption=f"Images and labels are of the means of p(x|z), at step 0 of the start. {num:,} chains. "
-            f"Unclear: no class has a probability of {course.threshold:g}. Total variation of the "
-            f"labels from those of the data, and from those of {num:,} samples of the model. Dotted: from the data, "
-            "of as many labels drawn from the data.",
+            f"Unclear: no class has a probability of {threshold:g}. Total variation of the "
+            f"labels from those of the data, and from those of {num:,} samples of the model. Dotted: that "
+            f"of {num:,} labels drawn from the data.",
         )
     return figures
 

@@ -3,7 +3,7 @@
 from vaelab.evaluation.aggregated import Aggregated, aggregated_posterior
 from vaelab.evaluation.annealing import AnnealedLogLikelihood, annealed_importance_sampling
 from vaelab.evaluation.averages import Estimate, distortion, elbo, expectations, rate
-from vaelab.evaluation.chain_labels import LabelCourse, classify, label_course
+from vaelab.evaluation.chain_labels import ChainLabels, classify, labels_of_chain
 from vaelab.evaluation.codes import LevelCodes, level_codes, level_samples
 from vaelab.evaluation.constraint_outcome import Feasibility, feasibility
 from vaelab.evaluation.gibbs import GibbsChain, gibbs_chain, noise_like
@@ -30,12 +30,12 @@ __all__ = [
     "KKT",
     "Aggregated",
     "AnnealedLogLikelihood",
+    "ChainLabels",
     "ConstraintResidual",
     "Estimate",
     "Feasibility",
     "GibbsChain",
     "Holes",
-    "LabelCourse",
     "LevelCodes",
     "LogLikelihood",
     "OptimalScale",
@@ -59,7 +59,7 @@ __all__ = [
     "gibbs_chain",
     "holes",
     "kkt_residuals",
-    "label_course",
+    "labels_of_chain",
     "level_codes",
     "level_rates",
     "level_samples",
