@@ -15,6 +15,7 @@ from oracles import critical_value, z_scores
 from scipy.stats import norm
 from two_level import TwoLevel
 
+from experiments.hierarchy.measures import noise_like
 from vaelab import evaluation
 from vaelab.evaluation import GibbsChain, Subject
 from vaelab.likelihoods import GaussianDecoder
@@ -270,7 +271,7 @@ def test_the_bottom_level_alone_generates_the_data_of_a_stacked_model():
 
 def test_noise_has_the_values_of_the_data():
     x = np.float32([[0, 0, 1], [1, 1, 1]])
-    noise = evaluation.noise_like(np.tile(x, (1000, 1)), KEY)
+    noise = noise_like(np.tile(x, (1000, 1)), KEY)
     assert noise.shape == (2000, 3)
     assert abs(z_scores(noise.reshape(-1), 2 / 3)) < 4
 

@@ -22,7 +22,7 @@ from vaelab.evaluation import (
 from vaelab.networks.frozen import FrozenClassifier, MNISTClassifier
 from vaelab.plotting import level_names
 from vaelab.runs import Result, pictures
-from vaelab.types import Array, Examples
+from vaelab.types import Array, Examples, PRNGKey
 
 Classifier = Callable[[Array], Array]
 
@@ -189,7 +189,7 @@ def _chains(
     run, rng = result.run, np.random.default_rng(settings.seed)
     num = min(settings.num_chains, len(part.x))
     start = part.take(np.sort(rng.permutation(len(part.x))[:num]))
-    noise = start._replace(x=evaluation.noise_like(start.x, run.key("noise")))
+    noise = start._replace(x=noise_like(start.x, run.key("noise")))
     samples = np.asarray(pictures.generate(result.model, result.params, start, run.key("samples")))
     all_levels = tuple(range(len(result.model.latent_dims)))
     measures, chains = [], []
@@ -203,3 +203,13 @@ def _chains(
             measures.append(ChainMeasures(name, levels, labels))
             chains.append(chain)
     return measures, chains
+
+
+def noise_like(x: np.ndarray, key: PRNGKey) -> np.ndarray:
+    """Noise of the shape of x [N, *event]: each value is drawn from all values of x, so it is one that x can have.
+
+    >>> noise_like(np.zeros((5, 2, 2, 1)), jax.random.key(0)).shape
+    (5, 2, 2, 1)
+    """
+    x = np.asarray(x)
+    return x.reshape(-1)[np.asarray(jax.random.randint(key, x.shape, 0, x.size))]

@@ -6,7 +6,7 @@ from vaelab.evaluation.averages import Estimate, distortion, elbo, expectations,
 from vaelab.evaluation.chain_labels import ChainLabels, classify, labels_of_chain
 from vaelab.evaluation.codes import LevelCodes, level_codes, level_samples
 from vaelab.evaluation.constraint_outcome import Feasibility, feasibility
-from vaelab.evaluation.gibbs import GibbsChain, gibbs_chain, noise_like
+from vaelab.evaluation.gibbs import GibbsChain, gibbs_chain
 from vaelab.evaluation.information import active_units
 from vaelab.evaluation.kkt import KKT, ConstraintResidual, kkt_residuals
 from vaelab.evaluation.levels import level_rates
@@ -65,7 +65,6 @@ __all__ = [
     "level_samples",
     "log_likelihood",
     "marginal_kl",
-    "noise_like",
     "optimal_scale",
     "probe_accuracies",
     "quantised_nll",
