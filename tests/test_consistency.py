@@ -13,11 +13,18 @@ import pytest
 from small_studies import main_of
 
 from experiments.consistency import __main__ as command
-from experiments.consistency import chain, four_gaussians, optimise, theorem
+from experiments.consistency import (
+    chain,
+    four_gaussians,
+    gap_plots,
+    geometry_plot,
+    learning_plot,
+    optimise,
+    theorem,
+)
 from experiments.consistency.points import Model, all_values, quadrature
 from vaelab import theory
 from vaelab.checks import UsageError
-from vaelab.plotting import chain_learning, consistency, decoder_geometry
 
 
 @pytest.fixture(autouse=True)
@@ -163,18 +170,18 @@ def test_the_command_refuses_no_steps(refusal):
 @pytest.mark.parametrize(
     ("draw", "sentence"),
     [
-        (partial(decoder_geometry.decoder_geometry, []), "at least one decoder"),
+        (partial(geometry_plot.decoder_geometry, []), "at least one decoder"),
         (
             partial(
-                decoder_geometry.decoder_geometry,
-                [decoder_geometry.Geometry("a", np.zeros((4, 2)), 1.0)],
+                geometry_plot.decoder_geometry,
+                [geometry_plot.Geometry("a", np.zeros((4, 2)), 1.0)],
             ),
             r"needs a path \[T, 4, 2\]",
         ),
-        (partial(consistency.encoder_gaps, {}, {}), "at least one series"),
-        (partial(consistency.joint_training, []), "at least one model"),
+        (partial(gap_plots.encoder_gaps, {}, {}), "at least one series"),
+        (partial(gap_plots.joint_training, []), "at least one model"),
         (
-            partial(chain_learning.chain_learning, [1.0], [1.0], [], [], best=0.0),
+            partial(learning_plot.chain_learning, [1.0], [1.0], [], [], best=0.0),
             "one number for each start, got 1, 1 and 0",
         ),
     ],
