@@ -111,12 +111,12 @@ def test_models_with_different_levels_stand_side_by_side():
 
     def model(name, *levels):
         measured = [
-            LevelMeasures(index, level, 2, 1, estimate, probe, probe, effect, effect)
+            LevelMeasures(index, level, level, 2, 1, estimate, probe, probe, effect, effect)
             for index, (level, accuracy) in enumerate(levels)
             for probe in [ProbeAccuracy(Estimate(accuracy, 0.01), 0.1, "mean of q", 9, 9)]
         ]
         settings = Settings("test", None, 1, 1, (1,), None, 0)
-        chains = [ChainMeasures("data", (0,), labels)]
+        chains = [ChainMeasures("bottom", (0,), "data", labels)]
         return ModelMeasures(name, 1, 1, settings, estimate, "", 1, measured, chains)
 
     good = model("vlae", ("top", 0.7), ("2", 0.6), ("bottom", 0.3))

@@ -21,7 +21,6 @@ from rich.table import Table
 
 from experiments.hierarchy import plots
 from experiments.hierarchy.measures import (
-    ChainMeasures,
     LevelMeasures,
     ModelMeasures,
     Settings,
@@ -85,10 +84,7 @@ class Hierarchy(Study):
 
     @property
     def settings(self) -> Settings:
-        return Settings(
-            self.part, self.num_train, self.num_samples, self.num_chains, self.chain_steps,
-            self.classifier, self.seed,
-        )  # fmt: skip
+        return Settings(**{name: getattr(self, name) for name in Settings._fields})
 
     def run(self) -> None:
         found = [lookup.find(name) for name in self.experiments]
@@ -118,10 +114,10 @@ class Hierarchy(Study):
             before = read_typed(ModelMeasures, folder / _FILE)
             if before.settings == self.settings and before.step == result.step:
                 return before
-        measures, pictured = measure(name, result, self.settings)
+        measures, chains = measure(name, result, self.settings)
         try:
             write_figure(folder / "traversals.png", plots.traversals(measures, result))
-            for title, figure in plots.chains(measures, pictured, result).items():
+            for title, figure in plots.chains(measures, chains, result).items():
                 write_figure(folder / f"{title}.png", figure)
         except UndefinedError as reason:
             display.say([str(reason)])
@@ -171,7 +167,9 @@ def levels_table(models: Sequence[ModelMeasures]) -> Table:
 
 def chains_table(models: Sequence[ModelMeasures]) -> Table:
     """A line for each choice of levels and start, and a column for each model: the last step's labels."""
-    cells = [{_kind(model, chain): chain.labels for chain in model.chains} for model in models]
+    cells = [
+        {(chain.carrier, chain.start): chain.labels for chain in model.chains} for model in models
+    ]
     rows = []
     for kind in _in_order(cells):
         found = [each.get(kind) for each in cells]
@@ -201,10 +199,6 @@ def _in_order(cells: Sequence[Mapping[Key, object]]) -> list[Key]:
 
 def _distance(estimate: Estimate) -> str:
     return display.with_error(*estimate, digits=3)
-
-
-def _kind(model: ModelMeasures, chain: ChainMeasures) -> tuple[str, str]:
-    return "bottom" if len(chain.levels) < len(model.levels) else "all", chain.start
 
 
 def percent(estimate: Estimate) -> str:
