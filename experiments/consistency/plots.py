@@ -5,7 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from experiments.consistency import gap_plots, geometry_plot, learning_plot
-from experiments.consistency.four_gaussians import FREE, FourGaussians
+from experiments.consistency.four_gaussians import FourGaussians
+from experiments.consistency.problem import FREE
 from experiments.consistency.tables import Found
 
 
