@@ -73,7 +73,7 @@ def four_gaussians(
     generator = np.random.default_rng([seed, 2])
     family, means = theory.GaussianFamily(sigma**2), Means(jnp.asarray(MEANS))
     points = quadrature(family, num_nodes, means.tables(family))
-    bits = Problem(family, points, theory.states(NUM_BITS))
+    bits = Problem(family, points, theory.binary_states(NUM_BITS))
 
     free = maximise(free_elbo, [means], bits, max_steps=max_steps)
     ends = ((means, bits.free(means)), (free.parameters, bits.free(free.parameters)))
@@ -93,9 +93,9 @@ def four_gaussians(
     after, layers = maximise(joint_elbo, [(means, exact)], states, max_steps=max_steps).parameters
     ends = ((means, states.encode(exact)), (after, states.encode(layers)))
 
-    def all_amortisation(model: Means, natural: Array) -> theory.Gaps:
+    def all_amortisation(model: Means, natural: Array) -> theory.GapParts:
         """q over all states may be any distribution, so there is no approximation gap."""
-        return theory.Gaps(jnp.zeros(()), states.gap(model, natural))
+        return theory.GapParts(jnp.zeros(()), states.gap(model, natural))
 
     found[ALL_STATES] = _trained(states, all_amortisation, *ends)
     return FourGaussians(
@@ -109,7 +109,7 @@ def four_gaussians(
 
 def _trained(
     problem: Problem,
-    gaps: Callable[[Means, Array], theory.Gaps],
+    gaps: Callable[[Means, Array], theory.GapParts],
     before: tuple[Means, Array],
     after: tuple[Means, Array],
 ) -> Trained:

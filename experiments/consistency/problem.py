@@ -20,7 +20,7 @@ class Problem(NamedTuple):
 
     family: theory.Family
     points: Points
-    psi: Array  # [S, m], statistics of the encoder: `theory.states` for independent bits
+    psi: Array  # [S, m], statistics of the encoder: `theory.binary_states` for independent bits
 
     @jax.jit
     def log_likelihood(self, model: JointModel) -> Array:
@@ -31,18 +31,18 @@ class Problem(NamedTuple):
     @jax.jit
     def elbo(self, model: JointModel, natural: Array) -> Array:
         """E ELBO(x) with the natural parameters of q, [B, m]."""
-        return self.points.weights @ theory.exact(*self._tables(model, natural)).elbo
+        return self.points.weights @ theory.exact_bound(*self._tables(model, natural)).elbo
 
     @jax.jit
     def gap(self, model: JointModel, natural: Array) -> Array:
         """E KL(q(z|x) ‖ p(z|x))."""
-        return self.points.weights @ theory.exact(*self._tables(model, natural)).gap
+        return self.points.weights @ theory.exact_bound(*self._tables(model, natural)).gap
 
     @jax.jit
-    def gap_parts(self, model: JointModel, logits: Array) -> theory.Gaps:
+    def gap_parts(self, model: JointModel, logits: Array) -> theory.GapParts:
         """The parts of E KL(q(z|x) ‖ p(z|x)) for independent bits."""
-        parts = theory.gaps(*self._tables(model, logits))
-        return theory.Gaps(*(self.points.weights @ part for part in parts))
+        parts = theory.gap_parts(*self._tables(model, logits))
+        return theory.GapParts(*(self.points.weights @ part for part in parts))
 
     @jax.jit
     def free(self, model: JointModel) -> Array:
@@ -53,7 +53,7 @@ class Problem(NamedTuple):
         return apply(layers, self.family.statistics(self.points.x))
 
     @jax.jit
-    def residual(self, model: Model) -> theory.Residual:
+    def residual(self, model: Model) -> theory.ConsistencyResidual:
         log_prior = jax.nn.log_softmax(model.prior)
         return theory.consistency_residual(model.natural, log_prior, self.psi, self.family)
 

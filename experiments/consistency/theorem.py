@@ -65,7 +65,7 @@ class Joint(NamedTuple):
     elbo_before: float
     elbo_after: float
     likelihood_change: float
-    residual_after: theory.Residual
+    residual_after: theory.ConsistencyResidual
 
 
 class Path(NamedTuple):
@@ -83,7 +83,7 @@ class Inconsistent(NamedTuple):
     log_likelihood: float
     # By encoder, trained for this decoder; "free bits" is the approximation gap.
     gaps: dict[str, float]
-    residual: theory.Residual
+    residual: theory.ConsistencyResidual
     joint: dict[str, Joint]  # by encoder
     path: Path  # with the free bits
 
@@ -91,7 +91,7 @@ class Inconsistent(NamedTuple):
 def on_the_set(case: Case, seed: int, *, max_steps: int) -> Consistent:
     """Gaps of a harmonium at the analytic encoder and at trained ones."""
     generator = np.random.default_rng([seed, 0])
-    psi = theory.states(NUM_BITS)
+    psi = theory.binary_states(NUM_BITS)
     harmonium = theory.Harmonium(
         W=jnp.asarray(generator.normal(scale=case.scale, size=(case.num_statistics, NUM_BITS))),
         u=jnp.asarray(generator.normal(scale=0.5, size=case.num_statistics)),
@@ -116,7 +116,7 @@ def off_the_set(case: Case, seed: int, *, max_steps: int) -> Inconsistent:
     """Gaps of encoders at the maximum of the likelihood, and joint training from there."""
     generator = np.random.default_rng([seed, 1])
     size = (2**NUM_BITS, case.num_statistics)
-    psi = theory.states(NUM_BITS)
+    psi = theory.binary_states(NUM_BITS)
     model = Model(jnp.asarray(generator.normal(scale=case.scale, size=size)), jnp.zeros(size[0]))
     problem = Problem(case.family, case.points(model), psi)
     likelihood = float(problem.log_likelihood(model))
