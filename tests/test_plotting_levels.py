@@ -68,7 +68,7 @@ def test_chains_show_images_in_line_with_the_shares_of_their_step():
 
 def test_bars_of_models_stand_side_by_side_with_two_standard_errors():
     quantity = LevelQuantity(
-        "KL, nats", {"a": [1.0, 2.0, 3.0], "b": [4.0, 5.0]}, {"a": [0.1] * 3, "b": [0.2, np.nan]},
+        "KL, nats", {"a": [3.0, 2.0, 1.0], "b": [5.0, 4.0]}, {"a": [0.1] * 3, "b": [np.nan, 0.2]},
         reference=2.5, reference_label="constant",
     )  # fmt: skip
     (axes,) = plotting.level_bars([quantity]).axes

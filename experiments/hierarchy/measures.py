@@ -142,7 +142,7 @@ def measure(
         evaluation.probe_accuracies(train, part, run.key("probes"), codes=codes, seed=settings.seed)
         for codes in (means, evaluation.level_samples)
     )
-    last, names = len(rates) - 1, level_names(len(rates))[::-1]
+    last, names = len(rates) - 1, level_names(len(rates))
 
     @functools.cache  # the bottom level has no lower ones
     def effect(levels: tuple[int, ...]) -> ResamplingEffect:

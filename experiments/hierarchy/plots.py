@@ -117,9 +117,9 @@ def comparison(models: Sequence[ModelMeasures]) -> Figure:
 def _quantity(
     models: Sequence[ModelMeasures], label: str, read: Callable[[LevelMeasures], Estimate]
 ) -> LevelQuantity:
-    upwards = {each.experiment: [read(level) for level in each.levels[::-1]] for each in models}
+    estimates = {each.experiment: [read(level) for level in each.levels] for each in models}
     return LevelQuantity(
         label,
-        {name: [estimate.mean for estimate in row] for name, row in upwards.items()},
-        {name: [estimate.standard_error for estimate in row] for name, row in upwards.items()},
+        {name: [estimate.mean for estimate in row] for name, row in estimates.items()},
+        {name: [estimate.standard_error for estimate in row] for name, row in estimates.items()},
     )
