@@ -2,7 +2,7 @@
 
 All quantities are exact: few binary latents are enumerated in float64, and expectations over x are sums or
 quadratures. Theorem 1 in both directions, four Gaussians for two independent bits, and binary chains as hidden Markov
-models. Flach, "Structured model learning: variational autoencoders".
+models. Flach, 2022, Structured model learning variational autoencoders.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Hierarchies with small state spaces as hidden Markov models: z_0 → z_1 → ... → z_m → x, exactly.
 
 Level 0 is the top. All levels are listed top first. Each level is a table over its states, so a level of n bits
-has 2ⁿ states. Flach, "Structured model learning: variational autoencoders", hierarchical VAEs.
+has 2ⁿ states. Flach, 2022, Structured model learning variational autoencoders.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Theorem 1: these models are exponential-family harmoniums,
 `p(x, z) ∝ h(x) h'(z) exp(⟨ν(x), Wψ(z)⟩ + ⟨ν(x), u⟩ + ⟨ψ(z), v⟩)`. Decoder, prior and encoder follow from W, u, v.
-The prior is not free. Flach, "Structured model learning: variational autoencoders"; Welling et al., 2004, for the harmonium.
+The prior is not free. Flach, 2022, Structured model learning variational autoencoders; Welling et al., 2004, for
+the harmonium.
 """
 
 from __future__ import annotations
