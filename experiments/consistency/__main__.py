@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import jax
 from etils import epath
 
 from experiments.consistency import chain, four_gaussians, plots, tables, theorem
@@ -21,7 +22,6 @@ from vaelab.cli import parsing
 from vaelab.runs import display
 from vaelab.runs.experiment import check_seed
 from vaelab.runs.files import write_figure, write_json
-from vaelab.theory import in_float64
 
 T = TypeVar("T")
 
@@ -48,29 +48,27 @@ class Consistency(parsing.Command):
         folder = epath.Path(self.workdir or "runs/consistency").expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         start = time.monotonic()
-        found = in_float64(self._measure)
+        with jax.enable_x64(True):
+            found = tables.Found(
+                on=[
+                    self._of(f"harmonium, {case.name}", theorem.on_the_set, case)
+                    for case in theorem.CASES
+                ],
+                off=[
+                    self._of(f"off the set, {case.name}", theorem.off_the_set, case)
+                    for case in theorem.CASES
+                ],
+                toys=[
+                    self._of(f"four Gaussians, σ = {sigma:g}", four_gaussians.four_gaussians, sigma)
+                    for sigma in four_gaussians.SIGMAS
+                ],
+                chains=chain.chains(self.seed, num_steps=2 * self.max_steps),
+            )
         display.show(*tables.tables(found))
         write_json(folder / "consistency.json", {"seed": self.seed} | found._asdict())
         for name, figure in plots.figures(found).items():
             write_figure(folder / f"{name}.png", figure)
         print(f"everything is in {folder}, {time.monotonic() - start:.0f} s")
-
-    def _measure(self) -> tables.Found:
-        return tables.Found(
-            on=[
-                self._of(f"harmonium, {case.name}", theorem.on_the_set, case)
-                for case in theorem.CASES
-            ],
-            off=[
-                self._of(f"off the set, {case.name}", theorem.off_the_set, case)
-                for case in theorem.CASES
-            ],
-            toys=[
-                self._of(f"four Gaussians, σ = {sigma:g}", four_gaussians.four_gaussians, sigma)
-                for sigma in four_gaussians.SIGMAS
-            ],
-            chains=chain.chains(self.seed, num_steps=2 * self.max_steps),
-        )
 
     def _of(self, name: str, measure: Callable[..., T], what: Any) -> T:
         start = time.monotonic()
