@@ -135,7 +135,8 @@ def in_float64(function: Callable[..., Output], *arguments: Any) -> Output:
     """function(*arguments) in float64, whatever the precision of the caller. Returns numpy arrays.
 
     Floating-point arrays in the arguments are converted. Arrays that the function brings along itself keep the digits
-    they have: `binary_states` and data are exact in float32. It cannot be called within jit.
+    they have: `binary_states` and data are exact in float32. Dictionaries in the
+    result are sorted by their keys, as in every tree of JAX. It cannot be called within jit.
 
     >>> in_float64(exact_bound, jnp.zeros((1, 2)), jnp.full((1, 2), -0.5)).log_likelihood.dtype
     dtype('float64')
