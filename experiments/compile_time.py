@@ -17,7 +17,7 @@ from etils import epath
 
 from experiments.study import main
 from vaelab import plotting
-from vaelab.checks import check_at_least_one, check_sizes
+from vaelab.checks import UsageError, check_at_least_one, check_sizes
 from vaelab.cli import parsing
 from vaelab.likelihoods import BernoulliDecoder
 from vaelab.models import DeepHierarchy
@@ -43,7 +43,10 @@ class CompileTime(parsing.Command):
 
     def __post_init__(self) -> None:
         check_sizes(levels=self.levels)
-        check_at_least_one(rounds=self.rounds, smallest_of_levels=min(self.levels, default=0) - 1)
+        check_at_least_one(rounds=self.rounds)
+        smallest = min(self.levels, default=0)
+        if smallest < 2:
+            raise UsageError(f"levels must be at least 2, got {smallest}.")
 
     def run(self) -> None:
         programs = {"scanned": False} | ({"unrolled": True} if self.unrolled else {})

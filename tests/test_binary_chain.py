@@ -67,7 +67,7 @@ def paths(model, x):
 
 def test_the_backward_recursion_equals_enumeration():
     model, x = model_of(), all_x()[jnp.array([3, 9])]
-    levels = theory.backward(*model.tables(x))
+    levels = theory.backward_recursion(*model.tables(x))
     for b in range(2):
         joint = [np.zeros(2**size) for size in SIZES]  # p(x, z_i)
         prior = [np.zeros(2**size) for size in SIZES]
@@ -99,7 +99,7 @@ def test_conditional_and_marginal_posteriors_equal_enumeration():
     np.testing.assert_allclose(
         jnp.exp(posterior.top[0]), pairs[0].sum(axis=1) / pairs[0].sum(), rtol=1e-10
     )
-    found = theory.marginals(posterior)
+    found = theory.level_marginals(posterior)
     np.testing.assert_allclose(
         jnp.exp(found[2][0]), pairs[1].sum(axis=0) / pairs[1].sum(), rtol=1e-10
     )
@@ -140,10 +140,10 @@ def test_the_elbo_equals_enumeration_and_natural_parameters_add():
 def test_the_elbo_of_one_level_is_that_of_a_flat_model():
     top, layer, x = numbers(3), affine(3, DIM), all_x()
     model, pre = theory.LogisticChain(top, (layer,)), (numbers(len(x), 3, seed=8),)
-    z = theory.states(3)
+    z = theory.binary_states(3)
     log_prior = jnp.sum(z * top - jax.nn.softplus(top), axis=1)
     log_joint = log_prior + theory.BernoulliFamily().log_prob(x, layer(z))
-    flat = theory.exact(log_joint, theory.encoder_log_prob(pre[0] + top, z))
+    flat = theory.exact_bound(log_joint, theory.encoder_log_prob(pre[0] + top, z))
     np.testing.assert_allclose(model.log_likelihood(x), flat.log_likelihood, rtol=1e-12)
     np.testing.assert_allclose(theory.chain_elbo(model, pre, x), flat.elbo, rtol=1e-12)
 
@@ -152,7 +152,7 @@ def test_bits_with_one_child_have_an_exact_shared_posterior():
     """log p(x|z_i) of a single bit is always affine in it, so free a_i(x) make the bound tight."""
     layers = (affine(1, 1), affine(1, DIM, 1))
     model, x = theory.LogisticChain(numbers(1), layers), all_x()
-    levels = theory.backward(*model.tables(x))
+    levels = theory.backward_recursion(*model.tables(x))
     pre = tuple(level[:, 1:] - level[:, :1] for level in levels)
     np.testing.assert_allclose(
         theory.chain_elbo(model, pre, x), model.log_likelihood(x), rtol=1e-11
@@ -166,7 +166,7 @@ def test_the_affine_fit_is_weighted_least_squares():
     log_px, pre = numbers(1, 4), numbers(1, 2)
     weights = np.random.default_rng(0).dirichlet(np.ones(4))
     fit = theory.affine_fit(log_px, pre, jnp.log(weights)[None] + 3.0)
-    z, y = np.asarray(theory.states(2)), np.asarray(log_px[0])
+    z, y = np.asarray(theory.binary_states(2)), np.asarray(log_px[0])
     features = np.column_stack([z, np.ones(4)])
     normal = features.T @ np.diag(weights)
     rest = y - features @ np.linalg.solve(normal @ features, normal @ y)
@@ -191,7 +191,7 @@ def test_em_of_tables_never_lowers_the_likelihood_and_ends_where_it_is_stationar
     def rows(*shape):
         return jnp.log(jnp.asarray(generator.dirichlet(np.ones(shape[-1]), shape[:-1])))
 
-    chain, emission = theory.Chain(rows(4), (rows(4, 2),)), rows(2, len(weights))
+    chain, emission = theory.HiddenChain(rows(4), (rows(4, 2),)), rows(2, len(weights))
     values = []
     for _ in range(300):
         values.append(weights @ theory.chain_log_likelihood(chain, emission.T))
@@ -207,7 +207,7 @@ def test_em_of_tables_never_lowers_the_likelihood_and_ends_where_it_is_stationar
 def test_em_with_as_many_states_as_values_reaches_the_entropy_of_the_data():
     weights = jnp.array([0.5, 0.2, 0.2, 0.1])
     emission = jnp.log(0.01 + 0.96 * jnp.eye(4))
-    chain = theory.Chain(jnp.log(jnp.full(4, 0.25)), ())
+    chain = theory.HiddenChain(jnp.log(jnp.full(4, 0.25)), ())
     for _ in range(50):
         chain, emission = theory.em_step(chain, emission, weights)
     np.testing.assert_allclose(
@@ -238,13 +238,15 @@ def test_one_em_step_of_a_flat_model_is_the_closed_form():
     mass = np.asarray(weights) @ q
     expected = (np.asarray(weights)[:, None] * q).T @ np.asarray(x) / mass[:, None]
     new, _ = theory.expectation_maximisation(model, x, weights, num_steps=1, num_newton=30)
-    np.testing.assert_allclose(jax.nn.sigmoid(new.layers[0](theory.states(1))), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.nn.sigmoid(new.layers[0](theory.binary_states(1))), expected, rtol=1e-6
+    )
     np.testing.assert_allclose(jax.nn.sigmoid(new.top), mass[1:] / mass.sum(), rtol=1e-10)
 
 
 def test_states_that_cannot_give_x_have_no_nan():
     log_top = jnp.log(jnp.array([0.5, 0.5]))
-    chain = theory.Chain(log_top, (jnp.log(jnp.eye(2)),))
+    chain = theory.HiddenChain(log_top, (jnp.log(jnp.eye(2)),))
     log_x = jnp.log(jnp.array([[1.0, 0.0]]))
     posterior = theory.chain_posterior(chain, log_x)
     np.testing.assert_allclose(jnp.exp(posterior.top), [[1.0, 0.0]])
@@ -256,7 +258,7 @@ def test_states_that_cannot_give_x_have_no_nan():
     ("call", "sentence"),
     [
         (
-            lambda: theory.backward(theory.Chain(jnp.zeros(2), (jnp.zeros((4, 2)),)), jnp.zeros((5, 2))),
+            lambda: theory.backward_recursion(theory.HiddenChain(jnp.zeros(2), (jnp.zeros((4, 2)),)), jnp.zeros((5, 2))),
             "the chain has the shapes [(2,), (4, 2)] and log_x has the shape (5, 2): give top [S_0], steps "
             "[S_{i-1}, S_i] and log_x [B, S_m].",
         ),

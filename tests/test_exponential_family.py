@@ -76,8 +76,8 @@ KINDS = ["bernoulli", "gaussian", "gaussian with variance", "categorical"]
 
 
 def test_states_are_all_states_in_binary_order():
-    np.testing.assert_array_equal(theory.states(3), bits_of(3))
-    assert theory.states(theory.MAX_LATENTS).shape == (4096, 12)
+    np.testing.assert_array_equal(theory.binary_states(3), bits_of(3))
+    assert theory.binary_states(theory.MAX_LATENTS).shape == (4096, 12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -86,9 +86,9 @@ def test_exact_values_equal_loops_over_all_states(kind):
     family, x, natural, log_px = data_and_natural(kind, 2**num)
     log_prior = np.log(np.random.default_rng(3).dirichlet(np.ones(2**num)))
     logits = numbers(len(x), num, seed=4)
-    found = theory.exact(
+    found = theory.exact_bound(
         log_prior + family.log_prob(x, natural),
-        theory.encoder_log_prob(logits, theory.states(num)),
+        theory.encoder_log_prob(logits, theory.binary_states(num)),
     )
     for b in range(len(x)):
         total, bound, kl = 0.0, 0.0, 0.0
@@ -145,7 +145,7 @@ def test_log_partition_generates_the_means_of_the_statistics(kind):
 
 def small_model(parameters):
     """Tables of a nonlinear decoder, a learned prior, a learned σ and a deep encoder."""
-    z, x = theory.states(2), numbers(4, 3, seed=5)
+    z, x = theory.binary_states(2), numbers(4, 3, seed=5)
     family = theory.GaussianFamily(jnp.exp(parameters["log_variance"]))
     mean = jnp.tanh(z @ parameters["first"]) @ parameters["second"]
     log_prior = jax.nn.log_softmax(parameters["prior"])
@@ -169,7 +169,7 @@ def small_parameters():
 
 def test_gradients_equal_finite_differences():
     parameters = small_parameters()
-    found = theory.gradients(small_model, parameters)
+    found = theory.exact_gradients(small_model, parameters)
     flat, restore = jax.flatten_util.ravel_pytree(parameters)
     step = 1e-5
     for name in ("log_likelihood", "elbo", "gap"):
@@ -177,7 +177,7 @@ def test_gradients_equal_finite_differences():
 
         @jax.jit
         def mean(values, name=name):
-            return jnp.mean(getattr(theory.exact(*small_model(restore(values))), name))
+            return jnp.mean(getattr(theory.exact_bound(*small_model(restore(values))), name))
 
         expected = [
             (mean(flat.at[i].add(step)) - mean(flat.at[i].add(-step))) / (2 * step)
@@ -190,9 +190,9 @@ def test_a_caller_in_float32_gets_float64():
     parameters = small_parameters()
     with jax.enable_x64(False):
         narrow = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), parameters)
-        found = theory.in_float64(theory.gradients, small_model, narrow)
+        found = theory.in_float64(theory.exact_gradients, small_model, narrow)
         assert jnp.zeros(1).dtype == jnp.float32
-    expected = theory.gradients(
+    expected = theory.exact_gradients(
         small_model, jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), narrow)
     )
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -205,17 +205,17 @@ def test_a_flax_model_can_be_measured():
     with jax.enable_x64(False):
         x = jnp.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
         params = (
-            decoder.init(jax.random.key(0), theory.states(2)),
+            decoder.init(jax.random.key(0), theory.binary_states(2)),
             encoder.init(jax.random.key(1), x),
         )
 
         def tables(params):
-            z = theory.states(2)
+            z = theory.binary_states(2)
             log_px = theory.BernoulliFamily().log_prob(x, decoder.apply(params[0], z))
             log_q = theory.encoder_log_prob(encoder.apply(params[1], x), z)
             return log_px - jnp.log(4.0), log_q
 
-        found = theory.in_float64(theory.gradients, tables, params)
+        found = theory.in_float64(theory.exact_gradients, tables, params)
     assert found.exact.gap.dtype == np.float64
     np.testing.assert_allclose(
         found.exact.gap, found.exact.log_likelihood - found.exact.elbo, rtol=1e-10
@@ -227,21 +227,21 @@ def test_a_flax_model_can_be_measured():
 def test_states_without_mass_have_finite_gradients():
     log_joint = jnp.log(jnp.array([[0.1, 0.2, 0.7]]))
     log_q = jnp.array([[-jnp.inf, math.log(0.25), math.log(0.75)]])
-    found = theory.exact(log_joint, log_q)
+    found = theory.exact_bound(log_joint, log_q)
     expected = 0.25 * math.log(0.2 / 0.25) + 0.75 * math.log(0.7 / 0.75)
     np.testing.assert_allclose([found.elbo[0], found.gap[0]], [expected, -expected], rtol=1e-12)
-    slope = jax.grad(lambda q: theory.exact(log_joint, q).elbo[0])(log_q)
+    slope = jax.grad(lambda q: theory.exact_bound(log_joint, q).elbo[0])(log_q)
     assert jnp.all(jnp.isfinite(slope))
 
 
 def test_an_encoder_over_all_states_has_no_gap():
     log_joint = numbers(5, 8)
-    found = theory.exact(log_joint, theory.encoder_log_prob(log_joint, jnp.eye(8)))
+    found = theory.exact_bound(log_joint, theory.encoder_log_prob(log_joint, jnp.eye(8)))
     np.testing.assert_allclose(found.gap, 0, atol=1e-14)
 
 
 def harmonium(kind, num=3, scale=0.7):
-    psi = theory.states(num)
+    psi = theory.binary_states(num)
     family, x, natural, _ = data_and_natural(kind, 2)
     N = natural.shape[1]
     W, u = numbers(N, num, scale=scale), numbers(N)
@@ -253,7 +253,9 @@ def harmonium(kind, num=3, scale=0.7):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_harmonium_has_no_gap_at_the_analytic_encoder(kind):
     model, x = harmonium(kind)
-    found = theory.exact(model.log_joint(x), theory.encoder_log_prob(model.encode(x), model.psi))
+    found = theory.exact_bound(
+        model.log_joint(x), theory.encoder_log_prob(model.encode(x), model.psi)
+    )
     assert jnp.max(jnp.abs(found.gap)) < 1e-13
     residual = theory.consistency_residual(model.natural, model.log_prior, model.psi, model.family)
     np.testing.assert_allclose(residual, 0, atol=1e-12)
@@ -278,7 +280,7 @@ def test_a_harmoniums_joint_is_its_definition(kind):
 def test_a_harmonium_with_another_prior_has_a_gap():
     model, x = harmonium("bernoulli", scale=2.0)
     log_joint = model.family.log_prob(x, model.natural) - jnp.log(8.0)
-    best = theory.gaps(log_joint, theory.encoder_log_prob(model.encode(x), model.psi))
+    best = theory.gap_parts(log_joint, theory.encoder_log_prob(model.encode(x), model.psi))
     assert jnp.min(best.approximation) > 1e-3
     residual = theory.consistency_residual(
         model.natural, jnp.full(8, -jnp.log(8.0)), model.psi, model.family
@@ -295,7 +297,7 @@ def test_the_rectangle_residual_is_the_consistency_residual_of_two_bits(dim):
     np.testing.assert_allclose(sides, np.linalg.norm(signs @ np.asarray(means)), rtol=1e-12)
     family = theory.GaussianFamily(variance)
     residual = theory.consistency_residual(
-        family.natural(means), jnp.full(4, -jnp.log(4.0)), theory.states(2), family
+        family.natural(means), jnp.full(4, -jnp.log(4.0)), theory.binary_states(2), family
     )
     # The rest of four values after an affine fit is (1, −1, −1, 1)/4 times their alternating sum.
     np.testing.assert_allclose(residual.decoder, sides / variance / 4, rtol=1e-10)
@@ -311,7 +313,7 @@ def test_a_rectangle_of_gaussians_has_no_gap_and_a_kite_has_one():
 
     def approximation(means):
         log_joint = family.log_prob(x, family.natural(means)) - jnp.log(4.0)
-        return theory.gaps(log_joint, jnp.full((50, 4), -jnp.log(4.0))).approximation
+        return theory.gap_parts(log_joint, jnp.full((50, 4), -jnp.log(4.0))).approximation
 
     np.testing.assert_allclose(approximation(rectangle), 0, atol=1e-12)
     assert jnp.mean(approximation(rectangle.at[0].add(-1.0))) > 1e-2
@@ -320,12 +322,12 @@ def test_a_rectangle_of_gaussians_has_no_gap_and_a_kite_has_one():
 def test_mean_field_finds_the_maximum_of_a_grid():
     log_joint = numbers(12, 4, scale=2.0)
     log_joint -= jax.nn.logsumexp(log_joint, axis=1, keepdims=True)
-    best = theory.exact(
-        log_joint, theory.encoder_log_prob(theory.mean_field(log_joint), theory.states(2))
+    best = theory.exact_bound(
+        log_joint, theory.encoder_log_prob(theory.mean_field(log_joint), theory.binary_states(2))
     ).elbo
     logits = jnp.linspace(-12, 12, 241)
     grid = jnp.stack(jnp.meshgrid(logits, logits), axis=-1).reshape(-1, 2)
-    log_q = theory.encoder_log_prob(grid, theory.states(2))
+    log_q = theory.encoder_log_prob(grid, theory.binary_states(2))
     for b in range(12):
         highest = jnp.max(jnp.sum(jnp.exp(log_q) * (log_joint[b] - log_q), axis=1))
         assert highest - 1e-9 <= best[b] <= highest + 1e-3
@@ -333,10 +335,10 @@ def test_mean_field_finds_the_maximum_of_a_grid():
 
 def test_gaps_are_split_into_two_parts_that_add_up():
     log_joint = numbers(6, 8, scale=2.0)
-    log_q = theory.encoder_log_prob(numbers(6, 3), theory.states(3))
-    approximation, amortisation = theory.gaps(log_joint, log_q)
+    log_q = theory.encoder_log_prob(numbers(6, 3), theory.binary_states(3))
+    approximation, amortisation = theory.gap_parts(log_joint, log_q)
     np.testing.assert_allclose(
-        approximation + amortisation, theory.exact(log_joint, log_q).gap, rtol=1e-12
+        approximation + amortisation, theory.exact_bound(log_joint, log_q).gap, rtol=1e-12
     )
     assert jnp.all(approximation > 0)
     assert jnp.all(amortisation > 0)
@@ -344,12 +346,14 @@ def test_gaps_are_split_into_two_parts_that_add_up():
 
 def test_the_derivative_at_the_mean_field_optimum_needs_no_derivative_of_the_logits():
     """The envelope theorem, against finite differences of the optimum."""
-    base, direction, psi = numbers(5, 8), numbers(5, 8, seed=1), theory.states(3)
+    base, direction, psi = numbers(5, 8), numbers(5, 8, seed=1), theory.binary_states(3)
 
     def value(t):
         log_joint = base + t * direction
         return jnp.mean(
-            theory.exact(log_joint, theory.encoder_log_prob(theory.mean_field(log_joint), psi)).elbo
+            theory.exact_bound(
+                log_joint, theory.encoder_log_prob(theory.mean_field(log_joint), psi)
+            ).elbo
         )
 
     np.testing.assert_allclose(jax.grad(value)(0.0), (value(1e-4) - value(-1e-4)) / 2e-4, rtol=1e-6)
@@ -359,13 +363,13 @@ def test_the_derivative_at_the_mean_field_optimum_needs_no_derivative_of_the_log
     ("call", "sentence"),
     [
         (
-            lambda: theory.states(20),
+            lambda: theory.binary_states(20),
             "num_latents must be at most 12 for enumeration, got 20: a table of 1,000 examples and 2^20 "
             "states needs 8.39 GB, so choose fewer latents or estimate log p(x) by sampling.",
         ),
-        (lambda: theory.states(0), "num_latents must be at least 1, got 0."),
+        (lambda: theory.binary_states(0), "num_latents must be at least 1, got 0."),
         (
-            lambda: theory.encoder_log_prob(jnp.zeros((5, 3)), theory.states(2)),
+            lambda: theory.encoder_log_prob(jnp.zeros((5, 3)), theory.binary_states(2)),
             "the encoder gives (5, 3) and psi has the shape (4, 2): give natural [B, m] and psi [S, m] with "
             "one parameter for each statistic of z.",
         ),
@@ -375,7 +379,7 @@ def test_the_derivative_at_the_mean_field_optimum_needs_no_derivative_of_the_log
             "[S, N] with one parameter for each statistic.",
         ),
         (
-            lambda: theory.exact(jnp.zeros((5, 4)), jnp.zeros((5, 8))),
+            lambda: theory.exact_bound(jnp.zeros((5, 4)), jnp.zeros((5, 8))),
             "log_joint has the shape (5, 4) and log_q the shape (5, 8): give both as tables [B, S] of the same "
             "examples and states.",
         ),
@@ -389,13 +393,13 @@ def test_the_derivative_at_the_mean_field_optimum_needs_no_derivative_of_the_log
         ),
         (
             lambda: theory.Harmonium(
-                jnp.zeros((3, 2)), jnp.zeros(3), jnp.zeros(4), theory.states(2), theory.BernoulliFamily()
+                jnp.zeros((3, 2)), jnp.zeros(3), jnp.zeros(4), theory.binary_states(2), theory.BernoulliFamily()
             ),
             "columns of W = 2 and length of v = 4 and columns of psi = 2 must be the same.",
         ),
         (
             lambda: theory.consistency_residual(
-                jnp.zeros((4, 2)), jnp.zeros(8), theory.states(2), theory.BernoulliFamily()
+                jnp.zeros((4, 2)), jnp.zeros(8), theory.binary_states(2), theory.BernoulliFamily()
             ),
             "states of natural = 4 and states of log prior = 8 and states of psi = 4 must be the same.",
         ),

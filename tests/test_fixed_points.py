@@ -65,7 +65,7 @@ def test_converged_reconstructions_are_stationary_and_inside_the_data(beta):
     assert end.g.dtype == jnp.float64
     np.testing.assert_allclose(theory.transition(x, end.g, beta), end.g, atol=1e-8)
     # The ELBO itself, not only the map, is stationary there.
-    slope = jax.grad(theory.objective, argnums=1)(x, end.g, beta)
+    slope = jax.grad(theory.fixed_point_objective, argnums=1)(x, end.g, beta)
     np.testing.assert_allclose(slope, 0, atol=1e-8 / beta)
     # Each is a convex combination of data: a linear program finds the weights.
     ones = np.ones((1, len(x)))
@@ -106,7 +106,7 @@ def test_no_step_decreases_the_objective(smoothing, constrained):
     penalty = theory.local_penalty(theory.grid(6), 0.5, 0.3) if constrained else None
     rule = theory.Rule(smoothing=smoothing, tolerance=0.0, max_steps=60)
     path = theory.iterate(x, g, beta, None, penalty, rule=rule, keep_path=True).path
-    values = jax.vmap(lambda g: theory.objective(x, g, beta, None, penalty))(path)
+    values = jax.vmap(lambda g: theory.fixed_point_objective(x, g, beta, None, penalty))(path)
     assert values[-1] - values[0] > 0.1
     assert jnp.all(jnp.diff(values) > -1e-13)
 
@@ -115,7 +115,7 @@ def test_no_step_decreases_the_objective_under_another_prior():
     x, log_prior = data(), nonuniform(36)
     rule = theory.Rule(smoothing=1.0, tolerance=0.0, max_steps=60)
     path = theory.iterate(x, start(), 0.05, log_prior, rule=rule, keep_path=True).path
-    values = jax.vmap(lambda g: theory.objective(x, g, 0.05, log_prior))(path)
+    values = jax.vmap(lambda g: theory.fixed_point_objective(x, g, 0.05, log_prior))(path)
     assert jnp.all(jnp.diff(values) > -1e-13)
 
 
@@ -126,7 +126,9 @@ def test_the_objective_is_the_elbo_at_the_best_encoder():
     q = m * np.exp(log_prior)
     square = ((x[:, None] - g) ** 2).sum(-1)
     elbo = np.mean((-q * square / beta - q * np.log(m)).sum(axis=1))
-    np.testing.assert_allclose(theory.objective(x, g, beta, log_prior), elbo, rtol=1e-12)
+    np.testing.assert_allclose(
+        theory.fixed_point_objective(x, g, beta, log_prior), elbo, rtol=1e-12
+    )
     error = theory.reconstruction_error(x, g, beta, log_prior)
     np.testing.assert_allclose(error, np.mean((q * square).sum(axis=1)), rtol=1e-12)
 
@@ -270,7 +272,7 @@ def test_equipartition_holds_at_the_best_prior_and_not_at_a_given_one():
     np.testing.assert_allclose(theory.tile_ratios(x, g, beta, best), 1, atol=1e-8)
     assert abs(theory.tile_kl(x, g, beta, best)) < 1e-12
     assert theory.tile_kl(x, g, beta) > 1e-3
-    assert theory.objective(x, g, beta, best) > theory.objective(x, g, beta)
+    assert theory.fixed_point_objective(x, g, beta, best) > theory.fixed_point_objective(x, g, beta)
     found = theory.tiles(x, g, beta, best, tolerance=1e-6)
     np.testing.assert_allclose(found.prior, found.posterior, atol=1e-9)
     np.testing.assert_allclose([found.prior.sum(), found.posterior.sum()], 1, rtol=1e-12)
@@ -284,8 +286,10 @@ def test_at_zero_temperature_the_best_tiles_are_equiprobable():
     found = theory.tiles(x, g, beta, best, tolerance=1e-9)
     np.testing.assert_array_equal(found.label, [*range(8), 0, 1, 2, 0])
     np.testing.assert_allclose(found.prior[:8], 1 / 8, rtol=1e-9)
-    np.testing.assert_allclose(theory.objective(x, g, beta, best), -np.log(8), rtol=1e-9)
-    assert theory.objective(x, g, beta) < -np.log(8)
+    np.testing.assert_allclose(
+        theory.fixed_point_objective(x, g, beta, best), -np.log(8), rtol=1e-9
+    )
+    assert theory.fixed_point_objective(x, g, beta) < -np.log(8)
 
 
 def test_chains_of_near_reconstructions_are_one_tile():

@@ -10,7 +10,7 @@ from small_studies import forbid_training, main_of
 from experiments.hierarchy import __main__ as command
 from experiments.hierarchy import plots
 from experiments.hierarchy.measures import ChainMeasures, LevelMeasures, ModelMeasures, Settings
-from vaelab.evaluation import Estimate, LabelCourse, ProbeAccuracy, ResamplingEffect
+from vaelab.evaluation import ChainLabels, Estimate, ProbeAccuracy, ResamplingEffect
 from vaelab.runs.files import read_typed
 
 main = main_of(command.Hierarchy)
@@ -69,8 +69,8 @@ def test_a_model_is_measured_level_by_level_and_found_finished(
         (start, levels) for start in ("data", "noise") for levels in ((1,), (0, 1))
     }
     for each in stacked.chains:
-        assert each.course.steps == (0, 1, 3)
-        assert all(sum(shares) == pytest.approx(1) for shares in each.course.shares)
+        assert each.labels.steps == (0, 1, 3)
+        assert all(sum(shares) == pytest.approx(1) for shares in each.labels.shares)
     assert stacked.classifier == "a probe of the pixels"
     pictures = {path.relative_to(folder).as_posix() for path in folder.glob("**/*.png")}
     assert pictures >= {
@@ -105,17 +105,18 @@ def test_a_wrong_argument_is_one_sentence(names, refusal, tmp_path, keys, argv, 
 def test_models_with_different_levels_stand_side_by_side():
     """Levels are matched by their names, and a level that a model does not have is empty."""
     estimate = Estimate(0.5, 0.01)
-    course = LabelCourse((0,), [[1.0]], [1.0], [1.0], [estimate], [estimate], estimate, 0, [], 0.9)
+    other = Estimate(0.25, 0.01)
+    labels = ChainLabels((0,), [[1.0]], [1.0], [1.0], [estimate], [other], estimate, 0, 0.9)
     effect = ResamplingEffect((0,), estimate, estimate)
 
     def model(name, *levels):
         measured = [
-            LevelMeasures(index, level, 2, 1, estimate, probe, probe, effect, effect)
+            LevelMeasures(index, level, level, 2, 1, estimate, probe, probe, effect, effect)
             for index, (level, accuracy) in enumerate(levels)
             for probe in [ProbeAccuracy(Estimate(accuracy, 0.01), 0.1, "mean of q", 9, 9)]
         ]
         settings = Settings("test", None, 1, 1, (1,), None, 0)
-        chains = [ChainMeasures("data", (0,), course)]
+        chains = [ChainMeasures("bottom", (0,), "data", labels)]
         return ModelMeasures(name, 1, 1, settings, estimate, "", 1, measured, chains)
 
     good = model("vlae", ("top", 0.7), ("2", 0.6), ("bottom", 0.3))
@@ -133,10 +134,12 @@ def test_models_with_different_levels_stand_side_by_side():
         ["top", "10.0 ± 1.0", "70.0 ± 1.0", ""],
         ["all", "", "", "80.0 ± 1.0"],
     ]
-    first, *_ = command.chains_table([bad, good]).columns
+    first, _, *others = command.chains_table([bad, good]).columns
     assert [cell.plain for cell in first.cells] == [
         "bottom",
         "samples of the model",
-        "as many data",
+        "N labels drawn from the data",
     ]
+    # In parentheses: the distance from the labels of the model's own samples.
+    assert [next(iter(column.cells)).plain for column in others] == ["0.500 ± 0.010 (0.250)"] * 2
     assert len(plots.comparison([good, bad]).axes) == 4

@@ -15,6 +15,7 @@ from oracles import critical_value, z_scores
 from scipy.stats import norm
 from two_level import TwoLevel
 
+from experiments.hierarchy.measures import noise_like
 from vaelab import evaluation
 from vaelab.evaluation import GibbsChain, Subject
 from vaelab.likelihoods import GaussianDecoder
@@ -270,29 +271,28 @@ def test_the_bottom_level_alone_generates_the_data_of_a_stacked_model():
 
 def test_noise_has_the_values_of_the_data():
     x = np.float32([[0, 0, 1], [1, 1, 1]])
-    noise = evaluation.noise_like(np.tile(x, (1000, 1)), KEY)
+    noise = noise_like(np.tile(x, (1000, 1)), KEY)
     assert noise.shape == (2000, 3)
     assert abs(z_scores(noise.reshape(-1), 2 / 3)) < 4
 
 
-def test_label_course_counts_unclear_images_against_the_chain():
+def test_labels_of_a_chain_count_unclear_images_against_the_chain():
     classifier = lambda x: x  # noqa: E731  the images are their class probabilities
     data = np.eye(2)[[0, 0, 0, 1]]
     clear, unclear = np.eye(2)[[0, 1, 1, 1]], np.full((4, 2), 0.5)
     chain = GibbsChain((0, 1, 2), np.zeros((3, 4, 2)), np.stack([data, clear, unclear]))
     samples = np.concatenate([np.eye(2)[[0]], unclear[:1]])
-    course = evaluation.label_course(chain, data, samples, classifier, threshold=0.8)
-    np.testing.assert_allclose(course.samples, [0.5, 0, 0.5])
-    assert course.samples_variation.mean == pytest.approx(0.5)
-    np.testing.assert_allclose(course.reference, [0.75, 0.25, 0])
-    np.testing.assert_allclose(course.shares, [[0.75, 0.25, 0], [0.25, 0.75, 0], [0, 0, 1]])
-    assert [each.mean for each in course.total_variation] == pytest.approx([0, 0.5, 1])
-    assert [each.mean for each in course.from_samples] == pytest.approx([0.5, 0.75, 0.5])
-    assert [each.mean for each in course.confidence] == pytest.approx([1, 1, 0.5])
+    labels = evaluation.labels_of_chain(chain, data, samples, classifier, threshold=0.8)
+    np.testing.assert_allclose(labels.model_shares, [0.5, 0, 0.5])
+    assert labels.distance_of_model.mean == pytest.approx(0.5)
+    np.testing.assert_allclose(labels.reference, [0.75, 0.25, 0])
+    np.testing.assert_allclose(labels.shares, [[0.75, 0.25, 0], [0.25, 0.75, 0], [0, 0, 1]])
+    assert [each.mean for each in labels.total_variation] == pytest.approx([0, 0.5, 1])
+    assert [each.mean for each in labels.distance_to_model] == pytest.approx([0.5, 0.75, 0.5])
     # Binomial(4, ¾): the mean distance from 3, over 4.
     expected = sum(abs(k - 3) / 4 * p for k, p in zip(range(5), [1, 12, 54, 108, 81], strict=True))
-    assert course.floor == pytest.approx(expected / 256, abs=0.03)
-    assert course.total_variation[2].standard_error == 0
+    assert labels.floor == pytest.approx(expected / 256, abs=0.03)
+    assert labels.total_variation[2].standard_error == 0
 
 
 def test_traversals_move_one_level_through_the_quantiles_of_its_prior():
@@ -349,6 +349,6 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
         evaluation.level_rates(subject, KEY, num_samples=0)
     with pytest.raises(ValueError, match=r"threshold must lie in \[0, 1\), got 1"):
-        evaluation.label_course(
+        evaluation.labels_of_chain(
             GibbsChain((0,), X[None], X[None]), X, X, sign_of_first, threshold=1.0
         )

@@ -24,8 +24,8 @@ def chain(**changes) -> ChainPanel:
     images = np.swapaxes(grid(3, 2), 0, 1)  # [T = 2, M = 3, ...]
     parts = dict(
         title="from data", steps=(0, 10), images=images, shares=SHARES, reference=[0.4, 0.6, 0.0],
-        samples=[0.1, 0.8, 0.1], total_variation=[0.25, 0.4], errors=[0.01, 0.02],
-        from_samples=[0.3, 0.2], floor=0.05,
+        model_shares=[0.1, 0.8, 0.1], total_variation=[0.25, 0.4], errors=[0.01, 0.02],
+        distance_to_model=[0.3, 0.2], floor=0.05,
     )  # fmt: skip
     return ChainPanel(**parts | changes)
 
@@ -68,7 +68,7 @@ def test_chains_show_images_in_line_with_the_shares_of_their_step():
 
 def test_bars_of_models_stand_side_by_side_with_two_standard_errors():
     quantity = LevelQuantity(
-        "KL, nats", {"a": [1.0, 2.0, 3.0], "b": [4.0, 5.0]}, {"a": [0.1] * 3, "b": [0.2, np.nan]},
+        "KL, nats", {"a": [3.0, 2.0, 1.0], "b": [5.0, 4.0]}, {"a": [0.1] * 3, "b": [np.nan, 0.2]},
         reference=2.5, reference_label="constant",
     )  # fmt: skip
     (axes,) = plotting.level_bars([quantity]).axes
@@ -98,7 +98,7 @@ def test_bars_of_models_stand_side_by_side_with_two_standard_errors():
         (lambda: plotting.label_chains([chain(steps=(0, 1, 2))]), r"must be \[3, M, height"),
         (lambda: plotting.label_chains([chain(shares=SHARES[:, :2])]), "must have the shapes"),
         (lambda: plotting.label_chains([chain(shares=np.zeros((2, 12)), reference=np.zeros(12),
-                                             samples=np.zeros(12))]),
+                                             model_shares=np.zeros(12))]),
          "reference must hold 1 to 10 classes"),
         (lambda: plotting.level_bars([]), "quantities must hold at least one quantity"),
         (lambda: plotting.level_bars([LevelQuantity("KL", {}, {})]), "one to 8 models, got 0"),

@@ -2,7 +2,7 @@
 
 All quantities are exact: few binary latents are enumerated in float64, and expectations over x are sums or
 quadratures. Theorem 1 in both directions, four Gaussians for two independent bits, and binary chains as hidden Markov
-models. Flach, "Structured model learning: variational autoencoders".
+models. Flach, 2022, Structured model learning variational autoencoders.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import jax
 from etils import epath
 
-from experiments.consistency import chain, drawings, four_gaussians, tables, theorem
+from experiments.consistency import chain, four_gaussians, plots, tables, theorem
 from experiments.study import main
 from vaelab.checks import check_at_least_one
 from vaelab.cli import parsing
@@ -66,7 +66,7 @@ class Consistency(parsing.Command):
             )
         display.show(*tables.tables(found))
         write_json(folder / "consistency.json", {"seed": self.seed} | found._asdict())
-        for name, figure in drawings.figures(found).items():
+        for name, figure in plots.figures(found).items():
             write_figure(folder / f"{name}.png", figure)
         print(f"everything is in {folder}, {time.monotonic() - start:.0f} s")
 

@@ -149,7 +149,7 @@ def recursion_error(model: LogisticChain, x: Array) -> float:
         for step, (above, below) in zip(chain.steps, itertools.pairwise(path), strict=True):
             log_p = log_p + float(step[above, below])
         total[:, path[0]] += np.exp(log_p)
-    return float(np.max(np.abs(np.log(total) - theory.backward(chain, log_x)[0])))
+    return float(np.max(np.abs(np.log(total) - theory.backward_recursion(chain, log_x)[0])))
 
 
 def _stage(both: Both, x: Array, weights: Array, num_steps: int) -> Stage:
@@ -157,9 +157,11 @@ def _stage(both: Both, x: Array, weights: Array, num_steps: int) -> Stage:
 
     free = maximise(free_elbo, [pre], both.model, x, weights, max_steps=num_steps)
     chain, log_x = both.model.tables(x)
-    posteriors = theory.marginals(theory.chain_posterior(chain, log_x))
+    posteriors = theory.level_marginals(theory.chain_posterior(chain, log_x))
     fits = []
-    for log_px, a, log_q in zip(theory.backward(chain, log_x), pre, posteriors, strict=True):
+    for log_px, a, log_q in zip(
+        theory.backward_recursion(chain, log_x), pre, posteriors, strict=True
+    ):
         total, residual, best = (
             float(weights @ part) for part in theory.affine_fit(log_px, a, log_q)
         )
@@ -174,9 +176,9 @@ def _stage(both: Both, x: Array, weights: Array, num_steps: int) -> Stage:
 
 def _scatters(both: Both, x: Array, weights: Array) -> list[Scatter]:
     chain, log_x = both.model.tables(x)
-    posteriors = theory.marginals(theory.chain_posterior(chain, log_x))
+    posteriors = theory.level_marginals(theory.chain_posterior(chain, log_x))
     levels = zip(
-        theory.backward(chain, log_x), theory.pre_activations(both.encoder, x), posteriors, strict=True
+        theory.backward_recursion(chain, log_x), theory.pre_activations(both.encoder, x), posteriors, strict=True
     )  # fmt: skip
     scatters = []
     for log_px, a, log_q in levels:
@@ -185,7 +187,7 @@ def _scatters(both: Both, x: Array, weights: Array) -> list[Scatter]:
         def centred(values: Array, q: Array = q) -> Array:
             return values - jnp.sum(q * values, axis=1, keepdims=True)
 
-        inner = a @ theory.states(a.shape[1]).T
+        inner = a @ theory.binary_states(a.shape[1]).T
         parts = (centred(log_px), centred(inner), weights[:, None] * q)
         scatters.append(
             Scatter(*(np.asarray(jax.device_get(part)).ravel().tolist() for part in parts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,13 @@ class Points(NamedTuple):
 
     x: Array  # [B, D]
     weights: Array  # [B], their sum is 1
+
+
+class JointModel(Protocol):
+    """What the exact ELBO reads of a model."""
+
+    def log_joint(self, family: Any, x: Array) -> Array:
+        """log p(x, z). [B, S]."""
 
 
 class Model(NamedTuple):

@@ -1,4 +1,4 @@
-"""The exact ELBO of a model with two independent bits, as a function of its parts."""
+"""The exact ELBO of a model with few states, as a function of its parts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import NamedTuple
 import jax
 
 from experiments.consistency.optimise import apply
-from experiments.consistency.points import Model, Points
+from experiments.consistency.points import JointModel, Model, Points
 from vaelab import theory
 from vaelab.types import Array, PyTree
 
 NUM_BITS = 2
+FREE = "free bits"  # the encoder that gives each x the best logits of independent bits
 
 
 class Problem(NamedTuple):
@@ -19,29 +20,32 @@ class Problem(NamedTuple):
 
     family: theory.Family
     points: Points
-
-    @property
-    def psi(self) -> Array:
-        return theory.states(NUM_BITS)
+    psi: Array  # [S, m], statistics of the encoder: `theory.binary_states` for independent bits
 
     @jax.jit
-    def log_likelihood(self, model: Model) -> Array:
+    def log_likelihood(self, model: JointModel) -> Array:
         """E log p(x)."""
         joint = model.log_joint(self.family, self.points.x)
         return self.points.weights @ jax.nn.logsumexp(joint, axis=1)
 
     @jax.jit
-    def elbo(self, model: Model, logits: Array) -> Array:
-        """E ELBO(x) with independent bits of the given logits [B, n]."""
-        return self.points.weights @ self._exact(model, logits).elbo
+    def elbo(self, model: JointModel, natural: Array) -> Array:
+        """E ELBO(x) with the natural parameters of q, [B, m]."""
+        return self.points.weights @ theory.exact_bound(*self._tables(model, natural)).elbo
 
     @jax.jit
-    def gap(self, model: Model, logits: Array) -> Array:
+    def gap(self, model: JointModel, natural: Array) -> Array:
         """E KL(q(z|x) ‖ p(z|x))."""
-        return self.points.weights @ self._exact(model, logits).gap
+        return self.points.weights @ theory.exact_bound(*self._tables(model, natural)).gap
 
     @jax.jit
-    def free(self, model: Model) -> Array:
+    def gap_parts(self, model: JointModel, logits: Array) -> theory.GapParts:
+        """The parts of E KL(q(z|x) ‖ p(z|x)) for independent bits."""
+        parts = theory.gap_parts(*self._tables(model, logits))
+        return theory.GapParts(*(self.points.weights @ part for part in parts))
+
+    @jax.jit
+    def free(self, model: JointModel) -> Array:
         """The best logits for each x."""
         return theory.mean_field(model.log_joint(self.family, self.points.x), tolerance=1e-8)
 
@@ -49,25 +53,26 @@ class Problem(NamedTuple):
         return apply(layers, self.family.statistics(self.points.x))
 
     @jax.jit
-    def residual(self, model: Model) -> theory.Residual:
+    def residual(self, model: Model) -> theory.ConsistencyResidual:
         log_prior = jax.nn.log_softmax(model.prior)
         return theory.consistency_residual(model.natural, log_prior, self.psi, self.family)
 
-    def _exact(self, model: Model, logits: Array) -> theory.Exact:
-        log_q = theory.encoder_log_prob(logits, self.psi)
-        return theory.exact(model.log_joint(self.family, self.points.x), log_q)
+    def _tables(self, model: JointModel, natural: Array) -> tuple[Array, Array]:
+        """log p(x, z) and log q(z|x), [B, S]."""
+        log_q = theory.encoder_log_prob(natural, self.psi)
+        return model.log_joint(self.family, self.points.x), log_q
 
 
-def encoder_elbo(layers: PyTree, model: Model, problem: Problem) -> Array:
+def encoder_elbo(layers: PyTree, model: JointModel, problem: Problem) -> Array:
     """The ELBO as a function of the encoder."""
     return problem.elbo(model, problem.encode(layers))
 
 
-def joint_elbo(both: tuple[Model, PyTree], problem: Problem) -> Array:
-    """The ELBO as a function of decoder, prior and encoder."""
+def joint_elbo(both: tuple[JointModel, PyTree], problem: Problem) -> Array:
+    """The ELBO as a function of the model and the encoder."""
     return encoder_elbo(both[1], both[0], problem)
 
 
-def free_elbo(model: Model, problem: Problem) -> Array:
+def free_elbo(model: JointModel, problem: Problem) -> Array:
     """The ELBO with the best bits for each x."""
     return problem.elbo(model, problem.free(model))

@@ -10,6 +10,7 @@ from experiments.consistency.chain import ChainNumbers
 from experiments.consistency.four_gaussians import FourGaussians
 from experiments.consistency.theorem import Consistent, Inconsistent
 from vaelab.runs.display import table
+from vaelab.types import Array
 
 
 class Found(NamedTuple):
@@ -112,5 +113,5 @@ def _nats(value: float) -> str:
     return f"{value:.4f}"
 
 
-def _change(before: float, after: float, decimals: int = 3) -> str:
+def _change(before: float | Array, after: float | Array, decimals: int = 3) -> str:
     return f"{before:.{decimals}f} → {after:.{decimals}f}".replace("-0.000", "0.000")

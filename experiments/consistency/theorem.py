@@ -12,12 +12,18 @@ import numpy as np
 
 from experiments.consistency.optimise import ENCODERS, maximise, network
 from experiments.consistency.points import Model, Points, all_values, quadrature
-from experiments.consistency.problem import NUM_BITS, Problem, encoder_elbo, free_elbo, joint_elbo
+from experiments.consistency.problem import (
+    FREE,
+    NUM_BITS,
+    Problem,
+    encoder_elbo,
+    free_elbo,
+    joint_elbo,
+)
 from vaelab import theory
 from vaelab.types import Array, PyTree
 
 NUM_STARTS = 3  # random encoders of which the best counts
-FREE = "free bits"  # logits of each x that no encoder has to produce
 
 
 class Case(NamedTuple):
@@ -42,13 +48,6 @@ CASES = (
 )  # fmt: skip
 
 
-class Distance(NamedTuple):
-    """`theory.Residual` as numbers."""
-
-    decoder: float
-    prior: float
-
-
 class Consistent(NamedTuple):
     """A harmonium. Gaps are E KL(q(z|x) ‖ p(z|x)), nats."""
 
@@ -66,7 +65,7 @@ class Joint(NamedTuple):
     elbo_before: float
     elbo_after: float
     likelihood_change: float
-    residual_after: Distance
+    residual_after: theory.ConsistencyResidual
 
 
 class Path(NamedTuple):
@@ -82,10 +81,9 @@ class Inconsistent(NamedTuple):
 
     family: str
     log_likelihood: float
-    gaps: dict[
-        str, float
-    ]  # by encoder, trained for this decoder; "free bits" is the approximation gap
-    residual: Distance
+    # By encoder, trained for this decoder; "free bits" is the approximation gap.
+    gaps: dict[str, float]
+    residual: theory.ConsistencyResidual
     joint: dict[str, Joint]  # by encoder
     path: Path  # with the free bits
 
@@ -93,7 +91,7 @@ class Inconsistent(NamedTuple):
 def on_the_set(case: Case, seed: int, *, max_steps: int) -> Consistent:
     """Gaps of a harmonium at the analytic encoder and at trained ones."""
     generator = np.random.default_rng([seed, 0])
-    psi = theory.states(NUM_BITS)
+    psi = theory.binary_states(NUM_BITS)
     harmonium = theory.Harmonium(
         W=jnp.asarray(generator.normal(scale=case.scale, size=(case.num_statistics, NUM_BITS))),
         u=jnp.asarray(generator.normal(scale=0.5, size=case.num_statistics)),
@@ -102,13 +100,13 @@ def on_the_set(case: Case, seed: int, *, max_steps: int) -> Consistent:
         family=case.family,
     )  # fmt: skip
     model = Model(harmonium.natural, harmonium.log_prior)
-    problem = Problem(case.family, case.points(model))
+    problem = Problem(case.family, case.points(model), psi)
     gaps = {"analytic": float(problem.gap(model, harmonium.encode(problem.points.x)))}
     for name, hidden in ENCODERS.items():
         layers = trained_encoder(problem, model, hidden, generator, max_steps)
         gaps[name] = float(problem.gap(model, problem.encode(layers)))
-    other = Problem(case.family, case.points(model._replace(prior=jnp.zeros(len(psi)))))
     uniform = model._replace(prior=jnp.zeros(len(psi)))
+    other = problem._replace(points=case.points(uniform))
     return Consistent(
         case.name, float(problem.log_likelihood(model)), gaps, float(other.gap(uniform, other.free(uniform)))
     )  # fmt: skip
@@ -118,8 +116,9 @@ def off_the_set(case: Case, seed: int, *, max_steps: int) -> Inconsistent:
     """Gaps of encoders at the maximum of the likelihood, and joint training from there."""
     generator = np.random.default_rng([seed, 1])
     size = (2**NUM_BITS, case.num_statistics)
+    psi = theory.binary_states(NUM_BITS)
     model = Model(jnp.asarray(generator.normal(scale=case.scale, size=size)), jnp.zeros(size[0]))
-    problem = Problem(case.family, case.points(model))
+    problem = Problem(case.family, case.points(model), psi)
     likelihood = float(problem.log_likelihood(model))
     gaps, joint = {}, {}
     for name, hidden in ENCODERS.items():
@@ -130,13 +129,10 @@ def off_the_set(case: Case, seed: int, *, max_steps: int) -> Inconsistent:
         end = maximise(joint_elbo, [(model, layers)], problem, max_steps=max_steps)
         joint[name] = _joint(problem, model, gaps[name], end.parameters[0], end.value)
     gaps[FREE] = float(problem.gap(model, problem.free(model)))
-    log_joint = model.log_joint(case.family, problem.points.x)
-    every = theory.encoder_log_prob(log_joint, jnp.eye(len(model.prior)))
-    gaps["all states"] = float(problem.points.weights @ theory.exact(log_joint, every).gap)
     end = maximise(free_elbo, [model], problem, max_steps=max_steps)
     joint[FREE] = _joint(problem, model, gaps[FREE], end.parameters, end.value)
     return Inconsistent(
-        case.name, likelihood, gaps, _floats(problem.residual(model)), joint, _path(problem, end.path)
+        case.name, likelihood, gaps, jax.tree.map(float, problem.residual(model)), joint, _path(problem, end.path)
     )  # fmt: skip
 
 
@@ -157,7 +153,7 @@ def _joint(problem: Problem, before: Model, gap: float, after: Model, elbo: floa
         elbo_before=likelihood - gap,
         elbo_after=elbo,
         likelihood_change=end - likelihood,
-        residual_after=_floats(problem.residual(after)),
+        residual_after=jax.tree.map(float, problem.residual(after)),
     )
 
 
@@ -170,7 +166,3 @@ def _path(problem: Problem, models: list[Model]) -> Path:
 def _numbers(model: Model, problem: Problem) -> tuple[Array, Array, Array]:
     bound, residual = free_elbo(model, problem), problem.residual(model)
     return problem.log_likelihood(model), bound, residual.decoder
-
-
-def _floats(residual: theory.Residual) -> Distance:
-    return Distance(*map(float, residual))

@@ -183,8 +183,8 @@ def equipartition(key: PRNGKey) -> Plot:
             "kl, best prior": kls[1],
             "least q/π of a tile": float(ratio.min()),
             "largest q/π of a tile": float(ratio.max()),
-            "objective, given prior": float(theory.objective(x, end.g, beta)),
-            "objective, best prior": float(theory.objective(x, end.g, beta, best)),
+            "objective, given prior": float(theory.fixed_point_objective(x, end.g, beta)),
+            "objective, best prior": float(theory.fixed_point_objective(x, end.g, beta, best)),
         })  # fmt: skip
     caption = (
         f"{NUM_POINTS} points in 8 clusters, {SIDE}×{SIDE} cells of a uniform prior. Steps of 1 until "

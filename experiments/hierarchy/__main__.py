@@ -21,7 +21,6 @@ from rich.table import Table
 
 from experiments.hierarchy import plots
 from experiments.hierarchy.measures import (
-    ChainMeasures,
     LevelMeasures,
     ModelMeasures,
     Settings,
@@ -31,7 +30,7 @@ from experiments.study import Study, main
 from vaelab import runs
 from vaelab.checks import UndefinedError, UsageError, check_at_least_one, classes_of
 from vaelab.cli import lookup
-from vaelab.evaluation import Estimate, LabelCourse
+from vaelab.evaluation import ChainLabels, Estimate
 from vaelab.runs import Experiment, Result, display
 from vaelab.runs.files import read_typed, write_figure, write_json
 
@@ -85,10 +84,7 @@ class Hierarchy(Study):
 
     @property
     def settings(self) -> Settings:
-        return Settings(
-            self.part, self.num_train, self.num_samples, self.num_chains, self.chain_steps,
-            self.classifier, self.seed,
-        )  # fmt: skip
+        return Settings(**{name: getattr(self, name) for name in Settings._fields})
 
     def run(self) -> None:
         found = [lookup.find(name) for name in self.experiments]
@@ -118,10 +114,10 @@ class Hierarchy(Study):
             before = read_typed(ModelMeasures, folder / _FILE)
             if before.settings == self.settings and before.step == result.step:
                 return before
-        measures, pictured = measure(name, result, self.settings)
+        measures, chains = measure(name, result, self.settings)
         try:
             write_figure(folder / "traversals.png", plots.traversals(measures, result))
-            for title, figure in plots.chains(measures, pictured, result).items():
+            for title, figure in plots.chains(measures, chains, result).items():
                 write_figure(folder / f"{title}.png", figure)
         except UndefinedError as reason:
             display.say([str(reason)])
@@ -171,26 +167,28 @@ def levels_table(models: Sequence[ModelMeasures]) -> Table:
 
 def chains_table(models: Sequence[ModelMeasures]) -> Table:
     """A line for each choice of levels and start, and a column for each model: the last step's labels."""
-    cells = [{_kind(model, chain): chain.course for chain in model.chains} for model in models]
+    cells = [
+        {(chain.carrier, chain.start): chain.labels for chain in model.chains} for model in models
+    ]
     rows = []
     for kind in _in_order(cells):
-        courses = [each.get(kind) for each in cells]
-        rows.append(
-            [*kind, *("" if c is None else _distance(c.total_variation[-1]) for c in courses)]
-        )
-    firsts = [model.chains[0].course for model in models]
-    rows.append(["samples of the model", "", *(_distance(c.samples_variation) for c in firsts)])
-    rows.append(["as many data", "", *(f"{c.floor:.3f}" for c in firsts)])
+        found = [each.get(kind) for each in cells]
+        rows.append([*kind, *("" if labels is None else _last(labels) for labels in found)])
+    firsts = [model.chains[0].labels for model in models]
+    rows.append(
+        ["samples of the model", "", *(_distance(labels.distance_of_model) for labels in firsts)]
+    )
+    rows.append(["N labels drawn from the data", "", *(f"{labels.floor:.3f}" for labels in firsts)])
     return display.table(
         f"Gibbs chains: total variation of the labels after {firsts[0].steps[-1]:,} steps from those of the data",
         ["levels that carry x", "start", *(model.experiment for model in models)],
         rows,
-        "In parentheses: total variation from the labels of the model's own samples.",
+        "In parentheses: total variation from the labels of the model's own samples. N: number of chains.",
     )
 
 
-def _last(course: LabelCourse) -> str:
-    return f"{_distance(course.total_variation[-1])} ({course.from_samples[-1].mean:.3f})"
+def _last(labels: ChainLabels) -> str:
+    return f"{_distance(labels.total_variation[-1])} ({labels.distance_to_model[-1].mean:.3f})"
 
 
 def _in_order(cells: Sequence[Mapping[Key, object]]) -> list[Key]:
@@ -201,10 +199,6 @@ def _in_order(cells: Sequence[Mapping[Key, object]]) -> list[Key]:
 
 def _distance(estimate: Estimate) -> str:
     return display.with_error(*estimate, digits=3)
-
-
-def _kind(model: ModelMeasures, chain: ChainMeasures) -> tuple[str, str]:
-    return "bottom" if len(chain.levels) < len(model.levels) else "all", chain.start
 
 
 def percent(estimate: Estimate) -> str:

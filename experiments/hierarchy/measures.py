@@ -12,9 +12,9 @@ import numpy as np
 from vaelab import evaluation
 from vaelab.checks import UsageError
 from vaelab.evaluation import (
+    ChainLabels,
     Estimate,
     GibbsChain,
-    LabelCourse,
     ProbeAccuracy,
     ResamplingEffect,
     elbo,
@@ -22,7 +22,7 @@ from vaelab.evaluation import (
 from vaelab.networks.frozen import FrozenClassifier, MNISTClassifier
 from vaelab.plotting import level_names
 from vaelab.runs import Result, pictures
-from vaelab.types import Array, Examples
+from vaelab.types import Array, Examples, PRNGKey
 
 Classifier = Callable[[Array], Array]
 
@@ -46,7 +46,8 @@ class LevelMeasures(NamedTuple):
     """One level."""
 
     level: int  # 0 is the top
-    name: str  # "bottom", "2", ..., "top"
+    name: str  # "bottom", "2", ..., "top", or "all"
+    title: str  # "bottom", "level 2", ..., "top", or "all"
     dim: int
     active_units: int
     rate: Estimate  # nats
@@ -59,9 +60,10 @@ class LevelMeasures(NamedTuple):
 class ChainMeasures(NamedTuple):
     """The labels of chains with one kind of start."""
 
+    carrier: str  # "bottom" or "all": the levels that carry the state
+    levels: tuple[int, ...]  # the same by their numbers
     start: str  # "data" or "noise"
-    levels: tuple[int, ...]  # that carry the state
-    course: LabelCourse
+    labels: ChainLabels
 
 
 class ModelMeasures(NamedTuple):
@@ -82,12 +84,6 @@ class ModelMeasures(NamedTuple):
         """True if the probes' accuracies increase from bottom to top."""
         upwards = [level.probe.accuracy.mean for level in reversed(self.levels)]
         return bool(np.all(np.diff(upwards) > 0))
-
-
-class Pictured(NamedTuple):
-    """What plots need and files do not hold."""
-
-    chains: list[GibbsChain]  # of the same order as the measures
 
 
 def measured_part(result: Result, settings: Settings) -> Examples:
@@ -128,8 +124,10 @@ def accuracy(classifier: Classifier, examples: Examples) -> float:
     return float(np.mean(probabilities.argmax(axis=-1) == examples.labels))
 
 
-def measure(name: str, result: Result, settings: Settings) -> tuple[ModelMeasures, Pictured]:
-    """Measures one model."""
+def measure(
+    name: str, result: Result, settings: Settings
+) -> tuple[ModelMeasures, list[GibbsChain]]:
+    """The measures of a model, and the chains of `ModelMeasures.chains` in the same order."""
     run, model = result.run, result.model
     part = measured_part(result, settings)
     subject = run.precise_subject(result.params, part)
@@ -144,7 +142,7 @@ def measure(name: str, result: Result, settings: Settings) -> tuple[ModelMeasure
         evaluation.probe_accuracies(train, part, run.key("probes"), codes=codes, seed=settings.seed)
         for codes in (means, evaluation.level_samples)
     )
-    last, names = len(rates) - 1, level_names(len(rates))[::-1]
+    last, names = len(rates) - 1, level_names(len(rates))
 
     @functools.cache  # the bottom level has no lower ones
     def effect(levels: tuple[int, ...]) -> ResamplingEffect:
@@ -154,6 +152,7 @@ def measure(name: str, result: Result, settings: Settings) -> tuple[ModelMeasure
         LevelMeasures(
             level=level,
             name=names[level],
+            title=names[level] if level in (0, last) else f"level {names[level]}",
             dim=model.latent_dims[level],
             active_units=units[level],
             rate=rates[level],
@@ -164,7 +163,7 @@ def measure(name: str, result: Result, settings: Settings) -> tuple[ModelMeasure
         )
         for level in range(last + 1)
     ]
-    chains, pictured = _chains(result, part, classifier, settings)
+    measured, chains = _chains(result, part, classifier, settings)
     bound = evaluation.expectations(
         subject, run.key("bounds"), {"elbo": elbo}, num_samples=settings.num_samples
     )["elbo"]
@@ -177,9 +176,9 @@ def measure(name: str, result: Result, settings: Settings) -> tuple[ModelMeasure
         classifier=labelled_by,
         classifier_accuracy=accuracy(classifier, part),
         levels=levels,
-        chains=chains,
+        chains=measured,
     )
-    return measures, Pictured(pictured)
+    return measures, chains
 
 
 def _chains(
@@ -189,17 +188,28 @@ def _chains(
     run, rng = result.run, np.random.default_rng(settings.seed)
     num = min(settings.num_chains, len(part.x))
     start = part.take(np.sort(rng.permutation(len(part.x))[:num]))
-    noise = start._replace(x=evaluation.noise_like(start.x, run.key("noise")))
+    noise = start._replace(x=noise_like(start.x, run.key("noise")))
     samples = np.asarray(pictures.generate(result.model, result.params, start, run.key("samples")))
     all_levels = tuple(range(len(result.model.latent_dims)))
+    bottom = {"bottom": all_levels[-1:]} if len(all_levels) > 1 else {}
     measures, chains = [], []
-    for levels in dict.fromkeys((all_levels[-1:], all_levels)):  # once for a model with one level
+    for carrier, levels in (bottom | {"all": all_levels}).items():
         for name, examples in (("data", start), ("noise", noise)):
             chain = evaluation.gibbs_chain(
                 run.subject(result.params, examples), run.key(f"chain from {name}"),
                 steps=settings.chain_steps, levels=levels,
             )  # fmt: skip
-            course = evaluation.label_course(chain, part.x, samples, classifier)
-            measures.append(ChainMeasures(name, levels, course))
+            labels = evaluation.labels_of_chain(chain, part.x, samples, classifier)
+            measures.append(ChainMeasures(carrier, levels, name, labels))
             chains.append(chain)
     return measures, chains
+
+
+def noise_like(x: np.ndarray, key: PRNGKey) -> np.ndarray:
+    """Noise of the shape of x [N, *event]: each value is drawn from all values of x, so it is one that x can have.
+
+    >>> noise_like(np.zeros((5, 2, 2, 1)), jax.random.key(0)).shape
+    (5, 2, 2, 1)
+    """
+    x = np.asarray(x)
+    return x.reshape(-1)[np.asarray(jax.random.randint(key, x.shape, 0, x.size))]

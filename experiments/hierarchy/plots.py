@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.hierarchy.measures import LevelMeasures, ModelMeasures, Pictured
+from experiments.hierarchy.measures import LevelMeasures, ModelMeasures
 from vaelab import evaluation, plotting
-from vaelab.evaluation import Estimate
+from vaelab.evaluation import Estimate, GibbsChain
 from vaelab.plotting import ChainPanel, LevelBlock, LevelQuantity
 from vaelab.runs import Result, pictures
 
 _NUM_LEVELS = 6  # shown of a deep model
 _NUM_IMAGES = 8  # in a row of a traversal
 _NUM_CHAINS = 5  # shown
+_CARRIERS = {"bottom": "the bottom level alone carries x", "all": "all levels carry x"}
 
 
 def traversals(measures: ModelMeasures, result: Result) -> Figure:
@@ -49,50 +50,49 @@ def traversals(measures: ModelMeasures, result: Result) -> Figure:
 
 
 def _title(level: LevelMeasures) -> str:
-    name = f"level {level.name}" if level.name.isdigit() else level.name
-    return f"{name}, {level.dim} coordinate{'s' if level.dim > 1 else ''}"
+    return f"{level.title}, {level.dim} coordinate{'s' if level.dim > 1 else ''}"
 
 
-def chains(measures: ModelMeasures, pictured: Pictured, result: Result) -> dict[str, Figure]:
+def chains(
+    measures: ModelMeasures, states: Sequence[GibbsChain], result: Result
+) -> dict[str, Figure]:
     """A plot for each choice of the levels that carry the state, by its name.
 
     Raises:
       UndefinedError: the data cannot be shown as images.
     """
     figures = {}
-    pairs = list(zip(measures.chains, pictured.chains, strict=True))
-    for levels in dict.fromkeys(each.levels for each in measures.chains):
+    pairs = list(zip(measures.chains, states, strict=True))
+    for carrier in dict.fromkeys(each.carrier for each in measures.chains):
         panels = []
         for each, chain in pairs:
-            if each.levels != levels:
+            if each.carrier != carrier:
                 continue
-            course, means = each.course, chain.mean[:, :_NUM_CHAINS]
+            labels, means = each.labels, chain.mean[:, :_NUM_CHAINS]
             flat = means.reshape(-1, *means.shape[2:])
             images = pictures.images(result.run, flat).images
             panels.append(
                 ChainPanel(
                     title=f"started at {each.start}",
-                    steps=course.steps,
+                    steps=labels.steps,
                     images=images.reshape(*means.shape[:2], *images.shape[1:]),
-                    shares=course.shares,
-                    reference=course.reference,
-                    samples=course.samples,
-                    total_variation=[distance.mean for distance in course.total_variation],
-                    errors=[distance.standard_error for distance in course.total_variation],
-                    from_samples=[distance.mean for distance in course.from_samples],
-                    floor=course.floor,
+                    shares=labels.shares,
+                    reference=labels.reference,
+                    model_shares=labels.model_shares,
+                    total_variation=[distance.mean for distance in labels.total_variation],
+                    errors=[distance.standard_error for distance in labels.total_variation],
+                    distance_to_model=[distance.mean for distance in labels.distance_to_model],
+                    floor=labels.floor,
                 )
             )
-        bottom = len(levels) < len(measures.levels)
-        which = "the bottom level alone carries x" if bottom else "all levels carry x"
-        num, course = len(pictured.chains[0].x[0]), measures.chains[0].course
-        figures["gibbs_bottom" if bottom else "gibbs_all"] = plotting.label_chains(
+        num, threshold = len(states[0].x[0]), measures.chains[0].labels.threshold
+        figures[f"gibbs_{carrier}"] = plotting.label_chains(
             panels,
-            title=f"{measures.experiment}: z ~ q(z|x), x ~ p(x|z); {which}",
+            title=f"{measures.experiment}: z ~ q(z|x), x ~ p(x|z); {_CARRIERS[carrier]}",
             caption=f"Images and labels are of the means of p(x|z), at step 0 of the start. {num:,} chains. "
-            f"Unclear: no class has a probability of {course.threshold:g}. Total variation of the "
-            f"labels from those of the data, and from those of {num:,} samples of the model. Dotted: from the data, "
-            "of as many labels drawn from the data.",
+            f"Unclear: no class has a probability of {threshold:g}. Total variation of the "
+            f"labels from those of the data, and from those of {num:,} samples of the model. Dotted: that "
+            f"of {num:,} labels drawn from the data.",
         )
     return figures
 
@@ -117,9 +117,9 @@ def comparison(models: Sequence[ModelMeasures]) -> Figure:
 def _quantity(
     models: Sequence[ModelMeasures], label: str, read: Callable[[LevelMeasures], Estimate]
 ) -> LevelQuantity:
-    upwards = {each.experiment: [read(level) for level in each.levels[::-1]] for each in models}
+    estimates = {each.experiment: [read(level) for level in each.levels] for each in models}
     return LevelQuantity(
         label,
-        {name: [estimate.mean for estimate in row] for name, row in upwards.items()},
-        {name: [estimate.standard_error for estimate in row] for name, row in upwards.items()},
+        {name: [estimate.mean for estimate in row] for name, row in estimates.items()},
+        {name: [estimate.standard_error for estimate in row] for name, row in estimates.items()},
     )

@@ -3,12 +3,12 @@
 from vaelab.evaluation.aggregated import Aggregated, aggregated_posterior
 from vaelab.evaluation.annealing import AnnealedLogLikelihood, annealed_importance_sampling
 from vaelab.evaluation.averages import Estimate, LevelRate, distortion, elbo, expectations, rate
+from vaelab.evaluation.chain_labels import ChainLabels, classify, labels_of_chain
 from vaelab.evaluation.codes import LevelCodes, level_codes, level_samples
 from vaelab.evaluation.constraint_outcome import Feasibility, feasibility
-from vaelab.evaluation.gibbs import GibbsChain, gibbs_chain, noise_like
+from vaelab.evaluation.gibbs import GibbsChain, gibbs_chain
 from vaelab.evaluation.information import active_units
 from vaelab.evaluation.kkt import KKT, ConstraintResidual, kkt_residuals
-from vaelab.evaluation.label_course import LabelCourse, classify, label_course
 from vaelab.evaluation.levels import level_rates
 from vaelab.evaluation.likelihood import LogLikelihood, log_likelihood
 from vaelab.evaluation.marginal import marginal_kl
@@ -30,12 +30,12 @@ __all__ = [
     "KKT",
     "Aggregated",
     "AnnealedLogLikelihood",
+    "ChainLabels",
     "ConstraintResidual",
     "Estimate",
     "Feasibility",
     "GibbsChain",
     "Holes",
-    "LabelCourse",
     "LevelCodes",
     "LevelRate",
     "LogLikelihood",
@@ -60,13 +60,12 @@ __all__ = [
     "gibbs_chain",
     "holes",
     "kkt_residuals",
-    "label_course",
+    "labels_of_chain",
     "level_codes",
     "level_rates",
     "level_samples",
     "log_likelihood",
     "marginal_kl",
-    "noise_like",
     "optimal_scale",
     "probe_accuracies",
     "quantised_nll",

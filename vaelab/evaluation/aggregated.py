@@ -52,10 +52,9 @@ def aggregated_posterior(
         diagonal Gaussian.
       UsageError: batch_size or chunk_size is below 1.
     """
-    examples = subject.examples
     mean, scale = map_batches(
         partial(_encode, subject.model, level, subject.params),
-        examples._replace(labels=None),
+        subject.inputs,
         jax.random.key(0),  # nothing is random
         batch_size=batch_size,
         progress=progress,

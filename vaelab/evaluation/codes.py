@@ -39,14 +39,13 @@ def level_codes(
       UsageError: num_samples or batch_size is below 1.
     """
     check_at_least_one(num_samples=num_samples)
-    examples = subject.examples._replace(labels=None, groups=None)
     exact = tuple(
-        _has_mean(subject, examples.take(slice(1)), level)
+        _has_mean(subject, subject.inputs.take(slice(1)), level)
         for level in range(len(subject.model.latent_dims))
     )
     values = map_batches(
         partial(_means, subject.model, exact, num_samples, subject.params),
-        examples,
+        subject.inputs,
         key,
         batch_size=batch_size,
         progress=progress,
@@ -69,7 +68,7 @@ def level_samples(
     none = (False,) * len(subject.model.latent_dims)
     values = map_batches(
         partial(_means, subject.model, none, 1, subject.params),
-        subject.examples._replace(labels=None, groups=None),
+        subject.inputs,
         key,
         batch_size=batch_size,
         progress=progress,

@@ -13,7 +13,7 @@ import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.evaluation.batches import Progress, map_batches
-from vaelab.evaluation.levels import checked_levels
+from vaelab.evaluation.levels import checked_levels, one_sample
 from vaelab.evaluation.subject import Subject
 from vaelab.types import Array, PRNGKey
 
@@ -60,7 +60,7 @@ def gibbs_chain(
     counts = np.diff([0, *steps])
     states, means = map_batches(
         partial(_run, subject.model, kept, subject.params, jnp.asarray(counts)),
-        subject.examples._replace(labels=None, groups=None),
+        subject.inputs,
         key,
         batch_size=batch_size,
         progress=progress,
@@ -71,16 +71,6 @@ def gibbs_chain(
         for values in (states, means)
     )
     return GibbsChain((0, *map(int, steps)), x, mean)
-
-
-def noise_like(x: np.ndarray, key: PRNGKey) -> np.ndarray:
-    """Noise of the shape of x [N, *event]: each value is drawn from all values of x, so it is one that x can have.
-
-    >>> noise_like(np.zeros((5, 2, 2, 1)), jax.random.key(0)).shape
-    (5, 2, 2, 1)
-    """
-    x = np.asarray(x)
-    return x.reshape(-1)[np.asarray(jax.random.randint(key, x.shape, 0, x.size))]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -95,8 +85,7 @@ def _run(model, kept, params, counts, examples, key) -> tuple[Array, Array]:
         posterior_key, x_key, *level_keys = jax.random.split(
             jax.random.fold_in(key, index), 2 + len(others)
         )
-        terms = bound(x, posterior_key, context=context)
-        latents = tuple(z[0] for z in terms.latents)
+        latents = one_sample(bound, x, posterior_key, context)
         for level, level_key in zip(others, level_keys, strict=True):
             latents = bound.resample_level(level_key, latents, level, context)
         likelihood = bound.decode(latents, context)

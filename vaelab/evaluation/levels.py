@@ -13,6 +13,7 @@ from vaelab.evaluation.averages import Estimate, mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.evaluation.subject import Subject
 from vaelab.models import Model
+from vaelab.models.base import Latents
 from vaelab.types import Array, PRNGKey
 
 
@@ -36,7 +37,7 @@ def level_rates(
     check_at_least_one(num_samples=num_samples)
     rates = map_batches(
         partial(_batch_rates, subject.model, num_samples, subject.params),
-        subject.examples._replace(labels=None, groups=None),
+        subject.inputs,
         key,
         batch_size=batch_size,
         progress=progress,
@@ -58,6 +59,11 @@ def checked_levels(model: Model, levels: Iterable[int]) -> tuple[int, ...]:
         if not 0 <= level <= last:
             raise UsageError(f"levels must lie in 0 to {last}, got {level}.")
     return chosen
+
+
+def one_sample(bound: Model, x: Array, key: PRNGKey, context: Array | None) -> Latents:
+    """One z ~ q(z|x) of each example, the levels of one sample: [B, D_l] each."""
+    return tuple(z[0] for z in bound(x, key, context=context).latents)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

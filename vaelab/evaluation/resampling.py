@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from vaelab.evaluation.averages import Estimate, mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
-from vaelab.evaluation.levels import checked_levels
+from vaelab.evaluation.levels import checked_levels, one_sample
 from vaelab.evaluation.subject import Subject
 from vaelab.types import Array, PRNGKey
 
@@ -48,7 +48,7 @@ def resampling_effect(
     chosen = checked_levels(subject.model, levels)
     flips, change = map_batches(
         partial(_compare, subject.model, classifier, chosen, subject.params),
-        subject.examples._replace(labels=None, groups=None),
+        subject.inputs,
         key,
         batch_size=batch_size,
         progress=progress,
@@ -61,8 +61,7 @@ def _compare(model, classifier, levels, params, examples, key) -> tuple[Array, A
     """(label changed, mean absolute change), each [B]."""
     bound, context = model.at(params), examples.context
     posterior_key, *level_keys = jax.random.split(key, 1 + len(levels))
-    terms = bound(examples.x, posterior_key, context=context)
-    latents = tuple(z[0] for z in terms.latents)
+    latents = one_sample(bound, examples.x, posterior_key, context)
     before = bound.decode(latents, context).mean()
     for level, level_key in zip(levels, level_keys, strict=True):
         latents = bound.resample_level(level_key, latents, level, context)

@@ -54,6 +54,11 @@ class Subject:
         """The data as examples."""
         return self.data  # type: ignore[return-value]  # made so by __post_init__
 
+    @property
+    def inputs(self) -> Examples:
+        """The examples without labels and groups: what a model reads."""
+        return self.examples._replace(labels=None, groups=None)
+
     def take(self, rows: Any) -> Subject:
         """The same subject on some examples. `rows` is an index array or a slice."""
         return dataclasses.replace(self, data=self.examples.take(rows))

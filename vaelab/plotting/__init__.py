@@ -16,15 +16,15 @@ end of a cell; write `;` after the call, or the notebook shows such a figure twi
 True
 """
 
+from vaelab.plotting.bars_of_levels import LevelQuantity, level_bars, level_names
 from vaelab.plotting.blocks import Block, sample_blocks
 from vaelab.plotting.chains import ChainPanel, label_chains
 from vaelab.plotting.comparison import equal_distortion, paired_differences
 from vaelab.plotting.curves import training_curves
 from vaelab.plotting.densities import Panel, prior_densities, prior_density
-from vaelab.plotting.growth import growth
+from vaelab.plotting.growth_curves import growth
 from vaelab.plotting.images import reconstructions, samples
 from vaelab.plotting.latents import latent_space
-from vaelab.plotting.level_bars import LevelQuantity, level_bars, level_names
 from vaelab.plotting.multipliers import Settling, settling
 from vaelab.plotting.plane import PlaneSeries, information_plane
 from vaelab.plotting.posteriors import posterior_scatter

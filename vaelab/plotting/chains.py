@@ -29,11 +29,11 @@ class ChainPanel(NamedTuple):
     images: npt.ArrayLike  # [T, M, height, width, channels] in [0, 1], of M chains
     shares: npt.ArrayLike  # [T, C + 1], the shares of the labels, the last one of unclear images
     reference: npt.ArrayLike  # [C + 1], the same for the data
-    samples: npt.ArrayLike  # [C + 1], the same for samples of the model
+    model_shares: npt.ArrayLike  # [C + 1], the same for samples of the model
     total_variation: npt.ArrayLike  # [T]
     errors: npt.ArrayLike  # [T], its standard errors
-    from_samples: npt.ArrayLike  # [T], total variation from the samples of the model
-    floor: float  # mean total variation of as many data
+    distance_to_model: npt.ArrayLike  # [T], total variation from the samples of the model
+    floor: float  # mean total variation of N labels drawn from the data, for N chains
 
 
 def label_chains(panels: Sequence[ChainPanel], *, title: str = "", caption: str = "") -> Figure:
@@ -74,11 +74,13 @@ def label_chains(panels: Sequence[ChainPanel], *, title: str = "", caption: str 
     axes = figure.subplots(
         3, len(panels), squeeze=False, height_ratios=rows, sharex="col", sharey="row"
     )
-    highest = max(float(np.max([panel.total_variation, panel.from_samples])) for panel in panels)
+    highest = max(
+        float(np.max([panel.total_variation, panel.distance_to_model])) for panel in panels
+    )
     for column, (panel, images) in enumerate(zip(panels, shown, strict=True)):
-        pictures, bars, distance = axes[:, column]
-        _draw_images(pictures, panel, images.rgb)
-        pictures.set_title(panel.title, loc="left", fontsize=10, color=INK)
+        top, bars, distance = axes[:, column]
+        _draw_images(top, panel, images.rgb)
+        top.set_title(panel.title, loc="left", fontsize=10, color=INK)
         _draw_shares(bars, panel)
         _draw_distance(distance, panel, highest)
     axes[0, 0].set_ylabel("chains", fontsize=9, color=INK)
@@ -92,7 +94,7 @@ def label_chains(panels: Sequence[ChainPanel], *, title: str = "", caption: str 
         Line2D(
             [], [], color=ROSE, linestyle="--", marker="s", markersize=3.5, label="from the model"
         ),
-        Line2D([], [], color=GREY, linestyle=":", label="of as many data"),
+        Line2D([], [], color=GREY, linestyle=":", label="of N labels drawn from the data"),
     ]
     labels = [handle.get_label() for handle in handles]
     legend_above(figure, handles, title, columns=legend_columns(labels, width))
@@ -113,15 +115,15 @@ def _check(panel: ChainPanel, num_outcomes: int) -> None:
         for each in (
             panel.shares,
             panel.reference,
-            panel.samples,
+            panel.model_shares,
             panel.total_variation,
             panel.errors,
-            panel.from_samples,
+            panel.distance_to_model,
         )
     )
     if given != wanted:
         raise UsageError(
-            f"shares, reference, samples, total_variation, errors and from_samples of {panel.title!r} must have the shapes "
+            f"shares, reference, model_shares, total_variation, errors and distance_to_model of {panel.title!r} must have the shapes "
             f"{wanted}, got {given}."
         )
     if not 2 <= num_outcomes <= len(PALETTE) + 1:
@@ -150,7 +152,7 @@ def _draw_shares(axes: Axes, panel: ChainPanel) -> None:
     set_style(axes)
     axes.grid(False)
     places = _places(panel)
-    shares = np.array([*np.asarray(panel.shares), panel.samples, panel.reference], float)
+    shares = np.array([*np.asarray(panel.shares), panel.model_shares, panel.reference], float)
     bottom = np.zeros(len(places))
     for outcome, heights in enumerate(shares.T):
         colour = PALETTE[outcome] if outcome < shares.shape[1] - 1 else _UNCLEAR
@@ -171,7 +173,7 @@ def _draw_distance(axes: Axes, panel: ChainPanel, highest: float) -> None:
     places = _places(panel)
     axes.axhline(panel.floor, color=GREY, linestyle=":", linewidth=1.2)
     axes.plot(
-        places[:-2], np.asarray(panel.from_samples, float), color=ROSE, linestyle="--",
+        places[:-2], np.asarray(panel.distance_to_model, float), color=ROSE, linestyle="--",
         marker="s", markersize=3.5, linewidth=1.2,
     )  # fmt: skip
     axes.errorbar(

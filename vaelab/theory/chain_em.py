@@ -8,13 +8,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vaelab.theory.binary_chain import Chain, ChainPosterior, chain_posterior, marginals
-from vaelab.theory.exponential_family import states
+from vaelab.theory.binary_chain import ChainPosterior, HiddenChain, chain_posterior, level_marginals
+from vaelab.theory.exponential_family import binary_states
 from vaelab.theory.logistic_chain import Affine, LogisticChain
 from vaelab.types import Array
 
 
-class Counts(NamedTuple):
+class ExpectedCounts(NamedTuple):
     """Expected counts of an E-step: Σ_b w_b p(· |x_b)."""
 
     top: Array  # [S_0]
@@ -22,18 +22,20 @@ class Counts(NamedTuple):
     bottom: Array  # [B, S_m], of each example
 
 
-def expected_counts(posterior: ChainPosterior, weights: Array) -> Counts:
+def expected_counts(posterior: ChainPosterior, weights: Array) -> ExpectedCounts:
     """The E-step: pairwise marginals of p(z|x), summed over the data with the weights [B]."""
-    levels = marginals(posterior)
+    levels = level_marginals(posterior)
     steps = tuple(
         jnp.einsum("b,bij->ij", weights, jnp.exp(level[:, :, None] + step))
         for level, step in zip(levels, posterior.steps, strict=False)
     )
-    return Counts(weights @ jnp.exp(levels[0]), steps, weights[:, None] * jnp.exp(levels[-1]))
+    return ExpectedCounts(
+        weights @ jnp.exp(levels[0]), steps, weights[:, None] * jnp.exp(levels[-1])
+    )
 
 
 @jax.jit
-def em_step(chain: Chain, emission: Array, weights: Array) -> tuple[Chain, Array]:
+def em_step(chain: HiddenChain, emission: Array, weights: Array) -> tuple[HiddenChain, Array]:
     """One EM step for tables without a constraint: the M-step normalises the expected counts. Baum et al., 1970.
 
     It never lowers Σ_v w_v log p(x = v).
@@ -43,13 +45,13 @@ def em_step(chain: Chain, emission: Array, weights: Array) -> tuple[Chain, Array
       emission: log p(x = v|z_m), [S_m, V].
       weights: the share w_v of each value in the data, [V].
 
-    >>> chain = Chain(jnp.log(jnp.array([0.4, 0.6])), ())
+    >>> chain = HiddenChain(jnp.log(jnp.array([0.4, 0.6])), ())
     >>> new, emission = em_step(chain, jnp.log(jnp.eye(2)), jnp.array([0.7, 0.3]))
     >>> jax.device_get(jnp.exp(new.top)).round(3)  # the states are the values
     array([0.7, 0.3], dtype=float32)
     """
     counts = expected_counts(chain_posterior(chain, emission.T), weights)
-    new = Chain(
+    new = HiddenChain(
         jnp.log(counts.top / jnp.sum(counts.top)),
         tuple(_rows(count, old) for count, old in zip(counts.steps, chain.steps, strict=True)),
     )
@@ -84,8 +86,8 @@ def expectation_maximisation(
     def step(model: LogisticChain, _: None) -> tuple[LogisticChain, Array]:
         chain, log_x = model.tables(x)
         counts = expected_counts(chain_posterior(chain, log_x), weights)
-        top = counts.top @ states(len(model.top)) / jnp.sum(counts.top)
-        bits = [states(layer.W.shape[1]) for layer in model.layers[:-1]]
+        top = counts.top @ binary_states(len(model.top)) / jnp.sum(counts.top)
+        bits = [binary_states(layer.W.shape[1]) for layer in model.layers[:-1]]
         joint = [*(c @ z for c, z in zip(counts.steps, bits, strict=True)), counts.bottom.T @ x]
         total = [*(jnp.sum(c, axis=1) for c in counts.steps), jnp.sum(counts.bottom, axis=0)]
         layers = tuple(
@@ -105,7 +107,7 @@ def _regress(layer: Affine, ones: Array, mass: Array, num_steps: int) -> Affine:
     Newton's step is taken where it raises the objective. Elsewhere the step has the bound ¼ on the variance, which
     always raises it. Böhning & Lindsay, 1988.
     """
-    z = states(layer.W.shape[0])
+    z = binary_states(layer.W.shape[0])
     features = jnp.concatenate([z, jnp.ones((len(z), 1), z.dtype)], axis=1)
     ridge = 1e-9 * jnp.eye(features.shape[1])
 

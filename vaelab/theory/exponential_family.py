@@ -24,13 +24,13 @@ MAX_LATENTS = 12
 Output = TypeVar("Output")
 
 
-def states(num_latents: int) -> Array:
+def binary_states(num_latents: int) -> Array:
     """All states of n bits, the last bit first. [2ⁿ, n].
 
     Raises:
       UsageError: there are more than `MAX_LATENTS` bits.
 
-    >>> states(2).tolist()
+    >>> binary_states(2).tolist()
     [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
     """
     check_at_least_one(num_latents=num_latents)
@@ -47,7 +47,7 @@ def states(num_latents: int) -> Array:
 def encoder_log_prob(natural: Array, psi: Array, log_base: Array | float = 0.0) -> Array:
     """log q(z_s|x_b) ∝ log h'(z_s) + ⟨ψ(z_s), e(x_b)⟩. [B, m], [S, m] -> [B, S].
 
-    With ψ = `states(n)` the bits are independent and e(x) are their logits, given by an encoder or free for each
+    With ψ = `binary_states(n)` the bits are independent and e(x) are their logits, given by an encoder or free for each
     example. With ψ = the identity matrix q is any distribution over all states.
 
     Args:
@@ -58,7 +58,7 @@ def encoder_log_prob(natural: Array, psi: Array, log_base: Array | float = 0.0) 
     Raises:
       UsageError: e(x) and ψ(z) differ in length.
 
-    >>> jax.device_get(jnp.exp(encoder_log_prob(jnp.array([[0.0, -jnp.log(3.0)]]), states(2)))).round(3)
+    >>> jax.device_get(jnp.exp(encoder_log_prob(jnp.array([[0.0, -jnp.log(3.0)]]), binary_states(2)))).round(3)
     array([[0.375, 0.125, 0.375, 0.125]], dtype=float32)
     """
     if natural.ndim != 2 or psi.ndim != 2 or natural.shape[1] != psi.shape[1]:
@@ -70,7 +70,7 @@ def encoder_log_prob(natural: Array, psi: Array, log_base: Array | float = 0.0) 
     return jax.nn.log_softmax(linear + log_base, axis=1)
 
 
-class Exact(NamedTuple):
+class ExactBound(NamedTuple):
     """What enumeration gives for each example, in nats."""
 
     log_likelihood: Array  # [B], log p(x)
@@ -78,7 +78,7 @@ class Exact(NamedTuple):
     gap: Array  # [B], KL(q(z|x) ‖ p(z|x)), the difference of both
 
 
-def exact(log_joint: Array, log_q: Array) -> Exact:
+def exact_bound(log_joint: Array, log_q: Array) -> ExactBound:
     """log p(x) = log Σ_z p(x, z), the ELBO Σ_z q (log p(x, z) − log q), and the gap. [B, S], [B, S] -> [B].
 
     The gap is computed as a KL. A difference of the other two would lose its digits near zero.
@@ -87,28 +87,30 @@ def exact(log_joint: Array, log_q: Array) -> Exact:
       UsageError: the tables differ in shape.
 
     >>> log_joint = jnp.log(jnp.array([[0.1, 0.3]]))
-    >>> jax.device_get(jnp.stack(exact(log_joint, jnp.log(jnp.array([[0.5, 0.5]]))))).round(3)
+    >>> jax.device_get(jnp.stack(exact_bound(log_joint, jnp.log(jnp.array([[0.5, 0.5]]))))).round(3)
     array([[-0.916],
            [-1.06 ],
            [ 0.144]], dtype=float32)
     """
     _check_tables(log_joint, log_q)
     log_likelihood = logsumexp(log_joint, axis=1)
-    bound = expectation(log_q, log_joint - log_q)
-    gap = expectation(log_q, log_q - log_joint + log_likelihood[:, None])
-    return Exact(log_likelihood, bound, gap)
+    bound = posterior_expectation(log_q, log_joint - log_q)
+    gap = posterior_expectation(log_q, log_q - log_joint + log_likelihood[:, None])
+    return ExactBound(log_likelihood, bound, gap)
 
 
-class Gradients(NamedTuple):
-    """`Exact`, and the gradients of the means over examples with respect to the parameters."""
+class ExactGradients(NamedTuple):
+    """`ExactBound`, and the gradients of the means over examples with respect to the parameters."""
 
-    exact: Exact
+    exact: ExactBound
     log_likelihood: PyTree
     elbo: PyTree
     gap: PyTree
 
 
-def gradients(tables: Callable[[PyTree], tuple[Array, Array]], parameters: PyTree) -> Gradients:
+def exact_gradients(
+    tables: Callable[[PyTree], tuple[Array, Array]], parameters: PyTree
+) -> ExactGradients:
     """Exact values and gradients of a model as a function of its parameters.
 
     Args:
@@ -116,26 +118,27 @@ def gradients(tables: Callable[[PyTree], tuple[Array, Array]], parameters: PyTre
       parameters: any tree of arrays.
 
     >>> log_joint = jnp.log(jnp.array([[0.1, 0.3]]))
-    >>> found = gradients(lambda e: (log_joint, encoder_log_prob(e, states(1))), jnp.zeros((1, 1)))
+    >>> found = exact_gradients(lambda e: (log_joint, encoder_log_prob(e, binary_states(1))), jnp.zeros((1, 1)))
     >>> jax.device_get(found.elbo).round(3), jax.device_get(found.log_likelihood)
     (array([[0.275]], dtype=float32), array([[0.]], dtype=float32))
     """
 
-    def means(parameters: PyTree) -> tuple[Exact, Exact]:
-        found = exact(*tables(parameters))
-        return Exact(*map(jnp.mean, found)), found
+    def means(parameters: PyTree) -> tuple[ExactBound, ExactBound]:
+        found = exact_bound(*tables(parameters))
+        return ExactBound(*map(jnp.mean, found)), found
 
     slopes, found = jax.jacrev(means, has_aux=True)(parameters)
-    return Gradients(found, *slopes)
+    return ExactGradients(found, *slopes)
 
 
 def in_float64(function: Callable[..., Output], *arguments: Any) -> Output:
     """function(*arguments) in float64, whatever the precision of the caller. Returns numpy arrays.
 
     Floating-point arrays in the arguments are converted. Arrays that the function brings along itself keep the digits
-    they have: `states` and data are exact in float32. It cannot be called within jit.
+    they have: `binary_states` and data are exact in float32. Dictionaries in the
+    result are sorted by their keys, as in every tree of JAX. It cannot be called within jit.
 
-    >>> in_float64(exact, jnp.zeros((1, 2)), jnp.full((1, 2), -0.5)).log_likelihood.dtype
+    >>> in_float64(exact_bound, jnp.zeros((1, 2)), jnp.full((1, 2), -0.5)).log_likelihood.dtype
     dtype('float64')
     """
 
@@ -148,7 +151,7 @@ def in_float64(function: Callable[..., Output], *arguments: Any) -> Output:
         return jax.device_get(function(*jax.tree.map(widen, arguments)))
 
 
-def expectation(log_q: Array, values: Array) -> Array:
+def posterior_expectation(log_q: Array, values: Array) -> Array:
     """Σ_z q(z|x) value(z), [B, ...] -> [B]. States without mass count as zero, and have no gradient."""
     products = jnp.exp(log_q) * jnp.where(log_q > -jnp.inf, values, 0.0)
     return jnp.sum(products, axis=tuple(range(1, products.ndim)))

@@ -106,7 +106,7 @@ def transition(
 
 
 @jax.jit
-def objective(
+def fixed_point_objective(
     x: Array,
     g: Array,
     beta: float | Array,
@@ -122,7 +122,7 @@ def objective(
     concave quadratic of g with its maximum at T(g), and the best encoder at the new g increases it.
 
     >>> x = jnp.array([[0.0], [1.0]])
-    >>> jax.device_get(objective(x, x, 0.01)).round(3)  # −log 2: two tiles
+    >>> jax.device_get(fixed_point_objective(x, x, 0.01)).round(3)  # −log 2: two tiles
     np.float32(-0.693)
     """
     log_prior = uniform(len(g)) if log_prior is None else log_prior

@@ -2,7 +2,8 @@
 
 Theorem 1: these models are exponential-family harmoniums,
 `p(x, z) ∝ h(x) h'(z) exp(⟨ν(x), Wψ(z)⟩ + ⟨ν(x), u⟩ + ⟨ψ(z), v⟩)`. Decoder, prior and encoder follow from W, u, v.
-The prior is not free. Flach, "Structured model learning: variational autoencoders"; Welling et al., 2004, for the harmonium.
+The prior is not free. Flach, 2022, Structured model learning variational autoencoders; Welling et al., 2004, for
+the harmonium.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from vaelab.types import Array
 class Harmonium:
     """A model in the consistent set, over states with the statistics ψ(z).
 
-    >>> from vaelab.theory import BernoulliFamily, encoder_log_prob, exact, states
-    >>> model = Harmonium(jnp.array([[2.0, -1.0]]), jnp.zeros(1), jnp.zeros(2), states(2), BernoulliFamily())
+    >>> from vaelab.theory import BernoulliFamily, encoder_log_prob, exact_bound, binary_states
+    >>> model = Harmonium(jnp.array([[2.0, -1.0]]), jnp.zeros(1), jnp.zeros(2), binary_states(2), BernoulliFamily())
     >>> x = jnp.array([[0.0], [1.0]])
-    >>> found = exact(model.log_joint(x), encoder_log_prob(model.encode(x), model.psi))
+    >>> found = exact_bound(model.log_joint(x), encoder_log_prob(model.encode(x), model.psi))
     >>> bool(jnp.max(found.gap) < 1e-6)
     True
     """
@@ -70,7 +71,7 @@ class Harmonium:
         return self.log_prior + self.family.log_prob(x, self.natural)
 
 
-class Residual(NamedTuple):
+class ConsistencyResidual(NamedTuple):
     """Distance of a model from the consistent set: root mean squares under p(z). Both are 0 on the set."""
 
     decoder: Array  # [], of the part of d(z) that is not affine in ψ(z), in natural parameters
@@ -79,7 +80,7 @@ class Residual(NamedTuple):
 
 def consistency_residual(
     natural: Array, log_prior: Array, psi: Array, family: Family, log_base: Array | float = 0.0
-) -> Residual:
+) -> ConsistencyResidual:
     """How far decoder and prior are from Theorem 1, by least squares over all states, weighted with p(z).
 
     The posterior is `log p(z|x) = ⟨ν(x), d(z)⟩ − A(d(z)) + log p(z) + const.` It is in the encoder's family for all x if
@@ -95,9 +96,9 @@ def consistency_residual(
     Raises:
       UsageError: the tables have another number of states.
 
-    >>> from vaelab.theory import GaussianFamily, states
+    >>> from vaelab.theory import GaussianFamily, binary_states
     >>> square = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    >>> found = consistency_residual(square, jnp.full(4, -jnp.log(4.0)), states(2), GaussianFamily(1.0))
+    >>> found = consistency_residual(square, jnp.full(4, -jnp.log(4.0)), binary_states(2), GaussianFamily(1.0))
     >>> bool(found.decoder < 1e-6), bool(found.prior < 1e-6)
     (True, True)
     """
@@ -111,7 +112,7 @@ def consistency_residual(
     root = jnp.exp(0.5 * log_prior)[:, None]
     coefficients, *_ = jnp.linalg.lstsq(root * affine, root * target)
     squares = jnp.sum((root * (target - affine @ coefficients)) ** 2, axis=0)
-    return Residual(jnp.sqrt(jnp.sum(squares[:-1])), jnp.sqrt(squares[-1]))
+    return ConsistencyResidual(jnp.sqrt(jnp.sum(squares[:-1])), jnp.sqrt(squares[-1]))
 
 
 class RectangleResidual(NamedTuple):

@@ -11,12 +11,12 @@ from jax.scipy.special import logsumexp
 from vaelab.checks import UsageError, check_equal
 from vaelab.natural import Bernoulli
 from vaelab.theory.binary_chain import (
-    Chain,
     ChainPosterior,
+    HiddenChain,
     chain_log_likelihood,
-    marginals,
+    level_marginals,
 )
-from vaelab.theory.exponential_family import expectation, states
+from vaelab.theory.exponential_family import binary_states, posterior_expectation
 from vaelab.types import Array
 
 
@@ -36,20 +36,20 @@ class LogisticChain(NamedTuple):
     top: Array  # [n_0]
     layers: tuple[Affine, ...]  # m + 1 layers, top first
 
-    def tables(self, x: Array) -> tuple[Chain, Array]:
+    def tables(self, x: Array) -> tuple[HiddenChain, Array]:
         """The tables of `binary_chain`: the prior, and log p(x_b|z_m) [B, S_m] of binary x [B, D].
 
         Raises:
           UsageError: the sizes do not fit.
         """
         check_equal(columns_of_x=x.shape[1], outputs_of_the_last_layer=len(self.layers[-1].b))
-        top = _log_prob(self.top[None], states(len(self.top)))[0]
+        top = _log_prob(self.top[None], binary_states(len(self.top)))[0]
         steps = tuple(
-            _log_prob(layer(states(layer.W.shape[0])), states(layer.W.shape[1]))
+            _log_prob(layer(binary_states(layer.W.shape[0])), binary_states(layer.W.shape[1]))
             for layer in self.layers[:-1]
         )
         last = self.layers[-1]
-        return Chain(top, steps), _log_prob(last(states(last.W.shape[0])), x).T
+        return HiddenChain(top, steps), _log_prob(last(binary_states(last.W.shape[0])), x).T
 
     def log_likelihood(self, x: Array) -> Array:
         """log p(x). [B, D] -> [B]."""
@@ -83,11 +83,11 @@ def encoder_posterior(model: LogisticChain, pre: tuple[Array, ...]) -> ChainPost
             f"pre has levels of {[level.shape[1] for level in pre]} bits and the model has {sizes}: give "
             "one array [B, n_i] for each level, top first."
         )
-    top = _log_prob((Bernoulli(model.top) + Bernoulli(pre[0])).logits, states(sizes[0]))
+    top = _log_prob((Bernoulli(model.top) + Bernoulli(pre[0])).logits, binary_states(sizes[0]))
 
     def step(layer: Affine, level: Array) -> Array:
-        logits = layer(states(layer.W.shape[0])) + level[:, None]
-        return _log_prob(logits, states(layer.W.shape[1]))
+        logits = layer(binary_states(layer.W.shape[0])) + level[:, None]
+        return _log_prob(logits, binary_states(layer.W.shape[1]))
 
     steps = (step(*pair) for pair in zip(model.layers[:-1], pre[1:], strict=True))
     return ChainPosterior(top, tuple(steps))
@@ -98,10 +98,12 @@ def chain_elbo(model: LogisticChain, pre: tuple[Array, ...], x: Array) -> Array:
     """The ELBO by the forward recursion over q, [B]: E_q log p(x|z_m) − Σ_i E KL(q(z_i|z_{i−1}, x) ‖ p(z_i|z_{i−1}))."""
     chain, log_x = model.tables(x)
     posterior = encoder_posterior(model, pre)
-    levels = marginals(posterior)
-    bound = expectation(levels[-1], log_x) - expectation(posterior.top, posterior.top - chain.top)
+    levels = level_marginals(posterior)
+    bound = posterior_expectation(levels[-1], log_x) - posterior_expectation(
+        posterior.top, posterior.top - chain.top
+    )
     for level, q, p in zip(levels, posterior.steps, chain.steps, strict=False):
-        bound -= expectation(level[:, :, None] + q, q - p)
+        bound -= posterior_expectation(level[:, :, None] + q, q - p)
     return bound
 
 
@@ -118,7 +120,7 @@ def affine_fit(log_px: Array, pre: Array, log_weights: Array) -> AffineFit:
     """log p(x|z_i) beside ⟨a_i(x), z_i⟩, up to a constant of each example, over the states of a level.
 
     Args:
-      log_px: log p(x_b|z_i), a level of `binary_chain.backward`, [B, 2ⁿ].
+      log_px: log p(x_b|z_i), a level of `binary_chain.backward_recursion`, [B, 2ⁿ].
       pre: a_i(x), [B, n].
       log_weights: log of the weights of the states, [B, 2ⁿ], such as the marginals of q(z_i|x).
 
@@ -126,7 +128,7 @@ def affine_fit(log_px: Array, pre: Array, log_weights: Array) -> AffineFit:
     >>> [float(value[0].round(3)) for value in affine_fit(log_px, jnp.array([[1.0]]), weights)]
     [1.0, 0.25, 0.0]
     """
-    z = states(pre.shape[1])
+    z = binary_states(pre.shape[1])
     check_equal(states_of_log_px=log_px.shape[1], states_of_pre=len(z))
     weights = jnp.exp(log_weights - logsumexp(log_weights, axis=1, keepdims=True))
 

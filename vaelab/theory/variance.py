@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vaelab.theory.fixed_points import objective, reconstruction_error, transition
+from vaelab.theory.fixed_points import fixed_point_objective, reconstruction_error, transition
 from vaelab.types import Array
 
 
@@ -53,7 +53,9 @@ def optimise_variance(
     num_dims = x.shape[1]
 
     def elbo(g: Array, variance: Array) -> Array:
-        return objective(x, g, 2 * variance) - num_dims / 2 * jnp.log(2 * jnp.pi * variance)
+        return fixed_point_objective(x, g, 2 * variance) - num_dims / 2 * jnp.log(
+            2 * jnp.pi * variance
+        )
 
     def step(carry: tuple[Array, Array], _) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         g, variance = carry

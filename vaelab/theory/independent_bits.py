@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.checks import UsageError
-from vaelab.theory.exponential_family import encoder_log_prob, exact, states
+from vaelab.theory.exponential_family import binary_states, encoder_log_prob, exact_bound
 from vaelab.types import Array
 
 _CONFIDENCE = 3.0  # logit of the bits at a start near one state
@@ -27,7 +27,7 @@ def mean_field(
     ELBO by the model's parameters needs no derivative of q.
 
     Args:
-      log_joint: log p(x, z), finite, of the states of `exponential_family.states`.
+      log_joint: log p(x, z), finite, of the states of `exponential_family.binary_states`.
       num_starts: number of starts beside the marginals.
       max_sweeps: largest number of sweeps over the bits.
       tolerance: the sweeps end when no logit changes by more than this.
@@ -40,7 +40,7 @@ def mean_field(
     array([[0.8, 0.5]], dtype=float32)
     """
     log_joint = jax.lax.stop_gradient(log_joint)
-    bits = states(_number_of_bits(log_joint)).astype(log_joint.dtype)
+    bits = binary_states(_number_of_bits(log_joint)).astype(log_joint.dtype)
     log_joint -= jax.nn.logsumexp(log_joint, axis=1, keepdims=True)
 
     def sweep(logits: Array) -> Array:
@@ -62,7 +62,7 @@ def mean_field(
 
         first = start, jnp.array(jnp.inf, start.dtype), jnp.array(0)
         logits, _, _ = jax.lax.while_loop(must_continue, step, first)
-        return logits, exact(log_joint, encoder_log_prob(logits, bits)).elbo
+        return logits, exact_bound(log_joint, encoder_log_prob(logits, bits)).elbo
 
     posterior = jnp.exp(log_joint)
     ones, zeros = posterior @ bits, posterior @ (1 - bits)
@@ -76,24 +76,24 @@ def mean_field(
     return jnp.take_along_axis(ends, best[None, :, None], axis=0)[0]
 
 
-class Gaps(NamedTuple):
+class GapParts(NamedTuple):
     """log p(x) − ELBO in two parts, nats."""
 
     approximation: Array  # [B], of the best independent bits: no encoder of them can do better
     amortisation: Array  # [B], what the encoder loses in addition
 
 
-def gaps(log_joint: Array, log_q: Array) -> Gaps:
+def gap_parts(log_joint: Array, log_q: Array) -> GapParts:
     """The gap of an encoder with independent bits, split. Cremer et al., 2018, section 3. [B, S], [B, S] -> [B].
 
     >>> joint = jnp.log(jnp.array([[0.45, 0.05, 0.05, 0.45]]))  # the bits are equal
-    >>> jax.device_get(jnp.stack(gaps(joint, jnp.full((1, 4), -jnp.log(4.0))))).round(3)
+    >>> jax.device_get(jnp.stack(gap_parts(joint, jnp.full((1, 4), -jnp.log(4.0))))).round(3)
     array([[0.498],
            [0.013]], dtype=float32)
     """
-    bits = states(_number_of_bits(log_joint)).astype(log_joint.dtype)
-    best = exact(log_joint, encoder_log_prob(mean_field(log_joint), bits)).gap
-    return Gaps(best, exact(log_joint, log_q).gap - best)
+    bits = binary_states(_number_of_bits(log_joint)).astype(log_joint.dtype)
+    best = exact_bound(log_joint, encoder_log_prob(mean_field(log_joint), bits)).gap
+    return GapParts(best, exact_bound(log_joint, log_q).gap - best)
 
 
 def _number_of_bits(log_joint: Array) -> int:

@@ -22,7 +22,7 @@ def encoder_gaps(
     """E KL(q(z|x) ‖ p(z|x)) of encoders of growing power, for models on the consistent set and off it.
 
     What to see: on the set the smallest encoder has no gap. Off the set the gap of larger encoders ends at that of
-    free bits. Only another family of posteriors removes it.
+    free bits, which is a limit for every encoder of independent bits.
 
     Args:
       on: gaps on the set, of each family of x.

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from vaelab.checks import check_fraction
-from vaelab.evaluation.averages import Estimate, mean_and_error
+from vaelab.evaluation.averages import Estimate
 from vaelab.evaluation.batches import map_batches
 from vaelab.evaluation.gibbs import GibbsChain
 from vaelab.types import Array
@@ -18,22 +18,21 @@ from vaelab.types import Array
 _NUM_BOOTSTRAP = 200
 
 
-class LabelCourse(NamedTuple):
+class ChainLabels(NamedTuple):
     """The labels of N chains at T recorded steps. The outcomes are C classes, and last "unclear"."""
 
     steps: tuple[int, ...]  # [T]
     shares: list[list[float]]  # [T, C + 1], the share of images with each outcome
     reference: list[float]  # [C + 1], the same for the data
-    samples: list[float]  # [C + 1], the same for samples of the model
+    model_shares: list[float]  # [C + 1], the same for samples of the model
     total_variation: list[Estimate]  # [T], ½ Σ |share − reference|; bootstrap standard errors
-    from_samples: list[Estimate]  # [T], the same distance from the shares of the samples
-    samples_variation: Estimate  # the distance of the samples from the data
+    distance_to_model: list[Estimate]  # [T], the same distance to the shares of the model
+    distance_of_model: Estimate  # the same distance of the model's shares to those of the data
     floor: float  # mean total variation of N labels drawn from the reference
-    confidence: list[Estimate]  # [T], highest class probability, mean over the images
     threshold: float  # an image is unclear if no class has this probability
 
 
-def label_course(
+def labels_of_chain(
     chain: GibbsChain,
     data: np.ndarray,
     samples: np.ndarray,
@@ -41,7 +40,7 @@ def label_course(
     *,
     threshold: float = 0.7,
     batch_size: int = 500,
-) -> LabelCourse:
+) -> ChainLabels:
     """The shares of labels among the chain's means at each step, and their distance from those of data.
 
     An image that no class fits with probability `threshold` is unclear, so images that are no data increase
@@ -72,18 +71,17 @@ def label_course(
         return Estimate(float(_distance(shares, reference)), error)
 
     shares = [_shares(each, threshold) for each in probabilities]
-    share_of_samples = _shares(of_samples, threshold)
+    model_shares = _shares(of_samples, threshold)
     perfect = rng.multinomial(num_chains, reference, size=_NUM_BOOTSTRAP) / num_chains
-    return LabelCourse(
+    return ChainLabels(
         steps=chain.steps,
         shares=[each.tolist() for each in shares],
         reference=reference.tolist(),
-        samples=share_of_samples.tolist(),
+        model_shares=model_shares.tolist(),
         total_variation=[distance(each, num_chains, reference) for each in shares],
-        from_samples=[distance(each, num_chains, share_of_samples) for each in shares],
-        samples_variation=distance(share_of_samples, len(samples), reference),
+        distance_to_model=[distance(each, num_chains, model_shares) for each in shares],
+        distance_of_model=distance(model_shares, len(samples), reference),
         floor=float(np.mean(_distance(perfect, reference))),
-        confidence=[mean_and_error(each.max(axis=-1)) for each in probabilities],
         threshold=threshold,
     )
 

@@ -17,7 +17,7 @@ from vaelab.plotting.style import GREY, INK, set_style
 
 
 class LevelQuantity(NamedTuple):
-    """A quantity of each level of each model, levels from bottom to top."""
+    """A quantity of each level of each model, level 0, the top, first."""
 
     label: str  # its name, and its unit after a comma
     values: Mapping[str, npt.ArrayLike]  # {model: [L]}
@@ -41,7 +41,7 @@ def level_bars(
     Raises:
       UsageError: there are no quantities, no models or more than eight, or values do not fit.
 
-    >>> bars = LevelQuantity("KL, nats", {"VLAE": [3.0, 5.0]}, {"VLAE": [0.1, 0.1]})
+    >>> bars = LevelQuantity("KL, nats", {"VLAE": [5.0, 3.0]}, {"VLAE": [0.1, 0.1]})
     >>> [tick.get_text() for tick in level_bars([bars]).axes[0].get_xticklabels()]
     ['bottom', 'top']
     """
@@ -56,11 +56,11 @@ def level_bars(
     for index, (panel, quantity) in enumerate(zip(panels, quantities, strict=True)):
         set_style(panel)
         panel.grid(axis="x", visible=False)
-        num_levels = max(len(np.atleast_1d(quantity.values[name])) for name in models)
+        num_levels = max(np.size(quantity.values[name]) for name in models)
         width = 0.8 / len(models)
         for place, name in enumerate(models):
-            heights = np.atleast_1d(np.asarray(quantity.values[name], float))
-            errors = np.atleast_1d(np.asarray(quantity.errors[name], float))
+            heights = np.asarray(quantity.values[name], float)[::-1]
+            errors = np.asarray(quantity.errors[name], float)[::-1]
             panel.bar(
                 np.arange(len(heights)) + (place - (len(models) - 1) / 2) * width, heights,
                 width=0.92 * width, color=COLOURS[place], label=name, yerr=2 * np.nan_to_num(errors),
@@ -74,7 +74,7 @@ def level_bars(
             )  # fmt: skip
         panel.set_ylim(bottom=0)
         panel.set_xlim(-0.55, num_levels - 0.45 + 0.5 * bool(quantity.reference_label))
-        panel.set_xticks(range(num_levels), level_names(num_levels))
+        panel.set_xticks(range(num_levels), level_names(num_levels)[::-1])
         panel.tick_params(axis="x", length=0)
         panel.set_ylabel(quantity.label, fontsize=9, color=INK)
         if not index:
@@ -83,14 +83,14 @@ def level_bars(
 
 
 def level_names(num: int) -> list[str]:
-    """The names of levels from bottom to top.
+    """The names of levels, top first.
 
     >>> level_names(1), level_names(4)
-    (['all'], ['bottom', '2', '3', 'top'])
+    (['all'], ['top', '3', '2', 'bottom'])
     """
     if num == 1:
         return ["all"]
-    return ["bottom", *map(str, range(2, num)), "top"]
+    return ["top", *map(str, range(num - 1, 1, -1)), "bottom"]
 
 
 def _check(quantity: LevelQuantity, models: Sequence[str]) -> None:
