@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import gc
+import json
 import os
 import pathlib
 import shutil
@@ -23,6 +25,9 @@ import jax
 import pytest
 
 from vaelab import cli
+from vaelab.checks import UsageError
+from vaelab.runs.identity import generator
+from vaelab.runs.programs import Members, Program
 from vaelab.runs.workdir import Workdir
 
 # Each run compiles programs of its own, most of which another run has compiled before. All workers of
@@ -135,18 +140,32 @@ class Command:
 
 
 @pytest.fixture(scope="session")
+def together(tmp_path_factory) -> pathlib.Path:
+    """A folder of all workers of pytest-xdist."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
 def command(tmp_path_factory) -> Command:
     return Command(tmp_path_factory.mktemp("compiled"))
 
 
 @pytest.fixture(scope="session")
-def finished(command, tmp_path_factory):
-    """The workdir of a run that nothing interrupted. To be read, and copied."""
-    workdir = tmp_path_factory.mktemp("finished") / "run"
-    result = command.train(workdir)
-    assert result.returncode == 0, result.stderr
-    assert not result.stderr
-    return workdir
+def finished(command, together, tmp_path_factory):
+    """The workdir of a run that nothing interrupted. To be read, and copied.
+
+    One worker trains the run, and each worker has a copy.
+    """
+    trained = together / "finished"
+    with open(together / "finished.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not trained.exists():
+            result = command.train(together / "unfinished")
+            assert result.returncode == 0, result.stderr
+            assert not result.stderr
+            (together / "unfinished").rename(trained)
+    return shutil.copytree(trained, tmp_path_factory.mktemp("finished") / "run")
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +173,45 @@ def without_plots():
     """Runs in workdirs draw no plots: for tests that are about something else."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Workdir, "write_plots", lambda workdir, result: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def shared_programs():
+    """Runs of one configuration share their program and their fresh state, for tests of the same runs.
+
+    Seeds are part of a configuration, and so are the shapes of the data.
+    """
+
+    def name(program):
+        run = program.run
+        shapes = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), run.splits.train)
+        members = [] if program.alone else [dict(member) for member in program.members]
+        settings = json.dumps([run.record, members], default=repr)
+        return settings, program.alone, repr(shapes), generator()
+
+    def shared(method):
+        results = {}
+
+        def call(program, *arguments):
+            try:
+                key = (*name(program), *arguments)
+                hash(key)
+            except (UsageError, TypeError):  # no record of the experiment, or given parameters
+                return method(program, *arguments)
+            if key in results:
+                return results[key]
+            result = method(program, *arguments)
+            if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(result)):
+                results[key] = result
+            return result
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (Program, Members):
+            for method in ("compile_steps", "initial_state"):
+                patch.setattr(kind, method, shared(getattr(kind, method)))
         yield
 
 

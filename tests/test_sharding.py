@@ -18,7 +18,7 @@ NUM_STEPS, BATCH_SIZE, NUM_DEVICES = 50, 80, 8
 @pytest.fixture(scope="module")
 def runs(command):
     """Metrics of the run on eight devices and on one, and what became of the batch."""
-    result = command(__file__, devices=NUM_DEVICES)
+    result = command(__file__, devices=NUM_DEVICES, quick=True)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 

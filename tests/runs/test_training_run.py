@@ -24,7 +24,7 @@ from vaelab.training import Adam, Cosine, WarmUp
 from vaelab.training.objectives import ELBO
 from vaelab.types import Examples, Splits
 
-pytestmark = pytest.mark.usefixtures("without_plots")
+pytestmark = pytest.mark.usefixtures("without_plots", "shared_programs")
 
 
 def train(experiment=None, **settings):
