@@ -89,7 +89,7 @@ def test_terms_are_those_of_a_loop_over_the_levels():
     model = make_model()
     params = random_params(model)
     (loss, terms), _ = loss_and_terms(model, params)
-    densities, logits = by_hand(model, params, X, terms.latents)
+    densities, logits = jax.jit(by_hand, static_argnums=0)(model, params, X, terms.latents)
     flat = lambda maps: np.asarray(maps, np.float64).reshape(K, B, -1)  # noqa: E731
     below = zip(densities, terms.rate[1:], terms.kl[1:], terms.latents[1:], strict=True)
     for (q, p), rate, kl, z in below:
@@ -171,10 +171,11 @@ def test_the_doubly_reparameterised_gradient_is_unbiased():
         terms = bound.terms(encoding, x, key, K, weights)
         return losses.importance_weighted_bound(terms.log_weights)[0]
 
+    each = {f: jax.jit(jax.vmap(jax.value_and_grad(f), (None, 0))) for f in (plain, doubly)}
+
     def gradients(function, seed):
         keys = jax.random.split(jax.random.key(seed), num)
-        each = jax.jit(jax.vmap(jax.value_and_grad(function), (None, 0)))(params, keys)
-        value, leaves = each
+        value, leaves = each[function](params, keys)
         flat = np.concatenate([leaf.reshape(num, -1) for leaf in jax.tree.leaves(leaves)], axis=1)
         return np.asarray(value), flat.astype(np.float64)
 

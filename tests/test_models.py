@@ -151,9 +151,9 @@ MODELS: dict[str, Callable[[], Model]] = {
 
 
 class Case(NamedTuple):
-    name: str
     model: Model
     params: dict
+    name: str = ""  # of its row
 
     @property
     def bound(self) -> Model:
@@ -183,7 +183,7 @@ def make(name: str) -> Case:
     shapes = jax.eval_shape(lambda: model.init(KEY, X, KEY, context=context))["params"]
     rng = np.random.default_rng(1)
     draw = lambda leaf: jnp.asarray(0.4 * rng.normal(size=leaf.shape), leaf.dtype)  # noqa: E731
-    return Case(name, model, jax.tree.map(draw, shapes))
+    return Case(model, jax.tree.map(draw, shapes), name)
 
 
 @pytest.fixture(params=MODELS)

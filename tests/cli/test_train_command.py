@@ -46,7 +46,7 @@ def stop_when(process, happened, number=signal.SIGKILL, seconds=120.0):
 
 def test_a_run_stopped_again_and_again_ends_as_one_left_alone(command, finished, tmp_path):
     """Interrupted by Ctrl-C, killed in a checkpoint and in the evaluation; at last its newest checkpoint
-    is cut in half. A process that is killed at its start leaves its lock alone: see runs/test_lock.py."""
+    is cut in half. (A process that is killed at its start leaves only a lock, as in runs/test_lock.py.)"""
     workdir = tmp_path / "run"
     checkpoints = workdir / "checkpoints"
 
