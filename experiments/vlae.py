@@ -13,6 +13,11 @@ instead of a network of its own; β rises linearly; the gate in feature maps is 
 also in the models of colour images, where the code has `networks.Concatenation`; 68,257 images of SVHN
 and 20,000 of CelebA.
 
+`mnist_vlae` and `mnist_stacked` differ from the protocol: only the rate of the top level is warmed up, over 10,000
+steps; the weights of the rates are 0.4, 1 and 3 from the top to the bottom; Adam at 1e-3; 12,000 steps. So the top
+level learns what it can before it costs. These settings were chosen by probes of validation images.
+`mnist_vlae_authors` has the protocol.
+
 The models of SVHN and CelebA have run on mocked data only. No number of theirs was measured.
 """
 
