@@ -24,7 +24,7 @@ from vaelab.priors import StandardNormal
 from vaelab.runs.loading import run_of
 from vaelab.training import Adam
 
-pytestmark = pytest.mark.usefixtures("without_plots", "shared_programs")
+pytestmark = pytest.mark.usefixtures("without_plots")
 KEY = jax.random.key(3)
 
 

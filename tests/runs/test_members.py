@@ -20,7 +20,7 @@ from vaelab.runs.members import at
 from vaelab.training import Adam, Lagrangian
 from vaelab.training.loop import Hook
 
-pytestmark = pytest.mark.usefixtures("without_plots", "shared_programs")
+pytestmark = pytest.mark.usefixtures("without_plots")
 
 
 def train(members, experiment=None, **settings):
