@@ -13,10 +13,11 @@ instead of a network of its own; β rises linearly; the gate in feature maps is 
 also in the models of colour images, where the code has `networks.Concatenation`; 68,257 images of SVHN
 and 20,000 of CelebA.
 
-`mnist_vlae` and `mnist_stacked` differ from the protocol: only the rate of the top level is warmed up, over 10,000
-steps; the weights of the rates are 0.4, 1 and 3 from the top to the bottom; Adam at 1e-3; 12,000 steps. So the top
-level learns what it can before it costs. These settings were chosen by probes of validation images.
-`mnist_vlae_authors` has the protocol.
+`mnist_vlae` differs from the protocol: only the rate of the top level is warmed up, over 10,000 steps; the weights
+of the rates are 0.4, 1 and 3 from the top to the bottom; Adam at 1e-3; 12,000 steps. So the top level learns what it
+can before it costs. These settings were chosen by probes of validation images. `mnist_stacked` has the same
+optimiser and steps, and the ELBO with a warm-up of 3,000 steps: with the weights of `mnist_vlae` its ELBO was 50
+nats lower. `mnist_vlae_authors` has the protocol.
 
 The models of SVHN and CelebA have run on mocked data only. No number of theirs was measured.
 """
@@ -84,18 +85,16 @@ _STACKED = TopDownVAE(
 )
 
 
-def _top_first(experiment: Experiment) -> Experiment:
-    """Settings under which the top level of a VLAE learns the classes, chosen on validation images."""
-    objective = ELBO(warmup_steps=(10_000, 0, 0), beta=(0.4, 1.0, 3.0))
+def _short(experiment: Experiment, objective: ELBO) -> Experiment:
     return dataclasses.replace(
         experiment, objective=objective, optimiser=Adam(1e-3), num_steps=12_000
     )
 
 
 EXPERIMENTS: dict[str, Experiment] = {
-    "mnist_vlae": _top_first(_MNIST),
+    "mnist_vlae": _short(_MNIST, ELBO(warmup_steps=(10_000, 0, 0), beta=(0.4, 1.0, 3.0))),
     "mnist_vlae_authors": _MNIST,
-    "mnist_stacked": _top_first(_protocol(MNIST(), _STACKED)),
+    "mnist_stacked": _short(_protocol(MNIST(), _STACKED), ELBO(warmup_steps=3_000)),
     # 32 pixels a side: 16, 8 and 4 in the maps, and vectors on top.
     "svhn_vlae": _ladder(
         SVHN(),
