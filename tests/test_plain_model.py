@@ -29,6 +29,7 @@ class Plain:
     """p(z) = N(0, I), p(x|z) = N(Wz + b, σ²I), and its exact posterior; params is W."""
 
     conditional = False
+    bernoulli_levels = ()
 
     def at(self, params):
         return Bound(params)

@@ -25,7 +25,7 @@ class Subject:
         calls. Bounds and log p(x) call `encode` and `terms`, or the object itself, which is both.
         Comparisons of prior and posterior call `level_posterior` and `level_log_prior`. `holes` also
         calls `sample_latents`, and a joint `marginal_kl` calls `log_posterior` and `log_prior`.
-        Annealing calls `sample_joint`, `log_joint_prior` and `decode`. Measures of single levels call
+        Annealing calls `sample_joint`, `log_joint_prior` and `decode`, and reads `bernoulli_levels`. Measures of single levels call
         `resample_level` and `decode`, and read `latent_dims`.
       - `check_data(examples)` raises one sentence if the data do not fit.
       - `conditional` is read by `marginal_kl`, and `with_prior_samples` by the method of that name.

@@ -121,7 +121,11 @@ class ModelWithPrior(Model):
 
     def given(self, key: PRNGKey | None = None, weights: Array | None = None) -> Given:
         """What the prior receives: also q(z_0|x), for priors made of posteriors."""
-        return Given(key, weights, lambda x: self.level_posterior(self.encode(x)))
+        return Given(key, weights, self.top_posterior)
+
+    def top_posterior(self, x: Array) -> Any:
+        """q(z_0|x). [B, *event] -> distribution of batch shape [B]."""
+        return self.level_posterior(self.encode(x))
 
 
 def check_prior(model: Any) -> None:

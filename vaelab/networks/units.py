@@ -97,8 +97,8 @@ class BernoulliUnits(Units):
 def smooth_clip(x: Array, low: float, high: float) -> Array:
     """x inside (low, high), with a gradient everywhere: m + h tanh((x − m) / h), m ± h the ends.
 
-    >>> smooth_clip(jnp.array([0.5, 100.0]), -6.0, 6.0)
-    Array([0.498..., 6. ...], dtype=float32)
+    >>> smooth_clip(jnp.array([0.5, 20.0]), -6.0, 6.0)
+    Array([0.498..., 5.984...], dtype=float32)
     """
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
     return middle + half * jnp.tanh((x - middle) / half)
