@@ -98,7 +98,7 @@ class DeepHierarchy(ModelWithPrior):
     remat: bool = False
     """True computes the levels again in the backward pass: less memory, more time."""
     unroll: bool = False
-    """True makes a program of its own for each level: more time to compile."""
+    """True repeats the code of a level for each level: quicker steps, more time to compile."""
 
     posterior_parameters: ClassVar[tuple[str, ...]] = ("encoder", "posterior", "evidence")
 
