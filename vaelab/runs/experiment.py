@@ -86,7 +86,7 @@ class Experiment:
     num_samples: int = 5000
     """Importance samples per test example in the report's log-likelihood."""
     num_test: int | None = None
-    """Number of test examples for the log-likelihood: a random subset, the same for all runs. None takes all."""
+    """Number of test examples for the log-likelihood and the active units: a random subset, the same for all runs. None takes all."""
     posterior_samples: int = 4
     """Posterior samples per test example in the report's ELBO."""
     prior_samples: int = 64

@@ -55,7 +55,9 @@ class Report(NamedTuple):
     elbo: Estimate
     rate: Estimate
     distortion: Estimate
-    active_units: tuple[int, ...]  # latent coordinates in use, of each level
+    active_units: tuple[
+        int, ...
+    ]  # latent coordinates in use on the log-likelihood's examples, of each level
     latent_dims: tuple[int, ...]
     learned: dict[str, float]  # a decoder's σ, a mixture's effective number of components
     stationarity: (

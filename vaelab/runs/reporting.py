@@ -40,14 +40,17 @@ def make_report(
         num_samples=experiment.posterior_samples,
         progress=display.track("ELBO"),
     )
+    subset = run.subject(trained.params, run.test_examples(experiment.num_test))
     likelihood = evaluation.log_likelihood(
-        run.subject(trained.params, run.test_examples(experiment.num_test)),
+        subset,
         run.key("likelihood"),
         num_samples=experiment.num_samples if num_samples is None else num_samples,
         progress=display.track("log p(x)"),
     )
     stationarity, constraints = report_constraints(run, trained, estimates, history)
-    units = evaluation.active_units(run.subject(trained.params, test), run.key("units"))
+    units = evaluation.active_units(
+        subset, run.key("units"), progress=display.track("active units")
+    )
     return Report(
         experiment=run.name,
         step=trained.step,
