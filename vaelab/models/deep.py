@@ -210,7 +210,8 @@ class DeepHierarchy(ModelWithPrior):
         check_at_least_one(num_samples=num_samples)
         top_key, prior_key, key = jax.random.split(key, 3)
         top = encoding.posterior.sample(seed=top_key, sample_shape=(num_samples,))
-        state, (rates, kl, z) = self._descend(_infer, top, self._keys(key), encoding.features)
+        state, levels = self._descend(_infer, top, self._keys(key), encoding.features)
+        rates, kl, z = map(list, zip(*levels, strict=True))
         latents = (top, *z)
         if weights is None:
             log_ratio = encoding.posterior.log_prob(top)
@@ -304,7 +305,7 @@ class DeepHierarchy(ModelWithPrior):
         top: Array,
         given: Sequence[Any],
         features: Sequence[Array | None] | None = None,
-    ) -> tuple[Array, Any]:
+    ) -> tuple[Array, tuple[Any, ...]]:
         """All levels below z_0 = top [..., D]: the last state, and what the step returns for each level."""
         state = self.start(top).reshape(*top.shape[:-1], *self._sizes[0], self.hidden[0])
         each = list[Any]()
@@ -317,8 +318,6 @@ class DeepHierarchy(ModelWithPrior):
             each += [
                 jax.tree.map(lambda leaf, i=i: leaf[i], out) for i in range(self.num_levels[stage])
             ]
-        if each and isinstance(each[0], tuple):
-            return state, tuple(zip(*each, strict=True))
         return state, tuple(each)
 
     def _scan(self, step: Callable, num: int) -> Callable:
