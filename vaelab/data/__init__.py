@@ -11,6 +11,7 @@ from vaelab.data.few_digits import MicroMNIST, micro_mnist
 from vaelab.data.given import as_data_set
 from vaelab.data.images import CaltechSilhouettes, Digits, FreyFaces, Omniglot, StaticMNIST
 from vaelab.data.mnist import MNIST, FashionMNIST
+from vaelab.data.mocap import MotionCapture
 from vaelab.data.own_files import Files
 from vaelab.data.resized import Resized
 from vaelab.data.show import Shown
@@ -52,6 +53,7 @@ __all__ = [
     "MNISTSumHard",
     "MNISTTriplets",
     "MicroMNIST",
+    "MotionCapture",
     "Omniglot",
     "ReducedBitDepth",
     "Resized",

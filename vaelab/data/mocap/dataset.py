@@ -1,0 +1,238 @@
+"""Motion capture as a data set: joint angles of the frames of some clips."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from etils import epath
+
+from vaelab.checks import (
+    MissingFileError,
+    UndefinedError,
+    UsageError,
+    check_at_least_one,
+    check_not_negative,
+    check_positive,
+)
+from vaelab.data.content import content_digest
+from vaelab.data.dataset import DataSet
+from vaelab.data.files import data_directory, reading
+from vaelab.data.mocap import figures
+from vaelab.data.mocap.body import Body
+from vaelab.data.mocap.clip import Clip, read_clip
+from vaelab.data.mocap.skeleton import Skeleton, read_skeleton
+from vaelab.data.parts import Fractions, check_cut
+from vaelab.data.show import Shown
+from vaelab.data.standardised import scaling_of
+from vaelab.types import Examples, Splits
+
+Movements = tuple[tuple[str, tuple[str, ...]], ...]
+
+_SHIPPED = epath.Path(Path(__file__).parent)
+_SKELETON = "subject_02/02.asf.gz"
+_MOVEMENTS: Movements = (
+    ("walk", ("subject_02/02_01.amc.gz", "subject_02/02_02.amc.gz")),
+    ("run", ("subject_02/02_03.amc.gz",)),
+    ("balance", ("subject_02/02_04.amc.gz",)),
+    ("punch", ("subject_02/02_05.amc.gz",)),
+    ("wash", ("subject_02/02_10.amc.gz",)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class MotionCapture(DataSet):
+    """Joint angles of the frames of motion capture clips, standardised: x [N, D], and movements as labels.
+
+    The default is subject 02 of CMU's database, with 50 angles: it ships with vaelab, and
+    `vaelab/data/mocap/subject_02/TERMS.md` states its terms. Coordinates are the angles that vary in the
+    training part, in degrees before they are standardised: `Splits.scaling`. Position and orientation of
+    the root are left out.
+
+    Each clip is cut in time. Its last 20 % are test frames, and the 10 % before them validation frames.
+    Frames of the gaps, one before each of these parts, are in no part. The rows of a part are in the order
+    of movements, clips and time, and `clip_numbers` tells the clips apart. Examples have no groups:
+    `training.Balanced` draws all movements equally often.
+
+    Paths are looked up among the shipped files, in the current folder, and in the data directory.
+
+    Raises:
+      MissingFileError: there is no such file.
+      UsageError: a file that is damaged, or does not belong to the skeleton; the sentence names it.
+    """
+
+    skeleton: str = _SKELETON
+    """ASF file with the skeleton of all clips."""
+    clips: Movements = _MOVEMENTS
+    """Name of each movement, and the AMC files with its clips: pairs, or a mapping. Labels are numbered in this order."""
+    every: int = 1
+    """Only every n-th frame is taken. 4 leaves 30 frames per second."""
+    frames_per_second: float = 120.0
+    """Number of frames per second in the files."""
+    gap: float = 0.25
+    """Length of the gaps, in seconds."""
+    fractions: Fractions = (0.7, 0.1, 0.2)
+    """Shares of train, validation and test in each clip. Training loses the gaps."""
+    sha256: tuple[str, ...] | None = None
+    """Expected digests of the skeleton and of all clips, which `pinned` sets. None accepts any content."""
+
+    def __post_init__(self) -> None:
+        clips = self.clips.items() if isinstance(self.clips, Mapping) else self.clips
+        if not clips or any(isinstance(paths, str) or not paths for _, paths in clips):
+            raise UsageError(
+                "clips must hold a tuple of one path or more for each movement, such as "
+                f'{{"walk": ("walk.amc",)}}, got {self.clips!r}.'
+            )
+        named = tuple((str(name), tuple(map(os.fspath, paths))) for name, paths in clips)
+        object.__setattr__(self, "clips", named)
+        object.__setattr__(self, "skeleton", os.fspath(self.skeleton))
+        check_at_least_one(every=self.every)
+        check_positive(frames_per_second=self.frames_per_second)
+        check_not_negative(gap=self.gap)
+        check_cut(self.fractions, seed=0)
+
+    @property
+    def movements(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return tuple(name for name, _ in self.clips)
+
+    def describe(self) -> str:
+        share = f"{self.fractions[2]:.0%}"
+        return (
+            f"{self.title} ({', '.join(self.movements)}), tested on the last {share} of each clip"
+        )
+
+    def pinned(self, data_dir: str | None = None) -> MotionCapture:
+        digests = tuple(content_digest(path) for path in self._paths(data_dir))
+        return dataclasses.replace(self, sha256=digests)
+
+    def load(self, data_dir: str | None = None) -> Splits:
+        frames = self._read(data_dir)
+        body = Body.of(frames.skeleton, frames.parts["train"].channels)
+        events = {
+            name: part.channels[:, body.varying].astype(np.float32)
+            for name, part in frames.parts.items()
+        }
+        scaling = scaling_of(events["train"])
+        examples = {
+            name: Examples(scaling.apply(events[name]), part.movements)
+            for name, part in frames.parts.items()
+        }
+        return Splits(**examples, scaling=scaling)
+
+    def body(self, data_dir: str | None = None) -> Body:
+        """The skeleton, and poses of events in degrees: `Splits.in_data_units`."""
+        frames = self._read(data_dir)
+        return Body.of(frames.skeleton, frames.parts["train"].channels)
+
+    def clip_numbers(self, data_dir: str | None = None) -> dict[str, np.ndarray]:
+        """For each part, the number of each example's clip, [N] int32.
+
+        Rows of one clip are consecutive frames.
+        """
+        return {name: part.clips for name, part in self._read(data_dir).parts.items()}
+
+    def show(self, x: npt.ArrayLike) -> Shown:
+        """Stick figures, in one view and with one scale.
+
+        Raises:
+          UndefinedError: the files of the skeleton or of a clip are missing.
+        """
+        try:
+            body = self.body()
+        except MissingFileError as error:
+            raise UndefinedError(f"stick figures need the data's files, and {error}") from error
+        return Shown(figures.draw(np.asarray(body.poses(np.asarray(x))), body.bones, body.reach))
+
+    def _read(self, data_dir: str | None) -> _Frames:
+        skeleton_path, *paths = self._paths(data_dir)
+        skeleton = read_skeleton(skeleton_path)
+        clips = [read_clip(path, skeleton) for path in paths]
+        _check_one_skeleton(paths, clips)
+        movements = [label for label, (_, own) in enumerate(self.clips) for _ in own]
+        parts: dict[str, list[_Part]] = {"train": [], "validation": [], "test": []}
+        for number, (path, clip, label) in enumerate(zip(paths, clips, movements, strict=True)):
+            channels = clip.channels[:: self.every]
+            for name, rows in self._cut(path, len(channels)).items():
+                part = channels[rows]
+                parts[name].append(
+                    _Part(part, *(np.full(len(part), n, np.int32) for n in (label, number)))
+                )
+        joined = {
+            name: _Part(*map(np.concatenate, zip(*found, strict=True)))
+            for name, found in parts.items()
+        }
+        return _Frames(skeleton, joined)
+
+    def _cut(self, path: epath.Path, num_frames: int) -> dict[str, slice]:
+        """The frames of each part of one clip."""
+        gap = math.ceil(self.gap * self.frames_per_second / self.every)
+        _, validation_share, test_share = self.fractions
+        test = num_frames - round(test_share * num_frames)
+        validation = test - gap - round(validation_share * num_frames)
+        parts = {
+            "train": slice(0, max(validation - gap, 0)),
+            "validation": slice(max(validation, 0), max(test - gap, 0)),
+            "test": slice(test, num_frames),
+        }
+        for name, rows in parts.items():
+            if rows.start >= rows.stop:
+                raise UsageError(
+                    f"{path} has {num_frames} frames, which leave {name} empty with gaps of {gap} frames: give a "
+                    "longer clip, or set gap, every or fractions."
+                )
+        return parts
+
+    def _paths(self, data_dir: str | None) -> list[epath.Path]:
+        """The skeleton, and the clips in order."""
+        names = [self.skeleton, *(path for _, paths in self.clips for path in paths)]
+        paths = [_find(name, data_dir) for name in names]
+        for path, digest in zip(paths, self.sha256 or (), strict=False):
+            if (found := content_digest(path)) != digest:
+                raise UsageError(
+                    f"{path} has changed: its SHA-256 is {found[:12]}..., and sha256 is {digest[:12]}...: "
+                    "restore the content, or set sha256 to None."
+                )
+        return paths
+
+
+class _Part(NamedTuple):
+    channels: np.ndarray  # [N, C] float64
+    movements: np.ndarray  # [N] int32
+    clips: np.ndarray  # [N] int32
+
+
+class _Frames(NamedTuple):
+    skeleton: Skeleton
+    parts: dict[str, _Part]
+
+
+def _find(name: str, data_dir: str | None) -> epath.Path:
+    given = epath.Path(name).expanduser()
+    for path in (_SHIPPED / given, given, data_directory(data_dir) / given):
+        with reading(path, "correct the path"):
+            if path.exists() and not path.is_dir():
+                return path
+    raise MissingFileError(
+        f"{name} was not found, neither from the current folder nor in {data_directory(data_dir)}: correct "
+        "the path, or name another folder with --data-dir or $VAELAB_DATA."
+    )
+
+
+def _check_one_skeleton(paths: list[epath.Path], clips: list[Clip]) -> None:
+    """Raises if two clips name different skeletons."""
+    named = [
+        (path, clip.skeleton) for path, clip in zip(paths, clips, strict=True) if clip.skeleton
+    ]
+    for path, skeleton in named:
+        if skeleton != named[0][1]:
+            raise UsageError(
+                f"{path} was recorded with the skeleton {skeleton}, and {named[0][0]} with {named[0][1]}: give "
+                "clips of one skeleton, or remove the lines that begin with #!OML:ASF if the skeletons are equal."
+            )
