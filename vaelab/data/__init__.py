@@ -12,6 +12,7 @@ from vaelab.data.given import as_data_set
 from vaelab.data.images import CaltechSilhouettes, Digits, FreyFaces, Omniglot, StaticMNIST
 from vaelab.data.mnist import MNIST, FashionMNIST
 from vaelab.data.own_files import Files
+from vaelab.data.pendulum import Pendulum, PendulumMatch, match_pendulum, pendulum
 from vaelab.data.resized import Resized
 from vaelab.data.show import Shown
 from vaelab.data.standardised import Standardised, scaling_of
@@ -53,6 +54,8 @@ __all__ = [
     "MNISTTriplets",
     "MicroMNIST",
     "Omniglot",
+    "Pendulum",
+    "PendulumMatch",
     "ReducedBitDepth",
     "Resized",
     "Shown",
@@ -63,11 +66,13 @@ __all__ = [
     "bernoulli",
     "color_mnist",
     "dequantise",
+    "match_pendulum",
     "micro_mnist",
     "mnist_rotate",
     "mnist_sum",
     "mnist_sum_hard",
     "mnist_triplets",
+    "pendulum",
     "reduce_bit_depth",
     "rotate",
     "scaling_of",
