@@ -13,6 +13,7 @@ from vaelab.data.images import CaltechSilhouettes, Digits, FreyFaces, Omniglot, 
 from vaelab.data.mnist import MNIST, FashionMNIST
 from vaelab.data.mocap import MotionCapture
 from vaelab.data.own_files import Files
+from vaelab.data.pendulum import Pendulum, PendulumMatch, match_pendulum, pendulum
 from vaelab.data.resized import Resized
 from vaelab.data.show import Shown
 from vaelab.data.standardised import Standardised, scaling_of
@@ -55,6 +56,8 @@ __all__ = [
     "MicroMNIST",
     "MotionCapture",
     "Omniglot",
+    "Pendulum",
+    "PendulumMatch",
     "ReducedBitDepth",
     "Resized",
     "Shown",
@@ -65,11 +68,13 @@ __all__ = [
     "bernoulli",
     "color_mnist",
     "dequantise",
+    "match_pendulum",
     "micro_mnist",
     "mnist_rotate",
     "mnist_sum",
     "mnist_sum_hard",
     "mnist_triplets",
+    "pendulum",
     "reduce_bit_depth",
     "rotate",
     "scaling_of",
