@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _PACKAGES = (
-    "constraints", "data", "evaluation", "likelihoods", "losses", "models", "natural", "networks",
-    "plotting", "priors", "runs", "saddle", "theory", "training", "types",
+    "constraints", "data", "evaluation", "geometry", "likelihoods", "losses", "models", "natural",
+    "networks", "plotting", "priors", "runs", "saddle", "theory", "training", "types",
 )  # fmt: skip
 _NAMES = {
     "Experiment": "runs",
