@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +57,11 @@ def join_notes(note: str | None, *images: Images) -> tuple[str, ...]:
     """The caller's note, then the notes of the images, each note once."""
     own = [each for one in images for each in one.notes]
     return tuple(dict.fromkeys([note, *own] if note else own))
+
+
+def wrapped(notes: Sequence[str], width: float) -> list[str]:
+    """The notes in lines of this width in inches."""
+    return [line for note in notes for line in textwrap.wrap(note, max(20, int(15 * width)))]
 
 
 def gap_of(images: np.ndarray) -> int:

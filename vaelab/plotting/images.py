@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vaelab.checks import UsageError
-from vaelab.plotting.canvas import checked_images, gap_of, join_notes, tile
+from vaelab.plotting.canvas import checked_images, gap_of, join_notes, tile, wrapped
 from vaelab.plotting.figure import DPI, figure_of, new_figure, width_of
 from vaelab.plotting.style import GREY, INK
 
@@ -106,7 +105,7 @@ def _draw(
     axes.tick_params(length=0)
     axes.set_xticks([])
     if notes:
-        lines = _wrapped(notes, width)
+        lines = wrapped(notes, width)
         axes.set_xlabel("\n".join(lines), loc="left", fontsize=8, color=GREY)
     return figure, axes
 
@@ -124,7 +123,7 @@ def _figure_of_size(
     # Wide enough for the title of a single image.
     total_width = max(left + width * scale + rest, left + 2.7)
     note_width = total_width - left - rest
-    bottom = rest + 0.15 * len(_wrapped(notes, note_width)) + 0.05 * bool(notes)
+    bottom = rest + 0.15 * len(wrapped(notes, note_width)) + 0.05 * bool(notes)
     # Whole dots, or the images would not be sharp.
     bottom = round(bottom * DPI) / DPI
     total = total_width, bottom + height * scale + top
@@ -133,8 +132,3 @@ def _figure_of_size(
         (left / total[0], bottom / total[1], width * scale / total[0], height * scale / total[1])
     )
     return figure, axes, note_width
-
-
-def _wrapped(notes: Sequence[str], width: float) -> list[str]:
-    """The notes in lines of this width in inches."""
-    return [line for note in notes for line in textwrap.wrap(note, max(20, int(15 * width)))]

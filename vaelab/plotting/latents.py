@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from vaelab.checks import UsageError
 from vaelab.plotting.figure import one_panel, width_of
+from vaelab.plotting.projection import principal_plane
 from vaelab.plotting.style import GREY, INDIGO, INK, PALETTE, PRIOR, set_style
 
 MASSES = {
@@ -87,18 +88,8 @@ def latent_space(
         )
     if not (np.isfinite(z).all() and np.isfinite(prior).all()):
         raise UsageError("latents and prior_samples must be finite, got NaN or infinity.")
-    axis_names = ["$z_1$", "$z_2$"]
-    if num_dims > 2:
-        centre = z.mean(0)
-        _, singular_values, axes_t = np.linalg.svd(z - centre, full_matrices=False)
-        shares = singular_values**2 / max(np.sum(singular_values**2), np.finfo(float).tiny)
-        axis_names = [
-            f"principal axis {i} ({100 * share:.0f} % of variance)"
-            for i, share in enumerate(shares[:2], 1)
-        ]
-        largest = np.take_along_axis(axes_t, np.abs(axes_t).argmax(1, keepdims=True), axis=1)
-        projection = (axes_t * np.where(largest < 0, -1, 1))[:2].T
-        z, prior = (z - centre) @ projection, (prior - centre) @ projection
+    plane = principal_plane(z)
+    z, prior = plane.project(z), plane.project(prior)
 
     figure, axes = one_panel(ax, (6.4, 5.2))
     set_style(axes)
@@ -129,8 +120,8 @@ def latent_space(
         bar = axes.inset_axes((left, 0, 0.04, 0.6))  # below the legend
         figure.colorbar(scale, cax=bar).set_label("label", fontsize=9, color=INK)
         bar.tick_params(labelsize=8.5, color=GREY, labelcolor=INK)
-    axes.set_xlabel(axis_names[0], fontsize=10, color=INK)
-    axes.set_ylabel(axis_names[1], fontsize=10, color=INK)
+    axes.set_xlabel(plane.names[0], fontsize=10, color=INK)
+    axes.set_ylabel(plane.names[1], fontsize=10, color=INK)
     of_level = "" if level is None else f", level {level},"
     title = f"Latent space{of_level} of {len(z):,} data points"
     if num_dims > 2:
