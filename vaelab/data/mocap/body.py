@@ -53,7 +53,6 @@ class Body(NamedTuple):
 
     def poses(self, events: Array) -> Array:
         """Positions of all joints, the root at its place of rest. [..., D] in degrees -> [..., J, 3]."""
-        events = jnp.asarray(events)
         chex.assert_axis_dimension(events, -1, len(self.varying))
         channels = jnp.broadcast_to(self.others, (*events.shape[:-1], len(self.others)))
         return joint_positions(self.skeleton, channels.at[..., self.varying].set(events))

@@ -7,8 +7,9 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from etils import epath
@@ -26,8 +27,7 @@ from vaelab.data.dataset import DataSet
 from vaelab.data.files import data_directory, reading
 from vaelab.data.mocap import figures
 from vaelab.data.mocap.body import Body
-from vaelab.data.mocap.clip import Clip, read_clip
-from vaelab.data.mocap.skeleton import Skeleton, read_skeleton
+from vaelab.data.mocap.frames import Frames, read_frames
 from vaelab.data.parts import Fractions, check_cut
 from vaelab.data.show import Shown
 from vaelab.data.standardised import scaling_of
@@ -83,14 +83,7 @@ class MotionCapture(DataSet):
     """Expected digests of the skeleton and of all clips, which `pinned` sets. None accepts any content."""
 
     def __post_init__(self) -> None:
-        clips = self.clips.items() if isinstance(self.clips, Mapping) else self.clips
-        if not clips or any(isinstance(paths, str) or not paths for _, paths in clips):
-            raise UsageError(
-                "clips must hold a tuple of one path or more for each movement, such as "
-                f'{{"walk": ("walk.amc",)}}, got {self.clips!r}.'
-            )
-        named = tuple((str(name), tuple(map(os.fspath, paths))) for name, paths in clips)
-        object.__setattr__(self, "clips", named)
+        object.__setattr__(self, "clips", _movements(self.clips))
         object.__setattr__(self, "skeleton", os.fspath(self.skeleton))
         check_at_least_one(every=self.every)
         check_positive(frames_per_second=self.frames_per_second)
@@ -121,7 +114,7 @@ class MotionCapture(DataSet):
         }
         scaling = scaling_of(events["train"])
         examples = {
-            name: Examples(scaling.apply(events[name]), part.movements)
+            name: Examples(scaling.apply(events[name]), part.labels)
             for name, part in frames.parts.items()
         }
         return Splits(**examples, scaling=scaling)
@@ -148,46 +141,16 @@ class MotionCapture(DataSet):
             body = self.body()
         except MissingFileError as error:
             raise UndefinedError(f"stick figures need the data's files, and {error}") from error
-        return Shown(figures.draw(np.asarray(body.poses(np.asarray(x))), body.bones, body.reach))
+        poses = np.asarray(body.poses(jnp.asarray(x)))
+        return Shown(figures.draw(poses, body.bones, body.reach))
 
-    def _read(self, data_dir: str | None) -> _Frames:
-        skeleton_path, *paths = self._paths(data_dir)
-        skeleton = read_skeleton(skeleton_path)
-        clips = [read_clip(path, skeleton) for path in paths]
-        _check_one_skeleton(paths, clips)
-        movements = [label for label, (_, own) in enumerate(self.clips) for _ in own]
-        parts: dict[str, list[_Part]] = {"train": [], "validation": [], "test": []}
-        for number, (path, clip, label) in enumerate(zip(paths, clips, movements, strict=True)):
-            channels = clip.channels[:: self.every]
-            for name, rows in self._cut(path, len(channels)).items():
-                part = channels[rows]
-                parts[name].append(
-                    _Part(part, *(np.full(len(part), n, np.int32) for n in (label, number)))
-                )
-        joined = {
-            name: _Part(*map(np.concatenate, zip(*found, strict=True)))
-            for name, found in parts.items()
-        }
-        return _Frames(skeleton, joined)
-
-    def _cut(self, path: epath.Path, num_frames: int) -> dict[str, slice]:
-        """The frames of each part of one clip."""
+    def _read(self, data_dir: str | None) -> Frames:
+        skeleton, *paths = self._paths(data_dir)
+        labels = [label for label, (_, own) in enumerate(self.clips) for _ in own]
         gap = math.ceil(self.gap * self.frames_per_second / self.every)
-        _, validation_share, test_share = self.fractions
-        test = num_frames - round(test_share * num_frames)
-        validation = test - gap - round(validation_share * num_frames)
-        parts = {
-            "train": slice(0, max(validation - gap, 0)),
-            "validation": slice(max(validation, 0), max(test - gap, 0)),
-            "test": slice(test, num_frames),
-        }
-        for name, rows in parts.items():
-            if rows.start >= rows.stop:
-                raise UsageError(
-                    f"{path} has {num_frames} frames, which leave {name} empty with gaps of {gap} frames: give a "
-                    "longer clip, or set gap, every or fractions."
-                )
-        return parts
+        return read_frames(
+            skeleton, paths, labels, every=self.every, gap=gap, fractions=self.fractions
+        )
 
     def _paths(self, data_dir: str | None) -> list[epath.Path]:
         """The skeleton, and the clips in order."""
@@ -202,17 +165,6 @@ class MotionCapture(DataSet):
         return paths
 
 
-class _Part(NamedTuple):
-    channels: np.ndarray  # [N, C] float64
-    movements: np.ndarray  # [N] int32
-    clips: np.ndarray  # [N] int32
-
-
-class _Frames(NamedTuple):
-    skeleton: Skeleton
-    parts: dict[str, _Part]
-
-
 def _find(name: str, data_dir: str | None) -> epath.Path:
     given = epath.Path(name).expanduser()
     for path in (_SHIPPED / given, given, data_directory(data_dir) / given):
@@ -225,14 +177,21 @@ def _find(name: str, data_dir: str | None) -> epath.Path:
     )
 
 
-def _check_one_skeleton(paths: list[epath.Path], clips: list[Clip]) -> None:
-    """Raises if two clips name different skeletons."""
-    named = [
-        (path, clip.skeleton) for path, clip in zip(paths, clips, strict=True) if clip.skeleton
-    ]
-    for path, skeleton in named:
-        if skeleton != named[0][1]:
-            raise UsageError(
-                f"{path} was recorded with the skeleton {skeleton}, and {named[0][0]} with {named[0][1]}: give "
-                "clips of one skeleton, or remove the lines that begin with #!OML:ASF if the skeletons are equal."
-            )
+def _movements(clips: Any) -> Movements:
+    """Names and paths, from pairs or a mapping."""
+    try:
+        pairs = [*(clips.items() if isinstance(clips, Mapping) else clips)]
+        found = tuple(
+            (name, (paths,) if isinstance(paths, str | os.PathLike) else tuple(paths))
+            for name, paths in pairs
+        )
+        named = tuple((str(name), tuple(map(os.fspath, paths))) for name, paths in found)
+    except (TypeError, ValueError):
+        named = ()
+    names = [name for name, _ in named]
+    if not named or not all(paths for _, paths in named) or len(set(names)) < len(names):
+        raise UsageError(
+            "clips must hold one path or more for each movement, and each movement once, such as "
+            f'{{"walk": ("walk.amc",)}}, got {clips!r}.'
+        )
+    return named
