@@ -3,7 +3,7 @@
 from vaelab.data.mocap.amc import Clip, read_clip
 from vaelab.data.mocap.asf import read_skeleton
 from vaelab.data.mocap.body import Body
-from vaelab.data.mocap.dataset import MotionCapture
+from vaelab.data.mocap.dataset import MotionCapture, Movement
 from vaelab.data.mocap.kinematics import joint_positions
 from vaelab.data.mocap.skeleton import Bone, Skeleton
 
@@ -12,6 +12,7 @@ __all__ = [
     "Bone",
     "Clip",
     "MotionCapture",
+    "Movement",
     "Skeleton",
     "joint_positions",
     "read_clip",

@@ -9,6 +9,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import UsageError
 from vaelab.data.mocap.kinematics import joint_positions
 from vaelab.data.mocap.skeleton import Skeleton
 from vaelab.types import Array
@@ -27,9 +28,17 @@ class Body(NamedTuple):
 
     @classmethod
     def of(cls, skeleton: Skeleton, channels: np.ndarray) -> Body:
-        """The body whose events are the angles that vary in channels [N, C]. The root's channels are 0."""
+        """The body whose events are the angles that vary in channels [N, C]. The root's channels are 0.
+
+        Raises:
+          UsageError: no angle varies.
+        """
         root = np.array([bone == skeleton.names[0] for bone, _ in skeleton.channels])
         moves = (np.ptp(channels, axis=0) > _STILL) & ~root
+        if not moves.any():
+            raise UsageError(
+                "no angle of the training part varies: give clips in which the body moves."
+            )
         others = np.where(moves | root, 0.0, channels[0])
         return cls(skeleton, np.flatnonzero(moves), others.astype(np.float32))
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -33,16 +32,22 @@ from vaelab.data.show import Shown
 from vaelab.data.standardised import scaling_of
 from vaelab.types import Examples, Splits
 
-Movements = tuple[tuple[str, tuple[str, ...]], ...]
+
+class Movement(NamedTuple):
+    """A movement, which is one label."""
+
+    name: str
+    clips: tuple[str, ...]  # AMC files
+
 
 _SHIPPED = epath.Path(Path(__file__).parent)
 _SKELETON = "subject_02/02.asf.gz"
-_MOVEMENTS: Movements = (
-    ("walk", ("subject_02/02_01.amc.gz", "subject_02/02_02.amc.gz")),
-    ("run", ("subject_02/02_03.amc.gz",)),
-    ("balance", ("subject_02/02_04.amc.gz",)),
-    ("punch", ("subject_02/02_05.amc.gz",)),
-    ("wash", ("subject_02/02_10.amc.gz",)),
+_MOVEMENTS = (
+    Movement("walk", ("subject_02/02_01.amc.gz", "subject_02/02_02.amc.gz")),
+    Movement("run", ("subject_02/02_03.amc.gz",)),
+    Movement("balance", ("subject_02/02_04.amc.gz",)),
+    Movement("punch", ("subject_02/02_05.amc.gz",)),
+    Movement("wash", ("subject_02/02_10.amc.gz",)),
 )
 
 
@@ -69,8 +74,8 @@ class MotionCapture(DataSet):
 
     skeleton: str = _SKELETON
     """ASF file with the skeleton of all clips."""
-    clips: Movements = _MOVEMENTS
-    """Name of each movement, and the AMC files with its clips: pairs, or a mapping. Labels are numbered in this order."""
+    clips: tuple[Movement, ...] = _MOVEMENTS
+    """Movements with their clips: `Movement`s, pairs, or a mapping from names to paths. Labels are numbered in this order."""
     every: int = 1
     """Only every n-th frame is taken. 4 leaves 30 frames per second."""
     frames_per_second: float = 120.0
@@ -93,7 +98,7 @@ class MotionCapture(DataSet):
     @property
     def movements(self) -> tuple[str, ...]:
         """Names of the labels."""
-        return tuple(name for name, _ in self.clips)
+        return tuple(movement.name for movement in self.clips)
 
     def describe(self) -> str:
         share = f"{self.fractions[2]:.0%}"
@@ -146,7 +151,7 @@ class MotionCapture(DataSet):
 
     def _read(self, data_dir: str | None) -> Frames:
         skeleton, *paths = self._paths(data_dir)
-        labels = [label for label, (_, own) in enumerate(self.clips) for _ in own]
+        labels = [label for label, each in enumerate(self.clips) for _ in each.clips]
         gap = math.ceil(self.gap * self.frames_per_second / self.every)
         return read_frames(
             skeleton, paths, labels, every=self.every, gap=gap, fractions=self.fractions
@@ -154,7 +159,7 @@ class MotionCapture(DataSet):
 
     def _paths(self, data_dir: str | None) -> list[epath.Path]:
         """The skeleton, and the clips in order."""
-        names = [self.skeleton, *(path for _, paths in self.clips for path in paths)]
+        names = [self.skeleton, *(clip for movement in self.clips for clip in movement.clips)]
         paths = [_find(name, data_dir) for name in names]
         for path, digest in zip(paths, self.sha256 or (), strict=False):
             if (found := content_digest(path)) != digest:
@@ -177,21 +182,21 @@ def _find(name: str, data_dir: str | None) -> epath.Path:
     )
 
 
-def _movements(clips: Any) -> Movements:
-    """Names and paths, from pairs or a mapping."""
+def _movements(clips: Any) -> tuple[Movement, ...]:
+    """Movements from pairs of a name and paths, or from a mapping."""
     try:
-        pairs = [*(clips.items() if isinstance(clips, Mapping) else clips)]
-        found = tuple(
-            (name, (paths,) if isinstance(paths, str | os.PathLike) else tuple(paths))
-            for name, paths in pairs
+        movements = tuple(
+            Movement(
+                str(name),
+                tuple(map(os.fspath, [paths] if isinstance(paths, str | os.PathLike) else paths)),
+            )
+            for name, paths in dict(clips).items()
         )
-        named = tuple((str(name), tuple(map(os.fspath, paths))) for name, paths in found)
     except (TypeError, ValueError):
-        named = ()
-    names = [name for name, _ in named]
-    if not named or not all(paths for _, paths in named) or len(set(names)) < len(names):
+        movements = ()
+    if not movements or len(movements) < len(clips) or not all(m.clips for m in movements):
         raise UsageError(
             "clips must hold one path or more for each movement, and each movement once, such as "
             f'{{"walk": ("walk.amc",)}}, got {clips!r}.'
         )
-    return named
+    return movements
