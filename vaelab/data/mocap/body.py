@@ -21,7 +21,7 @@ class Body(NamedTuple):
     """A skeleton, and the angles that are the coordinates of an event."""
 
     skeleton: Skeleton
-    varying: np.ndarray  # [D], the channel of each coordinate
+    varying: np.ndarray  # [D] int32, the channel of each coordinate
     others: (
         np.ndarray
     )  # [C] float32, values of the other channels, and 0 in place of those that vary
@@ -40,7 +40,7 @@ class Body(NamedTuple):
                 "no angle of the training part varies: give clips in which the body moves."
             )
         others = np.where(moves | root, 0.0, channels[0])
-        return cls(skeleton, np.flatnonzero(moves), others.astype(np.float32))
+        return cls(skeleton, np.flatnonzero(moves).astype(np.int32), others.astype(np.float32))
 
     @property
     def coordinates(self) -> tuple[tuple[str, str], ...]:

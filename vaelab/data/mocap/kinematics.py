@@ -54,11 +54,9 @@ def joint_positions(skeleton: Skeleton, channels: Array) -> Array:
 
 
 class _Layout(NamedTuple):
-    angles: (
-        np.ndarray
-    )  # [J, 3], channel of each turn in the bone's order; C if the bone does not turn so
+    angles: np.ndarray  # [J, 3], channel of each turn, in the bone's order; C: no such channel
     order: np.ndarray  # [J, 3], 0, 1 or 2: the turn is about x, y or z
-    translations: np.ndarray  # [3], channels of the root's position; C if it has none
+    translations: np.ndarray  # [3], channels of the root's position; C: no such channel
     axes: np.ndarray  # [J, 3, 3], C_j
     offsets: np.ndarray  # [J, 3]
     ancestors: tuple[np.ndarray, ...]  # [J], the ancestors 1, 2, 4, ... generations before; J: none
@@ -69,22 +67,23 @@ class _Layout(NamedTuple):
 def _layout(skeleton: Skeleton) -> _Layout:
     place = {channel: number for number, channel in enumerate(skeleton.channels)}
     bones, last = skeleton.bones, len(place)
-    order = np.array([["xyz".index(letter) for letter in bone.order] for bone in bones])
+    order = np.array([["xyz".index(letter) for letter in bone.order] for bone in bones], np.int32)
     angles = [[place.get((b.name, f"r{letter}"), last) for letter in b.order] for b in bones]
     axis = np.take_along_axis(np.array([bone.axis for bone in bones], np.float32), order, axis=1)
     with jax.ensure_compile_time_eval():
         axes = np.asarray(_turns(jnp.asarray(axis), order))
-    parents = np.array([bone.parent for bone in bones])
+    parents = np.array([bone.parent for bone in bones], np.int32)
     chains = np.eye(len(bones), dtype=np.float32)
     for joint, parent in enumerate(parents[1:], 1):
         chains[joint] += chains[parent]
-    ancestors = [np.append(np.where(parents < 0, len(bones), parents), len(bones))]
-    while (ancestors[-1] < len(bones)).any():
+    none = np.int32(len(bones))
+    ancestors = [np.append(np.where(parents < 0, none, parents), none)]
+    while (ancestors[-1] < none).any():
         ancestors.append(ancestors[-1][ancestors[-1]])
     return _Layout(
-        np.array(angles),
+        np.array(angles, np.int32),
         order,
-        np.array([place.get((bones[0].name, f"t{letter}"), last) for letter in "xyz"]),
+        np.array([place.get((bones[0].name, f"t{letter}"), last) for letter in "xyz"], np.int32),
         axes,
         np.array([bone.offset for bone in bones], np.float32),
         tuple(each[:-1] for each in ancestors[:-1]),
