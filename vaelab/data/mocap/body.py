@@ -9,6 +9,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.checks import UsageError
 from vaelab.data.mocap.kinematics import joint_positions
 from vaelab.data.mocap.skeleton import Skeleton
 from vaelab.types import Array
@@ -20,18 +21,26 @@ class Body(NamedTuple):
     """A skeleton, and the angles that are the coordinates of an event."""
 
     skeleton: Skeleton
-    varying: np.ndarray  # [D], the channel of each coordinate
+    varying: np.ndarray  # [D] int32, the channel of each coordinate
     others: (
         np.ndarray
     )  # [C] float32, values of the other channels, and 0 in place of those that vary
 
     @classmethod
     def of(cls, skeleton: Skeleton, channels: np.ndarray) -> Body:
-        """The body whose events are the angles that vary in channels [N, C]. The root's channels are 0."""
+        """The body whose events are the angles that vary in channels [N, C]. The root's channels are 0.
+
+        Raises:
+          UsageError: no angle varies.
+        """
         root = np.array([bone == skeleton.names[0] for bone, _ in skeleton.channels])
         moves = (np.ptp(channels, axis=0) > _STILL) & ~root
+        if not moves.any():
+            raise UsageError(
+                "no angle of the training part varies: give clips in which the body moves."
+            )
         others = np.where(moves | root, 0.0, channels[0])
-        return cls(skeleton, np.flatnonzero(moves), others.astype(np.float32))
+        return cls(skeleton, np.flatnonzero(moves).astype(np.int32), others.astype(np.float32))
 
     @property
     def coordinates(self) -> tuple[tuple[str, str], ...]:
@@ -53,7 +62,6 @@ class Body(NamedTuple):
 
     def poses(self, events: Array) -> Array:
         """Positions of all joints, the root at its place of rest. [..., D] in degrees -> [..., J, 3]."""
-        events = jnp.asarray(events)
         chex.assert_axis_dimension(events, -1, len(self.varying))
         channels = jnp.broadcast_to(self.others, (*events.shape[:-1], len(self.others)))
         return joint_positions(self.skeleton, channels.at[..., self.varying].set(events))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from etils import epath
@@ -26,23 +26,28 @@ from vaelab.data.dataset import DataSet
 from vaelab.data.files import data_directory, reading
 from vaelab.data.mocap import figures
 from vaelab.data.mocap.body import Body
-from vaelab.data.mocap.clip import Clip, read_clip
-from vaelab.data.mocap.skeleton import Skeleton, read_skeleton
+from vaelab.data.mocap.frames import Frames, read_frames
 from vaelab.data.parts import Fractions, check_cut
 from vaelab.data.show import Shown
 from vaelab.data.standardised import scaling_of
 from vaelab.types import Examples, Splits
 
-Movements = tuple[tuple[str, tuple[str, ...]], ...]
+
+class Movement(NamedTuple):
+    """A movement, which is one label."""
+
+    name: str
+    clips: tuple[str, ...]  # AMC files
+
 
 _SHIPPED = epath.Path(Path(__file__).parent)
 _SKELETON = "subject_02/02.asf.gz"
-_MOVEMENTS: Movements = (
-    ("walk", ("subject_02/02_01.amc.gz", "subject_02/02_02.amc.gz")),
-    ("run", ("subject_02/02_03.amc.gz",)),
-    ("balance", ("subject_02/02_04.amc.gz",)),
-    ("punch", ("subject_02/02_05.amc.gz",)),
-    ("wash", ("subject_02/02_10.amc.gz",)),
+_MOVEMENTS = (
+    Movement("walk", ("subject_02/02_01.amc.gz", "subject_02/02_02.amc.gz")),
+    Movement("run", ("subject_02/02_03.amc.gz",)),
+    Movement("balance", ("subject_02/02_04.amc.gz",)),
+    Movement("punch", ("subject_02/02_05.amc.gz",)),
+    Movement("wash", ("subject_02/02_10.amc.gz",)),
 )
 
 
@@ -69,8 +74,8 @@ class MotionCapture(DataSet):
 
     skeleton: str = _SKELETON
     """ASF file with the skeleton of all clips."""
-    clips: Movements = _MOVEMENTS
-    """Name of each movement, and the AMC files with its clips: pairs, or a mapping. Labels are numbered in this order."""
+    clips: tuple[Movement, ...] = _MOVEMENTS
+    """Movements with their clips: `Movement`s, pairs, or a mapping from names to paths. Labels are numbered in this order."""
     every: int = 1
     """Only every n-th frame is taken. 4 leaves 30 frames per second."""
     frames_per_second: float = 120.0
@@ -83,14 +88,7 @@ class MotionCapture(DataSet):
     """Expected digests of the skeleton and of all clips, which `pinned` sets. None accepts any content."""
 
     def __post_init__(self) -> None:
-        clips = self.clips.items() if isinstance(self.clips, Mapping) else self.clips
-        if not clips or any(isinstance(paths, str) or not paths for _, paths in clips):
-            raise UsageError(
-                "clips must hold a tuple of one path or more for each movement, such as "
-                f'{{"walk": ("walk.amc",)}}, got {self.clips!r}.'
-            )
-        named = tuple((str(name), tuple(map(os.fspath, paths))) for name, paths in clips)
-        object.__setattr__(self, "clips", named)
+        object.__setattr__(self, "clips", _movements(self.clips))
         object.__setattr__(self, "skeleton", os.fspath(self.skeleton))
         check_at_least_one(every=self.every)
         check_positive(frames_per_second=self.frames_per_second)
@@ -100,7 +98,7 @@ class MotionCapture(DataSet):
     @property
     def movements(self) -> tuple[str, ...]:
         """Names of the labels."""
-        return tuple(name for name, _ in self.clips)
+        return tuple(movement.name for movement in self.clips)
 
     def describe(self) -> str:
         share = f"{self.fractions[2]:.0%}"
@@ -121,7 +119,7 @@ class MotionCapture(DataSet):
         }
         scaling = scaling_of(events["train"])
         examples = {
-            name: Examples(scaling.apply(events[name]), part.movements)
+            name: Examples(scaling.apply(events[name]), part.labels)
             for name, part in frames.parts.items()
         }
         return Splits(**examples, scaling=scaling)
@@ -148,50 +146,20 @@ class MotionCapture(DataSet):
             body = self.body()
         except MissingFileError as error:
             raise UndefinedError(f"stick figures need the data's files, and {error}") from error
-        return Shown(figures.draw(np.asarray(body.poses(np.asarray(x))), body.bones, body.reach))
+        poses = np.asarray(body.poses(jnp.asarray(x)))
+        return Shown(figures.draw(poses, body.bones, body.reach))
 
-    def _read(self, data_dir: str | None) -> _Frames:
-        skeleton_path, *paths = self._paths(data_dir)
-        skeleton = read_skeleton(skeleton_path)
-        clips = [read_clip(path, skeleton) for path in paths]
-        _check_one_skeleton(paths, clips)
-        movements = [label for label, (_, own) in enumerate(self.clips) for _ in own]
-        parts: dict[str, list[_Part]] = {"train": [], "validation": [], "test": []}
-        for number, (path, clip, label) in enumerate(zip(paths, clips, movements, strict=True)):
-            channels = clip.channels[:: self.every]
-            for name, rows in self._cut(path, len(channels)).items():
-                part = channels[rows]
-                parts[name].append(
-                    _Part(part, *(np.full(len(part), n, np.int32) for n in (label, number)))
-                )
-        joined = {
-            name: _Part(*map(np.concatenate, zip(*found, strict=True)))
-            for name, found in parts.items()
-        }
-        return _Frames(skeleton, joined)
-
-    def _cut(self, path: epath.Path, num_frames: int) -> dict[str, slice]:
-        """The frames of each part of one clip."""
+    def _read(self, data_dir: str | None) -> Frames:
+        skeleton, *paths = self._paths(data_dir)
+        labels = [label for label, each in enumerate(self.clips) for _ in each.clips]
         gap = math.ceil(self.gap * self.frames_per_second / self.every)
-        _, validation_share, test_share = self.fractions
-        test = num_frames - round(test_share * num_frames)
-        validation = test - gap - round(validation_share * num_frames)
-        parts = {
-            "train": slice(0, max(validation - gap, 0)),
-            "validation": slice(max(validation, 0), max(test - gap, 0)),
-            "test": slice(test, num_frames),
-        }
-        for name, rows in parts.items():
-            if rows.start >= rows.stop:
-                raise UsageError(
-                    f"{path} has {num_frames} frames, which leave {name} empty with gaps of {gap} frames: give a "
-                    "longer clip, or set gap, every or fractions."
-                )
-        return parts
+        return read_frames(
+            skeleton, paths, labels, every=self.every, gap=gap, fractions=self.fractions
+        )
 
     def _paths(self, data_dir: str | None) -> list[epath.Path]:
         """The skeleton, and the clips in order."""
-        names = [self.skeleton, *(path for _, paths in self.clips for path in paths)]
+        names = [self.skeleton, *(clip for movement in self.clips for clip in movement.clips)]
         paths = [_find(name, data_dir) for name in names]
         for path, digest in zip(paths, self.sha256 or (), strict=False):
             if (found := content_digest(path)) != digest:
@@ -200,17 +168,6 @@ class MotionCapture(DataSet):
                     "restore the content, or set sha256 to None."
                 )
         return paths
-
-
-class _Part(NamedTuple):
-    channels: np.ndarray  # [N, C] float64
-    movements: np.ndarray  # [N] int32
-    clips: np.ndarray  # [N] int32
-
-
-class _Frames(NamedTuple):
-    skeleton: Skeleton
-    parts: dict[str, _Part]
 
 
 def _find(name: str, data_dir: str | None) -> epath.Path:
@@ -225,14 +182,21 @@ def _find(name: str, data_dir: str | None) -> epath.Path:
     )
 
 
-def _check_one_skeleton(paths: list[epath.Path], clips: list[Clip]) -> None:
-    """Raises if two clips name different skeletons."""
-    named = [
-        (path, clip.skeleton) for path, clip in zip(paths, clips, strict=True) if clip.skeleton
-    ]
-    for path, skeleton in named:
-        if skeleton != named[0][1]:
-            raise UsageError(
-                f"{path} was recorded with the skeleton {skeleton}, and {named[0][0]} with {named[0][1]}: give "
-                "clips of one skeleton, or remove the lines that begin with #!OML:ASF if the skeletons are equal."
+def _movements(clips: Any) -> tuple[Movement, ...]:
+    """Movements from pairs of a name and paths, or from a mapping."""
+    try:
+        movements = tuple(
+            Movement(
+                str(name),
+                tuple(map(os.fspath, [paths] if isinstance(paths, str | os.PathLike) else paths)),
             )
+            for name, paths in dict(clips).items()
+        )
+    except (TypeError, ValueError):
+        movements = ()
+    if not movements or len(movements) < len(clips) or not all(m.clips for m in movements):
+        raise UsageError(
+            "clips must hold one path or more for each movement, and each movement once, such as "
+            f'{{"walk": ("walk.amc",)}}, got {clips!r}.'
+        )
+    return movements

@@ -13,12 +13,12 @@ _TURN = np.deg2rad(
 
 
 def draw(
-    poses: np.ndarray, bones: Sequence[tuple[int, int]], reach: float, *, size: int = 64
+    poses: np.ndarray, bones: Sequence[tuple[int, int]], reach: float, *, size: int = 96
 ) -> np.ndarray:
     """Black stick figures on white, [N, J, 3] -> [N, size, size, 1] in [0, 1].
 
-    The figures are seen in parallel projection, half from the front and half from their left side, with y
-    upwards. All have the same scale: a joint at the distance `reach` from joint 0 is at the border.
+    The figures are seen from the front and their right side, in parallel projection, with y upwards. All
+    have the same scale: a joint at the distance `reach` from joint 0 is at the border.
     """
     from PIL import Image, ImageDraw
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from vaelab.checks import DamagedFileError
+from vaelab.checks import UsageError
 from vaelab.data.files import reading
 
 _GZIP = b"\x1f\x8b"
@@ -36,11 +36,11 @@ def numbers(where: str, words: list[str], count: int) -> tuple[float, ...]:
     """`count` finite numbers from these words.
 
     Raises:
-      DamagedFileError: a word that is no finite number, or another count. The sentence begins with `where`.
+      UsageError: a word that is no finite number, or another count. The sentence begins with `where`.
     """
     if len(words) != count:
         found = " ".join(words) or "nothing"
-        raise DamagedFileError(f"{where} must hold {count} numbers, got {found}: repair the file.")
+        raise UsageError(f"{where} must hold {count} numbers, got {found}: repair the file.")
     values = []
     for word in words:
         try:
@@ -48,7 +48,7 @@ def numbers(where: str, words: list[str], count: int) -> tuple[float, ...]:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise DamagedFileError(
+            raise UsageError(
                 f"{where} holds {word}, which is not a finite number: repair the file."
             )
         values.append(value)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from vaelab.checks import DamagedFileError
+from vaelab.checks import UsageError
+from vaelab.data.files import naming
 from vaelab.data.mocap.skeleton import Skeleton
 from vaelab.data.mocap.text import Line, numbers, read_lines
 
@@ -33,69 +34,70 @@ def read_clip(path: epath.PathLike, skeleton: Skeleton) -> Clip:
     """
     path = epath.Path(path)
     lines = read_lines(path)
+    with naming(path):
+        return _clip(lines, skeleton)
+
+
+def _clip(lines: list[Line], skeleton: Skeleton) -> Clip:
     freedoms = {bone.name: bone.freedom for bone in skeleton.bones if bone.freedom}
-    frames = [_values(path, number, frame, freedoms) for number, frame in _frames(path, lines)]
+    channels = np.array([_values(number, frame, freedoms) for number, frame in _frames(lines)])
     angles = [freedom.startswith("r") for _, freedom in skeleton.channels]
-    return Clip(np.array(frames) * np.where(angles, _unit(path, lines), 1.0), _named(lines))
+    return Clip(channels * np.where(angles, _unit(lines), 1.0), _named(lines))
 
 
-def _frames(path: epath.Path, lines: list[Line]) -> list[tuple[int, list[Line]]]:
+def _frames(lines: list[Line]) -> list[tuple[int, list[Line]]]:
     """The number and the lines of each frame."""
     found: list[tuple[int, list[Line]]] = []
     for line in lines:
         first = line.words[0]
         if len(line.words) == 1 and first.isdigit():
             if found and int(first) != found[-1][0] + 1:
-                raise DamagedFileError(
-                    f"{path}, line {line.number}: frame {first} follows frame {found[-1][0]}: make a clip of "
+                raise UsageError(
+                    f"line {line.number}: frame {first} follows frame {found[-1][0]}: make a clip of "
                     "each part without missing frames."
                 )
             found.append((int(first), []))
         elif found:
             found[-1][1].append(line)
         elif not first.startswith(("#", ":")):
-            raise DamagedFileError(
-                f"{path}, line {line.number} must be the number of a frame, got {first}: name an AMC file."
+            raise UsageError(
+                f"line {line.number} must be the number of a frame, got {first}: name an AMC file."
             )
     if not found:
-        raise DamagedFileError(f"{path} holds no frames: name an AMC file.")
+        raise UsageError("the file holds no frames: name an AMC file.")
     return found
 
 
-def _values(
-    path: epath.Path, number: int, lines: list[Line], freedoms: dict[str, tuple[str, ...]]
-) -> list[float]:
+def _values(number: int, lines: list[Line], freedoms: dict[str, tuple[str, ...]]) -> list[float]:
     """The channels of one frame, [C]."""
     found: dict[str, Sequence[float]] = {}
     for _, (name, *words) in lines:
-        where = f"{path}, frame {number}: bone {name}"
+        where = f"frame {number}: bone {name}"
         if name not in freedoms:
-            raise DamagedFileError(
+            raise UsageError(
                 f"{where} is not a bone with channels of the skeleton: name the ASF file of this clip."
             )
         if name in found:
-            raise DamagedFileError(f"{where} occurs twice: repair the file.")
+            raise UsageError(f"{where} occurs twice: repair the file.")
         if len(words) != len(freedoms[name]):
-            raise DamagedFileError(
+            raise UsageError(
                 f"{where} has {len(words)} channels, and the skeleton gives it {len(freedoms[name])} "
                 f"({' '.join(freedoms[name])}): repair the file, or name the ASF file of this clip."
             )
         found[name] = numbers(where, words, len(words))
     if len(found) < len(freedoms):
         missing = next(name for name in freedoms if name not in found)
-        raise DamagedFileError(
-            f"{path}, frame {number}: bone {missing} is missing: repair the file."
-        )
+        raise UsageError(f"frame {number}: bone {missing} is missing: repair the file.")
     return [value for name in freedoms for value in found[name]]
 
 
-def _unit(path: epath.Path, lines: list[Line]) -> float:
+def _unit(lines: list[Line]) -> float:
     """Degrees per unit of angle."""
     for _, (first, *_) in lines:
         if first.upper() in (":DEGREES", ":RADIANS"):
             return 1.0 if first.upper() == ":DEGREES" else math.degrees(1.0)
-    raise DamagedFileError(
-        f"{path} does not state its unit of angle: add a line :DEGREES or :RADIANS before the first frame."
+    raise UsageError(
+        "the file does not state its unit of angle: add a line :DEGREES or :RADIANS before the first frame."
     )
 
 

@@ -1,0 +1,95 @@
+"""The frames of some clips, cut into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from etils import epath
+
+from vaelab.checks import UsageError
+from vaelab.data.mocap.amc import Clip, read_clip
+from vaelab.data.mocap.asf import read_skeleton
+from vaelab.data.mocap.skeleton import Skeleton
+from vaelab.data.parts import Fractions
+
+
+class Part(NamedTuple):
+    """Frames in the order of clips and time."""
+
+    channels: np.ndarray  # [N, C] float64, angles in degrees
+    labels: np.ndarray  # [N] int32, movement
+    clips: np.ndarray  # [N] int32, number of the clip
+
+
+class Frames(NamedTuple):
+    """A skeleton, and its frames in each part."""
+
+    skeleton: Skeleton
+    parts: dict[str, Part]  # train, validation, test
+
+
+def read_frames(
+    skeleton_path: epath.Path,
+    paths: Sequence[epath.Path],
+    labels: Sequence[int],
+    *,
+    every: int,
+    gap: int,
+    fractions: Fractions,
+) -> Frames:
+    """Every n-th frame of these clips.
+
+    Args:
+      labels: the label of each clip.
+      gap: number of frames before the validation and the test part of each clip that are in no part.
+
+    Raises:
+      UsageError: a damaged file, a clip that is too short, or clips of two skeletons.
+    """
+    skeleton = read_skeleton(skeleton_path)
+    clips = [read_clip(path, skeleton) for path in paths]
+    _check_one_skeleton(paths, clips)
+    found: dict[str, list[Part]] = {"train": [], "validation": [], "test": []}
+    for number, (path, clip, label) in enumerate(zip(paths, clips, labels, strict=True)):
+        channels = clip.channels[::every]
+        for name, rows in _cut(path, len(channels), gap, fractions).items():
+            part = channels[rows]
+            numbers = (np.full(len(part), each, np.int32) for each in (label, number))
+            found[name].append(Part(part, *numbers))
+    parts = {
+        name: Part(*map(np.concatenate, zip(*pieces, strict=True)))
+        for name, pieces in found.items()
+    }
+    return Frames(skeleton, parts)
+
+
+def _cut(path: epath.Path, num_frames: int, gap: int, fractions: Fractions) -> dict[str, slice]:
+    """The frames of each part of one clip."""
+    _, validation_share, test_share = fractions
+    test = num_frames - round(test_share * num_frames)
+    validation = test - gap - round(validation_share * num_frames)
+    if validation - gap < 1 or validation == test - gap or test == num_frames:
+        raise UsageError(
+            f"{path} has {num_frames} frames, too few for train, validation, test and two gaps of {gap} "
+            "frames: give a longer clip, or set gap, every or fractions."
+        )
+    return {
+        "train": slice(0, validation - gap),
+        "validation": slice(validation, test - gap),
+        "test": slice(test, num_frames),
+    }
+
+
+def _check_one_skeleton(paths: Sequence[epath.Path], clips: Sequence[Clip]) -> None:
+    """Raises if two clips name different skeletons."""
+    named = [
+        (path, clip.skeleton) for path, clip in zip(paths, clips, strict=True) if clip.skeleton
+    ]
+    for path, skeleton in named:
+        if skeleton != named[0][1]:
+            raise UsageError(
+                f"{path} was recorded with the skeleton {skeleton}, and {named[0][0]} with {named[0][1]}: give "
+                "clips of one skeleton, or remove the lines that begin with #!OML:ASF if the skeletons are equal."
+            )
