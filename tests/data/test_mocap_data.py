@@ -58,11 +58,15 @@ def test_subject_02_has_five_movements_and_50_angles(subject):
 
 def test_every_clip_is_cut_in_time(subject):
     data_set, splits = subject
-    clips = data_set.clip_numbers()
+    rows = data_set.rows_of_clips()
     for name, part in splits.parts.items():
-        np.testing.assert_array_equal(np.array([0, 0, 1, 2, 3, 4])[clips[name]], part.labels)
+        np.testing.assert_array_equal(np.sort(np.concatenate(rows[name])), np.arange(len(part.x)))
+        movements = [np.unique(part.labels[clip]).tolist() for clip in rows[name]]
+        assert movements == [[0], [0], [1], [2], [3], [4]]
+        first = part.labels[: len(part.x) // 4]
+        assert len(np.unique(first)) == 5  # rows are in random order
     for number, num_frames in enumerate(NUM_FRAMES):
-        size = {name: np.count_nonzero(clips[name] == number) for name in splits.parts}
+        size = {name: len(clips[number]) for name, clips in rows.items()}
         assert size["test"] == round(0.2 * num_frames)
         assert size["validation"] == round(0.1 * num_frames)
         assert sum(size.values()) == num_frames - 2 * 30  # two gaps of a quarter of a second
@@ -80,13 +84,13 @@ def test_every_clip_is_cut_in_time(subject):
 )
 def test_parts_hold_these_frames(own, fields, frames):
     own = dataclasses.replace(own, **fields)
-    splits, clips = own.load(), own.clip_numbers()
+    splits, rows = own.load(), own.rows_of_clips()
     for (name, part), expected in zip(splits.parts.items(), frames, strict=True):
-        degrees = splits.in_data_units(part.x)
-        twice = [np.stack([expected, factor * np.array(expected)], 1) for factor in (1, 2)]
-        np.testing.assert_allclose(degrees, np.concatenate(twice), atol=1e-4)
-        np.testing.assert_array_equal(part.labels, np.repeat([0, 1], len(expected)))
-        np.testing.assert_array_equal(clips[name], part.labels)
+        for label, clip in enumerate(rows[name]):
+            degrees = splits.in_data_units(part.x[clip])
+            angles = np.outer(expected, [1, label + 1])
+            np.testing.assert_allclose(degrees, angles, atol=1e-4)
+            assert (part.labels[clip] == label).all()
 
 
 def test_statistics_are_those_of_the_training_part(subject):
@@ -125,7 +129,8 @@ def test_poses_are_those_of_the_clip_without_its_root(own):
     assert body.bones == ((0, 1), (1, 2))
     assert body.reach == 3
     angle = np.deg2rad(np.arange(80, 100))
-    poses = body.poses(jnp.asarray(splits.in_data_units(splits.test.x)))[:20]
+    slow = splits.test.x[own.rows_of_clips()["test"][0]]
+    poses = body.poses(jnp.asarray(splits.in_data_units(slow)))
     np.testing.assert_allclose(poses[:, 0], 0)
     elbow = 2 * np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1)
     np.testing.assert_allclose(poses[:, 1], elbow, atol=1e-4)

@@ -61,8 +61,8 @@ class MotionCapture(DataSet):
     the root are left out.
 
     Each clip is cut in time. Its last 20 % are test frames, and the 10 % before them validation frames.
-    Frames of the gaps, one before each of these parts, are in no part. The rows of a part are in the order
-    of movements, clips and time, and `clip_numbers` tells the clips apart. Examples have no groups:
+    Frames of the gaps, one before each of these parts, are in no part. The rows of a part are in random order:
+    `rows_of_clips` finds the frames that follow each other. Examples have no groups, so that
     `training.Balanced` draws all movements equally often.
 
     Paths are looked up among the shipped files, in the current folder, and in the data directory.
@@ -129,12 +129,12 @@ class MotionCapture(DataSet):
         frames = self._read(data_dir)
         return Body.of(frames.skeleton, frames.parts["train"].channels)
 
-    def clip_numbers(self, data_dir: str | None = None) -> dict[str, np.ndarray]:
-        """For each part, the number of each example's clip, [N] int32.
+    def rows_of_clips(self, data_dir: str | None = None) -> dict[str, tuple[np.ndarray, ...]]:
+        """For each part and clip, the rows of its frames in the order of time.
 
-        Rows of one clip are consecutive frames.
+        With `rows = data_set.rows_of_clips()["train"]`, the frames `splits.train.x[rows[0]]` follow each other.
         """
-        return {name: part.clips for name, part in self._read(data_dir).parts.items()}
+        return {name: part.rows_of_clips for name, part in self._read(data_dir).parts.items()}
 
     def show(self, x: npt.ArrayLike) -> Shown:
         """Stick figures, in one view and with one scale.
