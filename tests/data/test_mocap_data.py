@@ -226,6 +226,10 @@ _CLIPS = (
         ({"clips": {"walk": ()}}, _CLIPS + "{'walk': ()}."),
         ({"clips": (("a", ("b",)), ("a", ("c",)))}, _CLIPS + "(('a', ('b',)), ('a', ('c',)))."),
         ({"clips": 3}, _CLIPS + "3."),
+        (
+            {"sha256": ("1a", "2b")},
+            "sha256 must hold 7 digests, of the skeleton and of each clip, got 2: set it to None.",
+        ),
         ({"every": 0}, "every must be at least 1, got 0."),
         ({"gap": -1.0}, "gap must be finite and not negative, got -1.0."),
         ({"frames_per_second": 0}, "frames_per_second must be positive and finite, got 0."),
