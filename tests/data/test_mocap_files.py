@@ -11,9 +11,9 @@ from two_bones import AMC, ASF
 
 from vaelab.checks import DamagedFileError
 from vaelab.data import mocap
-from vaelab.data.mocap.dataset import _SHIPPED
+from vaelab.data.mocap.dataset import SHIPPED
 
-SUBJECT = _SHIPPED / "subject_02"
+SUBJECT = SHIPPED / "subject_02"
 
 
 @pytest.fixture(scope="module")

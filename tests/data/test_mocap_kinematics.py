@@ -10,9 +10,9 @@ from scipy.spatial.transform import Rotation
 from two_bones import AMC, ASF
 
 from vaelab.data import mocap
-from vaelab.data.mocap.dataset import _SHIPPED
+from vaelab.data.mocap.dataset import SHIPPED
 
-SUBJECT = _SHIPPED / "subject_02"
+SUBJECT = SHIPPED / "subject_02"
 
 
 @pytest.fixture(scope="module")

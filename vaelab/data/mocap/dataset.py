@@ -40,7 +40,7 @@ class Movement(NamedTuple):
     clips: tuple[str, ...]  # AMC files
 
 
-_SHIPPED = epath.Path(Path(__file__).parent)
+SHIPPED = epath.Path(Path(__file__).parent)  # beside this file: subject_02
 _SKELETON = "subject_02/02.asf.gz"
 _MOVEMENTS = (
     Movement("walk", ("subject_02/02_01.amc.gz", "subject_02/02_02.amc.gz")),
@@ -60,10 +60,10 @@ class MotionCapture(DataSet):
     training part, in degrees before they are standardised: `Splits.scaling`. Position and orientation of
     the root are left out.
 
-    Each clip is cut in time. Its last 20 % are test frames, and the 10 % before them validation frames.
-    Frames of the gaps, one before each of these parts, are in no part. The rows of a part are in the order
-    of movements, clips and time, and `clip_numbers` tells the clips apart. Examples have no groups:
-    `training.Balanced` draws all movements equally often.
+    Each clip is cut in time. By default its last 20 % are test frames, and 10 % before them are validation
+    frames. A gap before each of these parts is left out, because frames that follow each other are alike. The
+    rows of a part are in random order: `rows_of_clips` finds the frames that follow each other. Examples
+    have no groups, so that `training.Balanced` draws all movements equally often.
 
     Paths are looked up among the shipped files, in the current folder, and in the data directory.
 
@@ -94,6 +94,12 @@ class MotionCapture(DataSet):
         check_positive(frames_per_second=self.frames_per_second)
         check_not_negative(gap=self.gap)
         check_cut(self.fractions, seed=0)
+        num_files = 1 + sum(len(movement.clips) for movement in self.clips)
+        if self.sha256 is not None and len(self.sha256) != num_files:
+            raise UsageError(
+                f"sha256 must hold {num_files} digests, of the skeleton and of each clip, got "
+                f"{len(self.sha256)}: set it to None."
+            )
 
     @property
     def movements(self) -> tuple[str, ...]:
@@ -129,12 +135,12 @@ class MotionCapture(DataSet):
         frames = self._read(data_dir)
         return Body.of(frames.skeleton, frames.parts["train"].channels)
 
-    def clip_numbers(self, data_dir: str | None = None) -> dict[str, np.ndarray]:
-        """For each part, the number of each example's clip, [N] int32.
+    def rows_of_clips(self, data_dir: str | None = None) -> dict[str, tuple[np.ndarray, ...]]:
+        """For each part and clip, the rows of its frames in the order of time.
 
-        Rows of one clip are consecutive frames.
+        With `rows = data_set.rows_of_clips()["train"]`, the frames `splits.train.x[rows[0]]` follow each other.
         """
-        return {name: part.clips for name, part in self._read(data_dir).parts.items()}
+        return {name: part.rows_of_clips for name, part in self._read(data_dir).parts.items()}
 
     def show(self, x: npt.ArrayLike) -> Shown:
         """Stick figures, in one view and with one scale.
@@ -172,7 +178,7 @@ class MotionCapture(DataSet):
 
 def _find(name: str, data_dir: str | None) -> epath.Path:
     given = epath.Path(name).expanduser()
-    for path in (_SHIPPED / given, given, data_directory(data_dir) / given):
+    for path in (SHIPPED / given, given, data_directory(data_dir) / given):
         with reading(path, "correct the path"):
             if path.exists() and not path.is_dir():
                 return path

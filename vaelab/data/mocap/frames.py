@@ -14,13 +14,22 @@ from vaelab.data.mocap.asf import read_skeleton
 from vaelab.data.mocap.skeleton import Skeleton
 from vaelab.data.parts import Fractions
 
+_SEED = 0  # of the order of the rows
+
 
 class Part(NamedTuple):
-    """Frames in the order of clips and time."""
+    """Frames in random order, so that the first ones are of all clips."""
 
     channels: np.ndarray  # [N, C] float64, angles in degrees
     labels: np.ndarray  # [N] int32, movement
     clips: np.ndarray  # [N] int32, number of the clip
+    times: np.ndarray  # [N] int32, number of the frame in its clip
+
+    @property
+    def rows_of_clips(self) -> tuple[np.ndarray, ...]:
+        """For each clip the rows of its frames in the order of time."""
+        order = np.lexsort((self.times, self.clips))
+        return tuple(np.split(order, np.flatnonzero(np.diff(self.clips[order])) + 1))
 
 
 class Frames(NamedTuple):
@@ -55,17 +64,16 @@ def read_frames(
     for number, (path, clip, label) in enumerate(zip(paths, clips, labels, strict=True)):
         channels = clip.channels[::every]
         for name, rows in _cut(path, len(channels), gap, fractions).items():
-            part = channels[rows]
-            numbers = (np.full(len(part), each, np.int32) for each in (label, number))
-            found[name].append(Part(part, *numbers))
-    parts = {
-        name: Part(*map(np.concatenate, zip(*pieces, strict=True)))
-        for name, pieces in found.items()
-    }
+            ones = np.ones(len(rows), np.int32)
+            part = Part(channels[rows], label * ones, number * ones, rows)
+            found[name].append(part)
+    parts = {name: _shuffled(pieces) for name, pieces in found.items()}
     return Frames(skeleton, parts)
 
 
-def _cut(path: epath.Path, num_frames: int, gap: int, fractions: Fractions) -> dict[str, slice]:
+def _cut(
+    path: epath.Path, num_frames: int, gap: int, fractions: Fractions
+) -> dict[str, np.ndarray]:
     """The frames of each part of one clip."""
     _, validation_share, test_share = fractions
     test = num_frames - round(test_share * num_frames)
@@ -75,11 +83,18 @@ def _cut(path: epath.Path, num_frames: int, gap: int, fractions: Fractions) -> d
             f"{path} has {num_frames} frames, too few for train, validation, test and two gaps of {gap} "
             "frames: give a longer clip, or set gap, every or fractions."
         )
+    time = np.arange(num_frames, dtype=np.int32)
     return {
-        "train": slice(0, validation - gap),
-        "validation": slice(validation, test - gap),
-        "test": slice(test, num_frames),
+        "train": time[: validation - gap],
+        "validation": time[validation : test - gap],
+        "test": time[test:],
     }
+
+
+def _shuffled(pieces: Sequence[Part]) -> Part:
+    """The frames of all pieces in random order."""
+    order = np.random.default_rng(_SEED).permutation(sum(len(piece.times) for piece in pieces))
+    return Part(*(np.concatenate(field)[order] for field in zip(*pieces, strict=True)))
 
 
 def _check_one_skeleton(paths: Sequence[epath.Path], clips: Sequence[Clip]) -> None:
