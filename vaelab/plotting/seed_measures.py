@@ -34,8 +34,8 @@ def seed_measures(
 ) -> Figure:
     """A panel for each measure: models side by side in each group, such as kinds of paths.
 
-    What to see: two models differ if their lines do not overlap. A large marker is the mean over the
-    seeds, its line is two standard errors, and small markers are seeds.
+    What to see: lines that overlap leave open which model is better. A large marker is the mean over
+    the seeds, its line is two standard errors, and the small markers beside it are seeds.
 
     Args:
       measures: the panels, all with the same models, at most eight.
@@ -65,7 +65,7 @@ def seed_measures(
         panel.grid(axis="x", visible=False)
         for index, (name, seeds) in enumerate(of_models.items()):
             x = np.arange(len(groups)) + (index - (len(models) - 1) / 2) * step
-            _draw(panel, x, seeds, COLOURS[index], name)
+            _draw(panel, x - 0.12 * step, x + 0.18 * step, seeds, COLOURS[index], name)
         if measure.reference is not None:
             panel.axhline(measure.reference, color=INK, linestyle=":", linewidth=1.2, zorder=1)
             panel.text(
@@ -81,7 +81,9 @@ def seed_measures(
     return figure
 
 
-def _draw(axes: Axes, x: np.ndarray, seeds: np.ndarray, colour: str, name: str) -> None:
+def _draw(
+    axes: Axes, x: np.ndarray, beside: np.ndarray, seeds: np.ndarray, colour: str, name: str
+) -> None:
     """The seeds of one model in all groups, their means, and two standard errors."""
     num = np.isfinite(seeds).sum(1)
     mean, error = np.full((2, len(x)), np.nan)
@@ -90,7 +92,7 @@ def _draw(axes: Axes, x: np.ndarray, seeds: np.ndarray, colour: str, name: str) 
         mean[row] = finite.mean() if num[row] else np.nan
         error[row] = finite.std(ddof=1) / np.sqrt(num[row]) if num[row] > 1 else np.nan
     axes.plot(
-        np.broadcast_to(x[:, None], seeds.shape).ravel(), seeds.ravel(), "o", color=colour,
+        np.broadcast_to(beside[:, None], seeds.shape).ravel(), seeds.ravel(), "o", color=colour,
         markersize=3.5, alpha=0.4, markeredgewidth=0, zorder=3,
     )  # fmt: skip
     axes.errorbar(
