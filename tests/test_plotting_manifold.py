@@ -114,7 +114,7 @@ def test_colours_of_angles_close_a_circle():
     np.testing.assert_allclose(shades[1], shades[3])
     assert np.abs(shades[0] - shades[1]).max() > 0.2
     bars = axes.child_axes
-    assert [bar.get_ylabel() for bar in bars] == ["edge weight / median of its graph", "angle"]
+    assert [bar.get_title("left") for bar in bars] == ["edge weight\n/ median", "angle"]
     assert [tick.get_text() for tick in bars[1].get_yticklabels()] == [
         "0",
         "π/2",
@@ -122,6 +122,16 @@ def test_colours_of_angles_close_a_circle():
         "3π/2",
         "2π",
     ]
+
+
+def test_legend_and_scale_of_a_small_panel_do_not_overlap():
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2)[0]
+    plotting.latent_graph(graph(), straight=True, ax=axes)
+    figure.draw_without_rendering()
+    legend, (bar,) = axes.get_legend().get_window_extent(), axes.child_axes
+    assert legend.y0 > bar.get_tightbbox().y1
+    assert legend.x1 < figure.axes[1].get_tightbbox().x0
 
 
 def test_graphs_draw_into_given_axes_and_are_drawn_without_codes_and_edges():
