@@ -45,11 +45,17 @@ CONFINED = {
     "gudhi": {"geometry"},
     "matplotlib": {"plotting", "runs", "experiments"},
     "rich": {"runs", "cli", "experiments"},
+    "imageio": {"runs"},
     "tyro": {"cli", "experiments"},
 }
 # Within vaelab/runs: the files that may import a package. Tables are values of some results.
 _TABLES = {"display", "report", "comparison", "measures", "prior_report"}
-RUNS = {"matplotlib": {"pictures"}, "rich.table": _TABLES, "rich": {"display"}}
+RUNS = {
+    "matplotlib": {"pictures"},
+    "rich.table": _TABLES,
+    "rich": {"display"},
+    "imageio": {"files"},
+}
 # Scripts whose model is written in another library than Linen.
 EXAMPLES = {"experiments/with_equinox.py": "equinox", "experiments/with_nnx.py": "flax"}
 

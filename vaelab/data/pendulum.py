@@ -126,7 +126,8 @@ class Pendulum(DataSet):
     def load(self, data_dir: str | None = None) -> Splits:
         del data_dir
         sizes = (self.num_train, self.num_validation, self.num_test)
-        return Splits(*(self._part(index, num) for index, num in enumerate(sizes)))
+        train, validation, test = (self._part(index, num) for index, num in enumerate(sizes))
+        return Splits(train, validation, test)
 
     def show(self, x: npt.ArrayLike) -> Shown | None:
         """The images, also of flat vectors."""

@@ -16,33 +16,46 @@ end of a cell; write `;` after the call, or the notebook shows such a figure twi
 True
 """
 
+from vaelab.plotting.animations import animate_images, animate_stick_figures
 from vaelab.plotting.bars_of_levels import LevelQuantity, level_bars, level_names
 from vaelab.plotting.blocks import Block, sample_blocks
 from vaelab.plotting.chains import ChainPanel, label_chains
 from vaelab.plotting.comparison import equal_distortion, paired_differences
 from vaelab.plotting.curves import training_curves
 from vaelab.plotting.densities import Panel, prior_densities, prior_density
+from vaelab.plotting.graph_panels import LatentGraph
 from vaelab.plotting.growth_curves import growth
+from vaelab.plotting.image_strips import image_strips
 from vaelab.plotting.images import reconstructions, samples
+from vaelab.plotting.latent_graphs import latent_graph, latent_graphs
 from vaelab.plotting.latents import latent_space
 from vaelab.plotting.multipliers import Settling, settling
 from vaelab.plotting.plane import PlaneSeries, information_plane
 from vaelab.plotting.posteriors import posterior_scatter
+from vaelab.plotting.seed_measures import SeedMeasure, seed_measures
+from vaelab.plotting.stick_figures import stick_figures
 from vaelab.plotting.trajectory import saddle_trajectory
 from vaelab.plotting.traversals import LevelBlock, level_traversals
 
 __all__ = [
     "Block",
     "ChainPanel",
+    "LatentGraph",
     "LevelBlock",
     "LevelQuantity",
     "Panel",
     "PlaneSeries",
+    "SeedMeasure",
     "Settling",
+    "animate_images",
+    "animate_stick_figures",
     "equal_distortion",
     "growth",
+    "image_strips",
     "information_plane",
     "label_chains",
+    "latent_graph",
+    "latent_graphs",
     "latent_space",
     "level_bars",
     "level_names",
@@ -55,6 +68,8 @@ __all__ = [
     "saddle_trajectory",
     "sample_blocks",
     "samples",
+    "seed_measures",
     "settling",
+    "stick_figures",
     "training_curves",
 ]

@@ -54,7 +54,7 @@ class Colours(NamedTuple):
     """The colours of edges and codes, the same in all panels."""
 
     edges: ScalarMappable
-    classes: np.ndarray | None  # the classes in the order of the palette
+    classes: np.ndarray  # the classes in the order of the palette; none if labels are real values
     values: ScalarMappable | None  # of real-valued labels
     handles: list[Line2D]  # of the classes
     label: str
@@ -77,12 +77,17 @@ def prepare(
     edges = ScalarMappable(_weight_norm(weights), EDGE_COLOURS)
     given = [panel.labels for panel in panels if panel.labels is not None]
     if not given:
-        return panels, Colours(edges, None, None, [], label, period)
+        return panels, Colours(edges, np.empty(0), None, [], label, period)
     labels = np.concatenate(given)
     if labels.dtype.kind == "f":
         norm = Normalize(0, period) if period else Normalize(labels.min(), labels.max())
         return panels, Colours(
-            edges, None, ScalarMappable(norm, _CYCLE if period else _SCALE), [], label, period
+            edges,
+            np.empty(0),
+            ScalarMappable(norm, _CYCLE if period else _SCALE),
+            [],
+            label,
+            period,
         )
     classes = np.unique(labels)
     if len(classes) > len(PALETTE):

@@ -184,7 +184,7 @@ def _path_handles(panels: Sequence[GraphInPlane], straight: bool) -> list[Line2D
 
 def _draw_bars(axes: Axes, colours: Colours) -> None:
     """Scales beside the panel: edges, and real-valued labels."""
-    edges = _draw_bar(axes, colours.edges, "edge weight / median of its graph", bottom=0.0)
+    edges = _draw_bar(axes, colours.edges, "edge weight\n/ median", bottom=0.0)
     edges.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     edges.set_major_formatter(ticker.FuncFormatter(lambda value, _: number(value)))
     edges.set_minor_locator(ticker.NullLocator())
@@ -197,9 +197,9 @@ def _draw_bars(axes: Axes, colours: Colours) -> None:
 
 def _draw_bar(axes: Axes, mappable: ScalarMappable, name: str, *, bottom: float) -> Any:
     """One scale, and its axis."""
-    place = axes.inset_axes((1.03, bottom, 0.035, 0.36))
+    place = axes.inset_axes((1.03, bottom, 0.035, 0.32))
     bar = figure_of(axes).colorbar(mappable, cax=place)
     bar.outline.set_visible(False)
-    bar.set_label(name, fontsize=8, color=INK)
+    place.set_title(name, loc="left", fontsize=8, color=INK, pad=5)
     place.tick_params(which="both", labelsize=8, color=GREY, labelcolor=INK)
     return place.yaxis

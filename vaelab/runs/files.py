@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from etils import epath
 
-from vaelab.checks import DamagedFileError, MissingFileError
+from vaelab.checks import DamagedFileError, MissingFileError, MissingPackageError, UsageError
 from vaelab.runs.serial import from_json, to_json
 
 if TYPE_CHECKING:
@@ -73,3 +74,32 @@ def write_figure(path: epath.Path, figure: Figure) -> None:
     """Writes a plot as PNG."""
     with writing(path, "wb") as file:
         figure.savefig(file, format="png")
+
+
+def write_animation(
+    path: epath.PathLike, frames: np.ndarray, *, frames_per_second: float = 20.0
+) -> None:
+    """Writes frames [T, height, width, 3] uint8 as a GIF that repeats forever.
+
+    A GIF counts time in hundredths of a second, and viewers slow down frames shorter than two of them.
+
+    Raises:
+      UsageError: frames of another shape or type, or a rate outside (0, 50] frames per second.
+      MissingPackageError: imageio is not installed.
+    """
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not frames.size:
+        raise UsageError(
+            f"frames must be [T, height, width, 3] uint8, got {frames.dtype} of the shape {frames.shape}."
+        )
+    if not 0 < frames_per_second <= 50:
+        raise UsageError(f"frames_per_second must lie in (0, 50], got {frames_per_second}.")
+    try:
+        from imageio import v3 as imageio
+    except ModuleNotFoundError as error:
+        raise MissingPackageError.of(error, "write_animation") from None
+    milliseconds = 10 * round(100 / frames_per_second)
+    content = imageio.imwrite(
+        "<bytes>", frames, extension=".gif", plugin="pillow", duration=milliseconds, loop=0
+    )
+    with writing(epath.Path(path), "wb") as file:
+        file.write(content)
