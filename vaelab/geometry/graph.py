@@ -8,8 +8,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vaelab.checks import UsageError, check_equal
-from vaelab.geometry.neighbours import Method, finite, nearest
+from vaelab.checks import UsageError, check_at_least_one, check_equal
+from vaelab.geometry.neighbours import Method, finite, others
 
 _EDGES = 2**18  # of one chunk, whose differences are float64
 
@@ -27,8 +27,8 @@ def neighbour_graph(nodes: Any, num_neighbours: int = 16, *, method: Method = "a
     """The graph that joins each node to its nearest other nodes. [N, D] -> Graph.
 
     i and j are joined if i is one of the k nearest of j, or j one of the k nearest of i (union). So every
-    node has at least k edges. Nodes are samples of a prior, or codes of examples. Chen et al., 2018,
-    Metrics for deep generative models, section 3.4, with Euclidean lengths.
+    node has at least k edges. Nodes are samples of a prior, or codes of examples. Klushyn et al., 2019, Learning hierarchical
+    priors in VAEs; Chen et al., 2019, Fast approximate geodesics for deep generative models.
 
     Args:
       nodes: [N, D], N > k.
@@ -43,15 +43,13 @@ def neighbour_graph(nodes: Any, num_neighbours: int = 16, *, method: Method = "a
            [1, 2]], dtype=int32)
     """
     (nodes,) = finite(nodes=nodes)
+    check_at_least_one(num_neighbours=num_neighbours)
     if num_neighbours >= len(nodes):
         raise UsageError(
             f"num_neighbours is {num_neighbours}, but there are {len(nodes)} nodes: choose at most "
             f"{len(nodes) - 1}, or give more nodes."
         )
-    index = nearest(nodes, nodes, num_neighbours + 1, method=method)
-    own = index == np.arange(len(nodes), dtype=np.int32)[:, None]
-    own[~own.any(axis=1), -1] = True  # equal points: a node need not be among its own nearest
-    ends = index[~own]
+    ends = others(nodes, num_neighbours, method=method).ravel()
     starts = np.repeat(np.arange(len(nodes), dtype=np.int32), num_neighbours)
     return with_edges(nodes, np.stack([starts, ends], axis=1))
 

@@ -45,6 +45,18 @@ def nearest(points: Any, queries: Any, k: int, *, method: Method = "auto") -> np
     return (_exact if method == "exact" else _approximate)(points, queries, k)
 
 
+def others(points: np.ndarray, k: int, *, method: Method = "auto") -> np.ndarray:
+    """The k other points nearest to each point, k < N. [N, D] -> [N, k] int32.
+
+    >>> others(np.array([[0.0], [1.0], [3.0], [3.0]]), 1)[:, 0]
+    array([1, 0, 3, 2], dtype=int32)
+    """
+    index = nearest(points, points, k + 1, method=method)
+    own = index == np.arange(len(points), dtype=np.int32)[:, None]
+    own[~own.any(axis=1), -1] = True  # equal points: a point need not be among its own nearest
+    return index[~own].reshape(-1, k)
+
+
 def nearest_distances(points: Any, queries: Any) -> np.ndarray:
     """Distance of each query to its nearest point. [N, D], [Q, D] -> [Q] float64.
 
