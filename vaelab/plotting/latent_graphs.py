@@ -156,10 +156,10 @@ def _draw_path(axes: Axes, path: np.ndarray, index: int, straight: bool) -> None
     """A line with a white edge, and its number at both ends."""
     colour, ends = PATH_COLOURS[index], path[[0, -1]]
     if straight:
-        axes.plot(*ends.T, color="white", linewidth=2.6, zorder=4)
+        axes.plot(*ends.T, color="white", linewidth=2.2, zorder=4)
         axes.plot(*ends.T, color=colour, linewidth=1.2, linestyle=(0, (4, 2)), zorder=4.5)
-    axes.plot(*path.T, color="white", linewidth=3.6, zorder=5, solid_joinstyle="round")
-    axes.plot(*path.T, color=colour, linewidth=1.8, zorder=5.5, solid_joinstyle="round")
+    axes.plot(*path.T, color="white", linewidth=2.7, zorder=5, solid_joinstyle="round")
+    axes.plot(*path.T, color=colour, linewidth=1.5, zorder=5.5, solid_joinstyle="round")
     for end, face, ink in zip(ends, (colour, "white"), ("white", colour), strict=True):
         axes.plot(*end, "o", markersize=9.5, color=face, markeredgecolor=colour, zorder=6)
         axes.annotate(
