@@ -1,5 +1,7 @@
 """Neighbour graphs against brute force, components, bridges and attached points."""
 
+import subprocess
+import sys
 import time
 import tracemalloc
 
@@ -193,6 +195,23 @@ def test_twenty_thousand_nodes_need_no_dense_matrix_of_distances():
     tracemalloc.stop()
     assert len(graph.edges) > 160_000
     assert peak < 60e6
+
+
+@pytest.mark.slow
+def test_a_million_nodes_take_less_than_two_gigabytes():
+    """In a process of its own. A dense matrix of distances would take 4 TB."""
+    code = """
+import resource
+import numpy as np
+from vaelab import geometry
+nodes = np.random.default_rng(0).normal(size=(1_000_000, 2)).astype(np.float32)
+graph = geometry.neighbour_graph(nodes, 16, method="exact")
+assert len(graph.edges) > 8_000_000
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) < 2e6  # KB
 
 
 def test_ten_thousand_nodes_take_three_seconds_and_a_hundred_paths_two():

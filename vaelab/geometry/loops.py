@@ -89,7 +89,7 @@ def densest_points(points: Any, share: float = 0.9, num_neighbours: int = 16) ->
     """Numbers of the points in the densest regions, in their order. [N, D] -> [round(share N)] int64.
 
     Dense means near to the k-th nearest other point. Carlsson et al., 2008, On the local behavior of spaces
-    of natural images, section 3.
+    of natural images.
 
     Raises:
       UsageError: points are not finite or not [N, D]; k is below 1, or not below N; the share lies outside
