@@ -1,5 +1,7 @@
 """Neighbour graphs against brute force, components, bridges and attached points."""
 
+import subprocess
+import sys
 import time
 import tracemalloc
 
@@ -28,6 +30,19 @@ def blobs(seed: int, sizes=(30, 20, 25, 22), dim: int = 2) -> np.ndarray:
         [c + rng.normal(size=(n, dim)) for c, n in zip(centres, sizes, strict=True)]
     )
     return rng.permutation(nodes)
+
+
+def spanning_length(graph: geometry.Graph) -> float:
+    """Length of the shortest bridges, by Kruskal's algorithm on all pairs of nodes."""
+    distances = cdist(graph.nodes, graph.nodes)
+    tree, length = geometry.components(graph), 0.0
+    i, j = np.triu_indices(len(tree), 1)
+    for pair in np.argsort(distances[i, j]):
+        a, b = tree[i[pair]], tree[j[pair]]
+        if a != b:
+            length += distances[i[pair], j[pair]]
+            tree[tree == b] = a
+    return length
 
 
 @pytest.mark.parametrize(("num_nodes", "dim", "k"), [(60, 1, 3), (200, 2, 16), (150, 20, 5)])
@@ -98,16 +113,28 @@ def test_bridges_are_the_minimum_spanning_tree_of_the_components(seed, dim):
     assert geometry.components(joined).max() == 0
     assert joined.bridges.sum() == label.max()
     np.testing.assert_array_equal(joined.edges[~joined.bridges], graph.edges)
-    # Kruskal on all pairs of nodes in different components.
-    distances = cdist(graph.nodes, graph.nodes)
-    tree, expected = label.copy(), 0.0
-    i, j = np.triu_indices(len(label), 1)
-    for pair in np.argsort(distances[i, j]):
-        a, b = tree[i[pair]], tree[j[pair]]
-        if a != b:
-            expected += distances[i[pair], j[pair]]
-            tree[tree == b] = a
-    assert joined.lengths[joined.bridges].sum() == pytest.approx(expected)
+    assert joined.lengths[joined.bridges].sum() == pytest.approx(spanning_length(graph))
+
+
+@pytest.mark.parametrize("small", [1, 64])
+def test_bridges_of_single_nodes_and_of_large_components_are_found_too(monkeypatch, small):
+    """Of a pruned graph: 40 single nodes, two components of 100 nodes."""
+    from vaelab.geometry import joining
+
+    monkeypatch.setattr(joining, "_SMALL", small)
+    rng = np.random.default_rng(0)
+    parts = [
+        rng.normal(size=(100, 2)),
+        rng.normal(size=(100, 2)) + 8,
+        rng.uniform(-20, 30, (40, 2)),
+    ]
+    nodes = np.concatenate(parts)
+    edges = np.stack([np.arange(199), np.arange(1, 200)], axis=1)
+    edges = np.delete(edges, 99, axis=0).astype(np.int32)
+    graph = geometry.Graph(nodes, edges, np.ones(198), np.zeros(198, bool))
+    joined = geometry.connect(graph)
+    assert joined.bridges.sum() == 41
+    assert joined.lengths[joined.bridges].sum() == pytest.approx(spanning_length(graph))
 
 
 def test_bridges_of_equal_length_close_no_ring():
@@ -170,6 +197,23 @@ def test_twenty_thousand_nodes_need_no_dense_matrix_of_distances():
     assert peak < 60e6
 
 
+@pytest.mark.slow
+def test_a_million_nodes_take_less_than_two_gigabytes():
+    """In a process of its own. A dense matrix of distances would take 4 TB."""
+    code = """
+import resource
+import numpy as np
+from vaelab import geometry
+nodes = np.random.default_rng(0).normal(size=(1_000_000, 2)).astype(np.float32)
+graph = geometry.neighbour_graph(nodes, 16, method="exact")
+assert len(graph.edges) > 8_000_000
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) < 2e6  # KB
+
+
 def test_ten_thousand_nodes_take_three_seconds_and_a_hundred_paths_two():
     rng = np.random.default_rng(0)
     nodes = rng.normal(size=(10_000, 2)).astype(np.float32)
@@ -189,7 +233,7 @@ def test_ten_thousand_nodes_take_three_seconds_and_a_hundred_paths_two():
     [
         (
             lambda: geometry.neighbour_graph(THREE, 3),
-            "num_neighbours is 3, but there are 3 nodes: ch",
+            "num_neighbours is 3, but there are 3 points: choose at most 2",
         ),
         (lambda: geometry.neighbour_graph(THREE, 0), "num_neighbours must be at least 1, got 0"),
         (lambda: geometry.neighbour_graph(THREE, 1.5), "num_neighbours must be a whole number"),

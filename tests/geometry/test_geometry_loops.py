@@ -60,6 +60,23 @@ def test_the_loop_of_a_regular_polygon_has_known_birth_and_death(num_corners, ra
     assert geometry.has_loop(found)
 
 
+def test_the_ring_is_found_among_stray_points_once_the_densest_points_are_chosen():
+    rng = np.random.default_rng(0)
+    ring, stray = circle(rng, 1900, 0.03), disk(rng, 100)
+    points = np.concatenate([ring, stray])
+    assert not geometry.has_loop(geometry.loops(points))
+    dense = geometry.densest_points(points, 0.9)
+    assert len(dense) == 1800
+    assert geometry.has_loop(geometry.loops(points[dense]))
+
+
+def test_the_densest_points_are_those_with_the_nearest_neighbours():
+    points = np.random.default_rng(0).normal(size=(100, 2))
+    radius = np.sort(np.linalg.norm(points[:, None] - points, axis=-1), axis=1)[:, 5]
+    expected = np.sort(np.argsort(radius)[:30])
+    np.testing.assert_array_equal(geometry.densest_points(points, 0.3, 5), expected)
+
+
 def test_an_arc_that_does_not_close_is_no_ring():
     angle = np.linspace(0, 1.2 * np.pi, 80)
     arc = np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -92,6 +109,12 @@ def test_a_mistake_with_loops_is_one_sentence(monkeypatch):
         geometry.loops([[0.0], [np.nan]])
     with pytest.raises(UsageError, match="num_points must be at least 1, got 0"):
         geometry.loops([[0.0], [1.0]], num_points=0)
+    with pytest.raises(UsageError, match=r"share must lie in \(0, 1\] and keep at least one of 2"):
+        geometry.densest_points([[0.0], [1.0]], 0.1, 1)
+    with pytest.raises(
+        UsageError, match="num_neighbours is 2, but there are 2 points: choose at most 1"
+    ):
+        geometry.densest_points([[0.0], [1.0]], 0.5, 2)
     monkeypatch.setitem(sys.modules, "gudhi", None)
     with pytest.raises(
         MissingPackageError, match=r"vaelab\.geometry\.loops needs the package gudhi"

@@ -72,7 +72,7 @@ CODES, LABELS = np.arange(4.0)[:, None], np.array([0, 0, 1, 1])
     [
         (
             lambda: geometry.neighbour_purity(CODES, LABELS),
-            "num_neighbours is 16, but each code has 3",
+            "num_neighbours is 16, but there are 4 points: choose at most 3",
         ),
         (
             lambda: geometry.neighbour_purity(CODES, LABELS, num_neighbours=0),

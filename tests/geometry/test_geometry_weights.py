@@ -54,6 +54,14 @@ def test_weights_do_not_depend_on_the_normalisation_and_are_at_least_the_lengths
     assert geometry.heuristic_scale(graph, weights) >= 1
 
 
+def test_a_graph_without_edges_has_no_weights(graph):
+    empty = geometry.prune(graph, np.zeros(len(graph.edges), bool))
+    points = geometry.points_along(empty, 3)
+    assert points.shape == (0, 3, 2)
+    assert geometry.density_weights(empty, normal_log_density(points)).shape == (0,)
+    assert geometry.decoded_lengths(points).shape == (0,)
+
+
 def test_a_hole_between_the_ends_makes_an_edge_heavy():
     line = geometry.neighbour_graph(np.array([[0.0], [1.0], [3.0]]), 1)
     hole = np.array([[0.0, 0.0, 0.0], [0.0, -5.0, 0.0]])

@@ -10,7 +10,7 @@ from vaelab.geometry.curves import (
 )
 from vaelab.geometry.graph import Graph, components, neighbour_graph, prune
 from vaelab.geometry.joining import attach, connect
-from vaelab.geometry.loops import Loops, farthest_points, has_loop, loops
+from vaelab.geometry.loops import Loops, densest_points, farthest_points, has_loop, loops
 from vaelab.geometry.neighbours import nearest, nearest_distances
 from vaelab.geometry.paths import Paths, heuristic_scale, shortest_paths
 from vaelab.geometry.separation import neighbour_purity, share_below, share_far
@@ -24,6 +24,7 @@ __all__ = [
     "components",
     "connect",
     "decoded_lengths",
+    "densest_points",
     "density_weights",
     "farthest_points",
     "has_loop",

@@ -8,14 +8,14 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vaelab.checks import UsageError, check_at_least_one, check_equal
+from vaelab.checks import UsageError, check_equal
 from vaelab.geometry.neighbours import Method, finite, others
 
 _EDGES = 2**18  # of one chunk, whose differences are float64
 
 
 class Graph(NamedTuple):
-    """An undirected graph of N points with E edges. No edge joins a node to itself, and none is there twice."""
+    """An undirected graph of N points with E edges, each of two different nodes, and each there once."""
 
     nodes: np.ndarray  # [N, D]
     edges: np.ndarray  # [E, 2] int32, i < j
@@ -43,27 +43,23 @@ def neighbour_graph(nodes: Any, num_neighbours: int = 16, *, method: Method = "a
            [1, 2]], dtype=int32)
     """
     (nodes,) = finite(nodes=nodes)
-    check_at_least_one(num_neighbours=num_neighbours)
-    if num_neighbours >= len(nodes):
-        raise UsageError(
-            f"num_neighbours is {num_neighbours}, but there are {len(nodes)} nodes: choose at most "
-            f"{len(nodes) - 1}, or give more nodes."
-        )
     ends = others(nodes, num_neighbours, method=method).ravel()
     starts = np.repeat(np.arange(len(nodes), dtype=np.int32), num_neighbours)
-    return with_edges(nodes, np.stack([starts, ends], axis=1))
+    edges = unique_edges(starts, ends, len(nodes))
+    return Graph(nodes, edges, edge_lengths(nodes, edges), np.zeros(len(edges), bool))
 
 
-def with_edges(nodes: np.ndarray, edges: np.ndarray) -> Graph:
-    """The graph of pairs of nodes [E', 2], each in any order and any number of times.
+def unique_edges(starts: np.ndarray, ends: np.ndarray, num_nodes: int) -> np.ndarray:
+    """Each pair of nodes once, as (i, j) with i < j, in lexical order. [M], [M] -> [E, 2] int32.
 
-    >>> with_edges(np.zeros((3, 1)), np.array([[2, 0], [0, 2]])).edges
-    array([[0, 2]], dtype=int32)
+    >>> unique_edges(np.array([2, 0, 1]), np.array([0, 2, 2]), 3)
+    array([[0, 2],
+           [1, 2]], dtype=int32)
     """
-    low, high = edges.min(axis=1).astype(np.int64), edges.max(axis=1)
-    code = np.unique(low * len(nodes) + high)
-    once = np.stack(np.divmod(code, len(nodes)), axis=1).astype(np.int32)
-    return Graph(nodes, once, edge_lengths(nodes, once), np.zeros(len(once), bool))
+    code = np.minimum(starts, ends).astype(np.int64) * num_nodes + np.maximum(starts, ends)
+    code.sort()  # np.unique builds a hash table, which takes longer
+    code = code[np.append(True, code[1:] != code[:-1])]
+    return np.stack(np.divmod(code, num_nodes), axis=1).astype(np.int32)
 
 
 def edge_lengths(points: np.ndarray, edges: np.ndarray) -> np.ndarray:

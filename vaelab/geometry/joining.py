@@ -6,16 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.geometry.graph import Graph, components, extend
-from vaelab.geometry.neighbours import Method, finite, nearest, nearest_distances
+from vaelab.geometry.graph import Graph, components, edge_lengths, extend
+from vaelab.geometry.neighbours import Method, finite, nearest
+
+_SMALL = 64  # nodes of a component whose bridges are found together with those of others
 
 
 def connect(graph: Graph) -> Graph:
     """The graph with the shortest bridges between its components. It is connected afterwards.
 
-    The bridges are the edges of the Euclidean minimum spanning tree between the components (Borůvka,
-    1926): each component but the largest is joined to its nearest node outside, until one is left. A graph of
-    c components gets c − 1 bridges, and `Graph.bridges` tells which they are. One round costs c searches.
+    The bridges are the edges of the Euclidean minimum spanning tree between the components. Each component
+    but the largest is joined to its nearest node outside, until one component is left (Borůvka, 1926). A graph
+    of c components gets c − 1 bridges, and `Graph.bridges` tells which they are. In a round, all components of
+    at most 64 nodes need one search together, and each larger one a search of its own.
 
     >>> from vaelab.geometry import neighbour_graph
     >>> graph = connect(neighbour_graph(np.array([[0.0], [1.0], [8.0], [9.0]]), 1))
@@ -25,10 +28,8 @@ def connect(graph: Graph) -> Graph:
     label = components(graph)
     bridges: list[tuple[int, int]] = []
     while label.max() > 0:
-        sizes = np.bincount(label)
-        joined = np.arange(len(sizes))
-        others = [c for c in range(len(sizes)) if c != np.argmax(sizes)]
-        for _, i, j in sorted(_shortest_bridge(graph.nodes, label == c) for c in others):
+        joined = np.arange(label.max() + 1)
+        for i, j in _shortest_bridges(graph.nodes, label).tolist():
             low, high = sorted((joined[label[i]], joined[label[j]]))
             if low != high:  # bridges of the same length could close a ring
                 joined[joined == high] = low
@@ -43,7 +44,8 @@ def attach(
     """The graph with P more nodes, each joined to its nearest old nodes. Their numbers are N to N + P − 1.
 
     End points of interpolations, such as codes of examples, become nodes that way. New nodes are not
-    joined to each other.
+    joined to each other. But a path between two old nodes may pass through a new one: a point between two
+    components joins them.
 
     Args:
       graph: N nodes [N, D].
@@ -68,10 +70,23 @@ def attach(
     return extend(larger, np.stack([near.ravel(), new], axis=1), bridges=False)
 
 
-def _shortest_bridge(nodes: np.ndarray, inside: np.ndarray) -> tuple[float, int, int]:
-    """The length and ends of the shortest edge from the nodes inside to one outside."""
-    within, outside = np.flatnonzero(inside), np.flatnonzero(~inside)
-    distances = nearest_distances(nodes[outside], nodes[within])
-    i = within[np.argmin(distances)]
-    j = outside[nearest(nodes[outside], nodes[[i]], 1, method="exact")[0, 0]]
-    return float(distances.min()), int(i), int(j)
+def _shortest_bridges(nodes: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The shortest edge (i, j) out of each component but the largest, the shortest of them first, [c − 1, 2]."""
+    sizes = np.bincount(label)
+    largest = np.argmax(sizes)
+    edges = []
+    rows = np.flatnonzero((sizes[label] <= _SMALL) & (label != largest))
+    if len(rows):
+        # Among n + 1 nearest nodes, one at least lies outside a component of n nodes.
+        near = nearest(nodes, nodes[rows], min(_SMALL + 1, len(nodes)), method="exact")
+        first = np.argmax(label[near] != label[rows, None], axis=1)
+        edges.append(np.stack([rows, near[np.arange(len(rows)), first]], axis=1))
+    for component in np.flatnonzero(sizes > _SMALL):
+        if component != largest:
+            inside, outside = np.flatnonzero(label == component), np.flatnonzero(label != component)
+            near = nearest(nodes[outside], nodes[inside], 1, method="exact")[:, 0]
+            edges.append(np.stack([inside, outside[near]], axis=1))
+    candidates = np.concatenate(edges)
+    order = np.argsort(edge_lengths(nodes, candidates), kind="stable")
+    _, shortest = np.unique(label[candidates[order, 0]], return_index=True)
+    return candidates[order[np.sort(shortest)]]

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vaelab.checks import MissingPackageError, check_at_least_one
-from vaelab.geometry.neighbours import finite
+from vaelab.checks import MissingPackageError, UsageError, check_at_least_one
+from vaelab.geometry.neighbours import finite, others
 
 
 class Loops(NamedTuple):
@@ -37,7 +37,8 @@ def loops(points: Any, num_points: int = 200) -> Loops:
     Edelsbrunner and Harer, 2010, Computational topology, chapter VII; Adamaszek and Adams, 2017.
 
     Args:
-      points: [N, D], such as codes or prior samples. Remove those of low density first: one point in the middle halves the loop.
+      points: [N, D], such as codes or prior samples. A single point in the middle of a circle lets its loop
+        die at R: `densest_points` finds those to keep.
       num_points: at most this many points are used, chosen by `farthest_points`. Time grows with their cube.
 
     Raises:
@@ -82,6 +83,29 @@ def has_loop(found: Loops, *, dominance: float = 3.0, growth: float = 2.5) -> bo
     if not len(found.births):
         return False
     return bool(found.dominance >= dominance and found.deaths[0] >= growth * found.births[0])
+
+
+def densest_points(points: Any, share: float = 0.9, num_neighbours: int = 16) -> np.ndarray:
+    """Numbers of the points in the densest regions, in their order. [N, D] -> [round(share N)] int64.
+
+    Dense means near to the k-th nearest other point. Carlsson et al., 2008, On the local behavior of spaces
+    of natural images.
+
+    Raises:
+      UsageError: points are not finite or not [N, D]; k is below 1, or not below N; the share lies outside
+        (0, 1], or keeps no point.
+
+    >>> densest_points(np.array([[0.0], [9.0], [1.0], [2.0]]), share=0.75, num_neighbours=1)
+    array([0, 2, 3])
+    """
+    (points,) = finite(points=points)
+    if not (0 < share <= 1 and round(share * len(points))):
+        raise UsageError(
+            f"share must lie in (0, 1] and keep at least one of {len(points)} points, got {share}."
+        )
+    near = others(points, num_neighbours, method="exact")[:, -1]
+    radius = np.linalg.norm(points.astype(np.float64) - points[near], axis=1)
+    return np.sort(np.argsort(radius, kind="stable")[: round(share * len(points))])
 
 
 def farthest_points(points: Any, num_points: int) -> np.ndarray:

@@ -46,11 +46,20 @@ def nearest(points: Any, queries: Any, k: int, *, method: Method = "auto") -> np
 
 
 def others(points: np.ndarray, k: int, *, method: Method = "auto") -> np.ndarray:
-    """The k other points nearest to each point, k < N. [N, D] -> [N, k] int32.
+    """The k other points nearest to each point. [N, D] -> [N, k] int32. `nearest` without the point itself.
+
+    Raises:
+      UsageError: as `nearest`; k must be below N.
 
     >>> others(np.array([[0.0], [1.0], [3.0], [3.0]]), 1)[:, 0]
     array([1, 0, 3, 2], dtype=int32)
     """
+    check_at_least_one(num_neighbours=k)
+    if k >= len(points):
+        raise UsageError(
+            f"num_neighbours is {k}, but there are {len(points)} points: choose at most {len(points) - 1}, "
+            "or give more points."
+        )
     index = nearest(points, points, k + 1, method=method)
     own = index == np.arange(len(points), dtype=np.int32)[:, None]
     own[~own.any(axis=1), -1] = True  # equal points: a point need not be among its own nearest

@@ -19,9 +19,7 @@ _ROUNDING = 1 - 1e-9  # the triangle inequality of rounded distances
 class Paths(NamedTuple):
     """Shortest paths of P pairs of nodes."""
 
-    nodes: tuple[
-        np.ndarray | None, ...
-    ]  # per pair [L] int32 from start to goal, None if none joins them
+    nodes: tuple[np.ndarray | None, ...]  # per pair [L] int32, start to goal; None if not joined
     cost: np.ndarray  # [P] float64, the sum of weights, ∞ if no path joins the pair
     components: np.ndarray  # [P, 2] int32, of start and goal; they differ if no path joins the pair
 
@@ -107,7 +105,7 @@ def shortest_paths(graph: Graph, weights: Any, pairs: Any, embedding: Any = None
             nodes.append(None)
             continue
         # Methods of built-in objects: Python functions would take most of the time.
-        to_goal = memoryview(scale * _distances(embedding, goal))
+        to_goal = (scale * _distances(embedding, goal)).data
         path = rustworkx.graph_astar_shortest_path(
             search, start, goal.__eq__, float, to_goal.__getitem__
         )

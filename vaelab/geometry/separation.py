@@ -8,7 +8,6 @@ import numpy as np
 
 from vaelab.checks import (
     UsageError,
-    check_at_least_one,
     check_axes,
     check_equal,
     check_positive,
@@ -30,13 +29,14 @@ def neighbour_purity(
       codes: [N, D].
       labels: [N] integers.
       queries: [Q, D], for example codes of held-out examples. By default the codes, each compared with the
-        other N − 1. Consecutive frames of a clip are near each other, so the codes alone look purer than held-out ones.
+        other N − 1. Consecutive frames of a clip are near each other, so the codes alone look purer than
+        held-out ones.
       query_labels: [Q] integers, with queries.
       num_neighbours: k.
 
     Raises:
-      UsageError: codes or queries are not finite; labels are not integers or of another length; k is below 1, or too
-        large for the codes; one of queries and query_labels is missing.
+      UsageError: codes or queries are not finite; labels are not integers or of another length; k is
+        below 1, or too large for the codes; one of queries and query_labels is missing.
 
     >>> neighbour_purity(np.array([[0.0], [1.0], [9.0]]), np.array([0, 0, 1]), num_neighbours=1)
     array([1., 1., 0.])
@@ -51,12 +51,6 @@ def neighbour_purity(
         check_equal(number_of_query_labels=len(query_labels), number_of_queries=len(queries))
         near = nearest(codes, queries, num_neighbours, method="exact")
         return np.mean(labels[near] == query_labels[:, None], axis=1)
-    check_at_least_one(num_neighbours=num_neighbours)
-    if num_neighbours >= len(codes):
-        raise UsageError(
-            f"num_neighbours is {num_neighbours}, but each code has {len(codes) - 1} others: choose at most "
-            f"{len(codes) - 1}."
-        )
     near = others(codes, num_neighbours, method="exact")
     return np.mean(labels[near] == labels[:, None], axis=1)
 
@@ -94,7 +88,7 @@ def share_below(log_density: Any, log_density_of_data: Any, quantile: float = 0.
 
 
 def share_far(decoded: Any, frames: Any, threshold: float) -> np.ndarray:
-    """Share of decoded points farther than the threshold from every frame. [..., T, F], [N, F] -> [...] float64.
+    """Share of decoded points farther than the threshold from all frames. [..., T, F], [N, F] -> [...].
 
     For single samples of a prior, `nearest_distances(frames, decoded) > threshold` says which ones are far.
 

@@ -1,4 +1,4 @@
-"""Weights of edges other than their length: by the density along them, and by the length of what they decode to."""
+"""Weights of edges other than their length: density along them, and length after decoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LARGEST = 700.0  # exp of more is no float64
 
 
 def points_along(graph: Graph, num_points: int) -> np.ndarray:
-    """m points at equal spacing on each edge, both ends included. Graph -> [E, m, D], of the type of the nodes.
+    """m points at equal spacing on each edge, both ends included. Graph -> [E, m, D], typed as the nodes.
 
     Evaluate a log density on them, or decode them. m = 2 are the ends alone: a hole between them is seen from
     m = 3 on.
@@ -36,7 +36,7 @@ def points_along(graph: Graph, num_points: int) -> np.ndarray:
 
 
 def density_weights(graph: Graph, log_density: Any, power: float = 1.0) -> np.ndarray:
-    """Length divided by a power of the density along each edge, `w_e = ∫_e (p(z) / p_max)^−power dz`. -> [E] float64.
+    """Length over a power of the density along each edge, `w_e = ∫_e (p(z) / p_max)^−power dz`. -> [E].
 
     The integral is the trapezoidal rule on the points of `points_along`, and p_max is the largest density on
     them. So a weight is at least the length, it is the length if power = 0 or if the density is constant, and a
@@ -60,13 +60,15 @@ def density_weights(graph: Graph, log_density: Any, power: float = 1.0) -> np.nd
     """
     check_not_negative(power=power)
     log_density = _values_on_edges("log_density", log_density, graph, "[E, m]")
+    if not len(log_density):
+        return graph.lengths
     exponent = power * (log_density.max() - log_density)
     if exponent.max() > _LARGEST:
         i, j = graph.edges[int(np.argmax(exponent.max(axis=1)))]
         raise UsageError(
-            f"power is {power:g}, and the density between the nodes {i} and {j} is {log_density.max() - log_density.min():.0f} "
-            "nats below the largest, so the weight is too large: choose a smaller power, or remove "
-            "improbable edges with prune."
+            f"power is {power:g}, and the density between the nodes {i} and {j} is "
+            f"{np.ptp(log_density):.0f} nats below the largest, so the weight is too large: choose a "
+            "smaller power, or remove improbable edges with prune."
         )
     factor = np.exp(exponent)
     return graph.lengths * np.mean((factor[:, 1:] + factor[:, :-1]) / 2, axis=1)
@@ -76,8 +78,9 @@ def decoded_lengths(decoded: Any) -> np.ndarray:
     """Length of each edge after decoding, `Σ_m ‖g(z_{m+1}) − g(z_m)‖`. [E, m, F] -> [E] float64.
 
     It is the length of the edge in the decoder's pulled-back metric as m → ∞, from below. Chen et al., 2018,
-    Metrics for deep generative models. `shortest_paths` needs the decoded nodes as embedding: the
-    latent distance is a poor guide for these weights.
+    Metrics for deep generative models. Give `shortest_paths` the decoded nodes as embedding: the latent
+    distance is a poor guide for these weights. Edges are independent, so images can be decoded in batches
+    of edges.
 
     Args:
       decoded: [E, m, F], the decoding of `points_along(graph, m)`.
@@ -109,7 +112,7 @@ def _values_on_edges(name: str, values: Any, graph: Graph, axes: str) -> np.ndar
 def _check_points(name: str, values: np.ndarray) -> None:
     if values.shape[1] < 2:
         raise UsageError(f"{name} must have at least 2 points per edge, got {values.shape[1]}.")
-    bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    bad = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if bad.any():
         raise UsageError(
             f"{name} is not finite on the edge {int(np.argmax(bad))}: remove such edges with prune first."
