@@ -69,6 +69,12 @@ def test_a_hole_between_the_ends_makes_an_edge_heavy():
     np.testing.assert_allclose(weights, [1.0, 2 * (1 + np.exp(5)) / 2])
 
 
+def test_no_weight_exceeds_its_length_more_than_the_limit():
+    line = geometry.neighbour_graph(np.array([[0.0], [1.0], [3.0]]), 1)
+    far = np.array([[0.0, 0.0, 0.0], [-1e12, -1e12, -1e12]])
+    np.testing.assert_allclose(geometry.density_weights(line, far, 1.0, limit=50.0), [1.0, 100.0])
+
+
 def test_the_decoded_length_of_a_linear_decoder_is_exact_and_of_an_arc_converges(graph):
     matrix = np.random.default_rng(1).normal(size=(2, 9))
     decoded = geometry.points_along(graph, 4) @ matrix
@@ -115,10 +121,8 @@ def test_decoded_nodes_as_embedding_have_scale_one_or_more(graph):
             "power must be finite and not negative",
         ),
         (
-            lambda g: geometry.density_weights(
-                g, -1000.0 * np.arange(2 * len(g.edges)).reshape(-1, 2)
-            ),
-            "power is 1, and the density between the nodes .* choose a smaller power",
+            lambda g: geometry.density_weights(g, np.zeros((len(g.edges), 2)), limit=0.5),
+            "limit must be at least 1 and finite, got 0.5",
         ),
         (lambda g: geometry.decoded_lengths(np.zeros((3, 2))), r"must be an array \[E, m, F\]"),
         (

@@ -9,9 +9,6 @@ import numpy as np
 from vaelab.checks import UsageError, check_axes, check_equal, check_not_negative
 from vaelab.geometry.graph import Graph
 
-_LARGEST = 700.0  # exp of more is no float64
-
-
 def points_along(graph: Graph, num_points: int) -> np.ndarray:
     """m points at equal spacing on each edge, both ends included. Graph -> [E, m, D], typed as the nodes.
 
@@ -35,12 +32,15 @@ def points_along(graph: Graph, num_points: int) -> np.ndarray:
     return (1 - t) * start + t * end
 
 
-def density_weights(graph: Graph, log_density: Any, power: float = 1.0) -> np.ndarray:
-    """Length over a power of the density along each edge, `w_e = ∫_e (p(z) / p_max)^−power dz`. -> [E].
+def density_weights(
+    graph: Graph, log_density: Any, power: float = 1.0, *, limit: float = 1e6
+) -> np.ndarray:
+    """Length divided by a power of the density along each edge, `w_e = ∫_e min{limit, (p(z) / p_max)^−power} dz`.
 
     The integral is the trapezoidal rule on the points of `points_along`, and p_max is the largest density on
     them. So a weight is at least the length, it is the length if power = 0 or if the density is constant, and a
-    factor in p does not count. Shortest paths for these weights are Fermat paths: Groisman, Jonckheere and
+    factor in p does not count. Far from all samples an estimated density is worthless: no weight exceeds
+    the length more than `limit` times. Shortest paths for these weights are Fermat paths: Groisman, Jonckheere and
     Sapienza, 2022, Nonhomogeneous Euclidean first-passage percolation and distance learning.
 
     Args:
@@ -48,10 +48,13 @@ def density_weights(graph: Graph, log_density: Any, power: float = 1.0) -> np.nd
       log_density: [E, m], log p at `points_along(graph, m)`, in nats.
       power: ≥ 0. 1 / D makes the weights comparable with lengths: p^(−1/D) is proportional to the distance
         between neighbours of a sample of p.
+      limit: ≥ 1.
+
+    Returns:
+      [E] float64.
 
     Raises:
-      UsageError: log_density is not [E, m] with m ≥ 2, or not finite; power is negative; a weight is
-        too large for float64.
+      UsageError: log_density is not [E, m] with m ≥ 2, or not finite; power is negative, or limit below 1.
 
     >>> from vaelab.geometry import neighbour_graph
     >>> graph = neighbour_graph(np.array([[0.0], [1.0], [3.0]]), 1)
@@ -59,18 +62,11 @@ def density_weights(graph: Graph, log_density: Any, power: float = 1.0) -> np.nd
     array([1., 4.])
     """
     check_not_negative(power=power)
+    if not 1 <= limit < np.inf:
+        raise UsageError(f"limit must be at least 1 and finite, got {limit}.")
     log_density = _values_on_edges("log_density", log_density, graph, "[E, m]")
-    if not len(log_density):
-        return graph.lengths
-    exponent = power * (log_density.max() - log_density)
-    if exponent.max() > _LARGEST:
-        i, j = graph.edges[int(np.argmax(exponent.max(axis=1)))]
-        raise UsageError(
-            f"power is {power:g}, and the density between the nodes {i} and {j} is "
-            f"{np.ptp(log_density):.0f} nats below the largest, so the weight is too large: choose a "
-            "smaller power, or remove improbable edges with prune."
-        )
-    factor = np.exp(exponent)
+    exponent = power * (np.max(log_density, initial=-np.inf) - log_density)
+    factor = np.exp(np.minimum(exponent, np.log(limit)))
     return graph.lengths * np.mean((factor[:, 1:] + factor[:, :-1]) / 2, axis=1)
 
 
