@@ -66,6 +66,8 @@ def _family(
     }
 
 
+TITLES = {"iwae": "IWAE", "vhp_elbo": "VHP, ELBO", "vhp_rewo": "VHP, REWO"}
+
 FAMILIES: dict[str, dict[str, Experiment]] = {
     "motion": _family(
         MotionCapture(),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,17 +15,25 @@ from experiments import manifold
 from vaelab import geometry, plotting
 from vaelab.checks import UsageError, classes_of
 from vaelab.data import Files, MotionCapture, match_pendulum
+from vaelab.data.mocap import Body
 from vaelab.runs import Experiment, Result, pictures
 from vaelab.types import Examples
 
 _FULL_TURN = 2 * np.pi
 
 
+class Strips(NamedTuple):
+    """Decoded paths as a person sees them."""
+
+    figure: Callable[[], Figure]
+    frames: Callable[[], np.ndarray]  # of an animation, [T, height, width, 3] uint8
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """Experiments on the same data, which can be shown as images."""
 
-    experiments: Mapping[str, Experiment]
+    experiments: Mapping[str, Experiment]  # by their keys in `manifold.TITLES`
     label: str = ""  # meaning of the labels; empty if there are none
     names: Sequence[str] = ()  # of the classes
     period: float | None = None  # of real-valued labels
@@ -32,9 +42,7 @@ class Family:
     def pairs(self, examples: Examples, num_pairs: int, seed: int) -> np.ndarray:
         """Rows of the examples that are joined by paths, [P, 2]. The first pairs are drawn."""
         rng = np.random.default_rng(seed)
-        return np.array(
-            [rng.choice(len(examples.x), 2, replace=False) for _ in range(num_pairs)]
-        )
+        return np.array([rng.choice(len(examples.x), 2, replace=False) for _ in range(num_pairs)])
 
     def jump_threshold(self, result: Result, data_dir: str | None) -> float | None:
         """`geometry.jump_threshold` of the training frames. None for data without an order in time."""
@@ -48,14 +56,16 @@ class Family:
 
     def strips(
         self, result: Result, decoded: np.ndarray, jumps: np.ndarray | None, rows: Sequence[str]
-    ) -> tuple[Figure, np.ndarray]:
-        """Decoded paths [R, T, F] as strips, and as the frames of an animation."""
+    ) -> Strips:
+        """Decoded paths [R, T, F], with their jumps [R, T − 1] and a label for each row."""
         shown = pictures.images(result.run, decoded.reshape(-1, *result.run.event_shape))
         images = shown.images.reshape(*decoded.shape[:2], *shown.images.shape[1:])
-        strips = plotting.image_strips(
-            images, jumps=jumps, row_labels=rows, note=shown.note or None
+        return Strips(
+            functools.partial(
+                plotting.image_strips, images, jumps=jumps, row_labels=rows, note=shown.note or None
+            ),
+            functools.partial(plotting.animate_images, images, jumps=jumps, row_labels=rows),
         )
-        return strips, plotting.animate_images(images, jumps=jumps, row_labels=rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +73,10 @@ class Motion(Family):
     """Poses of a person. Paths lead from one movement to another one."""
 
     data: MotionCapture = dataclasses.field(kw_only=True)
+
+    @functools.cached_property
+    def body(self) -> Body:
+        return self.data.body()
 
     def pairs(self, examples: Examples, num_pairs: int, seed: int) -> np.ndarray:
         """All pairs of movements equally often, in random order."""
@@ -88,12 +102,15 @@ class Motion(Family):
 
     def strips(
         self, result: Result, decoded: np.ndarray, jumps: np.ndarray | None, rows: Sequence[str]
-    ) -> tuple[Figure, np.ndarray]:
-        body = self.data.body()
-        poses = np.asarray(body.poses(result.run.splits.in_data_units(decoded)))
-        strips = plotting.stick_figures(poses, body.bones, jumps=jumps, row_labels=rows)
-        return strips, plotting.animate_stick_figures(
-            poses, body.bones, jumps=jumps, row_labels=rows
+    ) -> Strips:
+        poses = np.asarray(self.body.poses(result.run.splits.in_data_units(decoded)))
+        return Strips(
+            functools.partial(
+                plotting.stick_figures, poses, self.body.bones, jumps=jumps, row_labels=rows
+            ),
+            functools.partial(
+                plotting.animate_stick_figures, poses, self.body.bones, jumps=jumps, row_labels=rows
+            ),
         )
 
 
@@ -138,10 +155,9 @@ def of(name: str, images: str | None = None) -> Family:
     rows = manifold.FAMILIES[name]
     if images is not None:
         rows = {key: row.with_fields(data=Files(images)) for key, row in rows.items()}
-    named = {f"{name}_{key}": row for key, row in rows.items()}
     if name == "motion":
         data: MotionCapture = next(iter(rows.values())).data  # type: ignore[assignment]
-        return Motion(named, "movement", data.movements, data=data)
+        return Motion(rows, "movement", data.movements, data=data)
     if name == "pendulum":
-        return Angles(named, "angle", period=_FULL_TURN, num_seeds=8)
-    return Family(named)
+        return Angles(rows, "angle", period=_FULL_TURN, num_seeds=8)
+    return Family(rows)

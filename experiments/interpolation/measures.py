@@ -20,7 +20,10 @@ from vaelab.runs import Result
 STRAIGHT = "straight line"
 _BATCH = 2_000  # points whose densities or decodings are computed at once
 _EDGES = 20_000  # edges whose decodings are in memory at once
-_DENSE = 0.75  # share of prior samples, those in the densest regions, among which a ring is looked for
+_DENSE = (
+    0.75  # share of prior samples, those in the densest regions, among which a ring is looked for
+)
+_DOMINANCE = 1e6  # reported for a single loop
 _FAR = 0.95  # quantile of distances to the data, of decoded codes
 
 
@@ -38,11 +41,17 @@ class Settings(NamedTuple):
     seed: int  # of the pairs
 
 
+class Ring(NamedTuple):
+    """Whether points are a ring."""
+
+    closed: bool
+    dominance: float  # persistence of the first loop over that of the second
+
+
 class PathMeasures(NamedTuple):
     """Paths of one kind, averaged over the pairs that they join."""
 
     kind: str
-    num_joined: int
     values: dict[str, Estimate]
 
 
@@ -54,14 +63,14 @@ class ModelMeasures(NamedTuple):
     step: int
     settings: Settings
     validation: float  # the bound by which parameters were chosen, nats
+    rate: Estimate  # nats, of the training part
+    error: float  # root mean square error of decoded codes of the training part
     num_components: int  # of the graph of prior samples, before bridges join them
     jump_threshold: float | None
     purity: Estimate | None  # share of the nearest training codes with the label of a code
     far: Estimate  # share of prior samples whose decoding is farther from the data than 95 % of decoded codes
-    dominance_of_codes: float  # persistence of the first loop over that of the second
-    dominance_of_prior: float
-    ring_of_codes: bool
-    ring_of_prior: bool
+    codes: Ring  # of the training part
+    prior: Ring  # samples in the densest regions
     paths: list[PathMeasures]
 
 
@@ -72,8 +81,10 @@ class Space(NamedTuple):
     graph: Graph  # of the prior samples and the ends of paths
     weights: dict[str, np.ndarray]  # by the kind of path, [E]
     codes: np.ndarray  # of the training part, [N, D]
-    paths: dict[str, list[np.ndarray]]  # by their kind: codes [T, D] of each pair that is joined
+    pairs: np.ndarray  # rows of the measured part, [P, 2]
+    paths: dict[str, np.ndarray]  # by their kind: codes [P, T, D]
     decoded: dict[str, np.ndarray]  # by their kind: [P, T, F]
+    threshold: float | None  # of jumps
 
 
 def measure(
@@ -85,6 +96,8 @@ def measure(
     prior = result.model.with_prior_samples(settings.prior_samples)
     log_prior = partial(_log_prior, prior, result.params)
     decode = partial(_decode, result.model, result.params)
+
+    train = splits.train.x.reshape(len(splits.train.x), -1)
 
     # 1. Codes of the data, and samples of the prior.
     codes = {each: _codes(result, splits.parts[each].x) for each in ("train", settings.part)}
@@ -115,13 +128,13 @@ def measure(
         "shortest decoded": _decoded_lengths(graph, decoded_nodes, decode, run.key("edges")),
     }
     embeddings = {"shortest decoded": decoded_nodes}
-    paths = {STRAIGHT: [graph.nodes[list(pair)] for pair in joins]}
-    for kind, weight in weights.items():
-        found = geometry.shortest_paths(graph, weight, joins, embeddings.get(kind))
-        paths[kind] = [graph.nodes[path] for path in found.nodes if path is not None]
+    found = {
+        kind: geometry.shortest_paths(graph, weight, joins, embeddings.get(kind)).nodes
+        for kind, weight in weights.items()
+    }
     paths = {
-        kind: [geometry.resample(path, settings.num_points) for path in each]
-        for kind, each in paths.items()
+        kind: np.stack([geometry.resample(graph.nodes[row], settings.num_points) for row in rows])
+        for kind, rows in ({STRAIGHT: joins} | found).items()
     }
 
     # 4. The measures.
@@ -129,19 +142,17 @@ def measure(
     log_q = _log_aggregated(result)
     log_q_of_data = log_q(codes[settings.part])
     decoded, measured = {}, []
-    for kind, each in paths.items():
-        points = np.stack(each)
+    for kind, points in paths.items():
         flat = points.reshape(-1, points.shape[-1])
         y = _over(decode, flat, run.key("paths")).reshape(*points.shape[:2], -1)
         density = log_q(flat).reshape(points.shape[:2])
-        steps = geometry.steps(y)
+        steps, rough = geometry.steps(y), geometry.second_differences(y).mean(axis=1)
         values = {
-            "second difference": geometry.second_differences(y).mean(axis=1),
+            "second difference": rough,
+            "its share of a step, %": 100 * rough / steps.mean(axis=1),
             "largest step": steps.max(axis=1),
-            "largest / mean step": steps.max(axis=1) / steps.mean(axis=1),
             "length": steps.sum(axis=1),
-            "low density, %": 100
-            * geometry.share_below(density, log_q_of_data, settings.quantile),
+            "low density, %": 100 * geometry.share_below(density, log_q_of_data, settings.quantile),
         }
         if threshold is not None:
             values["jumps"] = geometry.jumps(y, threshold).sum(axis=1)
@@ -149,7 +160,7 @@ def measure(
         values |= family.further(y, labels)
         decoded[kind] = y
         measured.append(
-            PathMeasures(kind, len(each), {n: mean_and_error(v) for n, v in values.items()})
+            PathMeasures(kind, {name: mean_and_error(each) for name, each in values.items()})
         )
     measures = ModelMeasures(
         experiment=name,
@@ -157,14 +168,28 @@ def measure(
         step=result.step,
         settings=settings,
         validation=float(np.max(result.history["validation/bound"])),
+        rate=evaluation.expectations(
+            run.subject(result.params, run.fixed_training_set()),
+            run.key("rate"),
+            {"rate": evaluation.rate},
+            num_samples=1,
+        )["rate"],
+        error=float(
+            np.sqrt(np.mean((_over(decode, codes["train"], run.key("codes")) - train) ** 2))
+        ),
         num_components=num_components,
         jump_threshold=threshold,
         purity=_purity(family, result, codes, settings),
-        far=_far(result, decoded_nodes[: len(nodes)], decode, codes[settings.part]),
-        **_rings(codes["train"], nodes),
+        far=_far(
+            train,
+            decoded_nodes[: len(nodes)],
+            _over(decode, codes[settings.part], run.key("codes")),
+        ),
+        codes=_ring(codes["train"]),
+        prior=_ring(nodes[geometry.densest_points(nodes, _DENSE)]),
         paths=measured,
     )
-    return measures, Space(result, graph, weights, codes["train"], paths, decoded)
+    return measures, Space(result, graph, weights, codes["train"], pairs, paths, decoded, threshold)
 
 
 def _purity(
@@ -185,22 +210,15 @@ def _purity(
     )
 
 
-def _far(
-    result: Result, of_prior: np.ndarray, decode: Callable, codes: np.ndarray
-) -> Estimate:
+def _far(train: np.ndarray, of_prior: np.ndarray, of_codes: np.ndarray) -> Estimate:
     """The share of decoded prior samples that are farther from the training part than decoded codes are."""
-    train = result.run.splits.train.x.reshape(len(result.run.splits.train.x), -1)
-    of_codes = _over(decode, codes, result.run.key("codes"))
     limit = np.quantile(geometry.nearest_distances(train, of_codes), _FAR)
     return mean_and_error((geometry.nearest_distances(train, of_prior) > limit).astype(float))
 
 
-def _rings(codes: np.ndarray, nodes: np.ndarray) -> dict[str, float | bool]:
-    """Whether the codes, and the prior samples of high density, are a ring."""
-    dense = nodes[geometry.densest_points(nodes, _DENSE)]
-    found = {"codes": geometry.loops(codes), "prior": geometry.loops(dense)}
-    dominance = {f"dominance_of_{name}": each.dominance for name, each in found.items()}
-    return dominance | {f"ring_of_{name}": geometry.has_loop(each) for name, each in found.items()}
+def _ring(points: np.ndarray) -> Ring:
+    found = geometry.loops(points)
+    return Ring(geometry.has_loop(found), min(found.dominance, _DOMINANCE))
 
 
 # Functions of codes, in batches.
@@ -259,9 +277,7 @@ def _middles(graph: Graph) -> np.ndarray:
     return (graph.nodes[i] + graph.nodes[j]) / 2
 
 
-def _on_edges(
-    graph: Graph, at_nodes: np.ndarray, function: Callable, key: jax.Array
-) -> np.ndarray:
+def _on_edges(graph: Graph, at_nodes: np.ndarray, function: Callable, key: jax.Array) -> np.ndarray:
     """Values at the points of `geometry.points_along(graph, 3)`, [E, 3]; those at the nodes are known."""
     i, j = graph.edges.T
     return np.stack([at_nodes[i], _over(function, _middles(graph), key), at_nodes[j]], axis=1)
@@ -277,7 +293,5 @@ def _decoded_lengths(
         some = graph._replace(edges=graph.edges[chunk])
         i, j = some.edges.T
         middle = _over(decode, _middles(some), key)
-        parts.append(
-            geometry.decoded_lengths(np.stack([at_nodes[i], middle, at_nodes[j]], axis=1))
-        )
+        parts.append(geometry.decoded_lengths(np.stack([at_nodes[i], middle, at_nodes[j]], axis=1)))
     return np.concatenate(parts)
