@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 from pathlib import Path
@@ -156,12 +157,11 @@ class MotionCapture(DataSet):
         return Shown(figures.draw(poses, body.bones, body.reach))
 
     def _read(self, data_dir: str | None) -> Frames:
-        skeleton, *paths = self._paths(data_dir)
-        labels = [label for label, each in enumerate(self.clips) for _ in each.clips]
+        paths = tuple(self._paths(data_dir))
+        labels = tuple(label for label, each in enumerate(self.clips) for _ in each.clips)
         gap = math.ceil(self.gap * self.frames_per_second / self.every)
-        return read_frames(
-            skeleton, paths, labels, every=self.every, gap=gap, fractions=self.fractions
-        )
+        versions = tuple((path.stat().mtime, path.stat().length) for path in paths)
+        return _read_once(paths, versions, labels, self.every, gap, tuple(self.fractions))
 
     def _paths(self, data_dir: str | None) -> list[epath.Path]:
         """The skeleton, and the clips in order."""
@@ -174,6 +174,17 @@ class MotionCapture(DataSet):
                     "restore the content, or set sha256 to None."
                 )
         return paths
+
+
+@functools.lru_cache(maxsize=2)
+def _read_once(
+    paths: tuple[epath.Path, ...], versions: object, labels: tuple[int, ...], every: int, gap: int,
+    fractions: Fractions,
+) -> Frames:  # fmt: skip
+    """The frames, read anew if a file has changed: reading text is slow, and poses need the frames again."""
+    del versions
+    skeleton, *clips = paths
+    return read_frames(skeleton, clips, labels, every=every, gap=gap, fractions=fractions)
 
 
 def _find(name: str, data_dir: str | None) -> epath.Path:
