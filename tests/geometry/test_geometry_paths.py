@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
@@ -65,18 +68,38 @@ def test_a_star_finds_paths_as_short_as_dijkstra(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_heuristic_is_consistent_admissible_and_the_largest(kind):
-    for seed in range(25):
-        graph = random_graph(seed)
-        weights, embedding = weightings(graph, seed)[kind]
-        y = graph.nodes if embedding is None else embedding
-        c = geometry.heuristic_scale(graph, weights, embedding)
-        h = c * np.linalg.norm(y[:, None] - y[None], axis=-1)  # [node, goal]
-        i, j = graph.edges.T
-        slack = 1e-9 * h.max()
-        assert (np.abs(h[i] - h[j]) <= weights[:, None] + slack).all()  # both directions of an edge
-        assert (h <= all_costs(graph, weights) + slack).all()
-        assert np.max(h[i, j] / weights) == pytest.approx(1)  # no larger c is admissible
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_the_heuristic_is_consistent_admissible_and_the_largest(kind, seed):
+    graph = random_graph(seed)
+    weights, embedding = weightings(graph, seed)[kind]
+    y = graph.nodes if embedding is None else embedding
+    c = geometry.heuristic_scale(graph, weights, embedding)
+    h = c * np.linalg.norm(y[:, None] - y[None], axis=-1)  # [node, goal]
+    i, j = graph.edges.T
+    slack = 1e-9 * h.max()
+    assert (np.abs(h[i] - h[j]) <= weights[:, None] + slack).all()  # both directions of an edge
+    assert (h <= all_costs(graph, weights) + slack).all()
+    assert np.max(h[i, j] / weights) == pytest.approx(1)  # no larger c is admissible
+
+
+# Points on a grid of 0.01: many are equal or on a line, and none are so near that scipy takes an edge for none.
+_POINTS = arrays.arrays(
+    np.float64,
+    st.tuples(st.integers(4, 25), st.integers(1, 3)),
+    elements=st.integers(-10_000, 10_000).map(lambda value: value / 100),
+)
+
+
+@given(nodes=_POINTS, seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_the_heuristic_never_exceeds_the_true_distance(nodes, seed):
+    graph = geometry.neighbour_graph(nodes, 3)
+    weights = graph.lengths * np.random.default_rng(seed).uniform(0.5, 9, len(graph.edges)) + 1e-3
+    h = geometry.heuristic_scale(graph, weights) * np.linalg.norm(
+        nodes[:, None] - nodes[None], axis=-1
+    )
+    assert (h <= all_costs(graph, weights) * (1 + 1e-9) + 1e-9).all()
 
 
 def test_the_heuristic_of_lengths_is_the_straight_line():
