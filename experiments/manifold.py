@@ -39,7 +39,7 @@ def _family(
     num_steps: int,
     sampler: Sampler = Uniform(),  # noqa: B008  frozen
 ) -> dict[str, Experiment]:
-    """IWAE with a standard normal prior, and the hierarchical prior with the ELBO and with REWO."""
+    """IWAE and ELBO with a standard normal prior, ELBO and REWO with the hierarchical prior."""
 
     def experiment(prior: Prior, objective: Objective, dual: Dual | None = None) -> Experiment:
         return Experiment(
@@ -56,9 +56,11 @@ def _family(
             num_samples=500,
         )
 
+    standard = StandardNormal(latent_dim)
     hierarchical = HierarchicalPrior(latent_dim, num_samples=8, hidden=(128, 128))
     return {
-        "iwae": experiment(StandardNormal(latent_dim), ImportanceWeighted(num_samples=8)),
+        "iwae": experiment(standard, ImportanceWeighted(num_samples=8)),
+        "vae_elbo": experiment(standard, ELBO()),
         "vhp_elbo": experiment(hierarchical, ELBO()),
         "vhp_rewo": experiment(
             hierarchical, Lagrangian({"nll": NLL(kappa=kappa)}), Rewo(step_size=0.1)
@@ -66,7 +68,7 @@ def _family(
     }
 
 
-TITLES = {"iwae": "IWAE", "vhp_elbo": "VHP, ELBO", "vhp_rewo": "VHP, REWO"}
+TITLES = {"iwae": "IWAE", "vae_elbo": "VAE, ELBO", "vhp_elbo": "VHP, ELBO", "vhp_rewo": "VHP, REWO"}
 
 FAMILIES: dict[str, dict[str, Experiment]] = {
     "motion": _family(
@@ -80,16 +82,16 @@ FAMILIES: dict[str, dict[str, Experiment]] = {
     ),
     "pendulum": _family(
         Pendulum(flat=True),
-        MLP((256, 256)),
-        GaussianDecoder(MLP((256, 256)), scale=0.1),
+        MLP((128, 128)),
+        GaussianDecoder(MLP((128, 128)), scale=0.1),
         latent_dim=2,
         kappa=-1.2,
-        num_steps=6_000,
+        num_steps=3_000,
     ),
     "faces": _family(
         FreyFaces(),
         MLP((256, 256), event_ndims=3),
-        GaussianDecoder(MLP((256, 256)), scale=0.1),
+        GaussianDecoder(MLP((256, 256)), scale=0.07),
         latent_dim=32,
         kappa=-1.2,
         num_steps=6_000,

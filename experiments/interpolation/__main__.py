@@ -5,8 +5,8 @@
   python -m experiments.interpolation faces --images my_faces   # a folder of images of one size
   python -m experiments.interpolation motion --part validation  # to choose settings
 
-A hierarchical prior trained with REWO and with the ELBO, and an IWAE with a standard normal prior, on the same
-data, with the same networks and number of steps. Paths join pairs of examples: the straight line, and shortest
+A hierarchical prior trained with REWO and with the ELBO, and a standard normal prior as an IWAE and with the ELBO, on
+the same data, with the same networks and number of steps: so the prior, the bound and the optimiser are told apart. Paths join pairs of examples: the straight line, and shortest
 paths through a graph of prior samples, whose edges weigh their Euclidean length, their length over a power of
 the prior's density, or the length of what they decode to. Klushyn et al., 2019, Learning hierarchical priors in VAEs.
 """

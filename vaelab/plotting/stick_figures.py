@@ -79,7 +79,7 @@ def stick_figures(
     )
     moved = flat.joints - [box.left, box.bottom] + place[:, :, None]
 
-    left = 0.3 + 0.085 * max(map(len, labels))
+    left = 0.3 + 0.1 * max(map(len, labels))
     inches = (_WIDTH - left) / (len(frames) * width)
     figure, axes = one_panel(
         ax, (_WIDTH, num_rows * height * inches + 0.25 + 0.3 * bool(title) + 0.2 * marked.any())
