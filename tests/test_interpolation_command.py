@@ -13,6 +13,7 @@ from experiments import manifold
 from experiments.interpolation import __main__ as command
 from experiments.interpolation import families
 from experiments.interpolation.measures import ModelMeasures
+from experiments.interpolation.paths import KINDS
 from vaelab.checks import UsageError
 from vaelab.data import pendulum
 from vaelab.networks import MLP
@@ -54,25 +55,25 @@ def test_motion_is_interpolated_and_found_finished(small, tmp_path, monkeypatch,
     assert main(argv) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "VHP, REWO" in out
-    models = read_typed(list[ModelMeasures], tmp_path / "measures.json")
+    out = tmp_path / "test"
+    models = read_typed(list[ModelMeasures], out / "measures.json")
     assert [model.experiment for model in models] == ["iwae", "vhp_rewo"]
-    kinds = ["straight line", "shortest path", "through density", "shortest decoded"]
     for model in models:
-        assert [path.kind for path in model.paths] == kinds
-        straight, shortest, _, decoded = (path.values for path in model.paths)
+        assert [path.kind for path in model.paths] == list(KINDS)
+        straight, shortest, _, _, decoded = (path.values for path in model.paths)
         # The last kind minimises the length, up to the resampling of its corners.
-        assert decoded["length"].mean <= 1.01 * shortest["length"].mean
+        assert decoded["decoded length"].mean <= 1.01 * shortest["decoded length"].mean
         assert model.jump_threshold > 1
-        assert straight["jumps"].mean >= 0
+        assert straight["paths over a bridge, %"].mean == 0
         assert 0 <= model.purity.mean <= 1
-    names = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert names >= {"measures.png", "latent_spaces_through_density.png", "strips_straight_line.png",
-                     "strips_shortest_path.gif"}  # fmt: skip
-    with Image.open(tmp_path / "strips_shortest_path.gif") as animation:
+    names = {path.name for path in out.iterdir()}
+    assert names >= {"measures.png", "latent_spaces_density_path.png", "strips_straight_line.png",
+                     "strips.png", "paths.gif", "iwae.json"}  # fmt: skip
+    with Image.open(out / "paths.gif") as animation:
         assert animation.n_frames > 1
     forbid_training(monkeypatch)
     assert main(argv) == 0
-    assert read_typed(list[ModelMeasures], tmp_path / "measures.json") == models
+    assert read_typed(list[ModelMeasures], out / "measures.json") == models
 
 
 def test_a_folder_of_faces_is_interpolated(small, tmp_path):
@@ -82,7 +83,7 @@ def test_a_folder_of_faces_is_interpolated(small, tmp_path):
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
     run = tmp_path / "run"
     assert main(["faces", *SMALL, "--images", tmp_path, "--workdir", run]) == 0
-    (first, *_) = read_typed(list[ModelMeasures], run / "measures.json")
+    (first, *_) = read_typed(list[ModelMeasures], run / "test" / "measures.json")
     assert first.purity is None
     assert first.jump_threshold is None
     assert "jumps" not in first.paths[0].values
@@ -99,6 +100,19 @@ def test_images_of_two_sizes_are_named(small, tmp_path, refusal):
 
 def test_images_belong_to_faces(tmp_path, refusal):
     assert "got the family motion" in refusal("motion", "--images", tmp_path, main=main)
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--num-points", "2"], "num_points must be at least 3"),
+        (["--num-pairs", "1"], "num_pairs must be at least 2"),
+        (["--num-nodes", "20"], "num_neighbours = 16 must be smaller than the 80% of num_nodes = 20"),
+        (["--quantile", "1.5"], "quantile must lie in [0, 1), got 1.5"),
+    ],
+)
+def test_settings_are_refused_before_training(argv, sentence, refusal):
+    assert sentence in refusal("motion", *argv, main=main)
 
 
 def test_pairs_of_motion_join_all_movements_equally_often():

@@ -44,9 +44,9 @@ class Family:
         rng = np.random.default_rng(seed)
         return np.array([rng.choice(len(examples.x), 2, replace=False) for _ in range(num_pairs)])
 
-    def jump_threshold(self, result: Result, data_dir: str | None) -> float | None:
+    def jump_threshold(self, result: Result) -> float | None:
         """`geometry.jump_threshold` of the training frames. None for data without an order in time."""
-        del result, data_dir
+        del result
         return None
 
     def further(self, decoded: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -73,10 +73,11 @@ class Motion(Family):
     """Poses of a person. Paths lead from one movement to another one."""
 
     data: MotionCapture = dataclasses.field(kw_only=True)
+    data_dir: str | None = None
 
     @functools.cached_property
     def body(self) -> Body:
-        return self.data.body()
+        return self.data.body(self.data_dir)
 
     def pairs(self, examples: Examples, num_pairs: int, seed: int) -> np.ndarray:
         """All pairs of movements equally often, in random order."""
@@ -94,8 +95,8 @@ class Motion(Family):
             ]
         )
 
-    def jump_threshold(self, result: Result, data_dir: str | None) -> float:
-        clips = self.data.rows_of_clips(data_dir)["train"]
+    def jump_threshold(self, result: Result) -> float:
+        clips = self.data.rows_of_clips(self.data_dir)["train"]
         frames = np.concatenate([result.run.splits.train.x[rows] for rows in clips])
         numbers = np.repeat(np.arange(len(clips)), list(map(len, clips)))
         return geometry.jump_threshold(frames, numbers)
@@ -144,7 +145,7 @@ def wrapped(angles: np.ndarray) -> np.ndarray:
     return (angles + np.pi) % _FULL_TURN - np.pi
 
 
-def of(name: str, images: str | None = None) -> Family:
+def of(name: str, images: str | None = None, data_dir: str | None = None) -> Family:
     """The family of this name. `images`: a folder of images instead of Frey Faces.
 
     Raises:
@@ -157,7 +158,7 @@ def of(name: str, images: str | None = None) -> Family:
         rows = {key: row.with_fields(data=Files(images)) for key, row in rows.items()}
     if name == "motion":
         data: MotionCapture = next(iter(rows.values())).data  # type: ignore[assignment]
-        return Motion(rows, "movement", data.movements, data=data)
+        return Motion(rows, "movement", data.movements, data=data, data_dir=data_dir)
     if name == "pendulum":
         return Angles(rows, "angle", period=_FULL_TURN, num_seeds=8)
     return Family(rows)

@@ -6,45 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.interpolation.codes import Codes, decoded_lengths, density_weights
 from experiments.interpolation.families import Family
+from experiments.interpolation.paths import KINDS, PRUNED, SHORTEST, Settings, Space
 from vaelab import evaluation, geometry
 from vaelab.evaluation import Estimate
 from vaelab.evaluation.averages import mean_and_error
-from vaelab.geometry import Graph
-from vaelab.runs import Result
+from vaelab.types import Examples
 
-STRAIGHT = "straight line"
-_DENSE = (
-    0.75  # share of prior samples, those in the densest regions, among which a ring is looked for
-)
-_DOMINANCE = 1e6  # reported for a single loop
-_FAR = 0.95  # quantile of distances to the data, of decoded codes
-
-
-class Settings(NamedTuple):
-    """How everything is measured."""
-
-    part: str  # "test" or "validation": the ends of paths
-    num_nodes: int  # samples of the prior
-    num_neighbours: int
-    num_pairs: int
-    num_points: int  # of a path
-    power: float | None  # of the density; None for 1 / D
-    prior_samples: int  # inner samples of an estimated prior
-    quantile: float  # of the data's log density: below it the density is low
-    seed: int  # of the pairs
-
-
-class Ring(NamedTuple):
-    """Whether points are a ring."""
-
-    closed: bool
-    dominance: float  # persistence of the first loop over that of the second
+_DENSE = 0.75  # share of prior samples, the densest ones, that are tested for a ring
+_FAR = 0.5  # quantile of the distances of held-out examples to the training part
 
 
 class PathMeasures(NamedTuple):
-    """Paths of one kind, averaged over the pairs that they join."""
+    """Paths of one kind, averaged over pairs."""
 
     kind: str
     values: dict[str, Estimate]
@@ -57,121 +31,85 @@ class ModelMeasures(NamedTuple):
     seed: int
     step: int
     settings: Settings
-    validation: float  # the bound by which parameters were chosen, nats
+    bound: float  # by which the step was chosen, on the validation part, nats
+    elbo: float  # at this step, on the validation part, nats
     rate: Estimate  # nats, of the training part
-    error: float  # root mean square error of decoded codes of the training part
+    error: float  # root mean square error of decoded codes, training part
+    held_out_error: float  # the same of held-out examples
     num_components: int  # of the graph of prior samples, before bridges join them
+    num_pruned_components: int  # the same of the pruned graph
     jump_threshold: float | None
-    purity: Estimate | None  # share of the nearest training codes with the label of a code
-    far: Estimate  # share of prior samples whose decoding is farther from the data than 95 % of decoded codes
-    codes: Ring  # of the training part
-    prior: Ring  # samples in the densest regions
+    purity: Estimate | None  # share of the nearest training codes with the label of a held-out code
+    far: Estimate  # share of prior samples that decode far from the training part
+    codes_form_ring: bool  # codes of the training part
+    prior_forms_ring: bool  # samples in the densest regions
     paths: list[PathMeasures]
 
 
-class Space(NamedTuple):
-    """A latent space with its graph and paths, for plots."""
-
-    result: Result
-    graph: Graph  # of the prior samples and the ends of paths
-    weights: dict[str, np.ndarray]  # by the kind of path, [E]
-    codes: np.ndarray  # of the training part, [N, D]
-    pairs: np.ndarray  # rows of the measured part, [P, 2]
-    paths: dict[str, np.ndarray]  # by their kind: codes [P, T, D]
-    decoded: dict[str, np.ndarray]  # by their kind: [P, T, F]
-    threshold: float | None  # of jumps
-
-
-def measure(
-    name: str, result: Result, family: Family, settings: Settings, data_dir: str | None
-) -> tuple[ModelMeasures, Space]:
-    """The measures of one model, with the graph and the paths that they belong to."""
-    run, splits = result.run, result.run.splits
-    part = splits.parts[settings.part]
-    codes = Codes(result, settings.prior_samples)
-
-    # 1. Codes of the data, and samples of the prior.
-    of_train, of_part = codes.encode(splits.train.x), codes.encode(part.x)
-    nodes = np.asarray(
-        result.bound.sample_latents(run.key("nodes"), settings.num_nodes)[0], np.float32
-    )
-
-    # 2. The graph of prior samples, made connected, with the ends of all paths.
-    graph = geometry.neighbour_graph(nodes, settings.num_neighbours)
-    num_components = int(geometry.components(graph).max()) + 1
-    pairs = family.pairs(part, settings.num_pairs, settings.seed)
-    ends, places = np.unique(pairs, return_inverse=True)
-    graph = geometry.attach(geometry.connect(graph), of_part[ends], settings.num_neighbours)
-    joins = places.reshape(pairs.shape) + len(nodes)
-
-    # 3. Weights of its edges, and shortest paths.
-    decoded_nodes = codes.decode(graph.nodes)
-    power = 1 / nodes.shape[1] if settings.power is None else settings.power
-    weights = {
-        "shortest path": graph.lengths,
-        "through density": density_weights(graph, codes, run.key("density"), power),
-        "shortest decoded": decoded_lengths(graph, codes, decoded_nodes),
-    }
-    embeddings = {"shortest decoded": decoded_nodes}
-    found = {
-        kind: geometry.shortest_paths(graph, weight, joins, embeddings.get(kind)).nodes
-        for kind, weight in weights.items()
-    }
-    paths = {
-        kind: np.stack([geometry.resample(graph.nodes[row], settings.num_points) for row in rows])
-        for kind, rows in ({STRAIGHT: joins} | found).items()
-    }
-
-    # 4. The measures.
-    threshold = family.jump_threshold(result, data_dir)
-    log_density_of_data = codes.log_aggregated(of_part)
-    decoded, measured = {}, []
-    for kind, points in paths.items():
-        flat = points.reshape(-1, points.shape[-1])
-        y = codes.decode(flat).reshape(*points.shape[:2], -1)
-        log_density = codes.log_aggregated(flat).reshape(points.shape[:2])
-        steps, rough = geometry.steps(y), geometry.second_differences(y).mean(axis=1)
-        values = {
-            "second difference": rough,
-            "its share of a step, %": 100 * rough / steps.mean(axis=1),
-            "largest step": steps.max(axis=1),
-            "length": steps.sum(axis=1),
-            "low density, %": 100
-            * geometry.share_below(log_density, log_density_of_data, settings.quantile),
-        }
-        if threshold is not None:
-            values["jumps"] = geometry.jumps(y, threshold).sum(axis=1)
-        labels = None if part.labels is None else part.labels[pairs]
-        values |= family.further(y, labels)
-        decoded[kind] = y
-        measured.append(
-            PathMeasures(kind, {name: mean_and_error(each) for name, each in values.items()})
-        )
-    train = splits.train.x.reshape(len(splits.train.x), -1)
-    measures = ModelMeasures(
+def measure(name: str, space: Space, family: Family, settings: Settings) -> ModelMeasures:
+    """The measures of one model."""
+    result, codes = space.result, space.codes
+    run, train = result.run, result.run.splits.train
+    held_out = run.splits.parts["test" if settings.part == "train" else settings.part]
+    of_held_out = codes.encode(held_out.x)
+    # One limit for all models: it does not depend on what they decode.
+    limit = np.quantile(geometry.nearest_distances(_flat(train), _flat(held_out)), _FAR)
+    at_step = list(result.history.steps("validation/bound")).index(result.step)
+    bound, elbo = (float(result.history[f"validation/{key}"][at_step]) for key in ("bound", "elbo"))
+    return ModelMeasures(
         experiment=name,
         seed=run.experiment.seed,
         step=result.step,
         settings=settings,
-        validation=float(np.max(result.history["validation/bound"])),
-        rate=_rate(result),
-        error=float(np.sqrt(np.mean((codes.decode(of_train) - train) ** 2))),
-        num_components=num_components,
-        jump_threshold=threshold,
-        purity=_purity(of_train, splits.train.labels, of_part, part.labels, settings)
+        bound=bound,
+        elbo=elbo,
+        rate=_rate(space),
+        error=_error(codes.decode(space.of_train), train),
+        held_out_error=_error(codes.decode(of_held_out), held_out),
+        num_components=space.num_components[SHORTEST],
+        num_pruned_components=space.num_components[PRUNED],
+        jump_threshold=space.threshold,
+        purity=_purity(space.of_train, train.labels, of_held_out, held_out.labels, settings)
         if family.names
         else None,
-        far=_far(train, decoded_nodes[: len(nodes)], codes.decode(of_part)),
-        codes=_ring(of_train),
-        prior=_ring(nodes[geometry.densest_points(nodes, _DENSE)]),
-        paths=measured,
+        far=mean_and_error(
+            geometry.share_far(space.decoded_nodes[:, None], _flat(train), float(limit))
+        ),
+        codes_form_ring=geometry.has_loop(geometry.loops(space.of_train)),
+        prior_forms_ring=geometry.has_loop(
+            geometry.loops(space.nodes[geometry.densest_points(space.nodes, _DENSE)])
+        ),
+        paths=[_path_measures(kind, space, family, settings) for kind in KINDS],
     )
-    return measures, Space(result, graph, weights, of_train, pairs, paths, decoded, threshold)
 
 
-def _rate(result: Result) -> Estimate:
-    run = result.run
-    subject = run.subject(result.params, run.fixed_training_set())
+def _path_measures(kind: str, space: Space, family: Family, settings: Settings) -> PathMeasures:
+    """The measures of all paths of one kind."""
+    points, y = space.paths[kind], space.decoded[kind]
+    part = space.result.run.splits.parts[settings.part]
+    log_density = space.codes.log_aggregated(points.reshape(-1, points.shape[-1]))
+    at_ends = space.codes.log_aggregated(space.ends.reshape(-1, points.shape[-1]))
+    steps, rough = geometry.steps(y), geometry.second_differences(y).mean(axis=1)
+    mean_step = np.maximum(steps.mean(axis=1), np.finfo(float).tiny)
+    values = {
+        "second difference": rough,
+        "second difference / mean step": rough / mean_step,
+        "largest step": steps.max(axis=1),
+        "largest step / mean step": steps.max(axis=1) / mean_step,
+        "decoded length": steps.sum(axis=1),
+        "low density, %": 100
+        * geometry.share_below(log_density.reshape(points.shape[:2]), at_ends, settings.quantile),
+        "paths over a bridge, %": 100.0 * space.bridged[kind],
+    }
+    if space.threshold is not None:
+        values["jumps"] = geometry.jumps(y, space.threshold).sum(axis=1)
+    values |= family.further(y, None if part.labels is None else part.labels[space.pairs])
+    return PathMeasures(kind, {name: mean_and_error(each) for name, each in values.items()})
+
+
+def _rate(space: Space) -> Estimate:
+    run = space.result.run
+    subject = run.subject(space.result.params, run.fixed_training_set())
     rates = {"rate": evaluation.rate}
     return evaluation.expectations(subject, run.key("rate"), rates, num_samples=1)["rate"]
 
@@ -188,12 +126,9 @@ def _purity(
     return Estimate(float(np.mean([group.mean for group in groups])), float(error))
 
 
-def _far(train: np.ndarray, of_prior: np.ndarray, of_codes: np.ndarray) -> Estimate:
-    """The share of decoded prior samples that are farther from the training part than decoded codes are."""
-    limit = np.quantile(geometry.nearest_distances(train, of_codes), _FAR)
-    return mean_and_error((geometry.nearest_distances(train, of_prior) > limit).astype(float))
+def _error(decoded: np.ndarray, examples: Examples) -> float:
+    return float(np.sqrt(np.mean((decoded - _flat(examples)) ** 2)))
 
 
-def _ring(points: np.ndarray) -> Ring:
-    found = geometry.loops(points)
-    return Ring(geometry.has_loop(found), min(found.dominance, _DOMINANCE))
+def _flat(examples: Examples) -> np.ndarray:
+    return examples.x.reshape(len(examples.x), -1)

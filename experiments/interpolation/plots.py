@@ -8,30 +8,34 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.interpolation.families import Family, Strips
-from experiments.interpolation.measures import ModelMeasures, Space
+from experiments.interpolation.measures import ModelMeasures
+from experiments.interpolation.paths import KINDS, Space
 from experiments.manifold import TITLES
 from vaelab import geometry, plotting
 from vaelab.plotting import LatentGraph, SeedMeasure
 
 _NUM_CODES = 2_000  # shown of the training part
 _NUM_SHOWN = 4  # paths in a latent space
-_NUM_STRIPS = 3  # paths as strips, of each model
-_SHOWN = ("second difference", "largest step", "low density, %", "jumps", "angle error, °")
+_SHOWN = (
+    "second difference", "second difference / mean step", "largest step / mean step", "low density, %",
+    "angle error, °", "image error",
+)  # fmt: skip
 
 
 def latent_spaces(spaces: Mapping[str, Space], family: Family, kind: str) -> Figure:
     """The graphs of all models side by side, with the codes of the data and some paths of one kind."""
     panels = []
     for name, space in spaces.items():
-        rows = np.random.default_rng(0).permutation(len(space.codes))[:_NUM_CODES]
+        rows = np.random.default_rng(0).permutation(len(space.of_train))[:_NUM_CODES]
+        graph, weights = space.edges[kind]
         labels = space.result.run.splits.train.labels
         panels.append(
             LatentGraph(
                 TITLES[name],
-                space.graph.nodes,
-                space.graph.edges,
-                space.weights[kind],
-                codes=space.codes[rows],
+                graph.nodes,
+                graph.edges,
+                weights,
+                codes=space.of_train[rows],
                 labels=None if labels is None else labels[rows],
                 paths=list(space.paths[kind][:_NUM_SHOWN]),
             )
@@ -42,23 +46,26 @@ def latent_spaces(spaces: Mapping[str, Space], family: Family, kind: str) -> Fig
     )  # fmt: skip
 
 
-def strips(spaces: Mapping[str, Space], family: Family, kind: str) -> Strips:
-    """Decoded paths of one kind, each pair in all models."""
+def strips(
+    spaces: Mapping[str, Space], family: Family, kinds: Sequence[str], *, num_pairs: int
+) -> Strips:
+    """Decoded paths of these kinds between the first pairs, in all models."""
     decoded, jumps, titles = [], [], []
-    for pair in range(_NUM_STRIPS):
-        for name, space in spaces.items():
-            y = space.decoded[kind][pair]
-            decoded.append(y)
-            if space.threshold is not None:
-                jumps.append(geometry.jumps(y, space.threshold))
-            titles.append(f"{pair + 1}: {TITLES[name]}")
+    for pair in range(min(num_pairs, len(next(iter(spaces.values())).pairs))):
+        for kind in kinds:
+            for name, space in spaces.items():
+                y = space.decoded[kind][pair]
+                decoded.append(y)
+                if space.threshold is not None:
+                    jumps.append(geometry.jumps(y, space.threshold))
+                shown = [kind] if len(kinds) > 1 else [f"path {pair + 1}"] if num_pairs > 1 else []
+                titles.append(", ".join([*shown, TITLES[name]]))
     result = next(iter(spaces.values())).result
     return family.strips(result, np.stack(decoded), np.stack(jumps) if jumps else None, titles)
 
 
 def measures(models: Sequence[ModelMeasures]) -> Figure:
     """The measures of paths, of each kind and model, over seeds."""
-    kinds = [each.kind for each in models[0].paths]
     by_name: dict[str, list[ModelMeasures]] = {}
     for model in models:
         by_name.setdefault(TITLES[model.experiment], []).append(model)
@@ -68,7 +75,7 @@ def measures(models: Sequence[ModelMeasures]) -> Figure:
             {
                 name: [
                     [seed.paths[i].values[quantity].mean for seed in seeds]
-                    for i in range(len(kinds))
+                    for i in range(len(KINDS))
                 ]
                 for name, seeds in by_name.items()
             },
@@ -76,13 +83,13 @@ def measures(models: Sequence[ModelMeasures]) -> Figure:
         for quantity in models[0].paths[0].values
         if quantity in _SHOWN
     ]
-    return plotting.seed_measures(panels, [kind.replace(" ", "\n") for kind in kinds])
+    return plotting.seed_measures(panels, [kind.replace(" ", "\n") for kind in KINDS])
 
 
 def file_name(kind: str) -> str:
     """The kind of a path as part of a file's name.
 
-    >>> file_name(STRAIGHT)
+    >>> file_name("straight line")
     'straight_line'
     """
     return kind.replace(" ", "_")
