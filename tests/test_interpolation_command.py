@@ -107,7 +107,10 @@ def test_images_belong_to_faces(tmp_path, refusal):
     [
         (["--num-points", "2"], "num_points must be at least 3"),
         (["--num-pairs", "1"], "num_pairs must be at least 2"),
-        (["--num-nodes", "20"], "num_neighbours = 16 must be smaller than the 80% of num_nodes = 20"),
+        (
+            ["--num-nodes", "20"],
+            "num_neighbours = 16 must be smaller than the 80% of num_nodes = 20",
+        ),
         (["--quantile", "1.5"], "quantile must lie in [0, 1), got 1.5"),
     ],
 )

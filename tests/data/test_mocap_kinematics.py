@@ -25,7 +25,7 @@ def washing(skeleton):
     return mocap.read_clip(SUBJECT / "02_10.amc.gz", skeleton).channels
 
 
-def test_two_bones_are_where_the_hand_puts_them(tmp_path):
+def test_two_bones_lie_at_positions_computed_by_hand(tmp_path):
     (tmp_path / "two.asf").write_text(ASF)
     (tmp_path / "two.amc").write_text(AMC)
     skeleton = mocap.read_skeleton(tmp_path / "two.asf")

@@ -15,7 +15,7 @@ _EDGES = 2**18  # of one chunk, whose differences are float64
 
 
 class Graph(NamedTuple):
-    """An undirected graph of N points with E edges, each of two different nodes, and each there once."""
+    """An undirected graph of N points with E edges. Each edge joins two different nodes and occurs once."""
 
     nodes: np.ndarray  # [N, D]
     edges: np.ndarray  # [E, 2] int32, i < j
@@ -92,7 +92,7 @@ def components(graph: Graph) -> np.ndarray:
 def prune(graph: Graph, keep: Any) -> Graph:
     """The graph with these edges only. The nodes stay. keep [E] bool -> Graph.
 
-    Use it to remove long edges, or edges through regions of low density. `components` tells if the graph
+    Use it to remove long edges, or edges through regions of low density. `components` shows if the graph
     is still connected.
 
     Raises:

@@ -9,7 +9,7 @@ import numpy as np
 from vaelab.geometry.graph import Graph, components, edge_lengths, extend
 from vaelab.geometry.neighbours import Method, finite, nearest
 
-_SMALL = 64  # nodes of a component whose bridges are found together with those of others
+_SMALL = 64  # nodes: smaller components share one search of a round, and each larger one has a search of its own
 
 
 def connect(graph: Graph) -> Graph:
@@ -17,8 +17,7 @@ def connect(graph: Graph) -> Graph:
 
     The bridges are the edges of the Euclidean minimum spanning tree between the components. Each component
     but the largest is joined to its nearest node outside, until one component is left (Borůvka, 1926). A graph
-    of c components gets c − 1 bridges, and `Graph.bridges` tells which they are. In a round, all components of
-    at most 64 nodes need one search together, and each larger one a search of its own.
+    of c components gets c − 1 bridges, and `Graph.bridges` marks them.
 
     >>> from vaelab.geometry import neighbour_graph
     >>> graph = connect(neighbour_graph(np.array([[0.0], [1.0], [8.0], [9.0]]), 1))

@@ -67,8 +67,8 @@ def loops(points: Any, num_points: int = 200) -> Loops:
 def has_loop(found: Loops, *, dominance: float = 3.0, growth: float = 2.5) -> bool:
     """True for one loop that stands out: the set is a ring.
 
-    A first loop that is much more persistent than the second, and whose death is well above its birth. Both
-    numbers are free of units. A filled disk has many loops of about one gap between points. Two
+    The first loop must be much more persistent than the second one, and its death must be well above its birth.
+    Both numbers are free of units. A filled disk has many loops of about one gap between points. Two
     rings, or a figure eight, have two loops of similar persistence, and the answer is False.
 
     Args:

@@ -90,7 +90,7 @@ def share_below(log_density: Any, log_density_of_data: Any, quantile: float = 0.
 def share_far(decoded: Any, frames: Any, threshold: float) -> np.ndarray:
     """Share of decoded points farther than the threshold from all frames. [..., T, F], [N, F] -> [...].
 
-    For single samples of a prior, `nearest_distances(frames, decoded) > threshold` says which ones are far.
+    For single samples of a prior, `nearest_distances(frames, decoded) > threshold` marks those that are far.
 
     Args:
       decoded: [..., T, F], decoded paths, or samples [T, F].

@@ -9,6 +9,7 @@ import numpy as np
 from vaelab.checks import UsageError, check_axes, check_equal, check_not_negative
 from vaelab.geometry.graph import Graph
 
+
 def points_along(graph: Graph, num_points: int) -> np.ndarray:
     """m points at equal spacing on each edge, both ends included. Graph -> [E, m, D], typed as the nodes.
 
@@ -38,7 +39,7 @@ def density_weights(
     """Length divided by a power of the density along each edge, `w_e = ∫_e min{limit, (p(z) / p_max)^−power} dz`.
 
     The integral is the trapezoidal rule on the points of `points_along`, and p_max is the largest density on
-    them. So a weight is at least the length, it is the length if power = 0 or if the density is constant, and a
+    them. A weight is at least the length, and equal to it if power = 0 or if the density is constant. A
     factor in p does not count. Far from all samples an estimated density is worthless: no weight exceeds
     the length more than `limit` times. Shortest paths for these weights are Fermat paths: Groisman, Jonckheere and
     Sapienza, 2022, Nonhomogeneous Euclidean first-passage percolation and distance learning.

@@ -77,7 +77,7 @@ def latent_graphs(
     Args:
       graphs: the panels. With more than two dimensions they are projected to the first two principal axes
         of the codes, or of the nodes without codes.
-      names: names of the classes 0, 1, ... for the legend. None: the numbers.
+      names: names of the classes 0, 1, ... for the legend. Empty: the numbers.
       label: the name of the labels.
       period: the period of real-valued labels, such as 2π for angles, whose colours then close a
         circle.

@@ -52,7 +52,7 @@ def read_frames(
 
     Args:
       labels: the label of each clip.
-      gap: number of frames before the validation and the test part of each clip that are in no part.
+      gap: number of frames of each clip that are left out before the validation part, and before the test part.
 
     Raises:
       UsageError: a damaged file, a clip that is too short, or clips of two skeletons.
@@ -98,7 +98,7 @@ def _shuffled(pieces: Sequence[Part]) -> Part:
 
 
 def _check_one_skeleton(paths: Sequence[epath.Path], clips: Sequence[Clip]) -> None:
-    """Raises if two clips name different skeletons."""
+    """Raises if two clips name different skeletons. Other names of one body, and other bodies of one name, pass."""
     named = [
         (path, clip.skeleton) for path, clip in zip(paths, clips, strict=True) if clip.skeleton
     ]

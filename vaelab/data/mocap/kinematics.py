@@ -101,5 +101,5 @@ def _turns(degrees: Array, order: np.ndarray) -> Array:
 
 
 def _product(a: Array | np.ndarray, b: Array | np.ndarray) -> Array:
-    """The product of matrices. TPUs and some GPUs use fewer bits unless told otherwise."""
+    """The product of matrices. The default precision of TPUs and some GPUs has fewer bits."""
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

@@ -22,7 +22,7 @@ class Line(NamedTuple):
 
 
 def read_lines(path: epath.Path) -> list[Line]:
-    """The lines of a text file with words in them. Lines end in LF, CRLF or CR. Its bytes tell if it is compressed."""
+    """The lines of a text file with words in them. Lines end in LF, CRLF or CR. Its first bytes show if it is compressed."""
     with reading(path):
         content = path.read_bytes()
         if content[:2] == _GZIP:
