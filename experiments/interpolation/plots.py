@@ -42,7 +42,7 @@ def latent_spaces(spaces: Mapping[str, Space], family: Family, kind: str) -> Fig
         )
     return plotting.latent_graphs(
         panels, names=family.names, label=family.label, period=family.period, straight=True,
-        title=f"Latent spaces, with graphs of prior samples and paths: {kind}",
+        columns=2, title=f"Latent spaces, with graphs of prior samples and paths: {kind}",
     )  # fmt: skip
 
 
