@@ -60,7 +60,7 @@ def test_motion_is_interpolated_and_found_finished(small, tmp_path, monkeypatch,
     assert [model.experiment for model in models] == ["iwae", "vhp_rewo"]
     for model in models:
         assert [path.kind for path in model.paths] == list(KINDS)
-        straight, shortest, _, _, decoded = (path.values for path in model.paths)
+        straight, shortest, _, _, decoded, _ = (path.values for path in model.paths)
         # The last kind minimises the length, up to the resampling of its corners.
         assert decoded["decoded length"].mean <= 1.01 * shortest["decoded length"].mean
         assert model.jump_threshold > 1

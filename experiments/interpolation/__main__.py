@@ -7,8 +7,8 @@
 
 A hierarchical prior trained with REWO and with the ELBO, and a standard normal prior as an IWAE and with the ELBO, on
 the same data, with the same networks and number of steps: so the prior, the bound and the optimiser are told apart. Paths join pairs of examples: the straight line, and shortest
-paths through a graph of prior samples, whose edges weigh their Euclidean length, their length over a power of
-the prior's density, or the length of what they decode to. Klushyn et al., 2019, Learning hierarchical priors in VAEs.
+paths through a graph of prior samples, by Euclidean length, by length over a power of the prior's density, or by
+the length of what edges decode to; and through a graph of training codes. Klushyn et al., 2019, Learning hierarchical priors in VAEs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from etils import epath
 from experiments.interpolation import families, plots, tables
 from experiments.interpolation.measures import ModelMeasures, measure
 from experiments.interpolation.paths import (
-    DECODED,
+    CODED,
     KINDS,
     SHORTEST,
     STRAIGHT,
@@ -57,7 +57,7 @@ class Interpolation(Study):
     num_seeds: int | None = None
     """Models of each experiment. Default: 3, of the pendulum 8."""
     num_nodes: int = 10_000
-    """Samples of the prior in the graph."""
+    """Samples of the prior in the graph. The graph of codes has at most as many nodes."""
     num_neighbours: int = 16
     """Nearest neighbours of a node."""
     num_pairs: int = 100
@@ -129,7 +129,7 @@ class Interpolation(Study):
         for kind in KINDS:
             strips = plots.strips(spaces, family, [kind], num_pairs=3)
             write_figure(self.out / f"strips_{plots.file_name(kind)}.png", strips.figure())
-        strips = plots.strips(spaces, family, [STRAIGHT, SHORTEST, DECODED], num_pairs=1)
+        strips = plots.strips(spaces, family, [STRAIGHT, SHORTEST, CODED], num_pairs=1)
         write_figure(self.out / "strips.png", strips.figure())
         strips = plots.strips(spaces, family, [SHORTEST], num_pairs=1)
         write_animation(self.out / "paths.gif", strips.frames(), frames_per_second=12.0)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.interpolation.families import Family
-from experiments.interpolation.paths import KINDS, PRUNED, SHORTEST, Settings, Space
+from experiments.interpolation.paths import CODED, KINDS, PRUNED, SHORTEST, Settings, Space
 from vaelab import evaluation, geometry
 from vaelab.evaluation import Estimate
 from vaelab.evaluation.averages import mean_and_error
@@ -38,6 +38,7 @@ class ModelMeasures(NamedTuple):
     held_out_error: float  # the same of held-out examples
     num_components: int  # of the graph of prior samples, before bridges join them
     num_pruned_components: int  # the same of the pruned graph
+    num_code_components: int  # the same of the graph of codes
     jump_threshold: float | None
     purity: Estimate | None  # share of the nearest training codes with the label of a held-out code
     far: Estimate  # share of prior samples that decode far from the training part
@@ -68,6 +69,7 @@ def measure(name: str, space: Space, family: Family, settings: Settings) -> Mode
         held_out_error=_error(codes.decode(of_held_out), held_out),
         num_components=space.num_components[SHORTEST],
         num_pruned_components=space.num_components[PRUNED],
+        num_code_components=space.num_components[CODED],
         jump_threshold=space.threshold,
         purity=_purity(space.of_train, train.labels, of_held_out, held_out.labels, settings)
         if family.names

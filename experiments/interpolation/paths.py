@@ -19,14 +19,15 @@ SHORTEST = "shortest path"  # of Euclidean length
 PRUNED = "pruned path"  # of Euclidean length, on the graph without its least dense nodes and edges
 DENSITY = "density path"  # of length over a power of the density
 DECODED = "decoded path"  # of decoded length
-KINDS = (STRAIGHT, SHORTEST, PRUNED, DENSITY, DECODED)
+CODED = "code path"  # of Euclidean length, on a graph of training codes instead of prior samples
+KINDS = (STRAIGHT, SHORTEST, PRUNED, DENSITY, DECODED, CODED)
 
 
 class Settings(NamedTuple):
     """How everything is measured."""
 
     part: str  # "train", "validation" or "test": the ends of paths
-    num_nodes: int  # samples of the prior
+    num_nodes: int  # samples of the prior, and training codes at most
     num_neighbours: int
     num_pairs: int
     num_points: int  # of a path
@@ -71,7 +72,7 @@ def space_of(result: Result, family: Family, settings: Settings) -> Space:
     sampled = result.bound.sample_latents(run.key("nodes"), settings.num_nodes)[0]
     nodes = np.asarray(sampled, np.float32)
 
-    # 1. Graphs of all prior samples, and of those where the prior is dense.
+    # 1. Graphs of all prior samples, of those where the prior is dense, and of codes.
     whole = geometry.neighbour_graph(nodes, settings.num_neighbours)
     log_density = codes.log_prior(nodes, run.key("density of nodes"))
     dense = log_density >= np.quantile(log_density, settings.pruned)
@@ -80,15 +81,18 @@ def space_of(result: Result, family: Family, settings: Settings) -> Space:
         geometry.points_along(pruned, 3)[:, 1], run.key("density of the pruned graph")
     )
     pruned = geometry.prune(pruned, middles >= log_density[dense].min())
+    of_train = codes.encode(run.splits.train.x)
+    some = np.random.default_rng(0).permutation(len(of_train))[: settings.num_nodes]
+    coded = geometry.neighbour_graph(of_train[some], settings.num_neighbours)
+    graphs = {SHORTEST: whole, PRUNED: pruned, CODED: coded}
     num_components = {
-        kind: int(geometry.components(graph).max()) + 1
-        for kind, graph in ((SHORTEST, whole), (PRUNED, pruned))
+        kind: int(geometry.components(graph).max()) + 1 for kind, graph in graphs.items()
     }
-    whole, pruned = (
+    whole, pruned, coded = (
         geometry.attach(
             geometry.connect(graph), ends.reshape(-1, nodes.shape[1]), settings.num_neighbours
         )
-        for graph in (whole, pruned)
+        for graph in graphs.values()
     )
 
     # 2. Weights of their edges.
@@ -99,6 +103,7 @@ def space_of(result: Result, family: Family, settings: Settings) -> Space:
         PRUNED: Edges(pruned, pruned.lengths),
         DENSITY: Edges(whole, density_weights(whole, codes, run.key("density"), power)),
         DECODED: Edges(whole, decoded_lengths(whole, codes, decoded)),
+        CODED: Edges(coded, coded.lengths),
     }
 
     # 3. Paths, and what they decode to.
@@ -112,7 +117,7 @@ def space_of(result: Result, family: Family, settings: Settings) -> Space:
         )
         bridged[kind] = _cross_bridges(graph, found.nodes)
     return Space(
-        result, codes, codes.encode(run.splits.train.x), nodes, decoded[: len(nodes)], pairs, ends,
+        result, codes, of_train, nodes, decoded[: len(nodes)], pairs, ends,
         num_components, edges, resampled, bridged,
         {kind: _decoded(codes, points) for kind, points in resampled.items()},
         family.jump_threshold(result),

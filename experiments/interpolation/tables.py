@@ -22,6 +22,7 @@ QUANTITIES: dict[str, Callable[[list[ModelMeasures]], str]] = {
     "far samples, %": lambda seeds: over_seeds([100 * each.far.mean for each in seeds], 1),
     "components": lambda seeds: over_seeds([each.num_components for each in seeds], 1),
     "components, pruned": lambda seeds: over_seeds([e.num_pruned_components for e in seeds], 1),
+    "components, codes": lambda seeds: over_seeds([each.num_code_components for each in seeds], 1),
     "codes form a ring": lambda seeds: _count([each.codes_form_ring for each in seeds]),
     "prior forms a ring": lambda seeds: _count([each.prior_forms_ring for each in seeds]),
 }
