@@ -17,8 +17,7 @@ from vaelab.plotting import LatentGraph, SeedMeasure
 _NUM_CODES = 2_000  # shown of the training part
 _NUM_SHOWN = 4  # paths in a latent space
 _SHOWN = (
-    "second difference", "second difference / mean step", "largest step / mean step", "low density, %",
-    "angle error, °", "image error",
+    "second difference", "second difference / mean step", "low density, %", "angle error, °",
 )  # fmt: skip
 
 
