@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vaelab.checks import UsageError, check_at_least_one, check_axes, check_not_negative
 from vaelab.data import show
-from vaelab.data.dataset import DataSet
+from vaelab.data.dataset import DataSet, LabelMeaning
 from vaelab.data.show import Shown
 from vaelab.types import Array, Examples, Splits
 
@@ -122,6 +122,10 @@ class Pendulum(DataSet):
         )  # fmt: skip
         _check_size(self.size)
         check_not_negative(seed=self.seed)
+
+    @property
+    def label_meaning(self) -> LabelMeaning:
+        return LabelMeaning("angle", period=2 * np.pi)
 
     def load(self, data_dir: str | None = None) -> Splits:
         del data_dir

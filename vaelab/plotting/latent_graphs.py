@@ -23,6 +23,7 @@ from vaelab.plotting.graph_panels import (
     LatentGraph,
     prepare,
 )
+from vaelab.plotting.labels import mark_turn
 from vaelab.plotting.layout import legend_above, legend_columns, number
 from vaelab.plotting.style import BLACK, GREY, INK, PALETTE, set_style
 
@@ -191,8 +192,7 @@ def _draw_bars(axes: Axes, colours: Colours) -> None:
     if colours.values is None:
         return
     values = _draw_bar(axes, colours.values, colours.label, bottom=0.45)
-    if colours.period is not None and np.isclose(colours.period, 2 * np.pi):
-        values.set_ticks(np.linspace(0, 2 * np.pi, 5), labels=["0", "π/2", "π", "3π/2", "2π"])
+    mark_turn(values, colours.period)
 
 
 def _draw_bar(axes: Axes, mappable: ScalarMappable, name: str, *, bottom: float) -> Any:

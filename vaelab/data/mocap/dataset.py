@@ -23,7 +23,7 @@ from vaelab.checks import (
     check_positive,
 )
 from vaelab.data.content import content_digest
-from vaelab.data.dataset import DataSet
+from vaelab.data.dataset import DataSet, LabelMeaning
 from vaelab.data.files import data_directory, reading
 from vaelab.data.mocap import figures
 from vaelab.data.mocap.body import Body
@@ -106,6 +106,10 @@ class MotionCapture(DataSet):
     def movements(self) -> tuple[str, ...]:
         """Names of the labels."""
         return tuple(movement.name for movement in self.clips)
+
+    @property
+    def label_meaning(self) -> LabelMeaning:
+        return LabelMeaning("movement", self.movements)
 
     def describe(self) -> str:
         share = f"{self.fractions[2]:.0%}"
