@@ -10,7 +10,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vaelab import plotting
+from vaelab import geometry, plotting
+from vaelab.checks import UsageError
 from vaelab.plotting import LatentGraph
 from vaelab.plotting.graph_panels import PATH_COLOURS
 from vaelab.plotting.poses import project
@@ -164,6 +165,18 @@ def test_graphs_draw_into_given_axes_and_are_drawn_without_codes_and_edges():
 def test_graphs_that_do_not_fit_are_refused(changes, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         plotting.latent_graph(graph(**changes), **options)
+
+
+def test_a_graph_of_geometry_is_refused_with_the_call_that_draws_it():
+    nodes = geometry.neighbour_graph(NODES, 3)
+    sentence = (
+        r"LatentGraph, got Graph: give LatentGraph\(title, graph\.nodes, graph\.edges, weights\)"
+    )
+    with pytest.raises(UsageError, match=sentence):
+        plotting.latent_graph(nodes)
+    with pytest.raises(UsageError, match=r"graph must be a plotting\.LatentGraph, got str"):
+        plotting.latent_graphs(graph())
+    plotting.latent_graph(LatentGraph("nodes", nodes.nodes, nodes.edges, nodes.lengths))
 
 
 def test_no_graph_is_refused():

@@ -103,6 +103,11 @@ def _checked(graph: LatentGraph) -> GraphInPlane:
     Raises:
       UsageError: shapes or values do not fit.
     """
+    if not isinstance(graph, LatentGraph):
+        raise UsageError(
+            f"graph must be a plotting.LatentGraph, got {type(graph).__name__}: give LatentGraph(title, "
+            "graph.nodes, graph.edges, weights), and latent_graphs a list of them."
+        )
     where = f"of {graph.title!r}"
     nodes = np.asarray(graph.nodes, float)
     if nodes.ndim != 2 or nodes.shape[1] < 2 or not len(nodes):
