@@ -256,6 +256,21 @@ def test_every_pixel_of_a_strip_has_the_same_whole_number_of_dots(tmp_path):
     assert set(runs) <= {runs.min(), 2 * runs.min()}  # a gap of one pixel may join a white pixel
 
 
+@pytest.mark.parametrize("num_rows", [1, 6])
+@pytest.mark.parametrize("label", ["decoded path, VHP, REWO", "W" * 60])
+def test_long_labels_of_rows_are_not_cut(num_rows, label):
+    poses = np.broadcast_to(POSES[:1], (num_rows, 9, 4, 3))
+    labels = [label] * num_rows
+    for figure in (
+        plotting.stick_figures(poses, BONES, row_labels=labels, columns=5),
+        plotting.image_strips(np.zeros((num_rows, 9, 16, 16, 1)), row_labels=labels),
+    ):
+        figure.draw_without_rendering()
+        for text in figure.axes[0].get_yticklabels():
+            assert text.get_window_extent().x0 >= 0
+        assert figure.axes[0].get_window_extent().x1 <= figure.bbox.width + 1
+
+
 def test_strips_draw_into_given_axes_and_say_what_they_clip():
     figure = Figure(layout="constrained")
     top, bottom = figure.subplots(2)
