@@ -87,6 +87,24 @@ def test_paths_have_their_points_their_numbers_and_their_ends():
     assert places == ends
 
 
+def test_outlying_nodes_do_not_make_the_codes_tiny():
+    nodes = np.concatenate([NODES, [[200.0, 0.0], [0.0, -300.0]]])
+    edges = np.concatenate([EDGES, [[0, 30], [0, 31]]])
+    far = graph(nodes=nodes, edges=edges, weights=np.ones(len(edges)))
+    figure = plotting.latent_graph(far)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    points = np.concatenate([CODES, *far.paths])
+    low, high = points.min(0), points.max(0)
+    view = np.array([axes.get_xlim(), axes.get_ylim()]).T
+    assert np.all(view[0] < low)
+    assert np.all(view[1] > high)
+    sides = (high - low) / (view[1] - view[0])
+    assert sides.max() == pytest.approx(1 / 1.2)  # a margin of 10 % on each side
+    figure = plotting.latent_graph(far._replace(codes=None, labels=None))
+    assert figure.axes[0].get_xlim()[1] > 200
+
+
 def test_more_dimensions_are_projected_alike_for_nodes_codes_and_paths():
     """A rotation of a plane into five dimensions is undone, up to the signs of the axes."""
     spread = [3.0, 1.0]
