@@ -29,7 +29,7 @@ _SMALLEST_SIZE = 8
 _CHUNK = 500  # images rendered at once; distances need several times the memory of an image
 
 
-def pendulum(angles: Array, *, size: int = 16) -> Array:
+def pendulum(angles: Array | npt.ArrayLike, *, size: int = 16) -> Array:
     """White pendulums on black, a rod with a bob. [N] radians -> [N, size, size, 1] in [0, 1].
 
     The pivot is the centre of the image. Angle 0 hangs down, and angles grow counter-clockwise: the bob
@@ -44,13 +44,13 @@ def pendulum(angles: Array, *, size: int = 16) -> Array:
     Array([0, 0, 0, 1, 3, 5, 9, 2], dtype=int32)
     """
     try:
-        angles = jnp.asarray(angles, jnp.float32)
+        array = jnp.asarray(angles, jnp.float32)
     except (TypeError, ValueError):
         raise UsageError(f"angles must be numbers [N] in radians, got {angles!r}.") from None
-    check_axes("angles", angles, "[N]")
-    check_values("angles", angles, -np.inf, np.inf)
+    check_axes("angles", array, "[N]")
+    check_values("angles", array, -np.inf, np.inf)
     _check_size(size)
-    return _rendered(angles, size=size)
+    return _rendered(array, size=size)
 
 
 @partial(jax.jit, static_argnames="size")
