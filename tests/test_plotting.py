@@ -410,6 +410,31 @@ def test_labels_with_many_values_have_a_scale():
     figure.draw_without_rendering()
 
 
+def test_classes_have_their_names_and_the_legend_has_that_of_the_labels():
+    labels = np.array([2, 0, 2, 0])
+    figure = plotting.latent_space(
+        np.eye(4)[:, :2], labels, names=("walk", "run", "punch"), label="movement"
+    )
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["walk", "punch"]
+    assert legend.get_title().get_text() == "movement"
+
+
+def test_colours_of_labels_with_a_period_close_a_circle():
+    angles = np.array([0.0, np.pi, 2 * np.pi, -np.pi])
+    z = np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 1.0]])
+    figure = plotting.latent_space(z, angles, label="angle", period=2 * np.pi)
+    figure.draw_without_rendering()
+    (dots,) = scatters(figure)
+    shades = dots.get_facecolors()[np.argsort(np.asarray(dots.get_offsets())[:, 0])]
+    np.testing.assert_allclose(shades[0], shades[2], atol=0.02)
+    np.testing.assert_allclose(shades[1], shades[3], atol=0.02)
+    assert np.abs(shades[0] - shades[1]).max() > 0.2
+    (bar,) = figure.axes[0].child_axes
+    assert bar.get_ylabel() == "angle"
+    assert [tick.get_text() for tick in bar.get_yticklabels()] == ["0", "π/2", "π", "3π/2", "2π"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -417,6 +442,8 @@ def test_labels_with_many_values_have_a_scale():
         ({"latents": np.full((3, 2), np.nan)}, "must be finite"),
         ({"prior_samples": np.zeros((3, 4))}, "prior_samples must be"),
         ({"labels": np.zeros(4)}, "labels must be"),
+        ({"labels": np.arange(3), "names": ("walk",)}, "names must name the classes 0 to 2, got 1"),
+        ({"labels": np.array([0.0, 0.5, 1.0]), "period": 0.0}, "period must be positive"),
         ({"log_density": np.zeros((3, 3))}, "needs an extent"),
         ({"log_density": np.zeros(3), "extent": (0, 1, 0, 1)}, "must be a grid"),
         (

@@ -10,7 +10,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vaelab import plotting
+from vaelab import geometry, plotting
+from vaelab.checks import UsageError
 from vaelab.plotting import LatentGraph
 from vaelab.plotting.graph_panels import PATH_COLOURS
 from vaelab.plotting.poses import project
@@ -84,6 +85,24 @@ def test_paths_have_their_points_their_numbers_and_their_ends():
     places = {(text.get_text(), *text.xy) for text in axes.texts}
     ends = {(str(i + 1), *path[row]) for i, path in enumerate(graph().paths) for row in (0, -1)}
     assert places == ends
+
+
+def test_outlying_nodes_do_not_make_the_codes_tiny():
+    nodes = np.concatenate([NODES, [[200.0, 0.0], [0.0, -300.0]]])
+    edges = np.concatenate([EDGES, [[0, 30], [0, 31]]])
+    far = graph(nodes=nodes, edges=edges, weights=np.ones(len(edges)))
+    figure = plotting.latent_graph(far)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    points = np.concatenate([CODES, *far.paths])
+    low, high = points.min(0), points.max(0)
+    view = np.array([axes.get_xlim(), axes.get_ylim()]).T
+    assert np.all(view[0] < low)
+    assert np.all(view[1] > high)
+    sides = (high - low) / (view[1] - view[0])
+    assert sides.max() == pytest.approx(1 / 1.2)  # a margin of 10 % on each side
+    figure = plotting.latent_graph(far._replace(codes=None, labels=None))
+    assert figure.axes[0].get_xlim()[1] > 200
 
 
 def test_more_dimensions_are_projected_alike_for_nodes_codes_and_paths():
@@ -166,6 +185,18 @@ def test_graphs_that_do_not_fit_are_refused(changes, options, sentence):
         plotting.latent_graph(graph(**changes), **options)
 
 
+def test_a_graph_of_geometry_is_refused_with_the_call_that_draws_it():
+    nodes = geometry.neighbour_graph(NODES, 3)
+    sentence = (
+        r"LatentGraph, got Graph: give LatentGraph\(title, graph\.nodes, graph\.edges, weights\)"
+    )
+    with pytest.raises(UsageError, match=sentence):
+        plotting.latent_graph(nodes)
+    with pytest.raises(UsageError, match=r"graph must be a plotting\.LatentGraph, got str"):
+        plotting.latent_graphs(graph())
+    plotting.latent_graph(LatentGraph("nodes", nodes.nodes, nodes.edges, nodes.lengths))
+
+
 def test_no_graph_is_refused():
     with pytest.raises(ValueError, match="graphs must hold at least one graph, got none"):
         plotting.latent_graphs([])
@@ -241,6 +272,21 @@ def test_every_pixel_of_a_strip_has_the_same_whole_number_of_dots(tmp_path):
     runs = np.diff(np.flatnonzero(np.diff(row) != 0))
     assert len(runs) > 80
     assert set(runs) <= {runs.min(), 2 * runs.min()}  # a gap of one pixel may join a white pixel
+
+
+@pytest.mark.parametrize("num_rows", [1, 6])
+@pytest.mark.parametrize("label", ["decoded path, VHP, REWO", "W" * 60])
+def test_long_labels_of_rows_are_not_cut(num_rows, label):
+    poses = np.broadcast_to(POSES[:1], (num_rows, 9, 4, 3))
+    labels = [label] * num_rows
+    for figure in (
+        plotting.stick_figures(poses, BONES, row_labels=labels, columns=5),
+        plotting.image_strips(np.zeros((num_rows, 9, 16, 16, 1)), row_labels=labels),
+    ):
+        figure.draw_without_rendering()
+        for text in figure.axes[0].get_yticklabels():
+            assert text.get_window_extent().x0 >= 0
+        assert figure.axes[0].get_window_extent().x1 <= figure.bbox.width + 1
 
 
 def test_strips_draw_into_given_axes_and_say_what_they_clip():

@@ -50,13 +50,16 @@ def test_models_stand_in_their_groups_and_do_not_share_a_place():
         assert len(set(places)) == 4
 
 
-def test_one_seed_has_no_standard_error_and_negative_values_are_shown():
+def test_one_seed_is_one_marker_and_negative_values_are_shown():
     one = SeedMeasure("difference", {"VHP": [[-1.0]]})
     figure = Figure(layout="constrained")
     axes = figure.subplots()
     assert plotting.seed_measures([one], ["all"], axes=[axes]) is figure
-    (bar,) = axes.containers
-    np.testing.assert_allclose(bar[2][0].get_segments()[0][:, 1], [-1, -1])
+    (marker,) = axes.get_lines()
+    np.testing.assert_array_equal(marker.get_ydata(), [-1])
+    assert not axes.containers
+    (entry,) = axes.get_legend().legend_handles
+    assert (entry.get_label(), entry.get_marker()) == ("VHP", "o")
     assert axes.get_ylim()[0] < -1
 
 

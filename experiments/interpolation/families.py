@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from experiments import manifold
 from vaelab import geometry, plotting
 from vaelab.checks import UsageError, classes_of
-from vaelab.data import Files, MotionCapture, match_pendulum
+from vaelab.data import Files, LabelMeaning, MotionCapture, match_pendulum
 from vaelab.data.mocap import Body
 from vaelab.runs import Experiment, Result, pictures
 from vaelab.types import Examples
@@ -34,10 +34,24 @@ class Family:
     """Experiments on the same data, which can be shown as images."""
 
     experiments: Mapping[str, Experiment]  # by their keys in `manifold.TITLES`
-    label: str = ""  # meaning of the labels; empty if there are none
-    names: Sequence[str] = ()  # of the classes
-    period: float | None = None  # of real-valued labels
     num_seeds: int = 3
+
+    @property
+    def label_meaning(self) -> LabelMeaning:
+        """What the labels of the data mean."""
+        return next(iter(self.experiments.values())).data.label_meaning
+
+    @property
+    def label(self) -> str:
+        return self.label_meaning.name
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.label_meaning.names
+
+    @property
+    def period(self) -> float | None:
+        return self.label_meaning.period
 
     def pairs(self, examples: Examples, num_pairs: int, seed: int) -> np.ndarray:
         """Rows of the examples that are joined by paths, [P, 2]. The first pairs are drawn."""
@@ -158,7 +172,7 @@ def of(name: str, images: str | None = None, data_dir: str | None = None) -> Fam
         rows = {key: row.with_fields(data=Files(images)) for key, row in rows.items()}
     if name == "motion":
         data: MotionCapture = next(iter(rows.values())).data  # type: ignore[assignment]
-        return Motion(rows, "movement", data.movements, data=data, data_dir=data_dir)
+        return Motion(rows, data=data, data_dir=data_dir)
     if name == "pendulum":
-        return Angles(rows, "angle", period=_FULL_TURN, num_seeds=8)
+        return Angles(rows, num_seeds=8)
     return Family(rows)

@@ -227,6 +227,14 @@ _CLIPS = (
         ({"clips": (("a", ("b",)), ("a", ("c",)))}, _CLIPS + "(('a', ('b',)), ('a', ('c',)))."),
         ({"clips": 3}, _CLIPS + "3."),
         (
+            {"clips": {"walk": ("a.amc", "b.amc", "a.amc")}},
+            "clips must name each file once, got a.amc twice: remove one of them.",
+        ),
+        (
+            {"clips": {"walk": "a.amc", "run": "a.amc"}},
+            "clips must name each file once, got a.amc twice: remove one of them.",
+        ),
+        (
             {"sha256": ("1a", "2b")},
             "sha256 must hold 7 digests, of the skeleton and of each clip, got 2: set it to None.",
         ),
@@ -251,6 +259,17 @@ def test_a_clip_of_another_skeleton_is_refused(own, tmp_path):
     )
     with pytest.raises(UsageError, match=f"^{re.escape(sentence)}$"):
         own.load()
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(own, tmp_path):
+    (tmp_path / "mycap").mkdir()
+    for fields, files in (
+        ({"clips": {"walk": tmp_path / "mycap"}}, "AMC files"),
+        ({"skeleton": tmp_path / "mycap"}, "an ASF file"),
+    ):
+        sentence = f"{tmp_path}/mycap is a folder: name {files}."
+        with pytest.raises(UsageError, match=f"^{re.escape(sentence)}$"):
+            dataclasses.replace(own, **fields).load()
 
 
 def test_a_clip_that_is_too_short_is_named(own, tmp_path):

@@ -96,12 +96,12 @@ def test_radians_become_degrees(files):
 
 
 AMC_DAMAGES = [
-    ("upper 90", "elbow 90", ": frame 2: bone elbow is not a bone with channels of the skeleton: name the ASF file of this clip."),
-    ("lower 90", "lower nan", ": frame 2: bone lower holds nan, which is not a finite number: repair the file."),
-    ("lower 90", "lower 1,5", ": frame 2: bone lower holds 1,5, which is not a finite number: repair the file."),
-    ("root 1 2 3 90 0 90", "root 1 2 3 90 0", ": frame 3: bone root has 5 channels, and the skeleton gives it 6 (tx ty tz rx ry rz): repair the file, or name the ASF file of this clip."),
-    ("upper 0\n", "", ": frame 1: bone upper is missing: repair the file."),
-    ("upper 0\n", "lower 0\n", ": frame 1: bone lower occurs twice: repair the file."),
+    ("upper 90", "elbow 90", ": line 11, frame 2: bone elbow is not a bone with channels of the skeleton: name the ASF file of this clip."),
+    ("lower 90", "lower nan", ": line 10, frame 2: bone lower holds nan, which is not a finite number: repair the file."),
+    ("lower 90", "lower 1,5", ": line 10, frame 2: bone lower holds 1,5, which is not a finite number: repair the file."),
+    ("root 1 2 3 90 0 90", "root 1 2 3 90 0", ": line 13, frame 3: bone root has 5 channels, and the skeleton gives it 6 (tx ty tz rx ry rz): repair the file, or name the ASF file of this clip."),
+    ("upper 0\n", "", ": line 4, frame 1: bone upper is missing: repair the file."),
+    ("upper 0\n", "lower 0\n", ": line 7, frame 1: bone lower occurs twice: repair the file."),
     ("3\nroot", "5\nroot", ": line 12: frame 5 follows frame 2: make a clip of each part without missing frames."),
     (":DEGREES\n", "", ": the file does not state its unit of angle: add a line :DEGREES or :RADIANS before the first frame."),
     (AMC[AMC.index("1\nroot"):], "", ": the file holds no frames: name an AMC file."),
@@ -111,7 +111,7 @@ AMC_DAMAGES = [
 
 
 @pytest.mark.parametrize(("old", "new", "sentence"), AMC_DAMAGES)
-def test_a_damaged_clip_is_named_with_frame_and_bone(files, old, new, sentence):
+def test_a_damaged_clip_is_named_with_line_frame_and_bone(files, old, new, sentence):
     skeleton = mocap.read_skeleton(files / "two.asf")
     path = files / "damaged.amc"
     path.write_text(AMC.replace(old, new, 1))

@@ -99,6 +99,8 @@ def test_flat_images_are_the_same_images_and_are_shown_alike():
     assert flat.shape == (5, 64)
     np.testing.assert_array_equal(flat.reshape(x.shape), x)
     np.testing.assert_array_equal(vectors.show(flat).images, images.show(x).images)
+    resized = data.Resized(images, 16)
+    assert resized.show(resized.load().test.x).images.shape == (5, 16, 16, 1)
     assert vectors.show(2 * flat).note == "Values are clipped to [0, 1]."
 
 
@@ -120,6 +122,9 @@ def test_seeds_draw_other_angles_also_large_ones():
         (lambda: data.Pendulum(num_test=0), "num_test must be at least 1, got 0."),
         (lambda: data.Pendulum(seed=-1), "seed must be finite and not negative, got -1."),
         (lambda: pendulum(jnp.zeros((2, 1))), r"angles must be an array \[N\] with 1 axis, got"),
+        (lambda: pendulum(np.array([0.0, np.nan])), "angles holds nan in example 1: repair or remove"),
+        (lambda: pendulum("a"), r"angles must be numbers \[N\] in radians, got 'a'\."),
+        (lambda: pendulum([[0.0], [0.0, 1.0]]), r"angles must be numbers \[N\] in radians, got \[\["),
         (lambda: match_pendulum(jnp.zeros((2, 5))), r"images must be \[N, size, size, 1\] or"),
     ],
 )  # fmt: skip

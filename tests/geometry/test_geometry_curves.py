@@ -135,7 +135,16 @@ def test_a_clip_that_rests_and_a_clip_of_one_frame_do_not_change_the_threshold()
     ("call", "sentence"),
     [
         (lambda: geometry.resample([[0.0], [1.0]], 1), "num_points must be a whole number and at"),
+        (lambda: geometry.resample(None, 3), "path is None, because no path joins its pair: leave"),
         (lambda: geometry.resample([0.0, 1.0], 3), r"path must be an array \[N, D\]"),
+        (
+            lambda: geometry.resample(np.array([4, 1]), 3),
+            r"points \[L, D\], got the shape \(2,\): give graph\.nodes\[numbers\]",
+        ),
+        (
+            lambda: geometry.resample(np.eye(2)[None], 3),
+            r"got the shape \(1, 2, 2\): give graph\.nodes",
+        ),
         (lambda: geometry.resample([[0.0], [np.nan]], 3), "path holds nan in example 1"),
         (lambda: geometry.resample(np.zeros((0, 2)), 3), "path is empty"),
         (lambda: geometry.straight_line(0.0, [1.0], 3), r"start must be an array \[D\]"),

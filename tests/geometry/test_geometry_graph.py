@@ -267,3 +267,22 @@ def test_ten_thousand_nodes_take_three_seconds_and_a_hundred_paths_two():
 def test_a_mistake_with_graphs_is_one_sentence(call, sentence):
     with pytest.raises(UsageError, match=sentence):
         call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        geometry.components,
+        geometry.connect,
+        lambda points: geometry.attach(points, points, 1),
+        lambda points: geometry.prune(points, np.ones(3, bool)),
+        lambda points: geometry.shortest_paths(points, np.ones(3), [[0, 1]]),
+        lambda points: geometry.heuristic_scale(points, np.ones(3)),
+        lambda points: geometry.points_along(points, 3),
+        lambda points: geometry.density_weights(points, np.zeros((3, 2))),
+    ],
+)
+def test_points_in_the_place_of_a_graph_are_refused(call):
+    sentence = r"^graph must be a Graph, got ndarray: give neighbour_graph\(points\)\.$"
+    with pytest.raises(UsageError, match=sentence):
+        call(THREE)

@@ -107,6 +107,12 @@ def test_farthest_points_cover_the_set_within_their_own_spacing():
 def test_a_mistake_with_loops_is_one_sentence(monkeypatch):
     with pytest.raises(UsageError, match="points holds nan in example 1"):
         geometry.loops([[0.0], [np.nan]])
+    with pytest.raises(UsageError, match=r"ndarray: write has_loop\(loops\(points\)\)"):
+        geometry.has_loop(np.eye(3))
+    with pytest.raises(
+        UsageError, match=r"^points must be .* Graph .*, such as the nodes of a graph"
+    ):
+        geometry.loops(geometry.neighbour_graph(np.eye(3), 1))
     with pytest.raises(UsageError, match="num_points must be at least 1, got 0"):
         geometry.loops([[0.0], [1.0]], num_points=0)
     with pytest.raises(UsageError, match=r"share must lie in \(0, 1\] and keep at least one of 2"):

@@ -190,7 +190,18 @@ LINE = geometry.neighbour_graph(np.arange(4.0)[:, None], 1)
             r"pairs must be an array \[P, 2\] of starts and goals, got the shape \(2,\)",
         ),
         (LINE.lengths, [[0, 1, 2]], None, "of starts and goals, got the shape .1, 3."),
-        (LINE.lengths[:2], [[0, 1]], None, "shape of weights = .2,. and shape of lengths = .3,."),
+        (
+            LINE.lengths[:2],
+            [[0, 1]],
+            None,
+            r"one number for each of the 3 edges, .*got the shape \(2,\)",
+        ),
+        (
+            None,
+            [[0, 1]],
+            None,
+            "one number for each of the 3 edges, such as graph.lengths, got None",
+        ),
         (
             [1.0, np.nan, 1.0],
             [[0, 1]],

@@ -5,7 +5,7 @@ from vaelab.data.binarise import bernoulli
 from vaelab.data.bit_depth import ReducedBitDepth, reduce_bit_depth
 from vaelab.data.colour import CIFAR10, CIFAR10JPEG, SVHN, CelebA
 from vaelab.data.colour_mnist import ColorMNIST, color_mnist, tinted_mnist
-from vaelab.data.dataset import DataSet, GreyImages
+from vaelab.data.dataset import DataSet, GreyImages, LabelMeaning
 from vaelab.data.dequantised import Dequantised, dequantise
 from vaelab.data.few_digits import MicroMNIST, micro_mnist
 from vaelab.data.given import as_data_set
@@ -49,6 +49,7 @@ __all__ = [
     "Files",
     "FreyFaces",
     "GreyImages",
+    "LabelMeaning",
     "MNISTRotate",
     "MNISTSum",
     "MNISTSumHard",

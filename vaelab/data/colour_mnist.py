@@ -8,6 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from vaelab.data.dataset import LabelMeaning
 from vaelab.data.made import MadeOfDigits, assert_digits
 from vaelab.types import Array, Examples, PRNGKey
 
@@ -55,6 +56,10 @@ class ColorMNIST(MadeOfDigits):
 
     tinted: bool = False
     """True makes one digit in a random colour instead: see `tinted_mnist`."""
+
+    @property
+    def label_meaning(self) -> LabelMeaning:
+        return self.source.label_meaning if self.tinted else LabelMeaning()
 
     def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
         make = tinted_mnist if self.tinted else color_mnist

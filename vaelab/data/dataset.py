@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
 
 import numpy.typing as npt
 
@@ -16,6 +17,16 @@ from vaelab.data.validation import validate
 from vaelab.types import Array, PRNGKey, Splits
 
 Binarisation = Literal["dynamic", "fixed", "none"]
+
+
+class LabelMeaning(NamedTuple):
+    """What labels mean, for the legends and scales of plots."""
+
+    name: str = "label"
+    names: Sequence[
+        str
+    ] = ()  # of the classes 0, 1, ...; empty for classes without names and for real values
+    period: float | None = None  # of real values that return to their start, such as 2π for angles
 
 
 class DataSet(abc.ABC):
@@ -30,6 +41,11 @@ class DataSet(abc.ABC):
     def bin_width(self) -> float | None:
         """Width of the uniform noise that dequantised x. None if x was not dequantised."""
         return None
+
+    @property
+    def label_meaning(self) -> LabelMeaning:
+        """What the labels of the examples mean. The default has no names and no period."""
+        return LabelMeaning()
 
     @abc.abstractmethod
     def load(self, data_dir: str | None = None) -> Splits:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.data.dataset import Binarisation, DataSet, GreyImages
+from vaelab.data.dataset import Binarisation, DataSet, GreyImages, LabelMeaning
 from vaelab.data.given import as_data_set
 from vaelab.data.made import GREY_MNIST, SEED, assert_digits, check_digits
 from vaelab.types import Array, Examples, PRNGKey, Splits
@@ -44,6 +44,10 @@ class MicroMNIST(GreyImages):
         super().__post_init__()
         object.__setattr__(self, "source", as_data_set(self.source))
         check_at_least_one(num_examples=self.num_examples)
+
+    @property
+    def label_meaning(self) -> LabelMeaning:
+        return self.source.label_meaning
 
     def pinned(self, data_dir: str | None = None) -> DataSet:
         return dataclasses.replace(self, source=self.source.pinned(data_dir))

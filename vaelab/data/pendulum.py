@@ -11,9 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from vaelab.checks import UsageError, check_at_least_one, check_axes, check_not_negative
+from vaelab.checks import (
+    UsageError,
+    check_at_least_one,
+    check_axes,
+    check_not_negative,
+    check_values,
+)
 from vaelab.data import show
-from vaelab.data.dataset import DataSet
+from vaelab.data.dataset import DataSet, LabelMeaning
 from vaelab.data.show import Shown
 from vaelab.types import Array, Examples, Splits
 
@@ -23,8 +29,7 @@ _SMALLEST_SIZE = 8
 _CHUNK = 500  # images rendered at once; distances need several times the memory of an image
 
 
-@partial(jax.jit, static_argnames="size")
-def pendulum(angles: Array, *, size: int = 16) -> Array:
+def pendulum(angles: Array | npt.ArrayLike, *, size: int = 16) -> Array:
     """White pendulums on black, a rod with a bob. [N] radians -> [N, size, size, 1] in [0, 1].
 
     The pivot is the centre of the image. Angle 0 hangs down, and angles grow counter-clockwise: the bob
@@ -33,13 +38,24 @@ def pendulum(angles: Array, *, size: int = 16) -> Array:
     function of the angle. A quarter turn of the pendulum is a quarter turn of the image.
 
     Raises:
-      UsageError: angles are not [N], or size is below 8.
+      UsageError: angles are not finite numbers [N], or size is below 8.
 
     >>> jnp.round(10 * pendulum(jnp.array([0.0]), size=8)[0, :, 4, 0]).astype(int)
     Array([0, 0, 0, 1, 3, 5, 9, 2], dtype=int32)
     """
-    check_axes("angles", angles, "[N]")
+    try:
+        array = jnp.asarray(angles, jnp.float32)
+    except (TypeError, ValueError):
+        raise UsageError(f"angles must be numbers [N] in radians, got {angles!r}.") from None
+    check_axes("angles", array, "[N]")
+    check_values("angles", array, -np.inf, np.inf)
     _check_size(size)
+    return _rendered(array, size=size)
+
+
+@partial(jax.jit, static_argnames="size")
+def _rendered(angles: Array, *, size: int) -> Array:
+    """Images of angles [N] float32, in chunks."""
     places = (2 * jnp.arange(size, dtype=jnp.float32) + 1) / size - 1
     right, up = places, -places[:, None]
 
@@ -51,7 +67,7 @@ def pendulum(angles: Array, *, size: int = 16) -> Array:
         outside = jnp.minimum(rod, bob) * size / 2
         return jnp.clip(0.5 - outside, 0.0, 1.0)[..., None]
 
-    return jax.lax.map(render, jnp.asarray(angles, jnp.float32), batch_size=_CHUNK)
+    return jax.lax.map(render, angles, batch_size=_CHUNK)
 
 
 class PendulumMatch(NamedTuple):
@@ -123,6 +139,10 @@ class Pendulum(DataSet):
         _check_size(self.size)
         check_not_negative(seed=self.seed)
 
+    @property
+    def label_meaning(self) -> LabelMeaning:
+        return LabelMeaning("angle", period=2 * np.pi)
+
     def load(self, data_dir: str | None = None) -> Splits:
         del data_dir
         sizes = (self.num_train, self.num_validation, self.num_test)
@@ -131,7 +151,7 @@ class Pendulum(DataSet):
 
     def show(self, x: npt.ArrayLike) -> Shown | None:
         """The images, also of flat vectors."""
-        return show.images(np.reshape(x, (-1, self.size, self.size, 1)))
+        return show.images(np.reshape(x, (-1, self.size, self.size, 1)) if self.flat else x)
 
     def _part(self, index: int, num_examples: int) -> Examples:
         draw = np.random.default_rng([self.seed, index])

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelab.checks import UsageError, check_at_least_one, check_values
-from vaelab.data.dataset import Binarisation, DataSet, GreyImages
+from vaelab.data.dataset import Binarisation, DataSet, GreyImages, LabelMeaning
 from vaelab.data.given import as_data_set
 from vaelab.data.show import Shown
 from vaelab.data.treatments import to_8_bits
@@ -41,6 +41,10 @@ class Resized(GreyImages):
         object.__setattr__(self, "source", as_data_set(self.source))
         check_at_least_one(size=self.size)
         self.source.check_resizable()
+
+    @property
+    def label_meaning(self) -> LabelMeaning:
+        return self.source.label_meaning
 
     def pinned(self, data_dir: str | None = None) -> DataSet:
         return dataclasses.replace(self, source=self.source.pinned(data_dir))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy.typing as npt
 
 from vaelab.checks import UsageError, check_values
-from vaelab.data.dataset import DataSet
+from vaelab.data.dataset import DataSet, LabelMeaning
 from vaelab.data.given import as_data_set
 from vaelab.data.show import Shown
 from vaelab.types import Array, PRNGKey, Splits
@@ -35,6 +35,10 @@ class Treatment(DataSet):
     @property
     def bin_width(self) -> float | None:
         return self.source.bin_width
+
+    @property
+    def label_meaning(self) -> LabelMeaning:
+        return self.source.label_meaning
 
     def preprocess(self, key: PRNGKey, x: Array) -> Array:
         return self.source.preprocess(key, x)

@@ -18,6 +18,7 @@ from jax.scipy.ndimage import map_coordinates
 
 from vaelab.checks import UsageError
 from vaelab.data import show
+from vaelab.data.dataset import LabelMeaning
 from vaelab.data.made import NUM_DIGITS, MadeOfDigits, assert_digits
 from vaelab.data.show import Shown
 from vaelab.data.treatments import to_8_bits
@@ -171,6 +172,10 @@ class MNISTTriplets(MadeOfDigits):
 class MNISTSum(MadeOfDigits):
     """MNIST-sum, 28x28 given two digits: see `mnist_sum`. 50,000 / 10,000 / 10,000."""
 
+    @property
+    def label_meaning(self) -> LabelMeaning:
+        return self.source.label_meaning
+
     def make(self, images: Array, labels: Array, key: PRNGKey, *, num_examples: int) -> Examples:
         return mnist_sum(images, labels, key, num_examples=num_examples)
 
@@ -193,6 +198,10 @@ class MNISTRotate(MadeOfDigits):
         super().__post_init__()
         if not math.isfinite(self.step):
             raise UsageError(f"step must be a finite angle in degrees, got {self.step}.")
+
+    @property
+    def label_meaning(self) -> LabelMeaning:
+        return self.source.label_meaning
 
     @property
     def num_levels(self) -> int:

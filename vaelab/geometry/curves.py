@@ -34,7 +34,7 @@ def resample(path: Any, num_points: int) -> np.ndarray:
     cuts corners, so it is at most as long as the old one.
 
     Raises:
-      UsageError: the path is not [L, D] or not finite; num_points is below 2.
+      UsageError: the path is None, not [L, D], or not finite; num_points is below 2.
 
     >>> resample([[0.0, 0.0], [1.0, 0.0], [1.0, 3.0]], 5)
     array([[0., 0.],
@@ -43,6 +43,16 @@ def resample(path: Any, num_points: int) -> np.ndarray:
            [1., 2.],
            [1., 3.]])
     """
+    if path is None:
+        raise UsageError(
+            "path is None, because no path joins its pair: leave the pair out, or join the components with "
+            "connect."
+        )
+    if isinstance(path, np.ndarray) and path.ndim != 2:
+        raise UsageError(
+            f"path must be points [L, D], got the shape {path.shape}: give graph.nodes[numbers], with numbers "
+            "of nodes that are not None."
+        )
     (path,) = finite(path=path)
     if num_points < 2 or num_points % 1:
         raise UsageError(

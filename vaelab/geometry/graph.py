@@ -15,12 +15,29 @@ _EDGES = 2**18  # of one chunk, whose differences are float64
 
 
 class Graph(NamedTuple):
-    """An undirected graph of N points with E edges. Each edge joins two different nodes and occurs once."""
+    """An undirected graph of N points with E edges. Each edge joins two different nodes and occurs once.
+
+    `plotting.latent_graph` draws it as `plotting.LatentGraph(title, graph.nodes, graph.edges, weights)`, with weights
+    such as `graph.lengths`.
+    """
 
     nodes: np.ndarray  # [N, D]
     edges: np.ndarray  # [E, 2] int32, i < j
     lengths: np.ndarray  # [E] float64, Euclidean
     bridges: np.ndarray  # [E] bool, True for the edges that `connect` has added
+
+
+def check_graph(graph: Any) -> None:
+    """Raises one sentence if something else is given in the place of a graph.
+
+    >>> check_graph(np.zeros((5, 2)))
+    Traceback (most recent call last):
+    vaelab.UsageError: graph must be a Graph, got ndarray: give neighbour_graph(points).
+    """
+    if not isinstance(graph, Graph):
+        raise UsageError(
+            f"graph must be a Graph, got {type(graph).__name__}: give neighbour_graph(points)."
+        )
 
 
 def neighbour_graph(nodes: Any, num_neighbours: int = 16, *, method: Method = "auto") -> Graph:
@@ -83,6 +100,7 @@ def components(graph: Graph) -> np.ndarray:
     >>> components(graph)
     array([0, 0, 1, 1], dtype=int32)
     """
+    check_graph(graph)
     i, j = graph.edges.T
     shape = (len(graph.nodes), len(graph.nodes))
     matrix = coo_array((np.ones(len(i), np.int8), (i, j)), shape=shape)
@@ -96,12 +114,13 @@ def prune(graph: Graph, keep: Any) -> Graph:
     is still connected.
 
     Raises:
-      UsageError: keep is not of the type bool, or not of the shape [E].
+      UsageError: graph is not a Graph; keep is not of the type bool, or not of the shape [E].
 
     >>> graph = neighbour_graph(np.array([[0.0], [1.0], [3.0]]), 1)
     >>> prune(graph, graph.lengths <= np.quantile(graph.lengths, 0.5)).edges
     array([[0, 1]], dtype=int32)
     """
+    check_graph(graph)
     keep = np.asarray(keep)
     check_equal(shape_of_keep=keep.shape, shape_of_lengths=graph.lengths.shape)
     if keep.dtype != bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.geometry.graph import Graph, components, edge_lengths, extend
+from vaelab.geometry.graph import Graph, check_graph, components, edge_lengths, extend
 from vaelab.geometry.neighbours import Method, finite, nearest
 
 _SMALL = 64  # nodes: smaller components share one search of a round, and each larger one has a search of its own
@@ -53,7 +53,7 @@ def attach(
       method: of `nearest`.
 
     Raises:
-      UsageError: points are not finite or not [P, D]; k is below 1 or above N; the method is unknown.
+      UsageError: graph is not a Graph; points are not finite or not [P, D]; k is below 1 or above N; the method is unknown.
 
     >>> from vaelab.geometry import neighbour_graph
     >>> graph = neighbour_graph(np.array([[0.0], [1.0], [3.0]]), 1)
@@ -62,6 +62,7 @@ def attach(
            [1, 2],
            [2, 3]], dtype=int32)
     """
+    check_graph(graph)
     nodes, points = finite(nodes=graph.nodes, points=points)
     near = nearest(nodes, points, num_neighbours, method=method)
     new = np.repeat(np.arange(len(points)) + len(nodes), num_neighbours)

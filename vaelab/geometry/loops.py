@@ -76,10 +76,18 @@ def has_loop(found: Loops, *, dominance: float = 3.0, growth: float = 2.5) -> bo
       dominance: least ratio of the first persistence to the second.
       growth: least ratio of the first loop's death to its birth.
 
+    Raises:
+      UsageError: found is something else, such as the points.
+
     >>> angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     >>> has_loop(loops(np.stack([np.cos(angles), np.sin(angles)], axis=1)))
     True
     """
+    if not isinstance(found, Loops):
+        raise UsageError(
+            "has_loop takes the result of loops, and found is of the type "
+            f"{type(found).__name__}: write has_loop(loops(points))."
+        )
     if not len(found.births):
         return False
     return bool(found.dominance >= dominance and found.deaths[0] >= growth * found.births[0])

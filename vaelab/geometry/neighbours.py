@@ -89,9 +89,15 @@ def finite(**arrays: Any) -> tuple[np.ndarray, ...]:
     """
     found = {}
     for name, value in arrays.items():
-        array = np.asarray(value)
-        if not np.issubdtype(array.dtype, np.floating):
-            array = array.astype(np.float64)
+        try:
+            array = np.asarray(value)
+            if not np.issubdtype(array.dtype, np.floating):
+                array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"{name} must be numbers [N, D], and {type(value).__name__} is no such array: give an array, "
+                "such as the nodes of a graph."
+            ) from None
         found[name] = array
         check_axes(name, array, "[N, D]")
         if not array.size:

@@ -9,7 +9,7 @@ import numpy as np
 import rustworkx
 
 from vaelab.checks import UsageError, check_equal
-from vaelab.geometry.graph import Graph, components, edge_lengths
+from vaelab.geometry.graph import Graph, check_graph, components, edge_lengths
 from vaelab.geometry.neighbours import finite
 
 _BLOCK = 2**15  # numbers
@@ -79,7 +79,7 @@ def shortest_paths(graph: Graph, weights: Any, pairs: Any, embedding: Any = None
       embedding: [N, F], points whose distances guide the search. The nodes by default.
 
     Raises:
-      UsageError: weights are not [E], finite and ≥ 0; pairs are not [P, 2] nodes of the graph; the
+      UsageError: graph is not a Graph; weights are not [E], finite and ≥ 0; pairs are not [P, 2] nodes of the graph; the
         embedding is not finite, or does not have N rows.
 
     >>> from vaelab.geometry import neighbour_graph
@@ -116,8 +116,15 @@ def shortest_paths(graph: Graph, weights: Any, pairs: Any, embedding: Any = None
 
 def _checked(graph: Graph, weights: Any, embedding: Any) -> tuple[np.ndarray, np.ndarray]:
     """weights [E] and the embedding [N, F] in float64."""
-    weights = np.asarray(weights, np.float64)
-    check_equal(shape_of_weights=weights.shape, shape_of_lengths=graph.lengths.shape)
+    check_graph(graph)
+    array = np.asarray(weights, np.float64)
+    if array.shape != graph.lengths.shape:
+        got = "None" if weights is None else f"the shape {array.shape}"
+        raise UsageError(
+            f"weights must hold one number for each of the {len(graph.edges)} edges, such as graph.lengths, "
+            f"got {got}."
+        )
+    weights = array
     bad = ~((weights >= 0) & (weights < np.inf))
     if bad.any():
         edge = int(np.argmax(bad))

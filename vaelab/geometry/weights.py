@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vaelab.checks import UsageError, check_axes, check_equal, check_not_negative
-from vaelab.geometry.graph import Graph
+from vaelab.geometry.graph import Graph, check_graph
 
 
 def points_along(graph: Graph, num_points: int) -> np.ndarray:
@@ -17,13 +17,14 @@ def points_along(graph: Graph, num_points: int) -> np.ndarray:
     m = 3 on.
 
     Raises:
-      UsageError: num_points is below 2.
+      UsageError: graph is not a Graph; num_points is below 2.
 
     >>> from vaelab.geometry import neighbour_graph
     >>> points_along(neighbour_graph(np.array([[0.0], [1.0], [3.0]]), 1), 3)[:, :, 0]
     array([[0. , 0.5, 1. ],
            [1. , 2. , 3. ]])
     """
+    check_graph(graph)
     if num_points < 2 or num_points % 1:
         raise UsageError(
             f"num_points must be a whole number and at least 2, for both ends, got {num_points}."
@@ -62,6 +63,7 @@ def density_weights(
     >>> density_weights(graph, np.log([[1.0, 1.0], [0.5, 0.5]]))
     array([1., 4.])
     """
+    check_graph(graph)
     check_not_negative(power=power)
     if not 1 <= limit < np.inf:
         raise UsageError(f"limit must be at least 1 and finite, got {limit}.")

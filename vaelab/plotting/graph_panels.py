@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.cm import ScalarMappable
@@ -13,17 +12,16 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.lines import Line2D
 
 from vaelab.checks import UsageError, check_positive
+from vaelab.plotting.labels import class_names, value_colours
 from vaelab.plotting.latents import marker_handle
 from vaelab.plotting.projection import principal_plane
-from vaelab.plotting.style import BLACK, CYAN, GREEN, INDIGO, PALETTE, PURPLE, ROSE, SAND
+from vaelab.plotting.style import BLACK, PALETTE
 
 # Tol, 2021, "vibrant", without blue, which is for edges: paths differ from the muted codes.
 PATH_COLOURS = (BLACK, "#EE7733", "#EE3377", "#009988", "#CC3311", "#33BBEE")
 EDGE_COLOURS = LinearSegmentedColormap.from_list(
     "edges", ["#e6edf6", "#b9cde8", "#7fa3d4", "#2f62ad"]
 )
-_CYCLE = LinearSegmentedColormap.from_list("cycle", [ROSE, SAND, GREEN, CYAN, INDIGO, PURPLE, ROSE])
-_SCALE = matplotlib.colormaps["viridis"]
 
 
 class LatentGraph(NamedTuple):
@@ -80,25 +78,14 @@ def prepare(
         return panels, Colours(edges, np.empty(0), None, [], label, period)
     labels = np.concatenate(given)
     if labels.dtype.kind == "f":
-        norm = Normalize(0, period) if period else Normalize(labels.min(), labels.max())
-        return panels, Colours(
-            edges,
-            np.empty(0),
-            ScalarMappable(norm, _CYCLE if period else _SCALE),
-            [],
-            label,
-            period,
-        )
+        values = value_colours(labels, period)
+        return panels, Colours(edges, np.empty(0), values, [], label, period)
     classes = np.unique(labels)
     if len(classes) > len(PALETTE):
         raise UsageError(f"labels must be at most {len(PALETTE)} classes, got {len(classes)}.")
-    if names and not (classes.min() >= 0 and classes.max() < len(names)):
-        raise UsageError(
-            f"names must name the classes {classes.min()} to {classes.max()}, got {len(names)} names."
-        )
     handles = [
-        marker_handle(PALETTE[i], names[each] if names else str(each), markersize=6)
-        for i, each in enumerate(classes)
+        marker_handle(PALETTE[i], name, markersize=6)
+        for i, name in enumerate(class_names(classes, names))
     ]
     return panels, Colours(edges, classes, None, handles, label, period)
 
@@ -116,6 +103,11 @@ def _checked(graph: LatentGraph) -> GraphInPlane:
     Raises:
       UsageError: shapes or values do not fit.
     """
+    if not isinstance(graph, LatentGraph):
+        raise UsageError(
+            f"graph must be a plotting.LatentGraph, got {type(graph).__name__}: give LatentGraph(title, "
+            "graph.nodes, graph.edges, weights), and latent_graphs a list of them."
+        )
     where = f"of {graph.title!r}"
     nodes = np.asarray(graph.nodes, float)
     if nodes.ndim != 2 or nodes.shape[1] < 2 or not len(nodes):

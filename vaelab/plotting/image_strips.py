@@ -19,6 +19,8 @@ from vaelab.plotting.strips import (
     clear_axes,
     draw_box,
     jump_spans,
+    label_rows,
+    label_width,
     shown_frames,
 )
 from vaelab.plotting.style import INK
@@ -88,9 +90,7 @@ def image_strips(
             )  # fmt: skip
     clear_axes(axes, "\n".join(wrapped(notes, inches)))
     axes.xaxis.labelpad = 6
-    axes.set_yticks(
-        [row * pitch + height / 2 - 0.5 for row in range(num_rows)], labels, fontsize=9, color=INK
-    )
+    label_rows(axes, [row * pitch + height / 2 - 0.5 for row in range(num_rows)], labels)
     axes.set_title(title, loc="left", fontsize=10.5, color=INK)
     return figure
 
@@ -102,7 +102,7 @@ def _figure_of_size(
 
     `pixels` is the height of one image. Also returns the width for the notes in inches.
     """
-    left, rest = 0.2 + 0.075 * max(map(len, labels)), 0.12
+    left, rest = 0.2 + label_width(labels), 0.12
     scale = max(1, min(_DOTS // shape[1], 150 // pixels)) / DPI
     height, width = shape[0] * scale, shape[1] * scale
     inches = max(width, 0.09 * len(title), 2.0)

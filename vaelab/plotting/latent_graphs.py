@@ -23,8 +23,11 @@ from vaelab.plotting.graph_panels import (
     LatentGraph,
     prepare,
 )
+from vaelab.plotting.labels import mark_turn
 from vaelab.plotting.layout import legend_above, legend_columns, number
 from vaelab.plotting.style import BLACK, GREY, INK, PALETTE, set_style
+
+_MARGIN = 0.1  # on each side, relative to what the view holds
 
 
 def latent_graph(
@@ -72,7 +75,8 @@ def latent_graphs(
     What to see: codes of one colour together, and pale edges below them. Dark edges are expensive: they
     cross regions that the graph avoids. A good path stays on pale edges. The weights are relative to
     the median of their graph, on one logarithmic scale for all panels. Each path has a number: a full
-    circle at its start, and an open circle at its end.
+    circle at its start, and an open circle at its end. The view holds all codes and paths, with a margin: outlying
+    nodes are outside, and their edges end at the border. Without codes it holds all nodes.
 
     Args:
       graphs: the panels. With more than two dimensions they are projected to the first two principal axes
@@ -120,10 +124,12 @@ def _draw(axes: Axes, panel: GraphInPlane, colours: Colours, straight: bool) -> 
     )  # fmt: skip
     tiny = np.finfo(float).tiny  # a weight of 0 has the palest colour
     lines.set_array(np.maximum(panel.weights[order], tiny))
-    axes.add_collection(lines)
+    # The view is that of codes and paths: a few nodes far from them would make the codes tiny.
+    axes.add_collection(lines, autolim=not len(panel.codes))
     _draw_codes(axes, panel, colours)
     for number_of_path, path in enumerate(panel.paths):
         _draw_path(axes, path, number_of_path, straight)
+    axes.margins(_MARGIN)
     axes.autoscale_view()
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel(panel.axis_names[0], fontsize=9, color=INK)
@@ -191,8 +197,7 @@ def _draw_bars(axes: Axes, colours: Colours) -> None:
     if colours.values is None:
         return
     values = _draw_bar(axes, colours.values, colours.label, bottom=0.45)
-    if colours.period is not None and np.isclose(colours.period, 2 * np.pi):
-        values.set_ticks(np.linspace(0, 2 * np.pi, 5), labels=["0", "π/2", "π", "3π/2", "2π"])
+    mark_turn(values, colours.period)
 
 
 def _draw_bar(axes: Axes, mappable: ScalarMappable, name: str, *, bottom: float) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.lines import Line2D
 
 from vaelab.checks import UsageError
 from vaelab.plotting.figure import one_panel, width_of
+from vaelab.plotting.labels import class_names, mark_turn, value_colours
 from vaelab.plotting.projection import principal_plane
 from vaelab.plotting.style import GREY, INDIGO, INK, PALETTE, PRIOR, set_style
 
@@ -41,6 +43,9 @@ def latent_space(
     log_density: npt.ArrayLike | None = None,
     extent: tuple[float, float, float, float] | None = None,
     prior_samples: npt.ArrayLike | None = None,
+    names: Sequence[str] = (),
+    label: str = "label",
+    period: float | None = None,
     level: int | None = None,
     ax: Axes | None = None,
 ) -> Figure:
@@ -63,12 +68,16 @@ def latent_space(
         bottom to top, columns along z_1 from left to right. Its constant does not matter.
       extent: (left, right, bottom, top), the coordinates of the outermost points of the grid.
       prior_samples: [M, D].
+      names: names of the classes 0, 1, ... for the legend. Empty: the numbers.
+      label: the name of the labels.
+      period: the period of real-valued labels, such as 2π for angles, whose colours then close a
+        circle.
       level: the number of the level, for the title. None for a model with one level.
       ax: the axes to draw into. Their legend is inside the panel. None makes a figure.
 
     Raises:
       UsageError: shapes do not fit, latents are not finite, `log_density` has no `extent` or D > 2,
-        or more than ten labels are not numbers.
+        more than ten labels are not numbers, a class has no name, or the period is not positive.
 
     >>> z = np.array([[3, 0, 0], [-3, 0, 0], [0, 1, 0], [0, -1, 0]])
     >>> latent_space(z).axes[0].get_xlabel()
@@ -102,11 +111,13 @@ def latent_space(
             prior[:, 0], prior[:, 1], s=10, color=PRIOR, linewidths=0, zorder=1, rasterized=True
         )
         handles.append(marker_handle(PRIOR, "samples of the prior"))
-    classes, scale = _coloured_scatter(axes, z, None if labels is None else np.asarray(labels))
+    classes, scale = _coloured_scatter(
+        axes, z, None if labels is None else np.asarray(labels), names, period
+    )
     axes.set_aspect("equal", adjustable="datalim")
     if classes or handles:
         axes.legend(
-            handles=classes + handles, title="label" if classes else None, alignment="left",
+            handles=classes + handles, title=label if classes else None, alignment="left",
             labelcolor=INK, handletextpad=0.4, **(_OUTSIDE if ax is None else _INSIDE),
         )  # fmt: skip
     if scale is not None:
@@ -118,7 +129,8 @@ def latent_space(
             axes.autoscale_view()
         left = 1.04 if ax is None else 1 - share + 0.03
         bar = axes.inset_axes((left, 0, 0.04, 0.6))  # below the legend
-        figure.colorbar(scale, cax=bar).set_label("label", fontsize=9, color=INK)
+        figure.colorbar(scale, cax=bar).set_label(label, fontsize=9, color=INK)
+        mark_turn(bar.yaxis, period)
         bar.tick_params(labelsize=8.5, color=GREY, labelcolor=INK)
     axes.set_xlabel(plane.names[0], fontsize=10, color=INK)
     axes.set_ylabel(plane.names[1], fontsize=10, color=INK)
@@ -162,7 +174,11 @@ def highest_density_levels(log_density: np.ndarray) -> np.ndarray:
 
 
 def _coloured_scatter(
-    axes: Axes, z: np.ndarray, labels: np.ndarray | None
+    axes: Axes,
+    z: np.ndarray,
+    labels: np.ndarray | None,
+    names: Sequence[str],
+    period: float | None,
 ) -> tuple[list[Line2D], PathCollection | None]:
     """Points in the colours of their labels. Returns the handles of classes, and the points on a scale."""
     style: dict[str, Any] = {"linewidths": 0, "alpha": 0.8, "rasterized": True, "zorder": 2}
@@ -178,10 +194,14 @@ def _coloured_scatter(
     x, y = z[order].T
     if len(values) <= len(PALETTE) and labels.dtype.kind != "f":
         axes.scatter(x, y, c=np.array(PALETTE)[indices[order]].tolist(), **style)
-        return [marker_handle(PALETTE[i], str(value)) for i, value in enumerate(values)], None
+        shown = class_names(values, names)
+        return [marker_handle(PALETTE[i], name) for i, name in enumerate(shown)], None
     if not np.issubdtype(labels.dtype, np.number):
         raise UsageError(f"labels must be at most ten names, or numbers, got {len(values)} names.")
-    return [], axes.scatter(x, y, c=labels[order], cmap="viridis", **style)
+    colours = value_colours(values, period)
+    shown_labels = labels[order] % period if period else labels[order]
+    style |= {"cmap": colours.cmap, "norm": colours.norm}
+    return [], axes.scatter(x, y, c=shown_labels, **style)
 
 
 def marker_handle(colour: str, label: str, **style: Any) -> Line2D:

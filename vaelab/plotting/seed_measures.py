@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,8 @@ def seed_measures(
 
     What to see: lines that overlap leave open which model is better. A large marker is the mean over
     the seeds, its line is two standard errors, and the small markers beside it are seeds. With few seeds two standard
-    errors are less than a 95 % interval: of three seeds that has 4.3 of them.
+    errors are less than a 95 % interval: of three seeds that has 4.3 of them. A model with one seed has the large
+    markers alone.
 
     Args:
       measures: the panels, all with the same models, at most eight.
@@ -85,7 +86,14 @@ def seed_measures(
 def _draw(
     axes: Axes, x: np.ndarray, beside: np.ndarray, seeds: np.ndarray, colour: str, name: str
 ) -> None:
-    """The seeds of one model in all groups, their means, and two standard errors."""
+    """The seeds of one model in all groups, their means, and two standard errors. One seed: its values alone."""
+    marker: dict[str, Any] = {
+        "color": colour, "markersize": 6.5, "markeredgecolor": "white", "markeredgewidth": 0.7,
+        "label": name, "zorder": 4,
+    }  # fmt: skip
+    if seeds.shape[1] == 1:
+        axes.plot(x, seeds[:, 0], "o", **marker)
+        return
     num = np.isfinite(seeds).sum(1)
     mean, error = np.full((2, len(x)), np.nan)
     for row, values in enumerate(seeds):
@@ -96,10 +104,7 @@ def _draw(
         np.broadcast_to(beside[:, None], seeds.shape).ravel(), seeds.ravel(), "o", color=colour,
         markersize=3.5, alpha=0.4, markeredgewidth=0, zorder=3,
     )  # fmt: skip
-    axes.errorbar(
-        x, mean, 2 * np.nan_to_num(error), fmt="o", color=colour, markersize=6.5, capsize=3,
-        elinewidth=1.2, markeredgecolor="white", markeredgewidth=0.7, label=name, zorder=4,
-    )  # fmt: skip
+    axes.errorbar(x, mean, 2 * np.nan_to_num(error), fmt="o", capsize=3, elinewidth=1.2, **marker)
 
 
 def _positive(of_models: Mapping[str, np.ndarray]) -> bool:

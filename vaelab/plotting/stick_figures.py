@@ -18,11 +18,14 @@ from vaelab.plotting.strips import (
     clear_axes,
     draw_box,
     jump_spans,
+    label_rows,
+    label_width,
     shown_frames,
 )
 from vaelab.plotting.style import INK
 
 _WIDTH = 11.0  # of a new figure, in inches
+_SMALLEST = 6.0  # width for the figures of a row beside long labels
 
 
 def stick_figures(
@@ -79,10 +82,11 @@ def stick_figures(
     )
     moved = flat.joints - [box.left, box.bottom] + place[:, :, None]
 
-    left = 0.3 + 0.1 * max(map(len, labels))
-    inches = (_WIDTH - left) / (len(frames) * width)
+    left = 0.3 + label_width(labels)
+    total = max(_WIDTH, left + _SMALLEST)
+    inches = (total - left) / (len(frames) * width)
     figure, axes = one_panel(
-        ax, (_WIDTH, num_rows * height * inches + 0.25 + 0.3 * bool(title) + 0.2 * marked.any())
+        ax, (total, num_rows * height * inches + 0.25 + 0.3 * bool(title) + 0.2 * marked.any())
     )
     reach = float(flat.depths.min()), float(flat.depths.max())
     num_joints = joints.shape[2]
@@ -97,9 +101,9 @@ def stick_figures(
                 (last - first + 0.96) * width, 0.98 * height,
             )  # fmt: skip
     axes.set(xlim=(0, len(frames) * width), ylim=(0, num_rows * height), aspect="equal")
+    if ax is None:
+        axes.set_anchor("W")  # labels keep their place if the height limits the size
     clear_axes(axes, NOTE if marked.any() else "")
-    axes.set_yticks(
-        [height * (num_rows - row - 0.5) for row in range(num_rows)], labels, fontsize=9, color=INK
-    )
+    label_rows(axes, [height * (num_rows - row - 0.5) for row in range(num_rows)], labels)
     axes.set_title(title, loc="left", fontsize=10.5, color=INK)
     return figure

@@ -8,13 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import text_to_path
 
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.plotting.style import GREY
+from vaelab.plotting.style import GREY, INK
 
 JUMP = "#2166e8"  # the blue of the boxes
 NOTE = "A blue box marks neighbours with a jump between them."
+_LABEL_SIZE = 9  # points
 
 
 def shown_frames(num_frames: int, columns: int) -> np.ndarray:
@@ -87,6 +90,22 @@ def checked_labels(name: str, labels: Sequence[str], num_rows: int) -> list[str]
     if len(labels) not in (0, num_rows):
         raise UsageError(f"{name} must be none or {num_rows}, one for each row, got {len(labels)}.")
     return list(labels) or [""] * num_rows
+
+
+def label_width(labels: Sequence[str]) -> float:
+    """Width in inches of the longest label of a row, as `label_rows` writes it.
+
+    >>> 1.0 < label_width(["", "straight line, VHP"]) < 1.5
+    True
+    """
+    font = FontProperties(size=_LABEL_SIZE)
+    points = [text_to_path.get_text_width_height_descent(each, font, False)[0] for each in labels]
+    return 1.04 * max(points) / 72  # drawn letters are rounded to whole dots
+
+
+def label_rows(axes: Axes, places: Sequence[float], labels: Sequence[str]) -> None:
+    """Labels on the left, one at each place."""
+    axes.set_yticks(places, labels, fontsize=_LABEL_SIZE, color=INK)
 
 
 def clear_axes(axes: Axes, note: str) -> None:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from vaelab import plotting
 from vaelab.checks import UndefinedError
+from vaelab.data import LabelMeaning
 from vaelab.data.show import Shown
 from vaelab.models import Model
 from vaelab.plotting import PlaneSeries
@@ -76,7 +77,12 @@ def latent_space(run: Run, trained: Trained, level: int = 0, ax: Axes | None = N
     z = np.asarray(_posterior_samples(model, params, test, sample_key)[level])
     prior = np.asarray(_prior_samples(model, params, test, prior_key)[level])
     labels = None if test.labels is None or test.labels.ndim > 1 else test.labels
-    draw = partial(plotting.latent_space, z, labels, level=shown_level, ax=ax)
+    # Labels that were handed over need not be those of the data set.
+    meaning = LabelMeaning() if run.splits_given else run.experiment.data.label_meaning
+    draw = partial(
+        plotting.latent_space, z, labels, names=meaning.names, label=meaning.name,
+        period=meaning.period, level=shown_level, ax=ax,
+    )  # fmt: skip
     if model.latent_dims[level] > 2 or level in model.bernoulli_levels:
         return draw(prior_samples=prior)
     shown = np.concatenate([z, prior])

@@ -30,7 +30,7 @@ def read_clip(path: epath.PathLike, skeleton: Skeleton) -> Clip:
 
     Raises:
       DamagedFileError: the file is damaged, or belongs to another skeleton. The sentence names the file, the
-        frame and the bone.
+        line, the frame and the bone.
     """
     path = epath.Path(path)
     lines = read_lines(path)
@@ -40,23 +40,23 @@ def read_clip(path: epath.PathLike, skeleton: Skeleton) -> Clip:
 
 def _clip(lines: list[Line], skeleton: Skeleton) -> Clip:
     freedoms = {bone.name: bone.freedom for bone in skeleton.bones if bone.freedom}
-    channels = np.array([_values(number, frame, freedoms) for number, frame in _frames(lines)])
+    channels = np.array([_values(first, frame, freedoms) for first, frame in _frames(lines)])
     angles = [freedom.startswith("r") for _, freedom in skeleton.channels]
     return Clip(channels * np.where(angles, _unit(lines), 1.0), _named(lines))
 
 
-def _frames(lines: list[Line]) -> list[tuple[int, list[Line]]]:
-    """The number and the lines of each frame."""
-    found: list[tuple[int, list[Line]]] = []
+def _frames(lines: list[Line]) -> list[tuple[Line, list[Line]]]:
+    """Of each frame the line with its number, and the lines of its bones."""
+    found: list[tuple[Line, list[Line]]] = []
     for line in lines:
         first = line.words[0]
         if len(line.words) == 1 and first.isdigit():
-            if found and int(first) != found[-1][0] + 1:
+            if found and int(first) != int(before := found[-1][0].words[0]) + 1:
                 raise UsageError(
-                    f"line {line.number}: frame {first} follows frame {found[-1][0]}: make a clip of "
+                    f"line {line.number}: frame {first} follows frame {before}: make a clip of "
                     "each part without missing frames."
                 )
-            found.append((int(first), []))
+            found.append((line, []))
         elif found:
             found[-1][1].append(line)
         elif not first.startswith(("#", ":")):
@@ -68,11 +68,12 @@ def _frames(lines: list[Line]) -> list[tuple[int, list[Line]]]:
     return found
 
 
-def _values(number: int, lines: list[Line], freedoms: dict[str, tuple[str, ...]]) -> list[float]:
-    """The channels of one frame, [C]."""
+def _values(first: Line, lines: list[Line], freedoms: dict[str, tuple[str, ...]]) -> list[float]:
+    """The channels of one frame, [C], whose number stands in the line `first`."""
+    frame = f"frame {first.words[0]}"
     found: dict[str, Sequence[float]] = {}
-    for _, (name, *words) in lines:
-        where = f"frame {number}: bone {name}"
+    for number, (name, *words) in lines:
+        where = f"line {number}, {frame}: bone {name}"
         if name not in freedoms:
             raise UsageError(
                 f"{where} is not a bone with channels of the skeleton: name the ASF file of this clip."
@@ -87,7 +88,9 @@ def _values(number: int, lines: list[Line], freedoms: dict[str, tuple[str, ...]]
         found[name] = numbers(where, words, len(words))
     if len(found) < len(freedoms):
         missing = next(name for name in freedoms if name not in found)
-        raise UsageError(f"frame {number}: bone {missing} is missing: repair the file.")
+        raise UsageError(
+            f"line {first.number}, {frame}: bone {missing} is missing: repair the file."
+        )
     return [value for name in freedoms for value in found[name]]
 
 

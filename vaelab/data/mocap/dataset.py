@@ -23,7 +23,7 @@ from vaelab.checks import (
     check_positive,
 )
 from vaelab.data.content import content_digest
-from vaelab.data.dataset import DataSet
+from vaelab.data.dataset import DataSet, LabelMeaning
 from vaelab.data.files import data_directory, reading
 from vaelab.data.mocap import figures
 from vaelab.data.mocap.body import Body
@@ -70,7 +70,8 @@ class MotionCapture(DataSet):
 
     Raises:
       MissingFileError: there is no such file.
-      UsageError: a file that is damaged, or does not belong to the skeleton; the sentence names it.
+      UsageError: a file that is damaged, a folder, or does not belong to the skeleton; the sentence names it.
+      UsageError: a clip that is named twice.
     """
 
     skeleton: str = _SKELETON
@@ -106,6 +107,10 @@ class MotionCapture(DataSet):
     def movements(self) -> tuple[str, ...]:
         """Names of the labels."""
         return tuple(movement.name for movement in self.clips)
+
+    @property
+    def label_meaning(self) -> LabelMeaning:
+        return LabelMeaning("movement", self.movements)
 
     def describe(self) -> str:
         share = f"{self.fractions[2]:.0%}"
@@ -165,8 +170,11 @@ class MotionCapture(DataSet):
 
     def _paths(self, data_dir: str | None) -> list[epath.Path]:
         """The skeleton, and the clips in order."""
-        names = [self.skeleton, *(clip for movement in self.clips for clip in movement.clips)]
-        paths = [_find(name, data_dir) for name in names]
+        clips = [clip for movement in self.clips for clip in movement.clips]
+        paths = [
+            _find(self.skeleton, data_dir, "an ASF file"),
+            *(_find(clip, data_dir, "AMC files") for clip in clips),
+        ]
         for path, digest in zip(paths, self.sha256 or (), strict=False):
             if (found := content_digest(path)) != digest:
                 raise UsageError(
@@ -187,12 +195,18 @@ def _read_once(
     return read_frames(skeleton, clips, labels, every=every, gap=gap, fractions=fractions)
 
 
-def _find(name: str, data_dir: str | None) -> epath.Path:
+def _find(name: str, data_dir: str | None, files: str) -> epath.Path:
+    """The path of a file. `files`: what it is, for the sentence about a folder."""
     given = epath.Path(name).expanduser()
+    folders = []
     for path in (SHIPPED / given, given, data_directory(data_dir) / given):
         with reading(path, "correct the path"):
-            if path.exists() and not path.is_dir():
+            if path.is_dir():
+                folders.append(path)
+            elif path.exists():
                 return path
+    if folders:
+        raise UsageError(f"{folders[0]} is a folder: name {files}.")
     raise MissingFileError(
         f"{name} was not found, neither from the current folder nor in {data_directory(data_dir)}: correct "
         "the path, or name another folder with --data-dir or $VAELAB_DATA."
@@ -216,4 +230,8 @@ def _movements(clips: Any) -> tuple[Movement, ...]:
             "clips must hold one path or more for each movement, and each movement once, such as "
             f'{{"walk": ("walk.amc",)}}, got {clips!r}.'
         )
+    names = [clip for movement in movements for clip in movement.clips]
+    if len(set(names)) < len(names):
+        twice = next(name for index, name in enumerate(names) if name in names[:index])
+        raise UsageError(f"clips must name each file once, got {twice} twice: remove one of them.")
     return movements
