@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from scipy import stats
 from experiments.study import Study, main
 from vaelab import plotting, runs
 from vaelab.checks import UsageError, check_at_least_one, check_not_negative
-from vaelab.cli import lookup
+from vaelab.cli import lookup, parsing
 from vaelab.runs import Experiment
 from vaelab.runs.files import write_figure, write_json
 from vaelab.runs.measures import Measures, measure, write_measures
@@ -68,8 +68,8 @@ class EqualError(Study):
     """Name of an experiment on the same data, such as an ELBO."""
     seeds: int = 5
     """Number of seeds, from 0 upwards."""
-    reference_steps: int | None = None
-    """Training steps of the reference. Default: those of the experiment."""
+    reference_steps: Annotated[int | None, parsing.if_left_out("those of the experiment")] = None
+    """Training steps of the reference."""
     marginal_inputs: int = 0
     """Training inputs over which the marginal KL is measured. 0 leaves it out."""
 

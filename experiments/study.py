@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 from etils import epath
 
@@ -23,12 +23,16 @@ from vaelab.runs.members import Member
 class Study(parsing.Command):
     """A command whose parts are trained in folders of the workdir."""
 
-    workdir: str | None = None
-    """Folder of all results. Default: runs/STUDY, or runs/STUDY-FAMILY."""
-    num_steps: int | None = None
-    """Training steps of each model. Default: the number of its experiment."""
-    data_dir: str | None = None
-    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
+    workdir: Annotated[
+        str | None, parsing.if_left_out("a folder in runs/ with the study's name")
+    ] = None
+    """Folder of all results."""
+    num_steps: Annotated[int | None, parsing.if_left_out("the number of its experiment")] = None
+    """Training steps of each model."""
+    data_dir: Annotated[str | None, parsing.if_left_out("$VAELAB_DATA, else ~/.cache/vaelab")] = (
+        None
+    )
+    """Folder of the data files."""
 
     def __post_init__(self) -> None:
         check_at_least_one(num_steps=self.num_steps)

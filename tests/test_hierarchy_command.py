@@ -52,7 +52,18 @@ def test_a_model_is_measured_level_by_level_and_found_finished(
     argv = [*names("stacked"), "--num-steps", "20", "--num-chains", "30", "--chain-steps", "1",
             "3", "--num-samples", "2", "--num-train", "300", "--workdir", folder]  # fmt: skip
     assert main(argv) == 0
-    out = " ".join(capsys.readouterr().out.split())
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if line.startswith("measuring")] == [
+        f"measuring stacked: {what}"
+        for what in (
+            "classifier of the images",
+            "rates and active units",
+            "probes",
+            "label flips",
+            "Gibbs chains",
+        )
+    ]
+    out = " ".join(out.split())
     assert "stacked: ELBO −" in out.replace("ELBO -", "ELBO −")
     stacked = read_typed(ModelMeasures, folder / "stacked" / "levels.json")
     top, bottom = stacked.levels

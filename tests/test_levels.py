@@ -141,7 +141,7 @@ def test_what_has_no_meaning_says_why():
         evaluation.aggregated_posterior(subject(), 1)
     with pytest.raises(UndefinedError, match="level 1 of ConvDRAW has no density of its own: each"):
         evaluation.marginal_kl(subject(), KEY, level=1)
-    with pytest.raises(ValueError, match="level must lie in 0 to 1, got 2"):
+    with pytest.raises(ValueError, match=r"level must be 0 \(top\) to 1, got 2"):
         evaluation.aggregated_posterior(subject(), 2)
     model = convdraw(context_channels=1)
     conditional = Subject(model, make_params(model), Examples(X, context=X))

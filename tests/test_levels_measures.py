@@ -336,10 +336,10 @@ def test_bad_input_is_refused():
         evaluation.fit_probe(X, np.zeros(3000, int))
     with pytest.raises(ValueError, match="at least 2 examples of each class and 20 in all, got 1"):
         evaluation.fit_probe(X[:30], np.arange(30) // 29)
-    for levels, sentence in (([2], "levels must lie in 0 to 1, got 2"), ([], "got none")):
+    for levels, sentence in (([2], r"level must be 0 \(top\) to 1, got 2"), ([], "got none")):
         with pytest.raises(ValueError, match=sentence):
             evaluation.resampling_effect(subject, KEY, sign_of_first, levels)
-    with pytest.raises(ValueError, match="levels must lie in 0 to 1, got -1"):
+    with pytest.raises(ValueError, match=r"level must be 0 \(top\) to 1, got -1"):
         evaluation.gibbs_chain(subject, KEY, levels=(-1,))
     for steps in ((), (0, 3)):
         with pytest.raises(ValueError, match="steps must be at least 1, got 0"):

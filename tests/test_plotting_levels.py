@@ -66,6 +66,24 @@ def test_chains_show_images_in_line_with_the_shares_of_their_step():
     assert [tick.get_text() for tick in distance.get_xticklabels()] == ["0", "10", "model", "data"]
 
 
+@pytest.mark.parametrize("steps", [(0, 1), tuple(range(14))])
+def test_images_of_chains_are_not_stretched(steps):
+    """Images of 12 × 8 pixels, with one pixel of white between them."""
+    num = len(steps)
+    images = np.zeros((num, 4, 12, 8, 1))
+    figure = plotting.label_chains(
+        [chain(steps=steps, images=images, shares=np.tile(SHARES[:1], (num, 1)),
+               total_variation=[0.1] * num, errors=[0.0] * num, distance_to_model=[0.1] * num)] * 2,
+        title="model", caption="A caption.",
+    )  # fmt: skip
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    (image,) = axes.images
+    box = image.get_window_extent()
+    height, width = image.get_array().shape[:2]
+    assert box.width / width == pytest.approx(box.height / height, rel=0.05)
+
+
 def test_bars_of_models_stand_side_by_side_with_two_standard_errors():
     quantity = LevelQuantity(
         "KL, nats", {"a": [3.0, 2.0, 1.0], "b": [5.0, 4.0]}, {"a": [0.1] * 3, "b": [np.nan, 0.2]},

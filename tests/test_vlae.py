@@ -438,7 +438,7 @@ def test_a_run_resumes_reports_every_level_and_is_loaded(tmp_path):
         ),
         (
             lambda: LadderEncoder((mlp(), mlp()), (2,)),
-            "dims = (2,) must hold one number for each network, and there are 2 networks.",
+            "dims = (2,) must hold one number for each of 2 networks.",
         ),
         (
             lambda: LadderEncoder((mlp(),), (0,)),

@@ -222,6 +222,15 @@ def check_values(name: str, x: Any, low: float, high: float) -> None:
     )
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, for sentences.
+
+    >>> counted(1, "level"), counted(2, "level")
+    ('1 level', '2 levels')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def noun_of(x: np.ndarray) -> str:
     """The word for one element of x [N, *event] in sentences."""
     return "image" if x.ndim == 4 else "example"

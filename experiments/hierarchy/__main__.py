@@ -4,7 +4,7 @@
   python -m experiments.hierarchy mnist_vlae mnist_stacked --part validation     # to choose settings
 
 Of each level: KL and active units, the accuracy of a probe of its code (two layers of 256 units), and how
-often the label changes if the level is drawn anew. Of each model: traversals, and Gibbs chains through its
+often the label changes if the level is resampled. Of each model: traversals, and Gibbs chains through its
 bottom level alone and through all levels. Zhao et al., 2017, Learning hierarchical features from generative
 models. Published probe accuracies on MNIST, bottom to top: VLAE 35.7, 57.9, 52.1 %; with a joint
 energy-based prior 32.6, 58.3, 67.6 %.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 from rich.table import Table
@@ -29,7 +29,7 @@ from experiments.hierarchy.measures import (
 from experiments.study import Study, main
 from vaelab import runs
 from vaelab.checks import UndefinedError, UsageError, check_at_least_one, classes_of
-from vaelab.cli import lookup
+from vaelab.cli import lookup, parsing
 from vaelab.evaluation import ChainLabels, Estimate
 from vaelab.runs import Experiment, Result, display
 from vaelab.runs.files import read_typed, write_figure, write_json
@@ -41,7 +41,7 @@ _FILE = "levels.json"
 
 @dataclasses.dataclass(frozen=True)
 class Hierarchy(Study):
-    """Trains experiments with the same number of steps, and measures what each of their levels holds.
+    """Trains experiments on the same data, and measures what each of their levels holds.
 
     Leaves comparison.json, comparison.png, and in the folder of each experiment levels.json, traversals.png,
     gibbs_bottom.png and gibbs_all.png. The same command continues where it was interrupted.
@@ -51,16 +51,18 @@ class Hierarchy(Study):
     """Names of experiments on the same data, which have classes."""
     part: Literal["test", "validation"] = "test"
     """Part of the data on which everything is measured. Choose settings on the validation part."""
-    num_train: int | None = None
-    """Training examples of the probes. Default: all."""
+    num_train: Annotated[int | None, parsing.if_left_out("all")] = None
+    """Training examples of the probes."""
     num_samples: int = 16
     """Posterior samples per example."""
     num_chains: int = 1000
     """Gibbs chains of each kind."""
     chain_steps: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
     """Steps of a chain after which its images are labelled, increasing."""
-    classifier: str | None = None
-    """File of a frozen network that labels images. Default: the shipped one for MNIST, else a probe of the pixels."""
+    classifier: Annotated[
+        str | None, parsing.if_left_out("the shipped one for MNIST, else a probe of the pixels")
+    ] = None
+    """File of a frozen network that labels images."""
     seed: int = 0
     """Seed of each model."""
 
@@ -160,8 +162,8 @@ def levels_table(models: Sequence[ModelMeasures]) -> Table:
         f"Levels, on the {models[0].settings.part} part",
         ["", "level", *(model.experiment for model in models)],
         rows,
-        "Probe: classifier of the level's code. Flips: labels that change if the level is drawn anew. Change: mean "
-        "|x' − x''| if the level alone is drawn anew.",
+        "Probe: classifier of the level's code. Flips: labels that change if the level is resampled from its prior. Change: "
+        "mean |x' − x''| if the level alone is resampled.",
     )
 
 

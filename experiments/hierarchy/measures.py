@@ -53,8 +53,8 @@ class LevelMeasures(NamedTuple):
     rate: Estimate  # nats
     probe: ProbeAccuracy  # of the mean of q
     sampled: ProbeAccuracy  # of a sample of q
-    alone: ResamplingEffect  # the level drawn anew
-    with_lower: ResamplingEffect  # the level and all levels below it drawn anew
+    alone: ResamplingEffect  # the level is resampled
+    with_lower: ResamplingEffect  # the level and all levels below it are resampled
 
 
 class ChainMeasures(NamedTuple):
@@ -128,14 +128,18 @@ def measure(
     name: str, result: Result, settings: Settings
 ) -> tuple[ModelMeasures, list[GibbsChain]]:
     """The measures of a model, and the chains of `ModelMeasures.chains` in the same order."""
+    say = functools.partial(print, f"measuring {name}:", flush=True)
     run, model = result.run, result.model
     part = measured_part(result, settings)
     subject = run.precise_subject(result.params, part)
+    say("classifier of the images")
     classifier, labelled_by = classifier_of(result, settings)
+    say("rates and active units")
     rates = evaluation.level_rates(subject, run.key("rates"), num_samples=settings.num_samples)
     units = evaluation.active_units(
         subject, run.key("units"), num_samples=max(2, settings.num_samples)
     )
+    say("probes")
     train = run.subject(result.params, run.fixed_training_set(settings.num_train))
     means = functools.partial(evaluation.level_codes, num_samples=settings.num_samples)
     probes, sampled = (
@@ -148,6 +152,7 @@ def measure(
     def effect(levels: tuple[int, ...]) -> ResamplingEffect:
         return evaluation.resampling_effect(subject, run.key("resampling"), classifier, levels)
 
+    say("label flips")
     levels = [
         LevelMeasures(
             level=level,
@@ -163,6 +168,7 @@ def measure(
         )
         for level in range(last + 1)
     ]
+    say("Gibbs chains")
     measured, chains = _chains(result, part, classifier, settings)
     bound = evaluation.expectations(
         subject, run.key("bounds"), {"elbo": elbo}, num_samples=settings.num_samples

@@ -75,6 +75,13 @@ def test_methods_are_the_models_own_functions(trained):
     np.testing.assert_allclose(estimate.log_prob, expected.log_prob, rtol=1e-6)
 
 
+def test_a_result_is_one_line_without_its_parameters(trained):
+    result, folder = trained
+    # Encoder: 16 · 4 + 4 and 4 · 4 + 4. Decoder: 2 · 4 + 4 and 4 · 16 + 16.
+    assert repr(result) == "Result 'experiment': VAE on Arrays, step 20, 180 parameters"
+    assert repr(runs.load(folder)) == "Trained 'experiment': VAE, step 20, 180 parameters"
+
+
 def test_reconstructions_are_decoded_samples_of_the_posterior(trained):
     """With one code for each example, of the same key."""
     loaded = runs.load(trained[1])
@@ -141,11 +148,19 @@ def test_a_model_of_two_levels_has_two_codes(tmp_path):
     result = train(model=model, workdir=tmp_path / "run", num_steps=2, log_every=2)
     loaded = runs.load(tmp_path / "run", modules=[type(model).__module__])
     codes = loaded.encode(x[:5], key=KEY)
-    with pytest.raises(UndefinedError, match="no mean in closed form: pass a key"):
+    with pytest.raises(
+        UndefinedError, match=r"no mean in closed form: pass key=jax.random.key\(0\)"
+    ):
         loaded.encode(x[:5])
     assert [z.shape for z in codes] == [(5, dim) for dim in model.latent_dims]
     np.testing.assert_array_equal(codes[1], result.encode(x[:5], key=KEY)[1])
     assert loaded.decode(codes).shape == (5, *SHAPE)
+    np.testing.assert_array_equal(loaded.decode(list(codes)), loaded.decode(codes))
+    with pytest.raises(UsageError, match="level 0 has 3 codes and level 1 has 2: give the same"):
+        loaded.decode([codes[0][:3], codes[1][:2]])
+    for level in (2, -1, "top"):
+        with pytest.raises(UsageError, match=rf"level must be 0 \(top\) to 1, got {level!r}\."):
+            result.plot_latents(level=level)
     with pytest.raises(UsageError, match="pass the module that defines it, as modules="):
         runs.load(tmp_path / "run")
 
@@ -171,7 +186,9 @@ def test_a_conditional_model_takes_its_context(tmp_path):
 def test_a_posterior_without_a_mean_asks_for_a_key(tmp_path):
     encoder = ConditionalFlow(MLP((4,), event_ndims=3), 2, num_layers=2, hidden=(2,))
     result = train(model=small_model(encoder=encoder), num_steps=1, log_every=1)
-    with pytest.raises(UndefinedError, match="no mean in closed form: pass a key"):
+    with pytest.raises(
+        UndefinedError, match=r"no mean in closed form: pass key=jax.random.key\(0\)"
+    ):
         result.encode(TEST)
     assert result.encode(TEST, key=KEY).shape == (10, 2)
 

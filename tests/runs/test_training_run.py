@@ -221,6 +221,26 @@ def test_a_longer_workdir_equals_a_run_of_that_length(first, fields, tmp_path):
     assert json.loads((folder / "report.json").read_text())["num_steps"] == 40
 
 
+@pytest.mark.parametrize("members", [None, [{"seed": 0}]], ids=["run", "sweep"])
+def test_a_longer_run_says_once_that_it_continues_from_the_last_validation(
+    members, tmp_path, capsys
+):
+    runs.train(elbo(num_steps=24), members=members, workdir=tmp_path)
+    name = "1 member of experiment" if members else "experiment"
+    assert f"training {name} in {tmp_path}" in capsys.readouterr().out
+    runs.train(elbo(num_steps=40), members=members, workdir=tmp_path)
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"continuing {name} in {tmp_path}")
+    assert first.endswith("from step 20, the last validation")
+    assert not any("step 20" in line or "validation" in line for line in others)
+
+
+def test_progress_names_a_constraint_by_its_function(capsys):
+    result = runs.train(constrained())
+    average = result.history["average/nll"][-1]
+    assert f" C(nll) {average:+.3g} " in capsys.readouterr().out
+
+
 def test_a_longer_run_killed_at_once_does_not_return_to_the_shorter_end(tmp_path):
     """The checkpoint of the shorter run's end would give other metrics than a run of that length."""
 

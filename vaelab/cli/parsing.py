@@ -57,6 +57,11 @@ class TrainedCommand(Command):
         return runs.load(self.folder, modules=modules), modules
 
 
+def if_left_out(meaning: str) -> Any:
+    """What None means for an option, in its help: `Annotated[int | None, if_left_out("all")] = None`."""
+    return tyro.conf.arg(help_behavior_hint=f"(default: {meaning})")
+
+
 def end_if_interrupted(results: Sequence[runs.Result]) -> None:
     """Ends the command if the training of any result was interrupted."""
     steps = [result.last_step for result in results if result.interrupted]

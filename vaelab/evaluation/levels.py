@@ -13,7 +13,7 @@ from vaelab.evaluation.averages import Estimate, mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.evaluation.subject import Subject
 from vaelab.models import Model
-from vaelab.models.base import Latents
+from vaelab.models.base import Latents, check_level_exists
 from vaelab.types import Array, PRNGKey
 
 
@@ -52,12 +52,10 @@ def checked_levels(model: Model, levels: Iterable[int]) -> tuple[int, ...]:
       UsageError: there are none, or the model has no such level.
     """
     chosen = tuple(sorted(set(levels)))
-    last = len(model.latent_dims) - 1
     if not chosen:
         raise UsageError("levels must name at least one level, got none.")
     for level in chosen:
-        if not 0 <= level <= last:
-            raise UsageError(f"levels must lie in 0 to {last}, got {level}.")
+        check_level_exists(model, level)
     return chosen
 
 

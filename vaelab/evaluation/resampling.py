@@ -1,4 +1,4 @@
-"""What changes in an example if some of its levels are drawn anew."""
+"""What changes in an example if some of its levels are resampled from their priors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def resampling_effect(
     batch_size: int = 100,
     progress: Progress = iter,
 ) -> ResamplingEffect:
-    """Decodes z ~ q(z|x_n), and z with `levels` drawn anew; compares labels and values of both means.
+    """Decodes z ~ q(z|x_n), and z with `levels` resampled; compares labels and values of both means.
 
     Each of the levels is drawn from p(z_l | earlier levels), level 0 first, by `Model.resample_level`. The
     other levels stay as they are. If the likelihood reads the last level alone, an earlier level alone has

@@ -374,6 +374,14 @@ def with_level(latents: Latents, level: int, z: Array) -> Latents:
     return (*latents[:level], z, *latents[level + 1 :])
 
 
+def check_level_exists(model: Model, level: Any) -> None:
+    """Raises one sentence if a level is not the number of a level of the model."""
+    last = len(model.latent_dims) - 1
+    if not isinstance(level, int | np.integer) or not 0 <= level <= last:
+        numbers = f"0 (top) to {last}" if last else "0, the only level of the model"
+        raise UsageError(f"level must be {numbers}, got {level!r}.")
+
+
 def check_level(model: Model, level: int, defined: int, reason: str) -> None:
     """Raises if a level does not exist, or is not among the first `defined` levels.
 
@@ -381,8 +389,6 @@ def check_level(model: Model, level: int, defined: int, reason: str) -> None:
       UsageError: there is no such level.
       UndefinedError: `reason`, why the level has no density of its own.
     """
-    num_levels = len(model.latent_dims)
-    if not 0 <= level < num_levels:
-        raise UsageError(f"level must lie in 0 to {num_levels - 1}, got {level}.")
+    check_level_exists(model, level)
     if level >= defined:
         raise UndefinedError(f"level {level} of {type(model).__name__} {reason}")

@@ -78,6 +78,14 @@ class TopDownVAE(ModelWithPrior):
     >>> terms, variables = model.init_with_output(key, x, key, num_samples=3)
     >>> terms.log_weights.shape, [z.shape for z in terms.latents]
     ((3, 5), [(3, 5, 2), (3, 5, 4)])
+
+    A `TopDownEncoder` has a trunk for each level, which reads x. Its networks `above` read z_i−1, one for each
+    level below the top:
+
+    >>> trunks = networks.MLP((8,)), networks.MLP((16,))
+    >>> two_level = model.clone(encoder=networks.TopDownEncoder(trunks, above=(networks.MLP((8,)),)))
+    >>> [z.shape for z in two_level.init_with_output(key, x, key)[0].latents]
+    [(1, 5, 2), (1, 5, 4)]
     """
 
     units: tuple[Units, ...]
@@ -107,11 +115,11 @@ class TopDownVAE(ModelWithPrior):
             )
         if top.discrete != prior.discrete:
             kind, remedy = (
-                ("bits", "BernoulliPrior") if top.discrete else ("no bits", "StandardNormal")
+                ("bits", "BernoulliPrior") if top.discrete else ("real numbers", "StandardNormal")
             )
             raise UsageError(
                 f"units[0] = {top} are {kind}, and prior = {type(prior).__name__} is a prior over "
-                f"{'no bits' if top.discrete else 'bits'}: use priors.{remedy}, for example."
+                f"{'real numbers' if top.discrete else 'bits'}: use priors.{remedy}, for example."
             )
         if self.encoder.uses_prior and prior.family is None:
             raise UsageError(

@@ -1,7 +1,7 @@
 """Posteriors q(z_0..z_L−1 | x) of hierarchies. z_0 is the top level.
 
-All of them encode x once, deterministically, from the bottom to the top. They differ in what the
-posterior of a level depends on besides x.
+All of them encode x once, deterministically. They differ in what the posterior of a level depends on
+besides x.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, counted
 from vaelab.events import for_events
 from vaelab.natural import ExponentialFamily
 from vaelab.networks.units import Units, check_units
@@ -23,8 +23,9 @@ from vaelab.types import Array
 class HierarchyEncoder(nn.Module, abc.ABC):
     """The contract of a posterior of a hierarchy: a deterministic encoding of x, then one level after the other.
 
-    The bottom trunk reads x. Each other trunk reads the output of the trunk below. `encode` gives one
-    array for each level. `posterior` makes q(z_level | x, z_level−1) of it.
+    The bottom trunk reads x. Each other trunk reads the output of the trunk below, except in a
+    `TopDownEncoder` with `from_x`: there each trunk reads x. `encode` gives one array for each level.
+    `posterior` makes q(z_level | x, z_level−1) of it.
     """
 
     trunks: tuple[nn.Module, ...]
@@ -47,8 +48,8 @@ class HierarchyEncoder(nn.Module, abc.ABC):
     def _check_lengths(self) -> None:
         if self.units is not None and len(self.trunks) != len(self.units):
             raise UsageError(
-                f"encoder.trunks holds {len(self.trunks)} networks, and the model has "
-                f"{len(self.units)} level(s): give one network for each level."
+                f"encoder.trunks holds {counted(len(self.trunks), 'network')}, and the model has "
+                f"{counted(len(self.units), 'level')}: give one network for each level."
             )
 
     @property
@@ -154,7 +155,7 @@ class TopDownEncoder(HierarchyEncoder):
     """
 
     above: tuple[nn.Module, ...] = ()
-    """Network of z_i−1 for each level below the top, top first."""
+    """Networks that read z_i−1, one for each level below the top, top first."""
     joint: tuple[nn.Module, ...] = ()
     """Network of both outputs for each level below the top. Left out, the head reads both outputs."""
     from_x: bool = True
@@ -169,14 +170,15 @@ class TopDownEncoder(HierarchyEncoder):
         super()._check_lengths()
         below = len(self.trunks) - 1
         if len(self.above) != below:
+            example = ", ".join(["networks.MLP((32,))"] * below) + "," * (below == 1)
             raise UsageError(
-                f"encoder.above holds {len(self.above)} networks, and there are {below} level(s) below the "
-                "top: give one network for each."
+                f"encoder.above holds {counted(len(self.above), 'network')}, and the number of levels below the top "
+                f"is {below}: give one network for each, which reads z_i−1, such as above=({example})."
             )
         if self.joint and len(self.joint) != below:
             raise UsageError(
-                f"encoder.joint holds {len(self.joint)} networks, and there are {below} level(s) below the "
-                "top: give one network for each, or none."
+                f"encoder.joint holds {counted(len(self.joint), 'network')}, and the number of levels below the top "
+                f"is {below}: give one network for each, or leave joint out."
             )
 
     @nn.nowrap

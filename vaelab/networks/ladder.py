@@ -6,7 +6,7 @@ import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vaelab.checks import UsageError, check_sizes
+from vaelab.checks import UsageError, check_sizes, counted
 from vaelab.events import for_events, gives_maps
 from vaelab.networks.injection import GatedInjection
 from vaelab.separate import separate_modules
@@ -38,8 +38,8 @@ class LadderEncoder(nn.Module):
         check_sizes(dims=self.dims)
         if len(self.dims) != len(self.networks):
             raise UsageError(
-                f"dims = {tuple(self.dims)} must hold one number for each network, and there are "
-                f"{len(self.networks)} networks."
+                f"dims = {tuple(self.dims)} must hold one number for each of "
+                f"{counted(len(self.networks), 'network')}."
             )
         separate_modules(self)
         super().__post_init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import flax.linen as nn
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, counted
 from vaelab.natural import ExponentialFamily
 from vaelab.networks.units import Units, check_units
 from vaelab.separate import separate_modules
@@ -26,8 +26,8 @@ class LowerPriors(nn.Module):
         self.trunks = tuple(self.trunks)
         if self.units is not None and len(self.units) != len(self.trunks):
             raise UsageError(
-                f"lower_priors.trunks holds {len(self.trunks)} networks, and there are {len(self.units)} "
-                "levels below the top: give one network for each."
+                f"lower_priors.trunks holds {counted(len(self.trunks), 'network')}, and the number of levels below "
+                f"the top is {len(self.units)}: give one network for each."
             )
         separate_modules(self)
         super().__post_init__()

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 
 from vaelab.checks import UsageError
 from vaelab.plotting.canvas import checked_images, gap_of, join_notes, tile
-from vaelab.plotting.figure import new_figure
+from vaelab.plotting.figure import new_figure, width_of
 from vaelab.plotting.layout import draw_caption, legend_above, legend_columns, wrap_caption
 from vaelab.plotting.style import GREY, INDIGO, INK, PALETTE, PRIOR, ROSE, set_style
 
@@ -99,6 +99,7 @@ def label_chains(panels: Sequence[ChainPanel], *, title: str = "", caption: str 
     labels = [handle.get_label() for handle in handles]
     legend_above(figure, handles, title, columns=legend_columns(labels, width))
     draw_caption(figure, lines)
+    _unstretch(figure, list(axes[:, 0]), shown[0].rgb, num_chains)
     return figure
 
 
@@ -145,6 +146,20 @@ def _draw_images(axes: Axes, panel: ChainPanel, rgb: np.ndarray) -> None:
     )  # fmt: skip
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelleft=False, labelbottom=False)
+
+
+def _unstretch(figure: Figure, column: Sequence[Axes], rgb: np.ndarray, num_chains: int) -> None:
+    """Makes the row of images so high that images are as wide as the layout of the figure makes them."""
+    figure.draw_without_rendering()
+    heights = [axes.get_window_extent().height / figure.dpi for axes in column]
+    low, high = column[0].get_xlim()
+    gap, (height, width) = gap_of(rgb), rgb.shape[1:3]
+    place = width_of(column[0]) / (high - low)
+    needed = num_chains * place * (height + gap) / (width + gap)
+    figure.set_figheight(figure.get_figheight() + needed - heights[0])
+    grid = column[0].get_gridspec()
+    assert grid is not None  # the panels are subplots
+    grid.set_height_ratios([needed, *heights[1:]])
 
 
 def _draw_shares(axes: Axes, panel: ChainPanel) -> None:

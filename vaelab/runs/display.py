@@ -33,7 +33,11 @@ def in_notebook() -> bool:
 
 
 class TrainingProgress(Hook):
-    """Shows step, metrics, steps per second and the time left: a bar, one line in a notebook, or lines."""
+    """Shows step, metrics, steps per second and the time left: a bar, one line in a notebook, or lines.
+
+    Metrics are means over the latest steps. C(name) is the moving average of a constraint: it is met if
+    C(name) ≤ 0.
+    """
 
     def __init__(self, what: str, num_steps: int, first_step: int):
         self._what, self._num_steps, self._first_step = what, num_steps, first_step
@@ -44,11 +48,12 @@ class TrainingProgress(Hook):
             self._show = _notebook_line
         self._update: Callable[[int, str], None]
 
-    def announce(self, place: str, resumed: bool) -> None:
-        """Says what is trained, where, and from which step."""
+    def announce(self, place: str, resumed: bool, repeats: bool = False) -> None:
+        """Says what is trained, where, and from which step. `repeats`: later steps are made once more."""
         where = f" in {place}" if place else ""
         if resumed:
-            print(f"continuing {self._what}{where} from step {self._first_step}")
+            validation = ", the last validation" if repeats else ""
+            print(f"continuing {self._what}{where} from step {self._first_step}{validation}")
         elif place:
             print(f"training {self._what}{where}")
 
@@ -114,7 +119,7 @@ def _line(metrics: Mapping[str, float]) -> str:
     parts = [f"{name} {metrics[name]:.1f}" for name in shown or ["loss"]]
     for name, value in metrics.items():
         if name.startswith("average/"):
-            parts.append(f"{name.removeprefix('average/')} {value:+.3g}")
+            parts.append(f"C({name.removeprefix('average/')}) {value:+.3g}")
         if name.startswith("multiplier/"):
             parts.append(f"λ {value:.4g}")
     return " ".join(parts)

@@ -16,6 +16,7 @@ from vaelab.checks import UndefinedError
 from vaelab.data import LabelMeaning
 from vaelab.data.show import Shown
 from vaelab.models import Model
+from vaelab.models.base import check_level_exists
 from vaelab.plotting import PlaneSeries
 from vaelab.runs.history import History
 from vaelab.runs.measures import Measures
@@ -66,9 +67,11 @@ def latent_space(run: Run, trained: Trained, level: int = 0, ax: Axes | None = N
     """Posterior samples of test examples and the prior: its density in two dimensions, else samples.
 
     Raises:
+      UsageError: there is no such level.
       UndefinedError: the level has one latent coordinate.
     """
     model, params = run.experiment.model, trained.params
+    check_level_exists(model, level)
     if model.latent_dims[level] < 2:
         raise UndefinedError(f"level {level} has one latent coordinate: a plot needs two.")
     shown_level = level if len(model.latent_dims) > 1 else None

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from vaelab.checks import counted
 from vaelab.runs.identity import generator
 from vaelab.runs.members import Member, at, check_members
 from vaelab.runs.run import Run
@@ -114,7 +115,7 @@ class Members(Program):
 
     @property
     def label(self) -> str:
-        return f"{len(self.members)} members of {self.run.name}"
+        return f"{counted(len(self.members), 'member')} of {self.run.name}"
 
     def mesh(self) -> Mesh:
         return _mesh(self.run, sweep=math.gcd(len(self.members), jax.device_count()))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Result(Trained):
     """What `runs.train` returns. In a notebook a report is a table, and a plot shows itself.
 
@@ -36,6 +36,10 @@ class Result(Trained):
     """Whole state of training, from which training can continue."""
     interrupted: bool = False
     """True if training was interrupted before its end."""
+
+    @property
+    def _title(self) -> str:
+        return f"{super()._title} on {self.run.experiment.data.title}"
 
     @property
     def last_step(self) -> int:
@@ -64,7 +68,7 @@ class Result(Trained):
         return self._plots.training_curves(self.run, self.history, axes)
 
     def plot_latents(self, level: int = 0, ax: Axes | None = None) -> Figure:
-        """Codes of test examples, and the prior of a level."""
+        """Codes of test examples, and the prior of a level. Level 0 is the top."""
         return self._plots.latent_space(self.run, self, level, ax)
 
     def plot_reconstructions(self, ax: Axes | None = None) -> Figure:

@@ -31,8 +31,13 @@ class Store(Hook):
         del step
         return []  # nothing is restored
 
-    def set_aside_after(self, step: int) -> None:
-        """Sets aside the states after this step. Before `claim`: a crash between them loses nothing."""
+    def set_aside_after(self, step: int) -> bool:
+        """Sets aside the states after this step. Before `claim`: a crash between them loses nothing.
+
+        True if there are any: a shorter run ended between two validations.
+        """
+        del step
+        return False
 
     def claim(self, program: Program, source: str | None, started_from: str | None) -> None:
         """Records the program, before its first step."""

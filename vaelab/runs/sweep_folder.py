@@ -133,12 +133,13 @@ class Group(Store):
         folders = [self.member_folder(position) for position in range(len(self.members))]
         return [History(read_metrics(folder)).until(step) for folder in folders]
 
-    def set_aside_after(self, step: int) -> None:
-        self._files.set_aside_after(step)
+    def set_aside_after(self, step: int) -> bool:
+        later = self._files.set_aside_after(step)
         for position in range(len(self.members)):  # the runs that a shorter sweep left
             files = TrainingFiles(self.member_folder(position))
-            files.set_aside_after(step)
+            later = files.set_aside_after(step) or later
             files.close()
+        return later
 
     def claim(self, program: Program, source: str | None, started_from: str | None) -> None:
         self._program = program

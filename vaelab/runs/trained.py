@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,7 +16,7 @@ import numpy as np
 from etils import epath
 
 from vaelab import evaluation
-from vaelab.checks import UndefinedError, UsageError
+from vaelab.checks import UndefinedError, UsageError, counted
 from vaelab.data.conversion import as_floats
 from vaelab.data.readers import names_in_npz, read_npz
 from vaelab.evaluation import LogLikelihood, Subject
@@ -58,6 +59,15 @@ class Trained:
     folder: epath.Path | None = None
     """Folder of the run, which holds the whole state of training. None if there is none."""
 
+    def __repr__(self) -> str:
+        """One line, without the arrays of the parameters."""
+        num = sum(np.size(leaf) for leaf in jax.tree.leaves(self.params))
+        return f"{type(self).__name__} {self.name!r}: {self._title}, step {self.step:,}, {num:,} parameters"
+
+    @property
+    def _title(self) -> str:
+        return type(self.model).__name__
+
     @property
     def bound(self) -> Model:
         """The model with its parameters. Its methods are functions of arrays, without standardisation."""
@@ -94,9 +104,17 @@ class Trained:
         return codes[0] if len(codes) == 1 else codes
 
     def decode(self, z: Any, *, context: Any = None) -> np.ndarray:
-        """The likelihood's mean at codes z [N, D], or at a tuple of them for several levels. [N, *event]."""
-        latents = z if isinstance(z, tuple) else (z,)
+        """The likelihood's mean at codes z [N, D], or at a tuple of them for several levels. [N, *event].
+
+        A model with several levels also takes a list of codes, level 0 (top) first.
+
+        Raises:
+          UsageError: codes do not fit the model, or levels have different numbers of codes.
+        """
+        several = isinstance(z, list) and len(self.model.latent_dims) > 1
+        latents = tuple(z) if several or isinstance(z, tuple) else (z,)
         latents = tuple(jnp.asarray(each, jnp.float32) for each in latents)
+        _check_numbers(latents)
         return self._in_data_units(self.bound.decode(latents, _scaled(context)).mean())
 
     def reconstruct(
@@ -184,6 +202,17 @@ def check_key(key: Any) -> None:
         raise UsageError(f"key must be a JAX key, such as jax.random.key(0), got {key!r}.")
 
 
+def _check_numbers(latents: tuple[Array, ...]) -> None:
+    """Raises one sentence if levels have different numbers of codes."""
+    numbers = [math.prod(z.shape[:-1]) for z in latents]
+    for level, number in enumerate(numbers):
+        if number != numbers[0]:
+            raise UsageError(
+                f"level 0 has {counted(numbers[0], 'code')} and level {level} has {number}: give the same "
+                "number of codes for each level."
+            )
+
+
 def import_params(path: epath.PathLike) -> PyTree:
     """Parameters from a file that `Trained.export` wrote: nested dicts of arrays."""
     path = epath.Path(path).expanduser()
@@ -227,10 +256,10 @@ def _codes(model: Model, params: PyTree, sampled: bool, examples: Examples, key:
     try:
         levels = range(len(model.latent_dims))
         return tuple(bound.level_posterior(encoding, level).mean() for level in levels)
-    except (UndefinedError, NotImplementedError) as error:  # distrax raises the second
+    except (UndefinedError, NotImplementedError):  # distrax raises the second
         raise UndefinedError(
-            "q(z|x) of this model has no mean in closed form: pass a key for a sample."
-        ) from error
+            "q(z|x) of this model has no mean in closed form: pass key=jax.random.key(0) for a sample."
+        ) from None
 
 
 @partial(jax.jit, static_argnums=0)

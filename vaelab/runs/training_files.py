@@ -50,14 +50,15 @@ class TrainingFiles:
             )
         return self._checkpoints().restore(like, can_continue(experiment, steps_before))
 
-    def set_aside_after(self, step: int) -> None:
-        """Moves the checkpoints after this step, such as a shorter run's last one, to checkpoints/before."""
-        if (self._folder / "checkpoints").exists() and self.newest > step:
-            print(
-                f"the end of the shorter run, step {self.newest}, lies between two validations: training "
-                f"repeats the steps from {step}, so that it equals a run of the new length."
-            )
+    def set_aside_after(self, step: int) -> bool:
+        """Moves the checkpoints after this step, such as a shorter run's last one, to checkpoints/before.
+
+        True if there are any.
+        """
+        later = (self._folder / "checkpoints").exists() and self.newest > step
+        if later:
             self._checkpoints().set_aside_after(step)
+        return later
 
     def forget_before(self) -> None:
         """Deletes the checkpoints that were set aside: the longer run is complete."""

@@ -136,7 +136,7 @@ def _train(
     resumed = state is not None
     state = point.state if state is None else state
     step = 0 if state is None else int(state.step)
-    interrupted = False
+    interrupted = repeats = False
     if state is not None and timetable.stopped(state):
         store.claim(program, source, point.digest)
         histories = _histories(program, store, point, step, resumed)
@@ -146,7 +146,7 @@ def _train(
         run_steps = program.compile_steps(mesh)
         program.check_memory(run_steps, shapes, mesh)  # some mistakes show while it is traced
         state = program.initial_state(point.params) if state is None else state
-        store.set_aside_after(step)
+        repeats = store.set_aside_after(step)
         store.claim(program, source, point.digest)
         histories = _histories(program, store, point, step, resumed)
         store.start_training(step, histories)
@@ -156,7 +156,7 @@ def _train(
             if progress:
                 bar = display.TrainingProgress(program.label, experiment.num_steps, step)
                 hooks = (stack.enter_context(bar), *hooks)
-                bar.announce(store.place, resumed or step > 0)
+                bar.announce(store.place, resumed or step > 0, repeats)
             try:
                 state = fit(
                     program.place(state, mesh),

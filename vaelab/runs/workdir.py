@@ -50,8 +50,8 @@ class Workdir(Store):
     def check(self, program: Program, started_from: str | None) -> None:
         check_config(self.folder, program.run, started_from)
 
-    def set_aside_after(self, step: int) -> None:
-        self._files.set_aside_after(step)
+    def set_aside_after(self, step: int) -> bool:
+        return self._files.set_aside_after(step)
 
     def claim(self, program: Program, source: str | None, started_from: str | None) -> None:
         write_config(self.folder, program.run, source, started_from)

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 import jax.numpy as jnp
 
 from vaelab import losses
-from vaelab.checks import UsageError, check_at_least_one, check_not_negative
+from vaelab.checks import UsageError, check_at_least_one, check_not_negative, counted
 from vaelab.constraints import Constraint
 from vaelab.models import Model
 from vaelab.training.objectives.base import Objective, level_rates
@@ -50,8 +50,8 @@ class WeightedRates(Objective):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != num_levels:
                 raise UsageError(
-                    f"objective.{name} = {value} has {len(value)} numbers, and the model has "
-                    f"{num_levels} level(s): give one number for each level, or one for all."
+                    f"objective.{name} = {value} has {counted(len(value), 'number')}, and the model has "
+                    f"{counted(num_levels, 'level')}: give one number for each level, or one for all."
                 )
 
     def weighted_bound(self, terms: Terms, betas: tuple[Array, ...], *, closed_form: bool) -> Array:
