@@ -72,7 +72,7 @@ def latent_space(
       label: the name of the labels.
       period: the period of real-valued labels, such as 2π for angles, whose colours then close a
         circle.
-      level: the number of the level, for the title. None for a model with one level.
+      level: the number of the level, for the title; 0 is the top. None for a model with one level.
       ax: the axes to draw into. Their legend is inside the panel. None makes a figure.
 
     Raises:
@@ -134,7 +134,7 @@ def latent_space(
         bar.tick_params(labelsize=8.5, color=GREY, labelcolor=INK)
     axes.set_xlabel(plane.names[0], fontsize=10, color=INK)
     axes.set_ylabel(plane.names[1], fontsize=10, color=INK)
-    of_level = "" if level is None else f", level {level},"
+    of_level = "" if level is None else f", level {level}{'' if level else ' (top)'},"
     title = f"Latent space{of_level} of {len(z):,} data points"
     if num_dims > 2:
         title += f", {num_dims} dimensions projected to 2"
