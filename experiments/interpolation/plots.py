@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.interpolation.families import Family, Strips
 from experiments.interpolation.measures import ModelMeasures
-from experiments.interpolation.paths import KINDS, Space
+from experiments.interpolation.paths import CODED, KINDS, Space
 from experiments.manifold import TITLES
 from vaelab import geometry, plotting
 from vaelab.plotting import LatentGraph, SeedMeasure
@@ -41,7 +41,7 @@ def latent_spaces(spaces: Mapping[str, Space], family: Family, kind: str) -> Fig
         )
     return plotting.latent_graphs(
         panels, names=family.names, label=family.label, period=family.period, straight=True,
-        columns=2, title=f"Latent spaces, with graphs of prior samples and paths: {kind}",
+        columns=2, title=f"Graphs of {'training codes' if kind == CODED else 'prior samples'}, and paths: {kind}",
     )  # fmt: skip
 
 
