@@ -107,6 +107,7 @@ TABLES: dict[str, Callable[[Row], list[Cells]]] = {
     "mnist": likelihoods,
     "vampprior": likelihoods,
     "bits": likelihoods,
+    "top_down": likelihoods,
     "digits_priors": priors,
     "constraints": constraints,
     "baselines": baselines,
