@@ -5,10 +5,11 @@
   python -m experiments.interpolation faces --images my_faces   # a folder of images of one size
   python -m experiments.interpolation motion --part validation  # to choose settings
 
-A hierarchical prior trained with REWO and with the ELBO, and a standard normal prior as an IWAE and with the ELBO, on
-the same data, with the same networks and number of steps: so the prior, the bound and the optimiser are told apart. Paths join pairs of examples: the straight line, and shortest
-paths through a graph of prior samples, by Euclidean length, by length over a power of the prior's density, or by
-the length of what edges decode to; and through a graph of training codes. Klushyn et al., 2019, Learning hierarchical priors in VAEs.
+Four models with the same data, networks and number of steps: a hierarchical prior trained with REWO and with the
+ELBO, and a standard normal prior trained as an IWAE and with the ELBO. Paths join pairs of examples. They are straight
+lines, or shortest paths through a graph. Nodes of the graph are samples of the prior, or training codes. The weight of
+an edge is its Euclidean length, its length over a power of the prior's density, or the length of its decoding.
+Klushyn et al., 2019, Learning hierarchical priors in VAEs.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from vaelab.runs.files import read_typed, write_animation, write_figure, write_j
 class Interpolation(Study):
     """Trains a family of experiments, and measures and draws paths through their latent spaces.
 
-    Leaves in the folder PART: measures.json, measures.png, latent_spaces_KIND.png and strips_KIND.png for each kind of
+    Leaves in a folder named after `part`: measures.json, measures.png, latent_spaces_KIND.png and strips_KIND.png for each kind of
     path, strips.png with three kinds, and the animation paths.gif. Plots show the seed with the best validation bound. The
     same command continues where it was interrupted.
     """
@@ -67,7 +68,7 @@ class Interpolation(Study):
     power: float | None = None
     """Power of the density in the weight of an edge. Default: 1 / latent_dim."""
     pruned: float = 0.2
-    """Share of the nodes, those of lowest prior density, that the pruned graph lacks, with all edges through lower density."""
+    """Share of nodes that are removed from the pruned graph, those of the lowest prior density. Edges through even lower density are removed, too."""
     prior_samples: int = 64
     """Inner samples of an estimated prior density."""
     quantile: float = 0.05

@@ -55,7 +55,8 @@ def measure(name: str, space: Space, family: Family, settings: Settings) -> Mode
     of_held_out = codes.encode(held_out.x)
     # One limit for all models: it does not depend on what they decode.
     limit = np.quantile(geometry.nearest_distances(_flat(train), _flat(held_out)), _FAR)
-    at_step = list(result.history.steps("validation/bound")).index(result.step)
+    # Without a best step the last one is reported, which may lie after the last validation.
+    at_step = np.searchsorted(result.history.steps("validation/bound"), result.step, "right") - 1
     bound, elbo = (float(result.history[f"validation/{key}"][at_step]) for key in ("bound", "elbo"))
     return ModelMeasures(
         experiment=name,
