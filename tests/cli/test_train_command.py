@@ -257,15 +257,27 @@ def test_a_test_set_of_one_example_is_refused_before_training(refusal, tmp_path,
 
 
 def test_more_devices_than_divide_a_batch_are_used_in_part(command, tmp_path):
-    """Case 30."""
+    """Case 30: and the same command continues on the devices that it names."""
     (tmp_path / "own_case_30.py").write_text(OWN)
     argv = ["-m", "vaelab", "train", "own_case_30.py:partial", "--workdir", "run"]
-    result = command(*argv, devices=8, quick=True, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    options = {"devices": 8, "quick": True, "cwd": tmp_path, "PYTHONPATH": str(ROOT)}
+    result = command(*argv, **options)
     assert result.returncode == 0, result.stderr
-    assert result.stderr == (
-        "warning: 2 of 8 devices are used: batch_size = 10 is divided evenly. A multiple of 8 uses all.\n"
-    )
+    assert not result.stderr
+    assert (
+        "note: 5 of 8 devices are used, because batch_size = 10 is divided evenly. A multiple of 8 uses "
+        "all.\n"
+    ) in result.stdout
     assert (tmp_path / "run" / "report.json").exists()
+    result = command(*argv, "--num-steps", "8", "--mesh.data", "2", **options)
+    assert result.returncode == 0, result.stderr
+    assert "continuing partial in run from step 2" in result.stdout
+    assert "devices are used" not in result.stdout
+    result = command(*argv, "--num-steps", "8", "--mesh.data", "4", **options)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "error: mesh.data = 4 must divide batch_size = 10: choose 1, 2 or 5.\n"
+    )
 
 
 @pytest.fixture

@@ -62,8 +62,9 @@ class Calibrate(ExperimentCommand):
         )
         workdir = self.workdir or f"runs/calibrate-{self.name}"
         result = runs.train(
-            pilot, workdir=workdir, name=self.name, source=self.source, data_dir=self.data_dir
-        )
+            pilot, workdir=workdir, name=self.name, source=self.source, data_dir=self.data_dir,
+            mesh=self.mesh,
+        )  # fmt: skip
         end_if_interrupted([result])
         calibration = self._calibrate(result)
         write_json(epath.Path(workdir).expanduser() / _FILE, calibration)

@@ -40,6 +40,8 @@ class ExperimentCommand(Command):
     source: tyro.conf.Suppress[str]
     data_dir: str | None = dataclasses.field(default=None, kw_only=True)
     """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
+    mesh: runs.Mesh = dataclasses.field(default=runs.Mesh(), kw_only=True)
+    """Devices. Default: as many as divide the batch and the members."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from vaelab.runs.experiment import Experiment
 from vaelab.runs.history import History
 from vaelab.runs.loading import load
 from vaelab.runs.members import grid
+from vaelab.runs.mesh import Mesh
 from vaelab.runs.report import Report
 from vaelab.runs.result import Result
 from vaelab.runs.trained import Trained, import_params
@@ -21,6 +22,7 @@ __all__ = [
     "Experiment",
     "History",
     "Hook",
+    "Mesh",
     "Report",
     "Result",
     "Trained",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -12,15 +11,15 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from vaelab.checks import counted
 from vaelab.runs.identity import generator
 from vaelab.runs.members import Member, at, check_members
+from vaelab.runs.mesh import Mesh
 from vaelab.runs.run import Run
 from vaelab.training import memory, population
 from vaelab.training.loop import Metrics
-from vaelab.training.sharding import make_mesh, replicate, replicated
+from vaelab.training.sharding import replicate, replicated
 from vaelab.training.state import TrainState
 from vaelab.training.step import compile_train_steps
 from vaelab.types import PyTree, Saddle
@@ -31,6 +30,7 @@ class Program:
     """What one program trains: here one run. `Members` trains several side by side."""
 
     run: Run
+    devices: Mesh = dataclasses.field(default=Mesh(), kw_only=True)
 
     alone: ClassVar[bool] = True
     """True if a state is that of one run, without an axis of members."""
@@ -45,20 +45,25 @@ class Program:
         """What is trained, for the user."""
         return self.run.name
 
-    def mesh(self) -> Mesh:
+    @property
+    def num_members(self) -> int | None:
+        """Number of members. None for a single run."""
+        return None
+
+    def mesh(self) -> jax.sharding.Mesh:
         """The devices that share the work."""
-        return _mesh(self.run, sweep=1)
+        return self.devices.make(self.run.experiment.batch_size, self.num_members)
 
     def initial_state(self, params: PyTree | None = None) -> TrainState:
         """The state before the first step, with these parameters or with fresh ones."""
         key = jax.random.key(self.run.experiment.seed)
         return self.run.setup().initial_state(self.run.splits.train, key, params)
 
-    def place(self, state: TrainState, mesh: Mesh) -> TrainState:
+    def place(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
         """A copy of the state on the devices, which training may donate."""
         return replicate(state, mesh)
 
-    def compile_steps(self, mesh: Mesh):
+    def compile_steps(self, mesh: jax.sharding.Mesh):
         """(state, source, *, num_steps) -> (state, metrics): one program for any number of steps."""
         setup = self.run.setup()
         return compile_train_steps(
@@ -78,11 +83,11 @@ class Program:
         """The metrics of each member."""
         return [{name: float(value) for name, value in metrics.items()}]
 
-    def shapes(self, mesh: Mesh) -> TrainState:
+    def shapes(self, mesh: jax.sharding.Mesh) -> TrainState:
         """The shapes of a state, as they lie on the devices."""
         return memory.placed(jax.eval_shape(self.initial_state), replicated(mesh))
 
-    def check_memory(self, run_steps, state: TrainState, mesh: Mesh) -> None:
+    def check_memory(self, run_steps, state: TrainState, mesh: jax.sharding.Mesh) -> None:
         """Compiles the program, and raises one sentence if it does not fit into the memory."""
         source = memory.placed(self.run.source(), replicated(mesh))
         memory.check_fits(run_steps, state, source, num_steps=self._capacity)
@@ -117,8 +122,9 @@ class Members(Program):
     def label(self) -> str:
         return f"{counted(len(self.members), 'member')} of {self.run.name}"
 
-    def mesh(self) -> Mesh:
-        return _mesh(self.run, sweep=math.gcd(len(self.members), jax.device_count()))
+    @property
+    def num_members(self) -> int:
+        return len(self.members)
 
     def initial_state(self, params: PyTree | None = None) -> TrainState:
         seeds = [m.get("seed", self.run.experiment.seed) for m in self.members]
@@ -127,10 +133,10 @@ class Members(Program):
             self._setup, self._values(), self.run.splits.train, keys, params=params
         )
 
-    def place(self, state: TrainState, mesh: Mesh) -> TrainState:
+    def place(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
         return population.place(state, mesh)
 
-    def compile_steps(self, mesh: Mesh):
+    def compile_steps(self, mesh: jax.sharding.Mesh):
         run_steps = population.compile_member_steps(
             self._setup, preprocess=self.run.experiment.data.preprocess, mesh=mesh,
             capacity=self._capacity,
@@ -157,7 +163,7 @@ class Members(Program):
             for index in range(len(self.members))
         ]
 
-    def shapes(self, mesh: Mesh) -> TrainState:
+    def shapes(self, mesh: jax.sharding.Mesh) -> TrainState:
         shapes = jax.eval_shape(self.initial_state)
         step = memory.placed(shapes.step, replicated(mesh))
         members = shapes._replace(step=None)
@@ -173,16 +179,3 @@ class Members(Program):
         """{path: [M]} of the fields that differ between members, the seed left out."""
         names = [name for name in self.members[0] if name != "seed"]
         return {name: jnp.asarray([m[name] for m in self.members], jnp.float32) for name in names}
-
-
-def _mesh(run: Run, *, sweep: int) -> Mesh:
-    """As many devices as can share the members and each batch evenly."""
-    batch_size, available = run.experiment.batch_size, jax.device_count()
-    used = sweep * math.gcd(batch_size, available // sweep)
-    if used < available:
-        warnings.warn(
-            f"{used} of {available} devices are used: batch_size = {batch_size} is divided evenly. A "
-            f"multiple of {available // sweep} uses all.",
-            stacklevel=5,
-        )
-    return make_mesh(sweep=sweep, devices=jax.devices()[:used])

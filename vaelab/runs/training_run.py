@@ -15,6 +15,7 @@ from vaelab.runs.experiment import Experiment, check_kind
 from vaelab.runs.history import History
 from vaelab.runs.interrupt import interruptible
 from vaelab.runs.members import Member, check_members
+from vaelab.runs.mesh import Mesh
 from vaelab.runs.programs import Members, Program
 from vaelab.runs.result import Result, make_result
 from vaelab.runs.run import Run
@@ -41,6 +42,7 @@ def train(
     workdir: epath.PathLike | None = None,
     start: Trained | epath.PathLike | None = None,
     members: Sequence[Member] | None = None,
+    mesh: Mesh | None = None,
     hooks: Sequence[Hook] = (),
     name: str = "experiment",
     data_dir: str | None = None,
@@ -60,6 +62,8 @@ def train(
         larger `num_steps`. Of any other the parameters are the start of a new run.
       members: values of fields by their dotted paths, such as {"optimiser.learning_rate": 1e-3,
         "seed": 1}, one for each member. All members train in one program; see `runs.grid`.
+      mesh: the devices. None uses as many as divide the batch and the members. A run that was
+        trained on other devices is continued on these.
       hooks: called with metrics and checkpoints.
       name: name of the experiment in reports and plots.
       data_dir: folder of the data files. None takes $VAELAB_DATA, else ~/.cache/vaelab.
@@ -88,10 +92,11 @@ def train(
     check_kind("experiment", experiment, Experiment)
     run = Run.load(experiment.with_fields(**changes), data_dir, splits=splits, name=name)
     settings = (tuple(hooks), progress, source)
+    devices = mesh or Mesh()
     if progress:
         display.say(run.splits.conversions)
     if members is None:
-        single = Program(run)
+        single = Program(run, devices=devices)
         point = starting_point(start, single, modules)
         if workdir is None:
             (result,) = _train(single, Store(), point, *settings)
@@ -102,13 +107,13 @@ def train(
                 folder.finish(result)
             return result
     if workdir is None:
-        program = Members(run, tuple(members))
+        program = Members(run, tuple(members), devices=devices)
         return _train(program, Store(), starting_point(start, program, modules), *settings)
     check_members(run.experiment, members)
     trained: list[tuple[Member, Result]] = []
     with SweepFolder(workdir).opened() as sweep:
         for group in sweep.groups(run, members):
-            program = Members(run, group.members)
+            program = Members(run, group.members, devices=devices)
             results = _train(program, group, starting_point(start, program, modules), *settings)
             group.finish(results)
             trained += zip(group.members, results, strict=True)
@@ -151,6 +156,8 @@ def _train(
         histories = _histories(program, store, point, step, resumed)
         store.start_training(step, histories)
         batches = replicate(program.run.source(), mesh)
+        if progress:
+            display.say(program.devices.sentences(mesh, experiment.batch_size))
         with contextlib.ExitStack() as stack:
             stop = stack.enter_context(interruptible())
             if progress:

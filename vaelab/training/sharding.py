@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from vaelab.checks import UsageError
@@ -26,10 +27,11 @@ def make_mesh(*, sweep: int = 1, devices: Sequence[jax.Device] | None = None) ->
     if len(devices) % sweep:
         raise UsageError(f"sweep = {sweep} must divide the number of devices, {len(devices)}.")
     shape = (sweep, len(devices) // sweep)
-    types = (
-        AxisType.Auto,
-        AxisType.Auto,
-    )  # the compiler places arrays that the step does not place
+    types = (AxisType.Auto, AxisType.Auto)  # the compiler places what the step does not place
+    if (
+        len(devices) < jax.device_count()
+    ):  # the order that fits the network is known for all devices
+        return Mesh(np.array(devices).reshape(shape), ("sweep", "data"), axis_types=types)
     return jax.make_mesh(shape, ("sweep", "data"), types, devices=devices)
 
 
