@@ -18,7 +18,7 @@ LAYERS = [
     {"losses", "constraints"},
     {"saddle"},
     {"natural"},
-    {"separate", "events", "stateless"},
+    {"separate", "events", "stateless", "streams"},
     {"likelihoods", "networks"},
     {"priors"},
     {"models"},
@@ -46,6 +46,7 @@ CONFINED = {
     "matplotlib": {"plotting", "runs", "experiments"},
     "rich": {"runs", "cli", "experiments"},
     "imageio": {"runs"},
+    "grain": {"training"},
     "tyro": {"cli", "experiments"},
 }
 # Within vaelab/runs: the files that may import a package. Tables are values of some results.

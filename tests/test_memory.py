@@ -72,11 +72,13 @@ def test_the_limit_is_what_states_and_densities_take(monkeypatch):
     state = 4 * 4 * (2 + 2 + 1) * num_components  # parameters, Adam's two moments, the best so far
     densities = 4 * batch_size * num_components
     mesh = program.mesh()
-    check = partial(program.check_memory, program.compile_steps(mesh), program.shapes(mesh), mesh)
-    monkeypatch.setattr(memory, "_device_memory", lambda: state + densities)
+    check = partial(
+        program.check_memory, program.compile_steps(mesh), program.shapes(mesh), program.feed(mesh)
+    )
+    monkeypatch.setattr(memory, "device_memory", lambda: state + densities)
     with pytest.raises(ValueError, match=r"of memory, and the device has 0\.0089"):
         check()
-    monkeypatch.setattr(memory, "_device_memory", lambda: state + 10 * densities)
+    monkeypatch.setattr(memory, "device_memory", lambda: state + 10 * densities)
     check()
 
 

@@ -14,6 +14,7 @@ from vaelab.data import show
 from vaelab.data.binarise import SEED, bernoulli, binarise_splits
 from vaelab.data.show import Shown
 from vaelab.data.validation import validate
+from vaelab.streams import StreamedSplits
 from vaelab.types import Array, PRNGKey, Splits
 
 Binarisation = Literal["dynamic", "fixed", "none"]
@@ -50,6 +51,15 @@ class DataSet(abc.ABC):
     @abc.abstractmethod
     def load(self, data_dir: str | None = None) -> Splits:
         """Train, validation and test splits. Files are in `data_dir`, else $VAELAB_DATA, else ~/.cache/vaelab."""
+
+    def open(self, data_dir: str | None = None) -> StreamedSplits | None:
+        """The same splits as those of `load`, left in their files. The default is None: there is no such way.
+
+        It reads what tells number and shape of the examples, and no more. Training streams a data set that
+        is too large for the memory.
+        """
+        del data_dir
+        return None
 
     def untreated(self, data_dir: str | None = None) -> Splits:
         """The data before binarisation, from which other data sets are made. The default is `load`."""

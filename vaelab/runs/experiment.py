@@ -17,6 +17,7 @@ from vaelab.checks import (
 )
 from vaelab.data import DataSet, as_data_set
 from vaelab.models import Model
+from vaelab.streams import Stream
 from vaelab.training.duals import Dual
 from vaelab.training.loop import Timetable
 from vaelab.training.objectives import Objective
@@ -148,13 +149,17 @@ class Experiment:
                 )
         return dataclasses.replace(self, **changes)
 
-    def check_splits(self, splits: Splits) -> None:
+    def check_splits(self, splits: Splits, stream: Stream | None = None) -> None:
         """Raises one sentence if the experiment does not fit its data.
+
+        Args:
+          splits: the data.
+          stream: the training set if it is streamed.
 
         Raises:
           UsageError: field, value and remedy.
         """
-        self.sampler.plan(splits.train, self.batch_size)
+        self.sampler.plan(splits.train if stream is None else stream, self.batch_size)
         if len(splits.test.x) < 2:
             raise UsageError(
                 "the test split holds one example, which has no standard error: give it at least two."

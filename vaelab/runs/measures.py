@@ -124,7 +124,7 @@ def measure(
                 sigma_star=sigma_star,
                 nll_per_dim=nll,
                 marginal_kl=_marginal_kl(result, marginal_inputs),
-                marginal_inputs=min(marginal_inputs, len(run.splits.train.x)),
+                marginal_inputs=min(marginal_inputs, len(run.sample.x)),
             )
         )
     return rows

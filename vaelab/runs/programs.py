@@ -18,10 +18,12 @@ from vaelab.runs.members import Member, at, check_members
 from vaelab.runs.mesh import Mesh
 from vaelab.runs.run import Run
 from vaelab.training import memory, population
+from vaelab.training.feeds import Feed, Resident
 from vaelab.training.loop import Metrics
 from vaelab.training.sharding import replicate, replicated
 from vaelab.training.state import TrainState
 from vaelab.training.step import compile_train_steps
+from vaelab.training.windows import Windows
 from vaelab.types import PyTree, Saddle
 
 
@@ -54,21 +56,41 @@ class Program:
         """The devices that share the work."""
         return self.devices.make(self.run.experiment.batch_size, self.num_members)
 
+    @property
+    def seeds(self) -> int | list[int]:
+        """The seed of the run, or of each member."""
+        return self.run.experiment.seed
+
     def initial_state(self, params: PyTree | None = None) -> TrainState:
         """The state before the first step, with these parameters or with fresh ones."""
         key = jax.random.key(self.run.experiment.seed)
-        return self.run.setup().initial_state(self.run.splits.train, key, params)
+        return self.run.setup().initial_state(self.run.sample, key, params)
 
     def place(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
         """A copy of the state on the devices, which training may donate."""
         return replicate(state, mesh)
 
-    def compile_steps(self, mesh: jax.sharding.Mesh):
-        """(state, source, *, num_steps) -> (state, metrics): one program for any number of steps."""
+    def feed(self, mesh: jax.sharding.Mesh) -> Feed:
+        """What hands each dispatch its batches: the training set on the devices, or a stream of it."""
+        experiment = self.run.experiment
+        if self.run.stream is None:
+            return Resident(self.run.source, mesh, self._longest)
+        seeds, which = np.unique(self.seeds, return_inverse=True)
+        return Windows(
+            self.run.stream, sampler=experiment.sampler, seeds=seeds, which=which,
+            batch_size=experiment.batch_size, timetable=experiment.timetable, mesh=mesh,
+            data_range=experiment.model.decoder.data_range,
+        )  # fmt: skip
+
+    def compile_steps(self, mesh: jax.sharding.Mesh, capacity: int | None = None):
+        """(state, source, *, num_steps) -> (state, metrics): one program for any number of steps.
+
+        `capacity` is the largest number. None is that between two stops of the timetable.
+        """
         setup = self.run.setup()
         return compile_train_steps(
             model=setup.model, objective=setup.objective, tx=setup.tx,
-            preprocess=self.run.experiment.data.preprocess, mesh=mesh, capacity=self._capacity,
+            preprocess=self.run.experiment.data.preprocess, mesh=mesh, capacity=capacity or self._longest,
         )  # fmt: skip
 
     def validate(self, variables: Saddle) -> Metrics:
@@ -87,13 +109,12 @@ class Program:
         """The shapes of a state, as they lie on the devices."""
         return memory.placed(jax.eval_shape(self.initial_state), replicated(mesh))
 
-    def check_memory(self, run_steps, state: TrainState, mesh: jax.sharding.Mesh) -> None:
+    def check_memory(self, run_steps, state: TrainState, feed: Feed) -> None:
         """Compiles the program, and raises one sentence if it does not fit into the memory."""
-        source = memory.placed(self.run.source(), replicated(mesh))
-        memory.check_fits(run_steps, state, source, num_steps=self._capacity)
+        memory.check_fits(run_steps, state, feed.shapes, num_steps=feed.capacity)
 
     @property
-    def _capacity(self) -> int:
+    def _longest(self) -> int:
         return self.run.experiment.timetable.longest_dispatch
 
 
@@ -126,20 +147,23 @@ class Members(Program):
     def num_members(self) -> int:
         return len(self.members)
 
+    @property
+    def seeds(self) -> int | list[int]:
+        return [member.get("seed", self.run.experiment.seed) for member in self.members]
+
     def initial_state(self, params: PyTree | None = None) -> TrainState:
-        seeds = [m.get("seed", self.run.experiment.seed) for m in self.members]
-        keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.int32))
+        keys = jax.vmap(jax.random.key)(jnp.asarray(self.seeds, jnp.int32))
         return population.initial_states(
-            self._setup, self._values(), self.run.splits.train, keys, params=params
+            self._setup, self._values(), self.run.sample, keys, params=params
         )
 
     def place(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
         return population.place(state, mesh)
 
-    def compile_steps(self, mesh: jax.sharding.Mesh):
+    def compile_steps(self, mesh: jax.sharding.Mesh, capacity: int | None = None):
         run_steps = population.compile_member_steps(
             self._setup, preprocess=self.run.experiment.data.preprocess, mesh=mesh,
-            capacity=self._capacity,
+            capacity=capacity or self._longest,
         )  # fmt: skip
         values = jax.device_put(self._values(), population.split(mesh))
         return population.BoundSteps(run_steps, values)

@@ -55,7 +55,7 @@ def make_report(
         experiment=run.name,
         step=trained.step,
         num_steps=last_step,
-        epochs_trained=last_step * experiment.batch_size / len(run.splits.train.x),
+        epochs_trained=last_step * experiment.batch_size / run.num_train,
         num_test=len(test.x),
         posterior_samples=experiment.posterior_samples,
         prior_samples=None if experiment.model.exact else experiment.prior_samples,

@@ -17,6 +17,8 @@ from vaelab.evaluation import Subject, elbo
 from vaelab.runs.experiment import Experiment
 from vaelab.runs.identity import digest_of
 from vaelab.runs.record import to_record
+from vaelab.runs.streaming import load_splits, sentence, stream_of
+from vaelab.streams import ArrayStream, Stream
 from vaelab.training.groups import transformation
 from vaelab.training.loop import Metrics
 from vaelab.training.population import Setup
@@ -34,6 +36,8 @@ class Run:
     """Name of the experiment in reports and plots."""
     splits_given: bool = False
     """True if the data were handed over in the place of the experiment's data set."""
+    stream: Stream | None = None
+    """The training set if it is streamed. `splits.train` may be a random subset of it then."""
 
     @classmethod
     def load(
@@ -43,25 +47,30 @@ class Run:
         *,
         splits: Splits | None = None,
         name: str = "experiment",
+        streaming: bool | None = None,
     ) -> Run:
         """Loads the data, or takes `splits` in their place, and checks that they fit.
 
-        Shapes that the model leaves out are derived from the data.
+        Shapes that the model leaves out are derived from the data. `streaming` is that of `runs.train`.
 
         Raises:
           UsageError: data and configuration do not fit: one sentence.
         """
         given = splits is not None
         source = experiment.data.pinned(data_dir) if splits is None else data.Arrays.of(splits)
-        splits = source.load(data_dir)
+        if given:
+            splits = source.load(data_dir)
+            stream = stream_of(splits, streaming)
+        else:
+            splits, stream = load_splits(source, data_dir, streaming)
         experiment = experiment.with_fields(
             data=experiment.data if given else source,
             model=experiment.model.for_data(splits.train),
         )
         low, high = experiment.model.decoder.data_range
         data.validate(splits, low=low, high=high)
-        experiment.check_splits(splits)
-        return cls(experiment, splits, name, given)
+        experiment.check_splits(splits, stream)
+        return cls(experiment, splits, name, given, stream)
 
     @functools.cached_property
     def record(self) -> dict[str, Any]:
@@ -75,6 +84,23 @@ class Run:
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one example."""
         return self.splits.train.x.shape[1:]
+
+    @property
+    def num_train(self) -> int:
+        """Number of training examples."""
+        return len(self.splits.train.x) if self.stream is None else self.stream.num_examples
+
+    @functools.cached_property
+    def sample(self) -> Examples:
+        """The training set, or a random subset of bounded size if it is streamed."""
+        train = self.splits.train
+        return train if self.stream is None else ArrayStream(train).sample()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about the data that a user should know of."""
+        streamed = () if self.stream is None else (sentence(self.stream),)
+        return (*self.splits.conversions, *streamed)
 
     def divisors(self) -> dict[str, float]:
         """The divisor of each constraint, which makes it relative to its threshold."""
@@ -107,7 +133,7 @@ class Run:
     def initial_params(self) -> PyTree:
         """The parameters of the first state."""
         key = jax.random.key(self.experiment.seed)
-        return self.setup().initial_state(self.splits.train, key).variables.params
+        return self.setup().initial_state(self.sample, key).variables.params
 
     def source(self) -> InMemory:
         """The training set, and the order of its batches."""
@@ -149,8 +175,11 @@ class Run:
         return self.experiment.data.show(self.splits.in_data_units(np.asarray(x)))
 
     def fixed_training_set(self, num_examples: int | None = None) -> Examples:
-        """The first training examples, prepared once. A training step prepares its batch each time."""
-        train = self.splits.train.take(slice(num_examples))
+        """The first training examples, prepared once. A training step prepares its batch each time.
+
+        Of a streamed training set they are the first of the random subset `sample`.
+        """
+        train = self.sample.take(slice(num_examples))
         x = self.experiment.data.preprocess(jax.random.key(0), jnp.asarray(train.x))
         return train._replace(x=np.asarray(x))
 

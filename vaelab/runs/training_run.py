@@ -24,8 +24,8 @@ from vaelab.runs.store import Store
 from vaelab.runs.sweep_folder import SweepFolder, as_recorded
 from vaelab.runs.trained import Trained
 from vaelab.runs.workdir import Workdir
+from vaelab.training.feeds import Fed
 from vaelab.training.loop import Hook, Metrics, NonFiniteLossError, fit
-from vaelab.training.sharding import replicate
 from vaelab.types import Splits
 
 
@@ -47,6 +47,7 @@ def train(
     name: str = "experiment",
     data_dir: str | None = None,
     progress: bool = True,
+    streaming: bool | None = None,
     source: str | None = None,
     modules: Sequence[ModuleType | str] = (),
     **changes: Any,
@@ -68,6 +69,9 @@ def train(
       name: name of the experiment in reports and plots.
       data_dir: folder of the data files. None takes $VAELAB_DATA, else ~/.cache/vaelab.
       progress: True shows a progress bar.
+      streaming: True streams the training set from its files, or from the machine's memory, while the
+        devices train. False keeps it on the devices. None streams it if it takes more than a quarter of the
+        device's memory or of the machine's. The batches are the same.
       source: file that defines the experiment, which config.json records.
       modules: modules that define types of your own, if `start` is a folder.
       changes: other values of the experiment's fields.
@@ -90,11 +94,13 @@ def train(
     (20, array([10, 20]))
     """
     check_kind("experiment", experiment, Experiment)
-    run = Run.load(experiment.with_fields(**changes), data_dir, splits=splits, name=name)
+    run = Run.load(
+        experiment.with_fields(**changes), data_dir, splits=splits, name=name, streaming=streaming
+    )
     settings = (tuple(hooks), progress, source)
     devices = mesh or Mesh()
     if progress:
-        display.say(run.splits.conversions)
+        display.say(run.notes)
     if members is None:
         single = Program(run, devices=devices)
         point = starting_point(start, single, modules)
@@ -148,17 +154,18 @@ def _train(
         if not resumed:
             store.adopt(state, histories)
     else:
-        run_steps = program.compile_steps(mesh)
-        program.check_memory(run_steps, shapes, mesh)  # some mistakes show while it is traced
+        feed = program.feed(mesh)
+        run_steps = program.compile_steps(mesh, feed.capacity)
+        program.check_memory(run_steps, shapes, feed)  # some mistakes show while it is traced
         state = program.initial_state(point.params) if state is None else state
         repeats = store.set_aside_after(step)
         store.claim(program, source, point.digest)
         histories = _histories(program, store, point, step, resumed)
         store.start_training(step, histories)
-        batches = replicate(program.run.source(), mesh)
         if progress:
             display.say(program.devices.sentences(mesh, experiment.batch_size))
         with contextlib.ExitStack() as stack:
+            stack.enter_context(feed)
             stop = stack.enter_context(interruptible())
             if progress:
                 bar = display.TrainingProgress(program.label, experiment.num_steps, step)
@@ -167,9 +174,7 @@ def _train(
             try:
                 state = fit(
                     program.place(state, mesh),
-                    run_steps=lambda state, *, num_steps: run_steps(
-                        state, batches, num_steps=num_steps
-                    ),
+                    run_steps=Fed(run_steps, feed, step),
                     timetable=timetable,
                     validate=program.validate,
                     hooks=(_Recorder(program, histories), store, *hooks),

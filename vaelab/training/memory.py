@@ -29,7 +29,7 @@ def check_fits(run_steps: Any, *arguments: Any, num_steps: int) -> None:
     The arguments are trees of shapes, made by `placed`. The answer is the compiler's: the program is
     compiled here, and JAX keeps it for the first call with such arguments.
     """
-    limit = _device_memory()
+    limit = device_memory()
     needed = sum(map(_bytes, jax.tree.leaves(arguments)))
     if needed <= limit:  # a program whose arguments do not fit is not compiled
         try:
@@ -67,9 +67,14 @@ def _bytes(leaf: jax.ShapeDtypeStruct) -> float:
     return math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
 
 
-def _device_memory() -> float:
+def device_memory() -> float:
     """Bytes of one device; a CPU has the machine's."""
-    statistics = jax.devices()[0].memory_stats()
+    statistics = jax.local_devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"]
+    return host_memory()
+
+
+def host_memory() -> float:
+    """Bytes of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

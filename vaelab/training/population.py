@@ -77,15 +77,20 @@ def compile_member_steps(
     """
 
     def run(state: TrainState, values: Values, source: Source, num_steps: int | Array):
-        def steps(state: TrainState, values: Values):
+        def steps(state: TrainState, values: Values, source: Source):
             setup = build(values)
             return train_steps(
                 state, source, num_steps=num_steps, model=setup.model, objective=setup.objective,
                 tx=setup.tx, preprocess=preprocess, mesh=mesh, capacity=capacity,
             )  # fmt: skip
 
-        axes = (MEMBERS, 0)
-        return jax.vmap(steps, in_axes=axes, out_axes=axes, spmd_axis_name="sweep")(state, values)
+        together = jax.vmap(
+            steps,
+            in_axes=(MEMBERS, 0, source.member_axes),
+            out_axes=(MEMBERS, 0),
+            spmd_axis_name="sweep",
+        )
+        return together(state, values, source)
 
     static = ("num_steps",) if capacity is None else ()
     return jax.jit(run, static_argnames=static, donate_argnums=0)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError, classes_of
+from vaelab.streams import Stream
 from vaelab.types import Array, Examples, PRNGKey, PyTree
 
 
@@ -22,8 +23,10 @@ class Sampler(abc.ABC):
     """
 
     @abc.abstractmethod
-    def plan(self, examples: Examples, batch_size: int) -> PyTree:
-        """Arrays that `rows` needs, computed once on the host.
+    def plan(self, examples: Examples | Stream, batch_size: int) -> PyTree:
+        """Arrays that `rows` needs, computed once on the host from number, labels and groups of the examples.
+
+        The x of a stream has only its shape.
 
         Raises:
           UsageError: these examples cannot be drawn in batches of this size.
@@ -57,7 +60,7 @@ class Uniform(Sampler):
     The last N mod batch_size examples of a permutation are dropped.
     """
 
-    def plan(self, examples: Examples, batch_size: int) -> PyTree:
+    def plan(self, examples: Examples | Stream, batch_size: int) -> PyTree:
         if batch_size > len(examples.x):
             raise UsageError(
                 f"batch_size = {batch_size} is larger than the training set: choose at most "
@@ -107,7 +110,7 @@ class Balanced(Sampler):
     groups are `Examples.groups`. Without groups they are the classes.
     """
 
-    def plan(self, examples: Examples, batch_size: int) -> Groups:
+    def plan(self, examples: Examples | Stream, batch_size: int) -> Groups:
         groups = examples.groups
         if groups is None:
             try:

@@ -19,6 +19,11 @@ class Source(abc.ABC):
     The batch of a step depends on (key, step) alone.
     """
 
+    @property
+    def member_axes(self) -> PyTree:
+        """Axis of the members in each leaf, a prefix of this tree. None: all members share the leaves."""
+        return None
+
     @abc.abstractmethod
     def start(self, key: PRNGKey, step: Array) -> PyTree:
         """The arrays that are carried into this step."""

@@ -1,0 +1,262 @@
+"""Windows: the batches of some steps on the devices, read ahead of the steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from vaelab.checks import MissingPackageError, check_values
+from vaelab.streams import Stream
+from vaelab.training.feeds import Feed
+from vaelab.training.loop import Timetable
+from vaelab.training.orders import Order
+from vaelab.training.samplers import Sampler
+from vaelab.training.sources import Source
+from vaelab.types import Array, Examples, PRNGKey, PyTree
+
+_WINDOW = 2**28  # largest number of bytes of a window's x
+_THREADS = 16  # threads that read
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["examples", "first", "which"],
+    meta_fields=[],
+)
+@dataclasses.dataclass(frozen=True)
+class Window(Source):
+    """The batches of the steps from `first` on, for each of S seeds. `Windows` makes it."""
+
+    examples: Examples  # [S, T, B, ...]; x is uint8, for multiples of 1/255, or float32
+    first: Array  # [], the first step
+    which: Array  # [], the seed's place in S; of members [M]
+
+    @property
+    def member_axes(self) -> PyTree:
+        return Window(None, None, 0)  # type: ignore[arg-type]
+
+    def start(self, key: PRNGKey, step: Array) -> PyTree:
+        del key, step
+        return ()
+
+    def next(self, carry: PyTree, key: PRNGKey, step: Array) -> tuple[Examples, PyTree]:
+        del key
+        place = step - self.first
+        batch = jax.tree.map(lambda leaf: leaf[self.which, place], self.examples)
+        return batch._replace(x=divided_by_255(batch.x)), carry
+
+
+def divided_by_255(x: Array) -> Array:
+    """x / 255 of bytes as numpy divides, on every device. float32 passes unchanged. Any shape.
+
+    Compilers replace a division by a product with the rounded 1/255, which differs in the last bit. Here
+    1/255 = a + b, and a has so few bits that x a is exact. A test tries all bytes.
+
+    >>> float(divided_by_255(jnp.uint8(51)))
+    0.20000000298...
+    """
+    if x.dtype != jnp.uint8:
+        return x
+    floats = x.astype(jnp.float32)
+    return floats * _A + floats * _B
+
+
+_A = np.float32(math.floor(2**24 / 255) / 2**24)
+_B = np.float32(1 / 255 - float(_A))
+
+
+class Windows(Feed):
+    """The training set streamed from its files, in the same batches as from memory.
+
+    Threads read the batches of the next steps, and put them on the devices while the present steps run. So two
+    windows lie on the devices: that of the present dispatch and the next. The position of the stream is
+    the step, which the state holds. Each process reads only the rows of its own devices. x is checked
+    when it is read.
+
+    Args:
+      stream: the training set.
+      sampler: its order.
+      seeds: [S] different seeds, whose keys draw the orders.
+      which: the place of the run's seed; of members [M].
+      batch_size: examples of a step, over all devices.
+      timetable: the stops between which steps are dispatched.
+      mesh: the batch is split over its axis `data`.
+      data_range: smallest and largest x that the likelihood allows.
+
+    Raises:
+      MissingPackageError: grain is not installed.
+    """
+
+    def __init__(
+        self, stream: Stream, *, sampler: Sampler, seeds: np.ndarray, which: np.ndarray,
+        batch_size: int, timetable: Timetable, mesh: Mesh,
+        data_range: tuple[float, float] = (-math.inf, math.inf),
+    ):  # fmt: skip
+        self._grain = _grain()
+        self._stream, self._timetable, self._batch_size = stream, timetable, batch_size
+        self._range, self._which, self._mesh = data_range, np.asarray(which, np.int32), mesh
+        self._num_seeds = len(seeds)
+        step_bytes = len(seeds) * batch_size * stream.first.x.nbytes
+        longest = timetable.longest_dispatch
+        self.capacity = math.ceil(longest / math.ceil(longest * step_bytes / _WINDOW))
+        self.capacity = max(1, self.capacity)
+        self._order = Order(sampler, stream, seeds, batch_size)
+        self._sharding = NamedSharding(mesh, PartitionSpec(None, None, "data"))
+        self._local = _local_part(self._sharding, batch_size)
+        self._ahead: Any = None
+
+    @property
+    def shapes(self) -> Window:
+        def placed(leaf: np.ndarray, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+        whole = NamedSharding(self._mesh, PartitionSpec())
+        examples = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(
+                self._shape(leaf), leaf.dtype, sharding=self._sharding
+            ),
+            self._stream.first,
+        )
+        which = NamedSharding(self._mesh, self._which_spec)
+        return Window(examples, placed(np.zeros([], np.int32), whole), placed(self._which, which))  # type: ignore[arg-type]
+
+    def parts(self, step: int, num_steps: int) -> Iterator[tuple[Source, int]]:
+        end = step + num_steps
+        while step < end:
+            if self._ahead is None:
+                self._ahead = self._start(step)
+            first, steps, window = next(self._ahead)
+            assert first == step, f"the window of step {first} comes at step {step}"
+            yield window, steps
+            step += steps
+
+    def __exit__(self, *error: object) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+            self._batches.close()
+        self._order.close()
+
+    # Reading ahead.
+
+    def _start(self, step: int) -> Any:
+        """Grain's iterator over (first step, number of steps, window)."""
+        grain = self._grain
+        batches = grain.MapDataset.source(_Batches(self._timetable.num_steps, self._read))[step:]
+        options = grain.ReadOptions(_THREADS, prefetch_buffer_size=max(_THREADS, self.capacity))
+        self._batches = iter(batches.to_iter_dataset(options))
+        windows = _Assembled(self._batches, self._steps_of_windows(step), self._window)
+        return grain.experimental.ThreadPrefetchDatasetIterator(windows, 1)
+
+    def _steps_of_windows(self, step: int) -> Iterator[tuple[int, int]]:
+        """(first step, number of steps) of each window from `step` to the end."""
+        while step < self._timetable.num_steps:
+            stop = self._timetable.next_stop(step)
+            while step < stop:
+                steps = min(self.capacity, stop - step)
+                yield step, steps
+                step += steps
+
+    def _read(self, step: int) -> Examples:
+        """This process's part of the batch of a step, [S, b, ...]."""
+        rows = self._order.rows(step)[:, self._local]
+        batch = self._stream.rows(rows.ravel())
+        if batch.x.dtype != np.uint8:
+            self._check(batch.x, rows.ravel())
+        return jax.tree.map(lambda leaf: leaf.reshape(*rows.shape, *leaf.shape[1:]), batch)
+
+    def _check(self, x: np.ndarray, rows: np.ndarray) -> None:
+        low, high = self._range
+        smallest, largest = x.min(), x.max()  # NaN if one value is NaN
+        if low <= smallest and largest <= high and np.isfinite([smallest, largest]).all():
+            return
+        for row, one in zip(rows, x, strict=True):
+            check_values(f"train.x[{row}:{row + 1}]", one[None], low, high)
+
+    def _window(self, first: int, batches: list[Examples]) -> Window:
+        """The batches of successive steps on the devices."""
+
+        def placed(*leaves: np.ndarray) -> Array:
+            local = np.zeros((len(leaves[0]), self.capacity, *leaves[0].shape[1:]), leaves[0].dtype)
+            for place, leaf in enumerate(leaves):
+                local[:, place] = leaf
+
+            def part(index: tuple[slice, ...]) -> np.ndarray:
+                start, stop, _ = index[2].indices(self._batch_size)
+                return local[:, :, start - self._local.start : stop - self._local.start]
+
+            return jax.make_array_from_callback(self._shape(leaves[0][0]), self._sharding, part)
+
+        examples = jax.tree.map(placed, *batches)
+        return Window(examples, self._placed(np.asarray(first, np.int32), PartitionSpec()),
+                      self._placed(self._which, self._which_spec))  # fmt: skip
+
+    @property
+    def _which_spec(self) -> PartitionSpec:
+        return PartitionSpec("sweep") if self._which.ndim else PartitionSpec()
+
+    def _placed(self, value: np.ndarray, spec: PartitionSpec) -> Array:
+        sharding = NamedSharding(self._mesh, spec)
+        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+    def _shape(self, leaf: Any) -> tuple[int, ...]:
+        return (self._num_seeds, self.capacity, self._batch_size, *leaf.shape[1:])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batches:
+    """What grain reads in its threads: the batch of each step."""
+
+    num_steps: int
+    read: Callable[[int], Examples]
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def __getitem__(self, step: Any) -> Examples:
+        return self.read(int(step))
+
+
+class _Assembled:
+    """An iterator over windows of successive batches, as grain's thread calls it."""
+
+    def __init__(
+        self,
+        batches: Iterator[Examples],
+        steps: Iterator[tuple[int, int]],
+        window: Callable[[int, list[Examples]], Window],
+    ):
+        self._batches, self._steps, self._window = batches, steps, window
+
+    def __next__(self) -> tuple[int, int, Window]:
+        first, num_steps = next(self._steps)
+        batches = [next(self._batches) for _ in range(num_steps)]
+        return first, num_steps, self._window(first, batches)
+
+    def get_state(self) -> dict[str, int]:
+        return {}  # the position is the step, which the train state holds
+
+    def set_state(self, state: dict[str, int]) -> None:
+        raise NotImplementedError
+
+
+def _local_part(sharding: NamedSharding, batch_size: int) -> slice:
+    """The rows of a batch that the devices of this process hold."""
+    indices = sharding.addressable_devices_indices_map((1, 1, batch_size)).values()
+    ends = [index[2].indices(batch_size)[:2] for index in indices]
+    return slice(min(start for start, _ in ends), max(stop for _, stop in ends))
+
+
+def _grain() -> Any:
+    try:
+        import grain
+    except ModuleNotFoundError as error:
+        raise MissingPackageError.of(error, "Streaming") from error
+    return grain
