@@ -7,6 +7,7 @@ import os
 from typing import IO, Any
 
 _CHUNK = 2**20  # bytes read at once
+_MOST_LEVELS = 100  # of JSON, which recursive functions read
 
 
 def printable(text: str, limit: int = 60) -> str:
@@ -65,11 +66,23 @@ def parse_json(content: bytes) -> Any:
     Raises:
       ValueError: it is no JSON, or is nested too deeply.
 
-    >>> parse_json(b"[" * 10**5)
+    >>> parse_json(b"[" * 200 + b"]" * 200)
     Traceback (most recent call last):
-    ValueError: it is nested too deeply
+    ValueError: it is nested more than 100 levels deep
     """
+    deep = ValueError(f"it is nested more than {_MOST_LEVELS} levels deep")
     try:
-        return json.loads(content)
+        value = json.loads(content)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise deep from None
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        level = [
+            item
+            for each in level
+            if isinstance(each, list | dict)
+            for item in (each.values() if isinstance(each, dict) else each)
+        ]
+    if level:
+        raise deep
+    return value
