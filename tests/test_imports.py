@@ -14,7 +14,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # A file imports only from rows above its own, or from its own package.
 LAYERS = [
-    {"types", "checks"},
+    {"types", "checks", "untrusted"},
+    {"npy"},
     {"losses", "constraints"},
     {"saddle"},
     {"natural"},

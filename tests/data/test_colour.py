@@ -148,7 +148,7 @@ def test_the_crop_is_the_middle_of_the_face():
 def test_mocked_data_of_tfds_are_read(data_set, name, size, tmp_path):
     splits = ["train", "test"] + ["validation"] * (name == "celeb_a")
     folder = describe(tmp_path / "tensorflow_datasets", name, {split: [20] for split in splits})
-    (folder / f"{name}-train.array_record-00000-of-00001").touch()
+    (folder / f"{name}-train.array_record-00000-of-00001").write_bytes(bytes(100))
     policy = tfds.testing.MockPolicy.USE_FILES
     with tfds.testing.mock_data(num_examples=20, policy=policy, data_dir=str(folder)):
         loaded = data_set.load(str(tmp_path))

@@ -33,7 +33,7 @@ def thin(ladder):
 def test_experiments_of_colour_images_train(name, data_set, tfds_name, dims, tmp_path):
     splits = ["train", "test"] + ["validation"] * (tfds_name == "celeb_a")
     folder = describe(tmp_path / "tensorflow_datasets", tfds_name, {part: [20] for part in splits})
-    (folder / f"{tfds_name}-train.array_record-00000-of-00001").touch()
+    (folder / f"{tfds_name}-train.array_record-00000-of-00001").write_bytes(bytes(100))
     experiment = EXPERIMENTS[name]
     model = experiment.model
     model = model.clone(encoder=thin(model.encoder), generator=thin(model.generator))

@@ -60,7 +60,7 @@ def test_splits_that_are_missing_are_cut_from_train(tmp_path):
 
 def test_data_that_are_no_images_are_refused(tmp_path):
     folder = describe(tmp_path / "tensorflow_datasets", "cifar100", {"train": [20]})
-    (folder / "cifar100-train.array_record-00000-of-00001").touch()
+    (folder / "cifar100-train.array_record-00000-of-00001").write_bytes(bytes(100))
     features = json.loads((folder / "features.json").read_text())
     del features["featuresDict"]["features"]["image"]
     (folder / "features.json").write_text(json.dumps(features))

@@ -12,10 +12,10 @@ from etils import epath
 
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.cli.parsing import TrainedCommand
-from vaelab.data import show
+from vaelab.data import DataSet, show
 from vaelab.data.show import Shown
 from vaelab.runs import Trained
-from vaelab.runs.experiment import check_seed
+from vaelab.runs.experiment import check_kind, check_seed
 from vaelab.runs.files import write_figure, writing
 from vaelab.runs.rebuild import UnknownPartError, from_record
 
@@ -66,6 +66,8 @@ def _shown(trained: Trained, modules: Sequence[ModuleType], x: np.ndarray) -> Sh
     """Samples as the data set of the run shows them; as images if the record cannot rebuild it."""
     assert trained.record is not None  # it was read from a folder
     try:
-        return from_record(trained.record["data"], modules, "data").show(x)
+        source = from_record(trained.record.get("data"), modules, "data")
     except UnknownPartError:
         return show.images(x)
+    check_kind("data", source, DataSet)
+    return source.show(x)

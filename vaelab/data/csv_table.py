@@ -13,6 +13,7 @@ from etils import epath
 
 from vaelab.checks import UsageError
 from vaelab.data.files import reading
+from vaelab.untrusted import printable
 
 
 def read_csv(
@@ -41,24 +42,29 @@ def read_csv(
         raise UsageError(f"{path} holds no row of numbers: give it one row for each example.")
     width = len(names or numbered[0][1])
     names = names or [str(column + 1) for column in range(width)]
+    shown = [printable(name) for name in names]
     if label_column is not None and label_column not in names:
         raise UsageError(
-            f"{path} has no column {label_column!r}: label_column must be one of {', '.join(names)}."
+            f"{path} has no column {label_column!r}: label_column must be one of {', '.join(shown)}."
         )
     index = None if label_column is None else names.index(label_column)
-    table = np.empty((len(numbered), width))
-    for row, (number, line) in zip(table, numbered, strict=True):
+    for (
+        number,
+        line,
+    ) in numbered:  # before the table is made: one long line may have many short ones
         if len(line) != width:
             raise UsageError(
                 f"{path}, line {number} has {len(line)} values, and the first line has {width}: give every "
                 "row one value for each column."
             )
+    table = np.empty((len(numbered), width))
+    for row, (number, line) in zip(table, numbered, strict=True):
         for column, cell in enumerate(line):
             value = 0.0 if column == index else _number(cell)
             if value is None or not math.isfinite(value):
-                what = f"holds {cell.strip()!r}" if cell.strip() else "is empty"
+                what = f"holds '{printable(cell.strip())}'" if cell.strip() else "is empty"
                 raise UsageError(
-                    f"{path}, line {number}, column {names[column]} {what}: put a finite number there, or "
+                    f"{path}, line {number}, column {shown[column]} {what}: put a finite number there, or "
                     "remove the line."
                 )
             row[column] = value
@@ -74,7 +80,9 @@ def _labels(
     cells = [line[index].strip() for _, line in numbered]
     for (number, _), cell in zip(numbered, cells, strict=True):
         if not cell:
-            raise UsageError(f"{path}, line {number}, column {name} is empty: put a label there.")
+            raise UsageError(
+                f"{path}, line {number}, column {printable(name)} is empty: put a label there."
+            )
     if all(re.fullmatch(r"[+-]?\d{1,18}", cell) for cell in cells):
         return np.array([int(cell) for cell in cells])
     values = [_number(cell) for cell in cells]
@@ -84,12 +92,14 @@ def _labels(
     if numbers:
         number = next(n for (n, _), value in zip(numbered, values, strict=True) if value is None)
         raise UsageError(
-            f"{path}, line {number}, column {name} holds a word, and other lines hold numbers: give all "
+            f"{path}, line {number}, column {printable(name)} holds a word, and other lines hold numbers: give all "
             "labels as numbers, or all as names."
         )
     classes, labels = np.unique(cells, return_inverse=True)
-    shown = ", ".join(f"{each} {position}" for position, each in enumerate(classes[:10]))
-    warnings.warn(f"{path}: the classes of column {name} are numbered: {shown}.", stacklevel=4)
+    shown = ", ".join(f"{printable(each)} {place}" for place, each in enumerate(classes[:10]))
+    warnings.warn(
+        f"{path}: the classes of column {printable(name)} are numbered: {shown}.", stacklevel=4
+    )
     return labels
 
 

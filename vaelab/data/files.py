@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 
 from etils import epath
 
 from vaelab.checks import DamagedFileError, MissingFileError, MissingPackageError, UsageError
+from vaelab.untrusted import printable
 
 FETCH_AGAIN = "fetch the file again"
 
@@ -40,7 +42,7 @@ def find_file(name: str, data_dir: str | None = None, *, remedy: str) -> epath.P
         with reading(path, "correct the path"):
             if path.is_dir():
                 folders.append(path)
-            elif path.exists():
+            elif path.is_file():  # a device or a pipe may have no end
                 return path
     if folders:
         raise UsageError(f"{folders[0]} is a folder and must be a file: move it, and {remedy}.")
@@ -54,12 +56,16 @@ def find_file(name: str, data_dir: str | None = None, *, remedy: str) -> epath.P
 def reading(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> Iterator[None]:
     """Inside, every error of reading a file becomes one sentence with the file's name.
 
+    Warnings of libraries are dropped: a file is either read or refused.
+
     Raises:
       DamagedFileError: the file cannot be read, or has other contents than expected.
       MissingPackageError: reading needs a package that is not installed.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except (DamagedFileError, MissingPackageError):
         raise
     except ImportError as error:
@@ -85,7 +91,7 @@ def reason_of(error: BaseException) -> str:
     'two lines'
     """
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(reason.split()).rstrip(".") or type(error).__name__
+    return printable(" ".join(reason.split()), 200).rstrip(".") or type(error).__name__
 
 
 @contextlib.contextmanager

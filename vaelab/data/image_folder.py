@@ -8,8 +8,10 @@ import numpy as np
 from etils import epath
 
 from vaelab.checks import UsageError
+from vaelab.data.decoding import opened_image
 from vaelab.data.files import reading
 from vaelab.types import Examples
+from vaelab.untrusted import check_memory, printable
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _GREY, _COLOUR = ("1", "L", "LA"), ("P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "PA")
@@ -37,16 +39,22 @@ def read_image_folder(
     for root, found in zip(roots, paths, strict=True):
         if not found:
             raise UsageError(f"{root} holds no PNG or JPEG files: name a folder with images.")
-    images = [[_read(path, size) for path in found] for found in paths]
-    flat = [image for part in images for image in part]
+    flat: list[np.ndarray] = []
     flat_paths = [path for found in paths for path in found]
-    for path, image in zip(flat_paths, flat, strict=True):
+    for path in flat_paths:
+        image = _read(path, size)
+        flat.append(image)
         if image.shape[:2] != flat[0].shape[:2]:
             raise UsageError(
                 f"{path} has the size {_size(image)}, and {flat_paths[0]} has {_size(flat[0])}: set size "
                 "to resize all images to one."
             )
+        if len(flat) == 1:
+            with reading(roots[0], "set size, or use fewer images"):
+                check_memory(len(flat_paths) * image.size)
     channels = max(image.shape[-1] for image in flat)
+    rest = iter(flat)
+    images = [[next(rest) for _ in found] for found in paths]
     classes = _classes(roots, paths)
     parts = []
     for root, found, part in zip(roots, paths, images, strict=True):
@@ -71,7 +79,7 @@ def _classes(roots: Sequence[epath.Path], paths: Sequence[Sequence[epath.Path]])
         alone = places[inside.index(False)][-1]
         raise UsageError(
             f"{roots[0]} holds images both in sub-folders, which are classes, and beside them, such as "
-            f"{alone}: move it into one of them."
+            f"{printable(alone)}: move it into one of them."
         )
     return sorted({place[0] for place in places}) if all(inside) else []
 
@@ -81,7 +89,7 @@ def _read(path: epath.Path, size: int | None) -> np.ndarray:
     from PIL import Image, ImageOps
 
     with reading(path, "repair or remove it"), path.open("rb") as file:
-        image = ImageOps.exif_transpose(Image.open(file))  # decodes the whole file
+        image = ImageOps.exif_transpose(opened_image(file))  # decodes the whole file
         if image.mode not in _GREY + _COLOUR:
             raise ValueError(f"pixels of the kind {image.mode} are not 8-bit")
         image = image.convert("L" if image.mode in _GREY else "RGB")

@@ -19,6 +19,7 @@ from vaelab.data.image_folder import is_image_folder, read_image_folder
 from vaelab.data.parts import Fractions, check_cut
 from vaelab.data.readers import names_in_npz, read_npy, read_npz
 from vaelab.types import Examples, Splits
+from vaelab.untrusted import printable
 
 _PARTS = ("train", "validation", "test")
 _READ_BY_SUFFIX = (".npy", ".npz", ".csv")
@@ -132,7 +133,7 @@ class Files(DataSet):
         given = epath.Path(self.path).expanduser()
         for path in (given, data_directory(data_dir) / given):
             with reading(path, "correct the path"):
-                if path.exists():
+                if path.is_dir() or path.is_file():  # a device or a pipe may have no end
                     return path
         raise MissingFileError(
             f"{self.path} was not found, neither from the current folder nor in "
@@ -178,7 +179,7 @@ def _read_npz(path: epath.Path) -> dict[str, Examples]:
     names = names_in_npz(path)
     if unknown := [name for name in names if name not in expected]:
         raise UsageError(
-            f"{path} has an array {unknown[0]}, which is not known: name the arrays "
+            f"{path} has an array {printable(unknown[0])}, which is not known: name the arrays "
             f"{', '.join(expected)}."
         )
     arrays = read_npz(path, names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -12,11 +13,14 @@ import numpy as np
 from etils import epath
 
 from vaelab.checks import DamagedFileError, MissingFileError
+from vaelab.data.features import as_pixels, check_num_examples, opened_builder, skipped_images
 from vaelab.data.files import data_directory, reading
+from vaelab.untrusted import check_memory, printable
 
 Contents = TypeVar("Contents")
 
 PREPARE_AGAIN = "delete that folder and prepare the data set again"
+_VERSION = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}")
 OTHER_FORMAT = "was prepared in a file format that needs TensorFlow to be read"
 
 
@@ -86,9 +90,8 @@ def _warn_of(damages: Sequence[DamagedFileError], instead: str) -> None:
 
 def versions(folder: epath.Path) -> list[epath.Path]:
     """The finished versions in TFDS's folder of a data set, the newest first."""
-    numbers = {path: path.name.split(".") for path in folder.glob("*.*.*")}
-    whole = [path for path, parts in numbers.items() if len(parts) == 3 and all(map(str.isdigit, parts))]  # fmt: skip
-    return sorted(whole, key=lambda path: [int(part) for part in numbers[path]], reverse=True)
+    whole = [path for path in folder.glob("*.*.*") if _VERSION.fullmatch(path.name)]
+    return sorted(whole, key=lambda path: [*map(int, path.name.split("."))], reverse=True)
 
 
 def require_prepared(
@@ -112,10 +115,8 @@ def require_prepared(
 
 def prepared_splits(folder: epath.PathLike) -> list[str]:
     """The names of a prepared data set's splits."""
-    import tensorflow_datasets as tfds
-
     with reading(folder, PREPARE_AGAIN):
-        return list(tfds.builder_from_directory(os.fspath(folder)).info.splits)
+        return list(opened_builder(epath.Path(folder)).info.splits)
 
 
 def is_readable(folder: epath.Path) -> bool:
@@ -152,9 +153,9 @@ def _read(
     crop: Callable[[np.ndarray], np.ndarray],
     limit: int | None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    import tensorflow_datasets as tfds
-
-    source = tfds.builder_from_directory(os.fspath(folder)).as_data_source(split=split)
+    builder = opened_builder(epath.Path(folder))
+    check_num_examples(epath.Path(folder), split, builder.info)
+    source = builder.as_data_source(split=split, decoders=skipped_images(builder.info.features))
     original = list(range(len(source)))
     if key is not None:
         hashes = [hashlib.md5(f"{split}{key(i)}".encode()).digest() for i in original]
@@ -169,14 +170,15 @@ def _read(
         example = source[stored]
         if "image" not in example:
             raise DamagedFileError(
-                f"{folder} has no feature image, only {', '.join(example)}: choose a data set of images."
+                f"{folder} has no feature image, only {printable(', '.join(example))}: choose a data set of images."
             )
-        image = crop(example["image"])
+        image = crop(as_pixels(example["image"]))
         if image.dtype != np.uint8:
             raise DamagedFileError(
                 f"{folder}: image {index} of {split} is {image.dtype}: choose a data set of 8-bit images."
             )
         if images is None:  # an array, not a list: all images may fill half the memory
+            check_memory(num_examples * image.size)
             images = np.empty((num_examples, *image.shape), np.uint8)
         if image.shape != images.shape[1:]:
             raise DamagedFileError(

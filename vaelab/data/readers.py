@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import struct
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
+from typing import IO
 
 import numpy as np
 from etils import epath
 
+from vaelab import npy
 from vaelab.checks import DamagedFileError
 from vaelab.data.files import FETCH_AGAIN, reading
+from vaelab.untrusted import check_memory, printable, read_at_most
 
 _UINT8 = b"\x00\x00\x08"  # first bytes of an idx file of unsigned bytes
 _GZIP = b"\x1f\x8b"
+_MATLAB_NUMBERS = (
+    "double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+    "logical",
+)  # fmt: skip
 
 
 def read_npz(
@@ -26,23 +35,23 @@ def read_npz(
       DamagedFileError: the file is not npz, is damaged, or lacks one of the arrays.
     """
     path = epath.Path(path)
-    with reading(path, remedy), path.open("rb") as file:
-        _check_begins(file, path, b"PK", "npz", remedy)
-        with np.load(file, allow_pickle=False) as arrays:
-            if missing := [name for name in names if name not in arrays]:
-                raise DamagedFileError(
-                    f"{path} has no array {missing[0]}, only {', '.join(arrays) or 'none at all'}: {remedy}."
-                )
-            return {name: _loaded(path, name, arrays, remedy) for name in names}
+    with _opened_npz(path, remedy) as archive:
+        there = npy.names_of(archive)
+        if missing := [name for name in names if name not in there]:
+            others = ", ".join(map(printable, there[:20])) or "none at all"
+            raise DamagedFileError(
+                f"{path} has no array {printable(missing[0])}, only {others}: {remedy}."
+            )
+        try:
+            return npy.read_arrays(archive, names)
+        except npy.PickledError as error:
+            raise _pickled(f"{path}: {printable(str(error))}") from None
 
 
 def names_in_npz(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> list[str]:
     """The names of an npz file's arrays."""
-    path = epath.Path(path)
-    with reading(path, remedy), path.open("rb") as file:
-        _check_begins(file, path, b"PK", "npz", remedy)
-        with np.load(file, allow_pickle=False) as arrays:
-            return list(arrays)
+    with _opened_npz(epath.Path(path), remedy) as archive:
+        return npy.names_of(archive)
 
 
 def read_npy(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> np.ndarray:
@@ -51,31 +60,35 @@ def read_npy(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> np.ndarray:
     with reading(path, remedy), path.open("rb") as file:
         _check_begins(file, path, b"\x93NUMPY", "npy", remedy)
         try:
-            return np.load(file, allow_pickle=False)
-        except ValueError as error:
-            if "allow_pickle" not in str(error):
-                raise
-            raise DamagedFileError(
-                f"{path} holds pickled objects, which vaelab never reads because they can run code: save it "
-                "as a plain array."
-            ) from error
+            return npy.read_array(file, path.stat().length)
+        except npy.PickledError:
+            raise _pickled(path) from None
 
 
 def read_mat(
     path: epath.PathLike, names: Sequence[str], remedy: str = FETCH_AGAIN
 ) -> dict[str, np.ndarray]:
-    """The arrays of these names in a MATLAB file of version 4 to 7.
+    """The arrays of these names in a MATLAB file of version 4 to 7. Other variables are not read.
 
     Raises:
-      DamagedFileError: the file is damaged, or lacks one of the arrays.
+      DamagedFileError: the file is damaged, lacks one of the arrays, or holds something else under its name.
     """
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     path = epath.Path(path)
     with reading(path, remedy), path.open("rb") as file:
-        arrays = loadmat(file)
-    if missing := [name for name in names if name not in arrays]:
-        raise DamagedFileError(f"{path} has no array {missing[0]}: {remedy}.")
+        there = {name: (shape, kind) for name, shape, kind in whosmat(file)}  # headers alone
+        if missing := [name for name in names if name not in there]:
+            raise DamagedFileError(f"{path} has no array {missing[0]}: {remedy}.")
+        for name in names:
+            shape, kind = there[name]
+            if kind not in _MATLAB_NUMBERS or any(length < 0 for length in shape):
+                raise ValueError(f"{name} is no array of numbers")
+            check_memory(8 * math.prod(map(int, shape)))
+        file.seek(0)
+        arrays = loadmat(file, variable_names=list(names))
+        if missing := [name for name in names if not isinstance(arrays.get(name), np.ndarray)]:
+            raise ValueError(f"{missing[0]} is no array of numbers")
     return {name: arrays[name] for name in names}
 
 
@@ -89,23 +102,38 @@ def read_idx(path: epath.PathLike) -> np.ndarray:
       DamagedFileError: the file is not idx, not uint8, or its length differs from its header.
     """
     path = epath.Path(path)
-    with reading(path):
-        content = path.read_bytes()
-        if content[:2] == _GZIP:
-            content = gzip.decompress(content)
-    num_axes = content[3] if len(content) > 3 else 0
-    start = 4 + 4 * num_axes
-    if content[:3] != _UINT8 or len(content) < start:
-        raise DamagedFileError(
-            f"{path} is no idx file of unsigned bytes, it begins with {content[:4].hex(' ') or 'nothing'}: "
-            f"{FETCH_AGAIN}."
-        )
-    shape = struct.unpack(f">{num_axes}I", content[4:start])
-    if len(content) - start != math.prod(shape):
-        raise DamagedFileError(
-            f"{path} holds {len(content) - start} values, and its header says {shape}: {FETCH_AGAIN}."
-        )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    with reading(path), opened_gzip(path) as file:
+        begin = file.read(4)
+        num_axes = begin[3] if len(begin) > 3 else 0
+        axes = file.read(4 * num_axes)
+        if begin[:3] != _UINT8 or not num_axes or len(axes) < 4 * num_axes:
+            raise DamagedFileError(
+                f"{path} is no idx file of unsigned bytes, it begins with {begin.hex(' ') or 'nothing'}: "
+                f"{FETCH_AGAIN}."
+            )
+        shape = struct.unpack(f">{num_axes}I", axes)
+        size = math.prod(shape)
+        check_memory(size)
+        content = read_at_most(file, size + 1)
+        if len(content) != size:
+            found = f"{len(content)}" if len(content) < size else f"more than {size}"
+            raise DamagedFileError(
+                f"{path} holds {found} values, and its header says {printable(str(shape))}: {FETCH_AGAIN}."
+            )
+        return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+@contextlib.contextmanager
+def opened_gzip(path: epath.Path) -> Iterator[IO[bytes]]:
+    """The content of a file, decompressed if its first bytes are those of gzip."""
+    with path.open("rb") as file:
+        compressed = file.read(len(_GZIP)) == _GZIP
+        file.seek(0)
+        if not compressed:
+            yield file
+            return
+        with gzip.open(file) as content:
+            yield content
 
 
 def check_shape(
@@ -127,16 +155,19 @@ def check_shape(
         )
 
 
-def _loaded(path: epath.Path, name: str, arrays, remedy: str) -> np.ndarray:
-    try:
-        return arrays[name]
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise DamagedFileError(
-                f"{path}: {name} holds pickled objects, which vaelab never reads because they can "
-                "run code: save it as a plain array."
-            ) from None
-        raise
+@contextlib.contextmanager
+def _opened_npz(path: epath.Path, remedy: str) -> Iterator[zipfile.ZipFile]:
+    with reading(path, remedy), path.open("rb") as file:
+        _check_begins(file, path, b"PK", "npz", remedy)
+        with zipfile.ZipFile(file) as archive:
+            yield archive
+
+
+def _pickled(what: object) -> DamagedFileError:
+    return DamagedFileError(
+        f"{what} holds pickled objects, which vaelab never reads because they can run code: save it as a "
+        "plain array."
+    )
 
 
 def _check_begins(file, path: epath.Path, magic: bytes, kind: str, remedy: str) -> None:

@@ -22,6 +22,10 @@ from vaelab.types import Scaling
 
 VERSION = 2  # of the files in a workdir
 _WRITTEN_ONCE = ("versions", "hardware", "commit")  # they are of the first start
+_TYPES: dict[str, Any] = {
+    "experiment": str, "configuration": dict, "start": str | None, "prng": str, "versions": dict,
+    "hardware": str, "commit": str, "scaling": dict | None, "groups": list,
+}  # fmt: skip
 _PACKAGES = (
     "vaelab", "jax", "jaxlib", "flax", "optax", "distrax", "chex", "orbax-checkpoint", "numpy",
 )  # fmt: skip
@@ -90,6 +94,15 @@ def read_kept(path: epath.Path, needed: set[str]) -> dict[str, Any]:
     needed = needed | {"experiment", "configuration", "start", "prng"}
     if missing := needed - kept.keys():
         raise damaged(path, f"without {', '.join(sorted(missing))}")
+    for name in needed & _TYPES.keys():
+        if not isinstance(kept[name], _TYPES[name]):
+            raise damaged(path, f"{name} is of the type {type(kept[name]).__name__}")
+    fields = kept["configuration"]
+    for name, kind in (("model", dict), ("num_steps", int), ("patience", int | None)):
+        if not isinstance(fields.get(name), kind):
+            raise damaged(
+                path, f"configuration.{name} is of the type {type(fields.get(name)).__name__}"
+            )
     return kept
 
 
@@ -132,11 +145,23 @@ def read_config(folder: epath.Path) -> dict[str, Any]:
     return read_kept(path, {"scaling", *_WRITTEN_ONCE})
 
 
-def scaling_of(config: dict[str, Any]) -> Scaling | None:
-    """The standardisation that config.json holds."""
-    if config["scaling"] is None:
+def scaling_of(folder: epath.Path, config: dict[str, Any]) -> Scaling | None:
+    """The standardisation that the config.json of a folder holds.
+
+    Raises:
+      DamagedFileError: its numbers are not finite, or a scale is not positive.
+    """
+    if (kept := config["scaling"]) is None:
         return None
-    return Scaling(*(np.float32(config["scaling"][name]) for name in Scaling._fields))
+    try:
+        scaling = Scaling(*(np.asarray(kept[name], np.float32) for name in Scaling._fields))
+        valid = all(np.isfinite(part).all() for part in scaling) and (scaling.scale > 0).all()
+        np.broadcast_shapes(*(part.shape for part in scaling))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        valid = False
+    if not valid:
+        raise damaged(folder / "config.json", "scaling holds no finite means and positive scales")
+    return scaling
 
 
 def _scaling(scaling: Scaling | None) -> dict[str, Any] | None:

@@ -12,11 +12,13 @@ from etils import epath
 
 from vaelab.checks import DamagedFileError, MissingFileError, MissingPackageError, UsageError
 from vaelab.runs.serial import from_json, to_json
+from vaelab.untrusted import parse_json, printable, read_at_most
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 T = TypeVar("T")
+_LARGEST_JSON = 2**26  # bytes
 
 
 @contextlib.contextmanager
@@ -40,12 +42,20 @@ def read_json(path: epath.Path) -> Any:
 
     Raises:
       MissingFileError: there is no file.
-      DamagedFileError: the file is no JSON.
+      DamagedFileError: the file is no JSON, or is none of vaelab's by its size.
     """
     try:
-        return json.loads(path.read_bytes())
+        if path.exists() and not path.is_file():  # a device or a pipe may have no end
+            raise damaged(path, "it is no file")
+        with path.open("rb") as file:
+            content = read_at_most(file, _LARGEST_JSON + 1)
+        if len(content) > _LARGEST_JSON:
+            raise damaged(path, f"it has more than {_LARGEST_JSON:,} bytes")
+        return parse_json(content)
     except FileNotFoundError as error:
         raise MissingFileError(f"there is no file {path}: correct the folder.") from error
+    except DamagedFileError:
+        raise
     except ValueError as error:  # also of the encoding
         raise damaged(path, str(error)) from None
 
@@ -59,14 +69,14 @@ def read_typed(kind: type[T], path: epath.Path) -> T:
     value = read_json(path)
     try:
         return from_json(kind, value)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise damaged(path, f"{type(error).__name__}: {error}") from None
 
 
 def damaged(path: epath.Path, reason: str) -> DamagedFileError:
     """The error of a file that cannot be used."""
     return DamagedFileError(
-        f"{path} is damaged ({reason}): repair or remove the file, or choose another folder."
+        f"{path} is damaged ({printable(reason, 200)}): repair or remove the file, or choose another folder."
     )
 
 

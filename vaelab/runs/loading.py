@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Literal
@@ -11,16 +12,19 @@ import numpy as np
 from etils import epath
 
 from vaelab.checks import MissingFileError, UsageError
-from vaelab.data import Files
+from vaelab.data import DataSet, Files
 from vaelab.models import Model
 from vaelab.runs.config import read_config, scaling_of
-from vaelab.runs.experiment import Experiment
+from vaelab.runs.experiment import Experiment, check_kind
+from vaelab.runs.files import damaged
 from vaelab.runs.history import History
 from vaelab.runs.rebuild import UnknownPartError, from_record
 from vaelab.runs.run import Run
-from vaelab.runs.trained import Trained
+from vaelab.runs.trained import Trained, check_fits
 from vaelab.training.checkpoint import read_raw
 from vaelab.training.metrics import read_metrics
+from vaelab.types import Array, PRNGKey, PyTree
+from vaelab.untrusted import printable
 
 
 def load(
@@ -44,34 +48,63 @@ def load(
     Raises:
       UsageError: the folder holds no run, a file is damaged, or a part of the model cannot be rebuilt.
     """
+    if parameters not in ("reported", "newest"):
+        raise UsageError(f"parameters must be 'reported' or 'newest', got {parameters!r}.")
     folder = epath.Path(folder).expanduser()
     config = read_config(folder)
     record = config["configuration"]
     if model is None:
         model = from_record(record["model"], modules, "model")
+    check_kind("model", model, Model)
     raw = read_raw(folder / "checkpoints")
-    best, patience = raw["best"], record["patience"]
-    if parameters == "reported" and patience is not None and np.isfinite(best["bound"]):
-        variables, average, step = best["variables"], best["average"], best["step"]
-    else:
-        variables, average, step = raw["variables"], raw["opt_state"]["average"], raw["step"]
-        if raw["ema"]:
-            variables = variables | {"params": raw["ema"]["params"]}
-    if parameters not in ("reported", "newest"):
-        raise UsageError(f"parameters must be 'reported' or 'newest', got {parameters!r}.")
-    return Trained(
-        model=model,
-        params=jax.tree.map(np.asarray, variables["params"]),
-        multipliers={n: float(v) for n, v in (variables["multipliers"] or {}).items()},
-        average={n: float(v) for n, v in (average or {}).items()},
-        step=int(step),
-        scaling=scaling_of(config),
-        name=config["experiment"],
-        record=record,
-        history=History(read_metrics(folder)).until(int(raw["step"])),
-        started_from=config["start"],
-        folder=folder,
-    )
+    try:
+        best, patience = raw["best"], record["patience"]
+        if parameters == "reported" and patience is not None and np.isfinite(best["bound"]):
+            variables, average, step = best["variables"], best["average"], best["step"]
+        else:
+            variables, average, step = raw["variables"], raw["opt_state"]["average"], raw["step"]
+            if raw["ema"]:
+                variables = variables | {"params": raw["ema"]["params"]}
+        trained = Trained(
+            model=model,
+            params=jax.tree.map(np.asarray, variables["params"]),
+            multipliers={n: float(v) for n, v in (variables["multipliers"] or {}).items()},
+            average={n: float(v) for n, v in (average or {}).items()},
+            step=int(step),
+            scaling=scaling_of(folder, config),
+            name=config["experiment"],
+            record=record,
+            history=History(read_metrics(folder)).until(int(raw["step"])),
+            started_from=config["start"],
+            folder=folder,
+        )
+    except (AttributeError, KeyError, TypeError, IndexError) as error:
+        raise damaged(folder / "checkpoints", f"{type(error).__name__}: {error}") from None
+    _check_params(trained)
+    return trained
+
+
+def _check_params(trained: Trained) -> None:
+    """Raises one sentence if the parameters are not those of the model, which a file describes, too.
+
+    The shape of a conditional model's context is not recorded: its parameters are checked when they are used.
+    """
+    model = trained.model
+    if model.conditional:
+        return
+
+    def init(key: PRNGKey, x: Array) -> PyTree:
+        return model.init(key, x, key)["params"]
+
+    try:
+        x = jax.ShapeDtypeStruct((1, *model.decoder.shape), np.float32)
+        like = jax.eval_shape(init, jax.random.key(0), x)
+    except Exception as error:  # sizes of a record may be any numbers
+        raise damaged(
+            epath.Path(trained.folder or "") / "config.json",
+            f"its model cannot be made: {type(error).__name__}: {error}",
+        ) from None
+    check_fits(f"{trained.folder} has", trained.params, like)
 
 
 def run_of(
@@ -95,8 +128,14 @@ def run_of(
     """
     assert trained.record is not None  # `load` read it
     record = {name: part for name, part in trained.record.items() if name != "type"}
+    fields_of = {field.name for field in dataclasses.fields(Experiment)}
+    if unknown := record.keys() - fields_of - {"splits"}:
+        raise UsageError(
+            f"the record of {printable(trained.name)} has the field {printable(min(unknown))}, which an "
+            "experiment does not have: repair config.json."
+        )
     handed_over = record.pop("splits", None) is not None
-    data_record = record.pop("data")
+    data_record = record.pop("data", None)
     fields = {name: from_record(part, modules, name) for name, part in record.items()}
     try:
         if handed_over:
@@ -104,6 +143,7 @@ def run_of(
                 "data were handed over as arrays, and the record has their digest."
             )
         source = from_record(data_record, modules, "data")
+        check_kind("data", source, DataSet)
         run = Run.load(Experiment(data=source, **fields), data_dir, name=trained.name)
         if data_path is None:
             return run

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from etils import epath
 
 from vaelab.checks import UsageError
+from vaelab.untrusted import parse_json, printable
 
 
 @contextlib.contextmanager
@@ -73,8 +74,8 @@ def _take(path: epath.Path, content: str) -> None:
             holder = _read(path)
             if holder is not None and _alive(holder):
                 raise UsageError(
-                    f"workdir {path.parent} is in use by process {holder['process']} on {holder['host']} "
-                    f"since {holder['since']}: wait for it, or choose another workdir. If that process "
+                    f"workdir {path.parent} is in use by process {holder['process']} on {printable(holder['host'])} "
+                    f"since {printable(holder['since'])}: wait for it, or choose another workdir. If that process "
                     f"no longer runs, delete {path}."
                 ) from None
             _remove(path, holder)
@@ -115,11 +116,15 @@ def _remove(path: epath.Path, holder: dict | None) -> None:
 def _read(path: epath.Path) -> dict | None:
     """The holder of a lock; None if there is no lock, or a damaged one."""
     try:
-        holder = json.loads(path.read_text())
+        holder = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
-    names = {"process", "started", "host", "since"}
-    return holder if isinstance(holder, dict) and names <= holder.keys() else None
+    kinds = {"process": int, "started": str | None, "host": str, "since": str}
+    if not isinstance(holder, dict) or not all(
+        name in holder and isinstance(holder[name], kind) for name, kind in kinds.items()
+    ):
+        return None
+    return holder if 0 < holder["process"] < 2**31 else None
 
 
 def _alive(holder: dict) -> bool:

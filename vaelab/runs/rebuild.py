@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from vaelab.checks import UsageError
 from vaelab.runs.identity import plain
 from vaelab.runs.record import differing_fields, to_record
-
-# Packages that vaelab itself has imported; their functions serve as activations and the like.
-_TRUSTED = ("vaelab", "jax", "flax")
-_WRITING = {"runs", "cli", "training", "data", "plotting"}
+from vaelab.runs.trust import TRUSTED, is_number_type, is_part, module_of
+from vaelab.untrusted import printable
 
 
 class UnknownPartError(UsageError):
@@ -50,34 +49,59 @@ def from_record(record: Any, modules: Sequence[ModuleType | str] = (), path: str
     if "type" not in record:
         return {k: from_record(v, modules, f"{path}.{k}") for k, v in record.items()}
     kind = record["type"]
-    where = path.lstrip(".")
+    where = printable(path.lstrip("."), 200)
     if kind == "float":
-        return float(record["value"])
+        return _float(record.get("value"), where)
     if kind == "array":
+        shape = record.get("shape")
+        shown = printable(str(tuple(shape) if isinstance(shape, list) else shape))
         raise UnknownPartError(
-            f"{where} is an array of shape {tuple(record['shape'])}, and the record holds its "
-            "digest alone: pass the array, or the experiment, again."
+            f"{where} is an array of shape {shown}, and the record holds its digest alone: pass the array, "
+            "or the experiment, again."
         )
     if kind == "class":
-        return _named(record["name"], modules, path)
+        return _class(record, modules, where)
     if kind == "function":
-        return _function(record, modules, path)
+        return _function(record, modules, where)
     if kind in ("module", "loop"):
         raise UnknownPartError(f"{where} is a {kind}, which a record cannot rebuild.")
     if kind in ("partial", "method"):
         parts = {name: from_record(record[name], modules, f"{path}.{name}") for name in record}
-        if kind == "partial":
-            return functools.partial(parts["function"], *parts["arguments"], **parts["keywords"])
-        return getattr(parts["of"], parts["name"])
+        return _partial(parts, where) if kind == "partial" else _method(parts, where)
     return _object(kind, record, modules, path)
 
 
+def _float(value: Any, where: str) -> float:
+    if value not in ("nan", "inf", "-inf"):
+        raise UnknownPartError(f"{where} is no number: repair or remove the file.")
+    return float(value)
+
+
+def _partial(parts: Mapping[str, Any], where: str) -> Any:
+    function, arguments, keywords = (
+        parts.get(name) for name in ("function", "arguments", "keywords")
+    )
+    if not (callable(function) and isinstance(arguments, tuple) and isinstance(keywords, dict)):
+        raise UnknownPartError(f"{where} is no partial function: pass the experiment.")
+    return functools.partial(function, *arguments, **keywords)
+
+
+def _method(parts: Mapping[str, Any], where: str) -> Any:
+    """A bound method that the type of a rebuilt object defines. No other attribute leads anywhere else."""
+    of, name = parts.get("of"), parts.get("name")
+    public = isinstance(name, str) and (not name.startswith("_") or name == "__call__")
+    if not public or not inspect.isfunction(inspect.getattr_static(type(of), name, None)):
+        raise UnknownPartError(f"{where} is no method of a configuration: pass the experiment.")
+    return getattr(of, name)
+
+
 def _object(
-    kind: str, record: dict[str, Any], modules: Sequence[ModuleType | str], path: str
+    kind: Any, record: dict[str, Any], modules: Sequence[ModuleType | str], path: str
 ) -> Any:
-    where, found = path.lstrip("."), _named(kind, modules, path)
-    if not isinstance(found, type) or not (_is_value(found) or _of_caller(found)):
-        raise UnknownPartError(f"{where} = {kind} is not a type of a configuration.")
+    where = printable(path.lstrip("."), 200)
+    found, shown = _named(kind, modules, where), printable(str(kind))
+    if not isinstance(found, type) or not is_part(found):
+        raise UnknownPartError(f"{where} = {shown} is not a type of a configuration.")
     defaults = _defaults(found)
     parts = {
         # A default, such as the initialiser of a layer, may be a function without a name of its own.
@@ -89,9 +113,12 @@ def _object(
     }
     try:
         return found(**parts)
-    except TypeError as error:
+    except UsageError as error:
+        raise UnknownPartError(f"{where} = {shown}: {error}") from None
+    except Exception as error:  # fields of any types
+        reason = printable(str(error), 200)
         raise UnknownPartError(
-            f"{where} = {kind} cannot be rebuilt ({error}): pass the experiment."
+            f"{where} = {shown} cannot be rebuilt ({reason}): pass the experiment."
         ) from error
 
 
@@ -105,39 +132,30 @@ def _defaults(found: type) -> dict[str, Any]:
     }
 
 
-def _function(record: dict[str, Any], modules: Sequence[ModuleType | str], path: str) -> Any:
-    found = _named(record["name"], modules, path)
+def _class(record: dict[str, Any], modules: Sequence[ModuleType | str], where: str) -> type:
+    found = _named(record.get("name"), modules, where)
+    if not isinstance(found, type) or not (is_part(found) or is_number_type(found)):
+        raise UnknownPartError(f"{where} is not a type of a configuration.")
+    return found
+
+
+def _function(record: dict[str, Any], modules: Sequence[ModuleType | str], where: str) -> Any:
+    found = _named(record.get("name"), modules, where)
+    shown = printable(record["name"])
+    if isinstance(found, type) or not callable(found) or not is_part(found):
+        raise UnknownPartError(f"{where} = {shown} is not a function of a configuration.")
     if differences := differing_fields(plain(to_record(found)), record):
         raise UnknownPartError(
-            f"{path.lstrip('.')}: the function {record['name']} has changed since the run was trained, in "
+            f"{where}: the function {shown} has changed since the run was trained, in "
             f"{', '.join(differences)}: restore its old code, or pass the experiment."
         )
     return found
 
 
-def _belongs(found: Any, package: str) -> bool:
-    """True for what a package defines itself; a module that it imports, such as `os`, is not part of it.
-
-    Some of vaelab's packages have functions that write files, which are no part of a configuration.
-    """
-    parts = (getattr(found, "__module__", None) or "").split(".")
-    writes = parts[0] == "vaelab" and not _WRITING.isdisjoint(parts[1:2])
-    if writes and not isinstance(found, type):
-        return False
-    return parts[0] == package
-
-
-def _is_value(found: type) -> bool:
-    """True for a type whose construction only holds its fields."""
-    return dataclasses.is_dataclass(found) or hasattr(found, "_fields")
-
-
-def _of_caller(found: type) -> bool:
-    return found.__module__.partition(".")[0] not in _TRUSTED
-
-
-def _named(name: str, modules: Sequence[ModuleType | str], path: str) -> Any:
-    """The object of a dotted name, in a trusted package or in one of the modules."""
+def _named(name: Any, modules: Sequence[ModuleType | str], where: str) -> Any:
+    """The object of a dotted name, in a trusted package or in one of the modules. Nothing is imported for it."""
+    if not isinstance(name, str):
+        raise UnknownPartError(f"{where} has no name: repair or remove the file.")
     named = {
         module.__name__: module
         for module in (
@@ -145,18 +163,20 @@ def _named(name: str, modules: Sequence[ModuleType | str], path: str) -> Any:
         )
     }  # fmt: skip
     parts = name.split(".")
-    for length in range(len(parts) - 1, 0, -1):
+    private = any(part.startswith("__") for part in parts)
+    for length in range(0 if private else len(parts) - 1, 0, -1):
         place = ".".join(parts[:length])
         found: Any = named.get(place)
-        if found is None and parts[0] in _TRUSTED:
+        if found is None and parts[0] in TRUSTED:
             found = sys.modules.get(place)
         if found is None:
             continue
         for attribute in parts[length:]:
             found = getattr(found, attribute, None)
-        if found is not None and _belongs(found, parts[0]):
+        # What a package defines itself: a module that it imports, such as `os`, is not part of it.
+        if found is not None and module_of(found).partition(".")[0] == parts[0]:
             return found
     raise UnknownPartError(
-        f"{path.lstrip('.')} = {name} is not part of vaelab: pass the module that defines it, as "
-        f"modules=[{parts[0]}]."
+        f"{where} = {printable(name)} is not part of vaelab: pass the module that defines it, as "
+        f"modules=[{printable(parts[0])}]."
     )

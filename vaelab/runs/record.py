@@ -17,6 +17,7 @@ import numpy as np
 from vaelab.checks import UsageError
 from vaelab.data.arrays import digest
 from vaelab.runs.functions import code_digest, globals_of, installed_name, name_of, public_name
+from vaelab.untrusted import printable
 
 
 def to_record(value: Any, path: str = "", within: tuple[int, ...] = ()) -> Any:
@@ -131,7 +132,9 @@ def differing_fields(ours: Any, theirs: Any, path: str = "") -> list[str]:
     if ours == theirs:
         return []
     before, now = (
-        v["type"].rpartition(".")[2] if isinstance(v, dict) and "type" in v else v
+        printable(
+            str(v["type"]).rpartition(".")[2] if isinstance(v, dict) and "type" in v else str(v)
+        )
         for v in (theirs, ours)
     )
-    return [f"{path[:-1]} ({before}, now {now})"]
+    return [f"{printable(path[:-1])} ({before}, now {now})"]

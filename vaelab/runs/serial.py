@@ -36,23 +36,49 @@ def to_json(value: Any) -> Any:
 def from_json(kind: type[T], value: Any) -> T:
     """The NamedTuple, mapping, tuple or number of a type from `to_json`'s values. null is NaN for a float.
 
+    Raises:
+      TypeError: the value is of another type.
+
     >>> from vaelab.evaluation import Estimate
     >>> from_json(Estimate, {"mean": 1.5, "standard_error": None})
     Estimate(mean=1.5, standard_error=nan)
+    >>> from_json(int, "3")
+    Traceback (most recent call last):
+    TypeError: expected int, got str
     """
+    result: Any = value
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None  # type: ignore[return-value]
-        return from_json(next(each for each in arguments if each is not type(None)), value)
-    if origin in (dict, Mapping):
-        return {name: from_json(arguments[1], item) for name, item in value.items()}  # type: ignore[return-value]
-    if origin in (tuple, list):
-        return origin(from_json(arguments[0], item) for item in value)
-    if hasattr(kind, "_fields"):
+    if kind is Any:
+        pass
+    elif origin in (types.UnionType, typing.Union):
+        others = [each for each in arguments if each is not type(None)]
+        if value is not None or len(others) == len(arguments):
+            result = from_json(others[0], value)
+    elif origin in (dict, Mapping):
+        items = _of(dict, value).items()
+        result = {name: from_json(arguments[1], item) for name, item in items}
+    elif origin is tuple and arguments[-1] is not Ellipsis:
+        items = _of(list, value)
+        if len(items) != len(arguments):
+            raise TypeError(f"expected {len(arguments)} values, got {len(items)}")
+        result = tuple(map(from_json, arguments, items))
+    elif origin in (tuple, list):
+        result = origin(from_json(arguments[0], item) for item in _of(list, value))
+    elif hasattr(kind, "_fields"):
         hints = typing.get_type_hints(kind)
         # A field that the file does not have keeps its default.
-        return kind(**{name: from_json(hints[name], item) for name, item in value.items()})
-    if kind is float:
-        return float("nan") if value is None else float(value)  # type: ignore[return-value]
+        items = _of(dict, value).items()
+        result = kind(**{name: from_json(hints[name], item) for name, item in items})
+    elif kind is float:
+        result = math.nan if value is None else float(_of(int | float, value))
+    else:
+        result = _of(kind, value)
+    return result
+
+
+def _of(kind: Any, value: Any) -> Any:
+    """The value, which must be of this type. A boolean is no number."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        expected = kind.__name__ if isinstance(kind, type) else str(kind)
+        raise TypeError(f"expected {expected}, got {type(value).__name__}")
     return value

@@ -6,7 +6,6 @@ import os
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from etils import epath
 
 from vaelab.checks import UsageError
@@ -15,7 +14,7 @@ from vaelab.runs.history import History
 from vaelab.runs.identity import digest_of, identity
 from vaelab.runs.programs import Program
 from vaelab.runs.record import differing_fields
-from vaelab.runs.trained import Trained
+from vaelab.runs.trained import Trained, check_fits
 from vaelab.runs.training_files import can_continue
 from vaelab.training.state import TrainState
 from vaelab.types import PyTree
@@ -54,7 +53,7 @@ def starting_point(
             _check_continues(start, run.experiment, int(state.step))
             return StartingPoint(state, start.history, None, start.started_from)
     like = jax.eval_shape(program.runs[0].initial_params)
-    _check_fits(start.params, like)
+    check_fits("start has", start.params, like)
     return StartingPoint(params=start.params, digest=digest_of(start.params))
 
 
@@ -73,18 +72,3 @@ def _check_continues(start: Trained, experiment: Experiment, step: int) -> None:
             f"{experiment.evaluate_every}), and patience counts them: choose num_steps as a multiple of "
             "evaluate_every, or train with a workdir."
         )
-
-
-def _check_fits(params: PyTree, like: PyTree) -> None:
-    """Raises one sentence if parameters have another structure or other shapes than the model's."""
-    ours, theirs = (
-        {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(t)}
-        for t in (like, params)
-    )  # fmt: skip
-    for name in ours | theirs:
-        if ours.get(name) != theirs.get(name):
-            raise UsageError(
-                f"start has parameters that do not fit the model: {name} has the shape "
-                f"{theirs.get(name, 'none')}, and the model's {ours.get(name, 'none')}: use a run of a model "
-                "with the same networks."
-            )

@@ -16,8 +16,9 @@ import numpy as np
 from etils import epath
 
 from vaelab import evaluation
-from vaelab.checks import UndefinedError, UsageError, counted
+from vaelab.checks import DamagedFileError, UndefinedError, UsageError, counted
 from vaelab.data.conversion import as_floats
+from vaelab.data.files import FETCH_AGAIN
 from vaelab.data.readers import names_in_npz, read_npz
 from vaelab.evaluation import LogLikelihood, Subject
 from vaelab.evaluation.batches import map_batches
@@ -27,6 +28,7 @@ from vaelab.runs.history import History
 from vaelab.training.checkpoint import Checkpoints
 from vaelab.training.state import TrainState
 from vaelab.types import Array, Examples, PRNGKey, PyTree, Scaling
+from vaelab.untrusted import printable
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -213,6 +215,21 @@ def _check_numbers(latents: tuple[Array, ...]) -> None:
             )
 
 
+def check_fits(what: str, params: PyTree, like: PyTree) -> None:
+    """Raises one sentence if parameters have another structure or other shapes than the model's."""
+    ours, theirs = (
+        {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(t)}
+        for t in (like, params)
+    )  # fmt: skip
+    for name in ours | theirs:
+        if ours.get(name) != theirs.get(name):
+            raise UsageError(
+                f"{what} parameters that do not fit the model: {printable(name)} has the shape "
+                f"{theirs.get(name, 'none')}, and the model's {ours.get(name, 'none')}: use a run of a model "
+                "with the same networks."
+            )
+
+
 def import_params(path: epath.PathLike) -> PyTree:
     """Parameters from a file that `Trained.export` wrote: nested dicts of arrays."""
     path = epath.Path(path).expanduser()
@@ -222,6 +239,12 @@ def import_params(path: epath.PathLike) -> PyTree:
         place = params
         for folder in folders:
             place = place.setdefault(folder, {})
+            if not isinstance(place, dict):
+                break
+        if not isinstance(place, dict) or leaf in place:
+            raise DamagedFileError(
+                f"{path} has an array and a group of arrays of the name {printable(name)}: {FETCH_AGAIN}."
+            )
         place[leaf] = array
     return params
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
 from vaelab.checks import UsageError
 from vaelab.training.state import TrainState
+from vaelab.untrusted import check_memory
 
 
 class Checkpoints:
@@ -110,6 +113,13 @@ class Checkpoints:
             ) from failed[steps[0]]
         return None
 
+    def check_size(self, step: int) -> None:
+        """Raises a ValueError unless the arrays that the metadata of a step describe fit into memory."""
+        leaves = jax.tree.leaves(self._manager.item_metadata(step).tree)
+        arrays = [leaf for leaf in leaves if isinstance(leaf, ocp.metadata.ArrayMetadata)]
+        sizes = [math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in arrays]
+        check_memory(sum(sizes))
+
     def _set_aside(self, step: int, name: str) -> epath.Path:
         folder = self.directory / name
         folder.mkdir(exist_ok=True)
@@ -138,16 +148,20 @@ def read_raw(directory: epath.PathLike, step: int | None = None) -> dict[str, An
     Raises:
       UsageError: there is no checkpoint, or none can be read.
     """
+    none = UsageError(
+        f"{directory} holds no checkpoint that can be read: train the run further, or choose another."
+    )
+    if not epath.Path(directory).is_dir():  # it would be made
+        raise none
     checkpoints = Checkpoints(directory)
     with contextlib.closing(checkpoints):
         steps = [each for each in checkpoints.steps()[::-1] if step is None or each == step]
         for each in steps:
             try:
+                checkpoints.check_size(each)
                 state = checkpoints._manager.restore(each, args=ocp.args.StandardRestore())
                 if isinstance(state, dict) and "variables" in state:
                     return state
             except Exception:  # orbax and tensorstore raise many kinds
                 warnings.warn(f"checkpoint {each} of {directory} cannot be read.", stacklevel=2)
-    raise UsageError(
-        f"{directory} holds no checkpoint that can be read: train the run further, or choose another."
-    )
+    raise none

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from etils import epath
 from tensorboardX import SummaryWriter
 
+from vaelab.untrusted import parse_json
+
 
 class MetricsLog:
     """Appends rows to `metrics.jsonl` and TensorBoard events below one directory.
@@ -66,9 +68,9 @@ def read_metrics(directory: epath.PathLike) -> list[dict[str, float]]:
     rows, dropped = [], []
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
-            rows.append({"step": row.pop("step"), **row})
-        except (ValueError, KeyError, TypeError, AttributeError):
+            row = parse_json(line)
+            rows.append({"step": _step(row.pop("step")), **{n: _number(v) for n, v in row.items()}})
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             dropped.append(number)
     if dropped:
         warnings.warn(
@@ -76,3 +78,15 @@ def read_metrics(directory: epath.PathLike) -> list[dict[str, float]]:
             stacklevel=2,
         )
     return rows
+
+
+def _step(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise TypeError("a step is a whole number")
+    return value
+
+
+def _number(value: object) -> float:
+    if type(value) is int or type(value) is float:
+        return float(value)
+    raise TypeError("a metric is a number")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from vaelab.checks import UsageError
 from vaelab.data.files import naming
 from vaelab.data.mocap.skeleton import Skeleton
 from vaelab.data.mocap.text import Line, numbers, read_lines
+from vaelab.untrusted import printable
 
 _HEADER = "#!OML:ASF"
 
@@ -50,7 +52,7 @@ def _frames(lines: list[Line]) -> list[tuple[Line, list[Line]]]:
     found: list[tuple[Line, list[Line]]] = []
     for line in lines:
         first = line.words[0]
-        if len(line.words) == 1 and first.isdigit():
+        if len(line.words) == 1 and re.fullmatch("[0-9]{1,9}", first):
             if found and int(first) != int(before := found[-1][0].words[0]) + 1:
                 raise UsageError(
                     f"line {line.number}: frame {first} follows frame {before}: make a clip of "
@@ -61,7 +63,7 @@ def _frames(lines: list[Line]) -> list[tuple[Line, list[Line]]]:
             found[-1][1].append(line)
         elif not first.startswith(("#", ":")):
             raise UsageError(
-                f"line {line.number} must be the number of a frame, got {first}: name an AMC file."
+                f"line {line.number} must be the number of a frame, got {printable(first)}: name an AMC file."
             )
     if not found:
         raise UsageError("the file holds no frames: name an AMC file.")
@@ -73,7 +75,7 @@ def _values(first: Line, lines: list[Line], freedoms: dict[str, tuple[str, ...]]
     frame = f"frame {first.words[0]}"
     found: dict[str, Sequence[float]] = {}
     for number, (name, *words) in lines:
-        where = f"line {number}, {frame}: bone {name}"
+        where = f"line {number}, {frame}: bone {printable(name)}"
         if name not in freedoms:
             raise UsageError(
                 f"{where} is not a bone with channels of the skeleton: name the ASF file of this clip."

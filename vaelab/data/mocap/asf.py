@@ -10,9 +10,11 @@ from vaelab.checks import UsageError
 from vaelab.data.files import naming
 from vaelab.data.mocap.skeleton import Bone, Point, Skeleton
 from vaelab.data.mocap.text import Line, numbers, read_lines
+from vaelab.untrusted import printable
 
 _TRANSLATIONS, _ROTATIONS = ("tx", "ty", "tz"), ("rx", "ry", "rz")
 _REPAIR = "repair the file, or name an ASF file"
+_MOST_BONES = 1000  # a body has about 30; memory grows with the square of their number
 
 
 def read_skeleton(path: epath.PathLike) -> Skeleton:
@@ -30,18 +32,26 @@ def read_skeleton(path: epath.PathLike) -> Skeleton:
 def _skeleton(lines: list[Line]) -> Skeleton:
     sections = _sections(lines)
     unit = _unit(sections["units"])
-    bones = {bone.name: bone for bone in _bones(sections["bonedata"], unit)}
     found = [_root(sections["root"], unit)]
+    bones: dict[str, Bone] = {}
+    for bone in _bones(sections["bonedata"], unit):
+        if bone.name in bones or bone.name == found[0].name:
+            raise UsageError(f"two bones have the name {printable(bone.name)}: {_REPAIR}.")
+        bones[bone.name] = bone
+    if len(bones) > _MOST_BONES:
+        raise UsageError(
+            f"the file has {len(bones)} bones, more than the {_MOST_BONES} that are read: {_REPAIR}."
+        )
     children = _children(sections["hierarchy"])
     for number, parent in enumerate(found):  # `found` grows, so parents precede their children
         for name in children.pop(parent.name, ()):
             if name not in bones:
                 raise UsageError(
-                    f"the hierarchy names {name}, which is not a bone, or is named twice: {_REPAIR}."
+                    f"the hierarchy names {printable(name)}, which is not a bone, or is named twice: {_REPAIR}."
                 )
             found.append(bones.pop(name)._replace(parent=number))
     if left := [*bones, *children]:
-        raise UsageError(f"bone {left[0]} does not hang from the root: {_REPAIR}.")
+        raise UsageError(f"bone {printable(left[0])} does not hang from the root: {_REPAIR}.")
     return Skeleton(tuple(found))
 
 
@@ -68,7 +78,9 @@ def _unit(lines: list[Line]) -> float:
     units = {line.words[0].lower(): line.words[1:] for line in lines}
     angle = " ".join(units.get("angle", ["nothing"])).lower()
     if angle not in ("deg", "rad"):
-        raise UsageError(f"the unit of angle must be deg or rad, got {angle}: {_REPAIR}.")
+        raise UsageError(
+            f"the unit of angle must be deg or rad, got {printable(angle)}: {_REPAIR}."
+        )
     return 1.0 if angle == "deg" else math.degrees(1.0)
 
 
@@ -99,22 +111,23 @@ def _bone(number: int, fields: dict[str, list[str]], unit: float) -> Bone:
     name = " ".join(fields.get("name", []))
     if not name:
         raise UsageError(f"the bone that ends in line {number} has no name: {_REPAIR}.")
-    direction = numbers(f"direction of bone {name}", fields.get("direction", []), 3)
-    (length,) = numbers(f"length of bone {name}", fields.get("length", []), 1)
+    shown = printable(name)
+    direction = numbers(f"direction of bone {shown}", fields.get("direction", []), 3)
+    (length,) = numbers(f"length of bone {shown}", fields.get("length", []), 1)
     norm = math.hypot(*direction)
     if norm == 0 or length < 0:
         raise UsageError(
-            f"bone {name} must have a direction and a length that is not negative: {_REPAIR}."
+            f"bone {shown} must have a direction and a length that is not negative: {_REPAIR}."
         )
     *angles, letters = fields.get("axis", []) or [""]
-    order = _order(name, [letters])
+    order = _order(shown, [letters])
     return Bone(
         name,
         -1,
         _point([length * part / norm for part in direction]),
-        _axis(order, numbers(f"axis of bone {name}", angles, 3), unit),
+        _axis(order, numbers(f"axis of bone {shown}", angles, 3), unit),
         order,
-        _freedom(name, fields, "dof", _ROTATIONS),
+        _freedom(shown, fields, "dof", _ROTATIONS),
     )
 
 
@@ -125,7 +138,7 @@ def _freedom(
     if len(set(found)) < len(found) or not set(found) <= set(known):
         raise UsageError(
             f"{name} of bone {bone} must hold some of {', '.join(known)}, each once, got "
-            f"{' '.join(found)}: {_REPAIR}."
+            f"{printable(' '.join(found))}: {_REPAIR}."
         )
     return found
 
@@ -134,7 +147,7 @@ def _order(bone: str, words: list[str]) -> str:
     order = "".join(words).lower()
     if sorted(order) != ["x", "y", "z"]:
         raise UsageError(
-            f"axis of bone {bone} must name an order such as XYZ, got {order or 'nothing'}: {_REPAIR}."
+            f"axis of bone {bone} must name an order such as XYZ, got {printable(order) or 'nothing'}: {_REPAIR}."
         )
     return order
 

@@ -203,7 +203,7 @@ def _find(name: str, data_dir: str | None, files: str) -> epath.Path:
         with reading(path, "correct the path"):
             if path.is_dir():
                 folders.append(path)
-            elif path.exists():
+            elif path.is_file():  # a device or a pipe may have no end
                 return path
     if folders:
         raise UsageError(f"{folders[0]} is a folder: name {files}.")

@@ -13,6 +13,7 @@ from vaelab.data.mocap.amc import Clip, read_clip
 from vaelab.data.mocap.asf import read_skeleton
 from vaelab.data.mocap.skeleton import Skeleton
 from vaelab.data.parts import Fractions
+from vaelab.untrusted import printable
 
 _SEED = 0  # of the order of the rows
 
@@ -105,6 +106,7 @@ def _check_one_skeleton(paths: Sequence[epath.Path], clips: Sequence[Clip]) -> N
     for path, skeleton in named:
         if skeleton != named[0][1]:
             raise UsageError(
-                f"{path} was recorded with the skeleton {skeleton}, and {named[0][0]} with {named[0][1]}: give "
+                f"{path} was recorded with the skeleton {printable(skeleton)}, and {named[0][0]} with "
+                f"{printable(named[0][1])}: give "
                 "clips of one skeleton, or remove the lines that begin with #!OML:ASF if the skeletons are equal."
             )

@@ -1,0 +1,88 @@
+"""Text, numbers and sizes from files that others made."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import IO, Any
+
+_CHUNK = 2**20  # bytes read at once
+_MOST_LEVELS = 100  # of JSON, which recursive functions read
+
+
+def printable(text: str, limit: int = 60) -> str:
+    """Text from a file, for a sentence: one line of at most `limit` characters.
+
+    Other characters, such as those that control a terminal, are escaped.
+
+    >>> printable("two\\nlines \\x1b[31m")
+    'two\\\\nlines \\\\x1b[31m'
+    >>> printable("x" * 100, 8)
+    'xxxxx...'
+    """
+    cut = text if len(text) <= limit else f"{text[: limit - 3]}..."
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
+
+
+def check_memory(num_bytes: int) -> None:
+    """Raises unless an array of this size fits into half of this machine's memory.
+
+    Files from elsewhere state sizes that they do not have, and small ones are decompressed to any size.
+
+    Raises:
+      ValueError: the reason, for a sentence about the file.
+
+    >>> check_memory(10**18)
+    Traceback (most recent call last):
+    ValueError: it takes 1,000,000,000,000,000,000 bytes, more than half of the memory
+    """
+    if num_bytes > _memory() // 2:
+        raise ValueError(f"it takes {num_bytes:,} bytes, more than half of the memory")
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # a system that does not say
+        return 2**36
+
+
+def read_at_most(file: IO[bytes], num_bytes: int) -> bytes:
+    """The next bytes of a file, fewer at its end. Memory is taken as bytes come, whatever is expected.
+
+    >>> import io
+    >>> read_at_most(io.BytesIO(b"abc"), 10**15)
+    b'abc'
+    """
+    found = bytearray()
+    while chunk := file.read(min(_CHUNK, num_bytes - len(found))):
+        found += chunk
+    return bytes(found)
+
+
+def parse_json(content: bytes) -> Any:
+    """The values of a JSON document.
+
+    Raises:
+      ValueError: it is no JSON, or is nested too deeply.
+
+    >>> parse_json(b"[" * 200 + b"]" * 200)
+    Traceback (most recent call last):
+    ValueError: it is nested more than 100 levels deep
+    """
+    deep = ValueError(f"it is nested more than {_MOST_LEVELS} levels deep")
+    try:
+        value = json.loads(content)
+    except RecursionError:
+        raise deep from None
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        level = [
+            item
+            for each in level
+            if isinstance(each, list | dict)
+            for item in (each.values() if isinstance(each, dict) else each)
+        ]
+    if level:
+        raise deep
+    return value
