@@ -19,7 +19,8 @@ from vaelab.runs.history import History
 from vaelab.runs.rebuild import UnknownPartError, from_record
 from vaelab.runs.run import Run
 from vaelab.runs.trained import Trained
-from vaelab.training.checkpoint import read_raw
+from vaelab.storage import folder_at
+from vaelab.training.checkpoint_reading import read_raw
 from vaelab.training.metrics import read_metrics
 
 
@@ -44,7 +45,7 @@ def load(
     Raises:
       UsageError: the folder holds no run, a file is damaged, or a part of the model cannot be rebuilt.
     """
-    folder = epath.Path(folder).expanduser()
+    folder = folder_at(folder)
     config = read_config(folder)
     record = config["configuration"]
     if model is None:
