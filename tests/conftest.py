@@ -23,6 +23,7 @@ os.environ["XLA_FLAGS"] = quick_flags()
 
 import jax
 import pytest
+from object_store import bucket  # noqa: F401  a fixture
 
 from vaelab import cli
 from vaelab.checks import UsageError

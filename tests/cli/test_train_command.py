@@ -14,7 +14,7 @@ from conftest import ROOT, SMALL, files
 from small import bits
 
 from vaelab import cli
-from vaelab.training.checkpoint import read_raw
+from vaelab.training.checkpoint_reading import read_raw
 
 NAME = "digits_vhp_rewo"
 

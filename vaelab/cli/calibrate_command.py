@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
-from etils import epath
 from rich.table import Table
 
 from vaelab import evaluation, runs
@@ -15,6 +14,7 @@ from vaelab.runs import Experiment, display
 from vaelab.runs.files import read_typed, write_json
 from vaelab.runs.result import Result
 from vaelab.runs.run import Run
+from vaelab.storage import folder_at
 from vaelab.training.objectives import ELBO
 
 _FILE = "calibration.json"
@@ -67,7 +67,7 @@ class Calibrate(ExperimentCommand):
         )  # fmt: skip
         end_if_interrupted([result])
         calibration = self._calibrate(result)
-        write_json(epath.Path(workdir).expanduser() / _FILE, calibration)
+        write_json(folder_at(workdir) / _FILE, calibration)
         flags = [f"--objective.constraints.{k}.kappa {v:.4g}" for k, v in calibration.kappa.items()]
         display.show(_table(calibration), f"vaelab train {self.name} {' '.join(flags)}")
 
@@ -110,7 +110,7 @@ def with_pilot(experiment: Experiment, pilot: str | None, fraction: float) -> Ex
     """
     if pilot is None:
         return experiment
-    path = epath.Path(pilot).expanduser() / _FILE
+    path = folder_at(pilot) / _FILE
     if not path.exists():
         raise MissingFileError(f"pilot {pilot} holds no {_FILE}: run vaelab calibrate there first.")
     reached = read_typed(Calibration, path).reached

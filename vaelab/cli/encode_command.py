@@ -8,13 +8,12 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 import tyro
-from etils import epath
 
 from vaelab.checks import UsageError
 from vaelab.cli.parsing import TrainedCommand
 from vaelab.data import Files
 from vaelab.runs.experiment import check_seed
-from vaelab.runs.files import writing
+from vaelab.storage import folder_at, writing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Encode(TrainedCommand):
         levels = codes if isinstance(codes, tuple) else (codes,)
         if self.out.endswith(".npy") and len(levels) > 1:
             raise UsageError(f"the model has {len(levels)} levels: write an .npz file with --out.")
-        path = epath.Path(self.out).expanduser()
+        path = folder_at(self.out)
         with writing(path, "wb") as file:
             if self.out.endswith(".npy"):
                 np.save(file, levels[0])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from etils import epath
-
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.cli.parsing import TrainedCommand
 from vaelab.runs import display
@@ -13,6 +11,7 @@ from vaelab.runs.files import write_json
 from vaelab.runs.loading import run_of
 from vaelab.runs.prior_report import evaluate_prior
 from vaelab.runs.reporting import make_report
+from vaelab.storage import folder_at, is_remote
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +58,13 @@ class Evaluate(TrainedCommand):
             annealed_points=self.annealed_points,
             annealed_temperatures=self.annealed_temperatures,
         )
-        on = "" if self.data is None else f"-{epath.Path(self.data).expanduser().resolve().stem}"
-        path = epath.Path(self.folder).expanduser() / f"evaluation{on}.json"
+        on = "" if self.data is None else f"-{_stem(self.data)}"
+        path = folder_at(self.folder) / f"evaluation{on}.json"
         write_json(path, evaluation)
         display.show(report.table(), *evaluation.tables())
         print(f"everything is in {path}")
+
+
+def _stem(path: str) -> str:
+    file = folder_at(path)
+    return (file if is_remote(file) else file.resolve()).stem

@@ -8,7 +8,6 @@ from types import ModuleType
 
 import jax
 import numpy as np
-from etils import epath
 
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.cli.parsing import TrainedCommand
@@ -16,8 +15,9 @@ from vaelab.data import DataSet, show
 from vaelab.data.show import Shown
 from vaelab.runs import Trained
 from vaelab.runs.experiment import check_kind, check_seed
-from vaelab.runs.files import write_figure, writing
+from vaelab.runs.files import write_figure
 from vaelab.runs.rebuild import UnknownPartError, from_record
+from vaelab.storage import folder_at, writing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Sample(TrainedCommand):
                 "this model is conditional: call runs.load(...).sample(key, n, context=...) in Python."
             )
         x = trained.sample(jax.random.key(self.seed), self.num_samples, mean=not self.draw)
-        path = epath.Path(self.out).expanduser()
+        path = folder_at(self.out)
         if self.out.endswith(".npy"):
             with writing(path, "wb") as file:
                 np.save(file, x)

@@ -21,6 +21,7 @@ from vaelab.runs.config import read_config
 from vaelab.runs.report import Report
 from vaelab.runs.result import Result
 from vaelab.runs.training_files import TrainingFiles
+from vaelab.storage import folder_at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Suite(Command):
                 nearest = difflib.get_close_matches(name, experiments, 1, cutoff=0.0)[0]
                 raise UsageError(f"only = {name!r} is not in {self.suite}; the nearest name is {nearest!r}.")  # fmt: skip
         stem = Path(next(iter(experiments.values())).source).stem
-        root = epath.Path(self.workdir or f"runs/{stem}").expanduser()
+        root = folder_at(self.workdir or f"runs/{stem}")
         path = Path(next(iter(experiments.values())).source).with_name("results.json")
         names = ("num_steps", "num_samples", "num_test")
         changes = {n: getattr(self, n) for n in names if getattr(self, n) is not None}

@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from etils import epath
-
 from vaelab import runs
 from vaelab.checks import UndefinedError, UsageError, check_at_least_one, check_not_negative
 from vaelab.cli.parsing import ExperimentCommand, end_if_interrupted
@@ -15,6 +13,7 @@ from vaelab.runs import display
 from vaelab.runs.files import write_figure
 from vaelab.runs.measures import Measures, measure, measures_table, read_measures, write_measures
 from vaelab.runs.sweep_folder import read_sweep
+from vaelab.storage import folder_at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Sweep(ExperimentCommand):
                 "marginal_inputs compares q(z) with one prior for all data, and this model is conditional: "
                 "leave it out."
             )
-        folder = epath.Path(self.workdir or f"runs/sweep-{self.name}").expanduser()
+        folder = folder_at(self.workdir or f"runs/sweep-{self.name}")
         beside = [
             (read_sweep(each)["experiment"], each, read_measures(each)) for each in self.beside
         ]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from etils import epath
-
 from vaelab import runs
 from vaelab.checks import check_positive
 from vaelab.cli.calibrate_command import with_pilot
 from vaelab.cli.lookup import import_modules
 from vaelab.cli.parsing import ExperimentCommand, end_if_interrupted
 from vaelab.runs import display
+from vaelab.storage import folder_at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Train(ExperimentCommand):
         check_positive(pilot_fraction=self.pilot_fraction)
 
     def run(self) -> None:
-        workdir = epath.Path(self.workdir or f"runs/{self.name}").expanduser()
+        workdir = folder_at(self.workdir or f"runs/{self.name}")
         result = runs.train(
             with_pilot(self.experiment, self.pilot, self.pilot_fraction),
             workdir=workdir,

@@ -1,10 +1,8 @@
-"""Files that appear whole: an interruption leaves the old file."""
+"""Results and plots as files."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -12,6 +10,7 @@ from etils import epath
 
 from vaelab.checks import DamagedFileError, MissingFileError, MissingPackageError, UsageError
 from vaelab.runs.serial import from_json, to_json
+from vaelab.storage import writing
 from vaelab.untrusted import parse_json, printable, read_at_most
 
 if TYPE_CHECKING:
@@ -19,15 +18,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LARGEST_JSON = 2**26  # bytes
-
-
-@contextlib.contextmanager
-def writing(path: epath.Path, mode: str = "w") -> Iterator[Any]:
-    """A file that appears under its name when it is complete."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open(mode) as file:
-        yield file
-    partial.replace(path)
 
 
 def write_json(path: epath.Path, value: Any) -> None:

@@ -21,7 +21,8 @@ from vaelab.runs.history import History
 from vaelab.runs.rebuild import UnknownPartError, from_record
 from vaelab.runs.run import Run
 from vaelab.runs.trained import Trained, check_fits
-from vaelab.training.checkpoint import read_raw
+from vaelab.storage import folder_at
+from vaelab.training.checkpoint_reading import read_raw
 from vaelab.training.metrics import read_metrics
 from vaelab.types import Array, PRNGKey, PyTree
 from vaelab.untrusted import printable
@@ -50,7 +51,7 @@ def load(
     """
     if parameters not in ("reported", "newest"):
         raise UsageError(f"parameters must be 'reported' or 'newest', got {parameters!r}.")
-    folder = epath.Path(folder).expanduser()
+    folder = folder_at(folder)
     config = read_config(folder)
     record = config["configuration"]
     if model is None:

@@ -1,35 +1,45 @@
-"""One process at a time in a folder."""
+"""One process at a time in a folder. In a bucket this is best effort, with time stamps."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
 import json
+import math
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from typing import Any
 
 from etils import epath
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, is_number
+from vaelab.storage import is_remote, make_folder
 from vaelab.untrusted import parse_json, printable
+
+RENEWED, EXPIRES = 60.0, 300.0  # seconds, of a lock in a bucket
 
 
 @contextlib.contextmanager
 def held(folder: epath.Path) -> Iterator[None]:
     """Makes the folder and holds it for this process. A lock of a dead process is taken over.
 
-    A folder that was made here, and that nothing was written to, is removed at the end.
+    A folder that was made here, and that nothing was written to, is removed at the end. In a bucket two
+    processes that start at the same moment may both believe that they hold it. The lock is renewed there each
+    minute, so that the lock of a machine that is gone ends after `EXPIRES` seconds.
 
     Raises:
       UsageError: the folder cannot be made, or another process holds it; the sentence names process,
         host and time.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    local = not is_remote(folder)
+    made = [path for path in (folder, *folder.parents) if local and not path.exists()]
     try:
         with contextlib.ExitStack() as stack:
             with _writable(folder):
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
                 stack.enter_context(_locked(folder))
             yield
     finally:
@@ -58,11 +68,49 @@ def _locked(folder: epath.Path) -> Iterator[None]:
         "host": socket.gethostname(),
         "since": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
+    with _taken_in_a_bucket(path, mine) if is_remote(path) else _taken(path, mine):
+        yield
+
+
+@contextlib.contextmanager
+def _taken(path: epath.Path, mine: dict[str, Any]) -> Iterator[None]:
     _take(path, json.dumps(mine))
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _taken_in_a_bucket(path: epath.Path, mine: dict[str, Any]) -> Iterator[None]:
+    """The lock with the time at which it was renewed last: nobody else knows if this machine still runs."""
+    ended = threading.Event()
+
+    def content() -> str:
+        return json.dumps(mine | {"renewed": time.time()})
+
+    def is_mine() -> bool:
+        holder = _read(path)
+        return holder is not None and mine.items() <= holder.items()
+
+    def renew() -> None:
+        while not ended.wait(RENEWED):
+            with contextlib.suppress(
+                Exception
+            ):  # a network that fails for a minute ends no training
+                if is_mine():
+                    path.write_bytes(content().encode())
+
+    _take(path, content())
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        if is_mine():
+            path.unlink(missing_ok=True)
 
 
 def _take(path: epath.Path, content: str) -> None:
@@ -84,10 +132,12 @@ def _take(path: epath.Path, content: str) -> None:
 
 def _create(path: epath.Path, content: str) -> None:
     """Writes a file that must not exist yet, and appears with its content."""
-    if "://" in os.fspath(path):  # a bucket has no exclusive creation: this is the best there is
+    if is_remote(path):  # there is no exclusive creation: this is the best there is
         if path.exists():
             raise FileExistsError
-        path.write_text(content)
+        path.write_bytes(content.encode())
+        if path.read_bytes() != content.encode():
+            raise FileExistsError
         return
     partial = f"{os.fspath(path)}.{os.getpid()}.partial"
     with open(partial, "w") as file:
@@ -105,6 +155,10 @@ def _create(path: epath.Path, content: str) -> None:
 
 def _remove(path: epath.Path, holder: dict | None) -> None:
     """Removes the lock of a dead holder, unless another process has taken the lock meanwhile."""
+    if is_remote(path):
+        if _read(path) == holder:
+            path.unlink(missing_ok=True)
+        return
     aside = path.with_name(f"{path.name}.{os.getpid()}.dead")
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
@@ -124,11 +178,15 @@ def _read(path: epath.Path) -> dict | None:
         name in holder and isinstance(holder[name], kind) for name, kind in kinds.items()
     ):
         return None
-    return holder if 0 < holder["process"] < 2**31 else None
+    if not 0 < holder["process"] < 2**31:
+        return None
+    return holder if is_number(holder.get("renewed", 0.0)) else None
 
 
 def _alive(holder: dict) -> bool:
     """False only if the holder's process is known to be gone."""
+    if time.time() - holder.get("renewed", math.inf) > EXPIRES:
+        return False
     if holder["host"] != socket.gethostname():
         return True
     try:

@@ -16,10 +16,11 @@ from vaelab.constraints import Constraint
 from vaelab.evaluation import Estimate, distortion, elbo, rate, squared_error
 from vaelab.runs import display
 from vaelab.runs.constraint_report import outcome
-from vaelab.runs.files import read_typed, write_json, writing
+from vaelab.runs.files import read_typed, write_json
 from vaelab.runs.members import Member
 from vaelab.runs.result import Result
 from vaelab.runs.serial import to_json
+from vaelab.storage import folder_at, writing
 from vaelab.types import Examples
 
 _FUNCTIONS = {"elbo": elbo, "rate": rate, "distortion": distortion, "mse": squared_error}
@@ -214,7 +215,7 @@ def write_measures(folder: epath.Path, rows: Sequence[Measures]) -> None:
 
 def read_measures(folder: epath.PathLike) -> list[Measures]:
     """The measures of a sweep's folder."""
-    return read_typed(list[Measures], epath.Path(folder).expanduser() / "measures.json")
+    return read_typed(list[Measures], folder_at(folder) / "measures.json")
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from vaelab.runs.files import read_typed, writing
+from vaelab.runs.files import read_typed
+from vaelab.storage import writing
 
 
 class Estimate(NamedTuple):

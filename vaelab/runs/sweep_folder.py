@@ -21,6 +21,7 @@ from vaelab.runs.run import Run
 from vaelab.runs.store import Store
 from vaelab.runs.training_files import TrainingFiles
 from vaelab.runs.workdir import Workdir
+from vaelab.storage import folder_at, make_folder
 from vaelab.training.loop import Metrics
 from vaelab.training.metrics import MetricsLog, read_metrics
 from vaelab.training.state import TrainState
@@ -33,7 +34,7 @@ class SweepFolder:
     """
 
     def __init__(self, folder: epath.PathLike):
-        self.folder = epath.Path(folder).expanduser()
+        self.folder = folder_at(folder)
         self.kept: list[dict[str, Any]] = []  # members and num_steps of each group
 
     @contextlib.contextmanager
@@ -97,7 +98,7 @@ def read_sweep(folder: epath.PathLike) -> dict[str, Any]:
       ConfigurationError: it is another version's.
       DamagedFileError: it cannot be read.
     """
-    return read_kept(epath.Path(folder).expanduser() / "sweep.json", {"groups"})
+    return read_kept(folder_at(folder) / "sweep.json", {"groups"})
 
 
 def as_recorded(members: Sequence[Member]) -> list[dict[str, Any]]:
@@ -144,7 +145,7 @@ class Group(Store):
     def claim(self, program: Program, source: str | None, started_from: str | None) -> None:
         self._program = program
         self._sweep.record(program.run, self, source, started_from)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
 
     def start_training(self, step: int, histories: list[History]) -> None:
         self._logs = [
@@ -159,6 +160,8 @@ class Group(Store):
             log.write(step, row)
 
     def on_checkpoint(self, state: TrainState) -> None:
+        for log in self._logs:
+            log.flush()
         self._files.save(state)
 
     def finish(self, results: Sequence[Result]) -> None:
@@ -166,6 +169,8 @@ class Group(Store):
         if not any(result.interrupted for result in results):
             self._files.forget_before()
         self._files.close()
+        for log in self._logs:
+            log.close()
         for position, result in enumerate(results):
             with Workdir(self.member_folder(position)).opened() as folder:
                 folder.write_result(result)

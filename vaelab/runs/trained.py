@@ -23,9 +23,9 @@ from vaelab.data.readers import names_in_npz, read_npz
 from vaelab.evaluation import LogLikelihood, Subject
 from vaelab.evaluation.batches import map_batches
 from vaelab.models import Model
-from vaelab.runs.files import writing
 from vaelab.runs.history import History
-from vaelab.training.checkpoint import Checkpoints
+from vaelab.storage import folder_at, writing
+from vaelab.training.checkpoint_reading import open_checkpoints
 from vaelab.training.state import TrainState
 from vaelab.types import Array, Examples, PRNGKey, PyTree, Scaling
 from vaelab.untrusted import printable
@@ -166,7 +166,7 @@ class Trained:
         flat: dict[str, Any] = {
             "/".join(keys): np.asarray(leaf) for keys, leaf in _leaves(self.params)
         }
-        with writing(epath.Path(path).expanduser(), "wb") as file:
+        with writing(folder_at(path), "wb") as file:
             np.savez(file, **flat)
 
     def whole_state(self, like: TrainState, usable: Callable[[int], bool]) -> TrainState | None:
@@ -176,7 +176,7 @@ class Trained:
         """
         if self.folder is None:
             return None
-        checkpoints = Checkpoints(self.folder / "checkpoints")
+        checkpoints = open_checkpoints(self.folder / "checkpoints")
         with contextlib.closing(checkpoints):
             state = checkpoints.restore(like, usable)
             return checkpoints.restore(like) if state is None else state
@@ -232,7 +232,7 @@ def check_fits(what: str, params: PyTree, like: PyTree) -> None:
 
 def import_params(path: epath.PathLike) -> PyTree:
     """Parameters from a file that `Trained.export` wrote: nested dicts of arrays."""
-    path = epath.Path(path).expanduser()
+    path = folder_at(path)
     params: dict[str, Any] = {}
     for name, array in read_npz(path, names_in_npz(path)).items():
         *folders, leaf = name.split("/")

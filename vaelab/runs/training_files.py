@@ -10,7 +10,7 @@ from etils import epath
 from vaelab.checks import UsageError
 from vaelab.runs.experiment import Experiment
 from vaelab.runs.files import read_typed, write_json
-from vaelab.training.checkpoint import Checkpoints
+from vaelab.training.checkpoint_reading import Checkpoints, open_checkpoints
 from vaelab.training.state import TrainState
 
 
@@ -96,5 +96,5 @@ class TrainingFiles:
 
     def _checkpoints(self) -> Checkpoints:
         if self._open is None:
-            self._open = Checkpoints(self._folder / "checkpoints")
+            self._open = open_checkpoints(self._folder / "checkpoints")
         return self._open

@@ -21,6 +21,7 @@ from vaelab.runs.reporting import is_current
 from vaelab.runs.result import Result
 from vaelab.runs.store import Store
 from vaelab.runs.training_files import TrainingFiles
+from vaelab.storage import folder_at
 from vaelab.training.loop import Metrics
 from vaelab.training.metrics import MetricsLog, read_metrics, write_metrics
 from vaelab.training.state import TrainState
@@ -33,7 +34,7 @@ class Workdir(Store):
     """
 
     def __init__(self, folder: epath.PathLike):
-        self.folder = epath.Path(folder).expanduser()
+        self.folder = folder_at(folder)
         self.place = str(self.folder)
         self._files = TrainingFiles(self.folder)
         self._log: MetricsLog | None = None
@@ -78,14 +79,18 @@ class Workdir(Store):
         self._log.write(step, {name: float(value) for name, value in metrics.items()})
 
     def on_checkpoint(self, state: TrainState) -> None:
+        assert self._log is not None
+        self._log.flush()
         self._files.save(state)
 
     def close(self) -> None:
         """Returns when everything is on disk."""
-        if self._log is not None:
-            self._log.close()
-            self._log = None
-        self._files.close()
+        log, self._log = self._log, None
+        try:
+            if log is not None:
+                log.close()
+        finally:
+            self._files.close()
 
     # What a finished run leaves.
 

@@ -7,6 +7,7 @@ import errno
 import math
 import os
 import warnings
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,15 +17,20 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from vaelab.checks import UsageError
+from vaelab.storage import UnreachableError
 from vaelab.training.state import TrainState
+from vaelab.types import PyTree
 from vaelab.untrusted import check_memory
+
+METADATA = "_CHECKPOINT_METADATA"  # orbax's file of a checkpoint, which holds the checksums
 
 
 class Checkpoints:
-    """The checkpoints of one run, newest last; a half-written or unreadable one does no harm.
+    """The checkpoints of one run in a folder, newest last; a half-written or unreadable one does no harm.
 
     A checkpoint appears under its final name only when it is complete, so a run killed at any
-    moment finds the one before. It restores bit for bit, onto the shardings of the state given.
+    moment finds the one before. It restores bit for bit, onto the shardings of the state given. A
+    checksum of each array is kept with it: a damaged array is an unreadable checkpoint.
     """
 
     def __init__(self, directory: epath.PathLike, *, max_to_keep: int = 3):
@@ -38,7 +44,11 @@ class Checkpoints:
     def save(self, state: TrainState) -> None:
         """Writes the state in the background; a failure is raised here or at the next call."""
         with _disk_errors():
-            self._manager.save(int(state.step), args=ocp.args.StandardSave(state))
+            self._manager.save(
+                int(state.step),
+                args=ocp.args.StandardSave(state),
+                custom_metadata={"checksums": checksums(state)},
+            )
 
     def wait(self) -> None:
         """Returns when everything saved is on disk."""
@@ -84,16 +94,16 @@ class Checkpoints:
         Raises:
           UsageError: there are checkpoints, and none can be read; they are left where they are.
         """
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         steps = [step for step in self.steps()[::-1] if usable(step)]
         failed = dict[int, Exception]()
         for step in steps:
             try:
-                state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
-                # An empty folder restores as nothing.
-                if jax.tree.structure(state) != jax.tree.structure(like):  # type: ignore[operator]
-                    raise UsageError("it holds no train state")
+                state = self.read(step, like)
+            except UnreachableError:
+                raise
             except Exception as error:  # orbax and tensorstore raise many kinds
+                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                    raise
                 failed[step] = error
                 continue
             for unreadable, reason in failed.items():
@@ -103,7 +113,7 @@ class Checkpoints:
                     f"to {aside} and checkpoint {step} is used.",
                     stacklevel=2,
                 )
-            self._manager.reload()
+            self._manager.reload()  # without those that were set aside
             return state
         if failed:
             raise UsageError(
@@ -113,7 +123,26 @@ class Checkpoints:
             ) from failed[steps[0]]
         return None
 
-    def check_size(self, step: int) -> None:
+    def read(self, step: int, like: TrainState | None = None) -> Any:
+        """The state of one step; nested dicts of arrays without `like`. It raises errors of many kinds."""
+        if like is None:  # the shapes are the checkpoint's own
+            self._check_size(step)
+        abstract = None if like is None else jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        kept = self._manager.metadata(step).custom_metadata
+        if kept is None:
+            raise UsageError(f"it has no {METADATA}")
+        # An empty folder restores as nothing.
+        structure = jax.tree.structure
+        if like is not None and structure(state) != structure(like):  # type: ignore[operator]
+            raise UsageError("it holds no train state")
+        found = checksums(state)
+        # Earlier versions kept none.
+        if any(found.get(name, each) != each for name, each in kept.get("checksums", {}).items()):
+            raise UsageError("its arrays are not those that were written")
+        return state
+
+    def _check_size(self, step: int) -> None:
         """Raises a ValueError unless the arrays that the metadata of a step describe fit into memory."""
         leaves = jax.tree.leaves(self._manager.item_metadata(step).tree)
         arrays = [leaf for leaf in leaves if isinstance(leaf, ocp.metadata.ArrayMetadata)]
@@ -122,13 +151,16 @@ class Checkpoints:
 
     def _set_aside(self, step: int, name: str) -> epath.Path:
         folder = self.directory / name
-        folder.mkdir(exist_ok=True)
         aside, copies = folder / str(step), 1
         while aside.exists():
             copies += 1
             aside = folder / f"{step}-{copies}"
-        (self.directory / str(step)).rename(aside)
+        self._move(step, aside)
         return aside
+
+    def _move(self, step: int, target: epath.Path) -> None:
+        target.parent.mkdir(exist_ok=True)
+        (self.directory / str(step)).rename(target)
 
 
 @contextlib.contextmanager
@@ -142,26 +174,21 @@ def _disk_errors():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
-def read_raw(directory: epath.PathLike, step: int | None = None) -> dict[str, Any]:
-    """The newest readable train state as nested dicts of arrays, without its types: no data are needed.
+def checksums(tree: PyTree) -> dict[str, str]:
+    """A checksum of each array of a tree by its path: type, shape and content.
 
-    Raises:
-      UsageError: there is no checkpoint, or none can be read.
+    An array of which this process holds only a part has none.
     """
-    none = UsageError(
-        f"{directory} holds no checkpoint that can be read: train the run further, or choose another."
-    )
-    if not epath.Path(directory).is_dir():  # it would be made
-        raise none
-    checkpoints = Checkpoints(directory)
-    with contextlib.closing(checkpoints):
-        steps = [each for each in checkpoints.steps()[::-1] if step is None or each == step]
-        for each in steps:
-            try:
-                checkpoints.check_size(each)
-                state = checkpoints._manager.restore(each, args=ocp.args.StandardRestore())
-                if isinstance(state, dict) and "variables" in state:
-                    return state
-            except Exception:  # orbax and tensorstore raise many kinds
-                warnings.warn(f"checkpoint {each} of {directory} cannot be read.", stacklevel=2)
-    raise none
+    found = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if isinstance(leaf, jax.Array):
+            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                leaf = jax.random.key_data(leaf)
+            if not leaf.is_fully_addressable:
+                if not leaf.is_fully_replicated:
+                    continue
+                leaf = leaf.addressable_data(0)
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        content = np.ascontiguousarray(leaf).view(np.uint8)
+        found[name] = f"{leaf.dtype}{list(leaf.shape)}{zlib.crc32(content.data):08x}"
+    return found

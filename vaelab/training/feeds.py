@@ -36,7 +36,7 @@ class Feed(abc.ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: object) -> None:  # noqa: B027  a feed without threads has nothing to end
         """Ends the reading. The default reads nothing."""
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 
 from etils import epath
 from tensorboardX import SummaryWriter
 
+from vaelab.storage import is_remote, make_folder, writing
 from vaelab.untrusted import parse_json
 
 
@@ -16,7 +18,8 @@ class MetricsLog:
     """Appends rows to `metrics.jsonl` and TensorBoard events below one directory.
 
     The file starts with `rows`, those until the step at which training resumes. Later rows, which an
-    interrupted run left, are dropped. Without `events` there is only the file.
+    interrupted run left, are dropped. Without `events` there is only the file. A bucket has no append: `flush`
+    writes the whole file there, and copies the events.
     """
 
     def __init__(
@@ -27,32 +30,60 @@ class MetricsLog:
         events: bool = True,
     ):
         self._path = write_metrics(directory, rows)
-        self._events = None
+        self._lines = list(map(_line, rows)) if is_remote(self._path) else None
+        self._events: SummaryWriter | None = None
+        self._events_here: tempfile.TemporaryDirectory | None = None
         if events:
-            folder = str(epath.Path(directory) / "tensorboard")
+            self._events_folder = self._path.parent / "tensorboard"
+            folder = str(self._events_folder)
+            if is_remote(folder):
+                self._events_here = tempfile.TemporaryDirectory(prefix="vaelab-events-")
+                folder = self._events_here.name
             last = int(rows[-1]["step"]) if rows else 0
-            self._events = SummaryWriter(folder, purge_step=last + 1)
+            # Files of the same second have the same name.
+            self._events = SummaryWriter(folder, purge_step=last + 1, filename_suffix=f".{last}")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        row = {"step": step} | {name: float(value) for name, value in values.items()}
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        line = _line({"step": step} | {name: float(value) for name, value in values.items()})
+        if self._lines is None:
+            with self._path.open("a") as file:
+                file.write(line)
+        else:
+            self._lines.append(line)
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(name, float(value), step)
 
+    def flush(self) -> None:
+        """Writes what a bucket does not hold yet. To be called before a checkpoint of the same step."""
+        if self._lines is None:
+            return
+        self._path.write_bytes("".join(self._lines).encode())
+        if self._events is not None and self._events_here is not None:
+            self._events.flush()
+            for path in epath.Path(self._events_here.name).iterdir():
+                (self._events_folder / path.name).write_bytes(path.read_bytes())
+
     def close(self) -> None:
-        if self._events is not None:
-            self._events.close()
+        try:
+            self.flush()
+        finally:
+            if self._events is not None:
+                self._events.close()
+            if self._events_here is not None:
+                self._events_here.cleanup()
+
+
+def _line(row: Mapping[str, float]) -> str:
+    return json.dumps(row) + "\n"
 
 
 def write_metrics(directory: epath.PathLike, rows: Sequence[Mapping[str, float]]) -> epath.Path:
     """Writes a whole `metrics.jsonl`, and returns its path. An interruption leaves the old file."""
     path = epath.Path(directory) / "metrics.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    partial.replace(path)
+    make_folder(path.parent)
+    with writing(path) as file:
+        file.writelines(map(_line, rows))
     return path
 
 
