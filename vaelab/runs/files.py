@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from etils import epath
 
+from vaelab import processes
 from vaelab.checks import DamagedFileError, MissingFileError, MissingPackageError, UsageError
 from vaelab.runs.serial import from_json, to_json
 
@@ -21,7 +23,10 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def writing(path: epath.Path, mode: str = "w") -> Iterator[Any]:
-    """A file that appears under its name when it is complete."""
+    """A file that appears under its name when it is complete. Only the primary process writes it."""
+    if not processes.is_primary():
+        yield io.BytesIO() if "b" in mode else io.StringIO()
+        return
     partial = path.with_name(path.name + ".partial")
     with partial.open(mode) as file:
         yield file

@@ -13,6 +13,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+from vaelab import processes
 from vaelab.checks import UsageError
 from vaelab.training.state import TrainState
 
@@ -62,12 +63,13 @@ class Checkpoints:
         for each in later:
             self._set_aside(each, "before")
         if later:
+            processes.barrier()
             self._manager.reload()
 
     def forget_before(self) -> None:
         """Deletes what `set_aside_after` moved."""
         folder = self.directory / "before"
-        if folder.exists():
+        if processes.is_primary() and folder.exists():
             folder.rmtree()
 
     def restore(
@@ -100,6 +102,7 @@ class Checkpoints:
                     f"to {aside} and checkpoint {step} is used.",
                     stacklevel=2,
                 )
+            processes.barrier()
             self._manager.reload()
             return state
         if failed:
@@ -112,6 +115,8 @@ class Checkpoints:
 
     def _set_aside(self, step: int, name: str) -> epath.Path:
         folder = self.directory / name
+        if not processes.is_primary():
+            return folder / str(step)
         folder.mkdir(exist_ok=True)
         aside, copies = folder / str(step), 1
         while aside.exists():

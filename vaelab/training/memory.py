@@ -12,14 +12,17 @@ from jax.sharding import Sharding
 from vaelab.checks import UsageError
 
 
-def placed(tree: Any, sharding: Sharding) -> Any:
-    """The shapes of a tree of arrays or shapes, as they lie on the devices."""
+def placed(tree: Any, shardings: Sharding | Any) -> Any:
+    """The shapes of a tree of arrays or shapes, as they lie on the devices: in one way, or each in its own."""
     shapes = jax.eval_shape(lambda tree: tree, tree)
+    if isinstance(shardings, Sharding):
+        shardings = jax.tree.map(lambda _: shardings, shapes)
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, sharding=sharding, weak_type=leaf.weak_type
         ),
         shapes,
+        shardings,
     )
 
 
@@ -69,7 +72,7 @@ def _bytes(leaf: jax.ShapeDtypeStruct) -> float:
 
 def _device_memory() -> float:
     """Bytes of one device; a CPU has the machine's."""
-    statistics = jax.devices()[0].memory_stats()
+    statistics = jax.local_devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"]
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from etils import epath
 from tensorboardX import SummaryWriter
 
+from vaelab import processes
+
 
 class MetricsLog:
     """Appends rows to `metrics.jsonl` and TensorBoard events below one directory.
 
     The file starts with `rows`, those until the step at which training resumes. Later rows, which an
-    interrupted run left, are dropped. Without `events` there is only the file.
+    interrupted run left, are dropped. Without `events` there is only the file. Only the primary
+    process writes.
     """
 
     def __init__(
@@ -26,12 +29,14 @@ class MetricsLog:
     ):
         self._path = write_metrics(directory, rows)
         self._events = None
-        if events:
+        if events and processes.is_primary():
             folder = str(epath.Path(directory) / "tensorboard")
             last = int(rows[-1]["step"]) if rows else 0
             self._events = SummaryWriter(folder, purge_step=last + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
+        if not processes.is_primary():
+            return
         row = {"step": step} | {name: float(value) for name, value in values.items()}
         with self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -47,6 +52,8 @@ class MetricsLog:
 def write_metrics(directory: epath.PathLike, rows: Sequence[Mapping[str, float]]) -> epath.Path:
     """Writes a whole `metrics.jsonl`, and returns its path. An interruption leaves the old file."""
     path = epath.Path(directory) / "metrics.jsonl"
+    if not processes.is_primary():
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
