@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 LAYERS = [
     {"types", "checks", "untrusted"},
     {"npy"},
+    {"processes"},
     {"storage"},
     {"losses", "constraints"},
     {"saddle"},

@@ -11,6 +11,7 @@ from typing import Any
 
 from etils import epath
 
+from vaelab import processes
 from vaelab.checks import MissingPackageError, UsageError
 
 
@@ -70,7 +71,13 @@ def reaching(folder: epath.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(path: epath.Path, mode: str = "w") -> Iterator[Any]:
-    """A file that appears under its name when it is complete. A failure leaves the old file."""
+    """A file that appears under its name when it is complete. A failure leaves the old file.
+
+    Only the primary process writes it.
+    """
+    if not processes.is_primary():
+        yield io.BytesIO() if "b" in mode else io.StringIO()
+        return
     if is_remote(path):  # an object appears whole, also if an exception closes it: write it at once
         file: Any = io.BytesIO() if "b" in mode else io.StringIO()
         yield file

@@ -73,4 +73,7 @@ def entry() -> None:
     """The console script."""
     if os.getcwd() not in sys.path:  # as `python -m` has it: experiments import their siblings
         sys.path.insert(0, os.getcwd())
-    raise SystemExit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if code and "vaelab.processes" in sys.modules:
+        sys.modules["vaelab.processes"].end_without_the_others(code)
+    raise SystemExit(code)

@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 
+from vaelab import processes
 from vaelab.checks import UsageError
 
 
@@ -61,6 +62,8 @@ def _sentence(error: Exception) -> str | None:
     """What the user can correct, or None for a bug."""
     if isinstance(error, UsageError):
         return str(error)
+    if (sentence := processes.sentence_of_loss(error)) is not None:
+        return sentence
     if not isinstance(error, OSError):
         return None
     if error.errno == errno.ENOSPC:
@@ -85,9 +88,7 @@ def _quiet_process() -> Iterator[None]:
     handlers = [stream.errors for stream in streams]
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_, **__: print(
-            f"warning: {message}", file=sys.stderr
-        )
+        warnings.showwarning = lambda message, *_, **__: _warn(message)
         threading.excepthook = lambda _: None
         sys.unraisablehook = lambda _: None
         for logger in loggers:
@@ -103,6 +104,11 @@ def _quiet_process() -> Iterator[None]:
             for stream, handler in zip(streams, handlers, strict=True):
                 with contextlib.suppress(ValueError, OSError):  # the stream is closed
                     stream.reconfigure(errors=handler)
+
+
+def _warn(message: object) -> None:
+    if processes.is_primary():
+        print(f"warning: {message}", file=sys.stderr)
 
 
 def _drop_output() -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import abc
 import dataclasses
 import inspect
+import os
+import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Annotated, Any, cast
 
 import tyro
 
-from vaelab import runs
+from vaelab import processes, runs
 from vaelab.checks import UsageError
 from vaelab.cli import lookup
 from vaelab.cli.errors import plain_errors
@@ -32,6 +34,34 @@ class Command(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
+class Distributed:
+    """The processes of a training on several hosts. Each host runs the same command."""
+
+    distributed: bool = False
+    """True joins the processes of all hosts. A TPU pod, Slurm and MPI know the three options below."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0. Default: $JAX_COORDINATOR_ADDRESS."""
+    num_processes: int | None = None
+    """Number of processes. Default: $JAX_NUM_PROCESSES."""
+    process_id: int | None = None
+    """Number of this process, from 0. Default: $JAX_PROCESS_ID."""
+
+    def __post_init__(self) -> None:
+        given = [self.coordinator, self.num_processes, self.process_id]
+        if not self.distributed and given != [None] * 3:
+            raise UsageError(
+                "coordinator, num_processes and process_id belong to several processes: add --distributed."
+            )
+
+    def join(self) -> None:
+        """Joins the processes. Only the primary one prints from now on."""
+        if self.distributed:
+            processes.initialize(self.coordinator, self.num_processes, self.process_id)
+            if not processes.is_primary():
+                sys.stdout = open(os.devnull, "w")  # noqa: SIM115  until the process ends
+
+
+@dataclasses.dataclass(frozen=True)
 class ExperimentCommand(Command):
     """A command on one experiment, which is named first; any of its fields may follow as an option."""
 
@@ -42,6 +72,9 @@ class ExperimentCommand(Command):
     """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
     mesh: runs.Mesh = dataclasses.field(default=runs.Mesh(), kw_only=True)
     """Devices. Default: as many as divide the batch and the members."""
+    hosts: Annotated[Distributed, tyro.conf.OmitArgPrefixes] = dataclasses.field(
+        default=Distributed(), kw_only=True
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +123,9 @@ def parse(command: type[Command], argv: Sequence[str], *, prog: str) -> Command:
     target, *options = argv
     if target.startswith("-"):
         raise UsageError(f"the name of the experiment comes first, got {target!r} (see --help).")
+    if not {"-h", "--help"} & set(options):
+        # JAX joins the processes before it computes anything, and experiments may compute.
+        tyro.cli(Distributed, args=options, return_unknown_args=True, add_help=False)[0].join()
     found = lookup.find(target)
     default: Any = command(experiment=found.experiment, name=found.name, source=found.source)
     return tyro.cli(

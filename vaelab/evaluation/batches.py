@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one
+from vaelab.evaluation import spreading
 from vaelab.types import PRNGKey, PyTree
 
 
@@ -43,31 +44,52 @@ def map_batches(
     >>> map_batches(lambda x, key: 2 * x, np.arange(3), jax.random.key(0), batch_size=2)
     array([0., 2., 4.])
     """
+    values = each_batch(function, data, key, batch_size=batch_size, progress=progress)
+    size = len(jax.tree.leaves(data)[0])
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:size], values)
+
+
+def each_batch(
+    function: Callable[[Any, PRNGKey], PyTree],
+    data: PyTree,
+    key: PRNGKey,
+    *,
+    batch_size: int,
+    progress: Progress = iter,
+) -> PyTree:
+    """function(batch, key) -> any tree, of each batch: float64, [number of batches, ...].
+
+    Batches and keys are those of `map_batches`. The devices of all processes evaluate one batch each at
+    the same time, and every process returns all results.
+    """
     size = len(jax.tree.leaves(data)[0])
     _check_not_empty(size)
     check_at_least_one(batch_size=batch_size)
-    parts: list[PyTree] = []
-    pending: tuple[PyTree, int] | None = None
+    num_batches, at_once = -(-size // batch_size), spreading.num_places()
+    rounds: list[PyTree] = []
+    pending: PyTree = None
 
-    def fetch(values: PyTree, kept: int) -> None:
-        parts.append(jax.tree.map(lambda v: np.asarray(v, np.float64)[:kept], values))
+    def batch(index: int) -> PyTree:
+        rows = np.arange(index * batch_size, (index + 1) * batch_size)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf[np.minimum(rows, size - 1)]), data)
 
-    with explained(batch_size) as count:
-        for index in count(progress(range(-(-size // batch_size)))):
-            start = index * batch_size
-            rows = np.minimum(np.arange(start, start + batch_size), size - 1)
-            batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), data)  # noqa: B023
-            values = function(batch, jax.random.fold_in(key, index))
-            if pending is not None:  # one batch late, so that the device does not wait for the host
-                fetch(*pending)
-            pending = values, min(batch_size, size - start)
-        assert pending is not None  # there are data
-        fetch(*pending)
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    with explained(batch_size, at_once) as count:
+        for first in count(progress(range(0, num_batches, at_once))):
+            own = [min(first + place, num_batches - 1) for place in spreading.own_places()]
+            keys = [jax.random.fold_in(key, index) for index in own]
+            values = spreading.call(function, [batch(index) for index in own], keys)
+            if pending is not None:  # one round late, so that the device does not wait for the host
+                rounds.append(jax.tree.map(np.asarray, pending))
+            pending = values
+        rounds.append(jax.tree.map(np.asarray, pending))
+    values = spreading.gathered(jax.tree.map(lambda *leaves: np.stack(leaves), *rounds))
+    return jax.tree.map(lambda leaf: leaf[:num_batches].astype(np.float64), values)
 
 
 @contextlib.contextmanager
-def explained(batch_size: int) -> Iterator[Callable[[Iterable[int]], Iterator[int]]]:
+def explained(
+    batch_size: int, at_once: int = 1
+) -> Iterator[Callable[[Iterable[int]], Iterator[int]]]:
     """Gives an interrupt and a lack of memory a message. Wrap the batches in the function that it yields."""
     done = 0
 
@@ -75,7 +97,7 @@ def explained(batch_size: int) -> Iterator[Callable[[Iterable[int]], Iterator[in
         nonlocal done
         for index in batches:
             yield index
-            done += 1
+            done += at_once
 
     try:
         yield count

@@ -11,7 +11,7 @@ from jax.scipy.special import logsumexp
 
 from vaelab.checks import UndefinedError, UsageError, check_at_least_one
 from vaelab.evaluation.averages import Estimate, stratified_mean_and_error
-from vaelab.evaluation.batches import Progress, even_draws, explained, map_batches
+from vaelab.evaluation.batches import Progress, each_batch, even_draws, map_batches
 from vaelab.evaluation.subject import Subject
 from vaelab.models.base import Latents
 from vaelab.types import Array, PRNGKey
@@ -55,16 +55,17 @@ def marginal_kl(
     draw = partial(_draw, subject.model, level, subject.params)
     drawn = map_batches(draw, x[chosen], z_key, batch_size=batch_size)
     z = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), drawn)
-    log_q = jnp.full(num_points, -jnp.inf)
-    with explained(batch_size) as count:
-        for index in count(progress(range(-(-len(x) // batch_size)))):
-            batch = x[index * batch_size : (index + 1) * batch_size]
-            missing = batch_size - len(batch)
-            filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-            log_q = _add(subject.model, level, subject.params, filled, len(batch), z, log_q)
+    log_sums = each_batch(
+        partial(_log_sum, subject.model, level, subject.params, z),
+        (x, np.arange(len(x))),
+        z_key,  # nothing is random
+        batch_size=batch_size,
+        progress=progress,
+    )
+    log_q = np.logaddexp.reduce(log_sums, axis=0)
     log_p = _log_prior(subject.model, level, subject.params, z, prior_key)
-    of_q, of_p = (np.asarray(value, np.float64) for value in (log_q, log_p))
-    return stratified_mean_and_error(of_q - np.log(len(x)) - of_p, chosen)
+    differences = log_q - np.log(len(x)) - np.asarray(log_p, np.float64)
+    return stratified_mean_and_error(differences, chosen)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -78,8 +79,10 @@ def _draw(model, level, params, x, key) -> Latents:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _add(model, level, params, x, num_inputs, z, log_q) -> Array:
-    """log(exp(log_q) + Σ_n q(z|x_n)) over the first `num_inputs` of the batch, [P]."""
+def _log_sum(model, level, params, z, batch, key) -> Array:
+    """log Σ_n q(z|x_n) over a batch of inputs x_n and their numbers n, [P]."""
+    del key
+    x, number = batch
     bound = model.at(params)
     encoding = bound.encode(x)
     points = tuple(
@@ -89,8 +92,9 @@ def _add(model, level, params, x, num_inputs, z, log_q) -> Array:
         log_prob = bound.log_posterior(encoding, points)
     else:
         log_prob = bound.level_posterior(encoding, level).log_prob(points[0])
-    log_prob = jnp.where(jnp.arange(len(x)) < num_inputs, log_prob, -jnp.inf)
-    return jnp.logaddexp(log_q, logsumexp(log_prob, axis=1))
+    # Copies that fill the last batch have the number of the last input.
+    counts = number == number[0] + jnp.arange(len(x))
+    return logsumexp(jnp.where(counts, log_prob, -jnp.inf), axis=1)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

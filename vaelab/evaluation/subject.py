@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from vaelab.checks import UsageError
+from vaelab.evaluation.spreading import spread
 from vaelab.models import Model
 from vaelab.types import Array, Examples, PyTree, as_examples
 
@@ -45,6 +46,7 @@ class Subject:
         if x.ndim == 0:
             raise UsageError(f"the data must be an array [N, ...] of examples, got {x}.")
         object.__setattr__(self, "data", examples._replace(x=x))
+        object.__setattr__(self, "params", spread(self.params))
         if len(x) == 0:
             raise UsageError("the data are empty: there is nothing to evaluate.")
         self.model.check_data(self.examples)

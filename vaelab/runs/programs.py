@@ -12,15 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab import processes
 from vaelab.checks import counted
 from vaelab.runs.identity import generator
 from vaelab.runs.members import Member, at, check_members
 from vaelab.runs.mesh import Mesh
 from vaelab.runs.run import Run
-from vaelab.training import memory, population
+from vaelab.training import memory, population, sharding
 from vaelab.training.feeds import Feed, Resident
 from vaelab.training.loop import Metrics
-from vaelab.training.sharding import replicate, replicated
+from vaelab.training.sharding import replicated
 from vaelab.training.state import TrainState
 from vaelab.training.step import compile_train_steps
 from vaelab.training.windows import Windows
@@ -68,7 +69,7 @@ class Program:
 
     def place(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
         """A copy of the state on the devices, which training may donate."""
-        return replicate(state, mesh)
+        return sharding.place(state, self._shardings(state, mesh))
 
     def feed(self, mesh: jax.sharding.Mesh) -> Feed:
         """What hands each dispatch its batches: the training set on the devices, or a stream of it."""
@@ -90,7 +91,8 @@ class Program:
         setup = self.run.setup()
         return compile_train_steps(
             model=setup.model, objective=setup.objective, tx=setup.tx,
-            preprocess=self.run.experiment.data.preprocess, mesh=mesh, capacity=capacity or self._longest,
+            preprocess=self.run.experiment.data.preprocess, mesh=mesh,
+            sharded=self.devices.sharded, capacity=capacity or self._longest,
         )  # fmt: skip
 
     def validate(self, variables: Saddle) -> Metrics:
@@ -107,11 +109,15 @@ class Program:
 
     def shapes(self, mesh: jax.sharding.Mesh) -> TrainState:
         """The shapes of a state, as they lie on the devices."""
-        return memory.placed(jax.eval_shape(self.initial_state), replicated(mesh))
+        shapes = jax.eval_shape(self.initial_state)
+        return memory.placed(shapes, self._shardings(shapes, mesh))
 
     def check_memory(self, run_steps, state: TrainState, feed: Feed) -> None:
         """Compiles the program, and raises one sentence if it does not fit into the memory."""
         memory.check_fits(run_steps, state, feed.shapes, num_steps=feed.capacity)
+
+    def _shardings(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
+        return sharding.state_shardings(state, mesh, members=False, sharded=self.devices.sharded)
 
     @property
     def _longest(self) -> int:
@@ -157,15 +163,12 @@ class Members(Program):
             self._setup, self._values(), self.run.sample, keys, params=params
         )
 
-    def place(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
-        return population.place(state, mesh)
-
     def compile_steps(self, mesh: jax.sharding.Mesh, capacity: int | None = None):
         run_steps = population.compile_member_steps(
             self._setup, preprocess=self.run.experiment.data.preprocess, mesh=mesh,
-            capacity=capacity or self._longest,
+            sharded=self.devices.sharded, capacity=capacity or self._longest,
         )  # fmt: skip
-        values = jax.device_put(self._values(), population.split(mesh))
+        values = sharding.place(self._values(), population.split(mesh))
         return population.BoundSteps(run_steps, values)
 
     def validate(self, variables: Saddle) -> Metrics:
@@ -175,6 +178,8 @@ class Members(Program):
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
     def member_states(self, state: TrainState) -> list[TrainState]:
+        if processes.count() > 1:  # each member whole in each process
+            state = sharding.replicate(state, state.step.sharding.mesh)  # type: ignore[attr-defined]
         members = state._replace(step=None)  # type: ignore[arg-type]
         return [
             population.member(members, index)._replace(step=state.step)
@@ -187,11 +192,14 @@ class Members(Program):
             for index in range(len(self.members))
         ]
 
-    def shapes(self, mesh: jax.sharding.Mesh) -> TrainState:
-        shapes = jax.eval_shape(self.initial_state)
-        step = memory.placed(shapes.step, replicated(mesh))
-        members = shapes._replace(step=None)
-        return memory.placed(members, population.split(mesh))._replace(step=step)
+    def _shardings(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
+        members = sharding.state_shardings(
+            state._replace(step=None),  # type: ignore[arg-type]
+            mesh,
+            members=True,
+            sharded=self.devices.sharded,
+        )
+        return members._replace(step=replicated(mesh))  # type: ignore[arg-type]
 
     def _run(self, member: Mapping[str, Any]) -> Run:
         return dataclasses.replace(self.run, experiment=at(self.run.experiment, member))

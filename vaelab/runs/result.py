@@ -16,6 +16,7 @@ from vaelab.runs.history import History
 from vaelab.runs.report import Report
 from vaelab.runs.run import Run
 from vaelab.runs.trained import Trained
+from vaelab.training.sharding import local
 from vaelab.training.state import TrainState
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def make_result(
         variables, average, step = state.best.variables, state.best.average, state.best.step
     return Result(
         model=run.experiment.model,
-        params=variables.params,
+        params=local(variables.params),
         multipliers={name: float(value) for name, value in variables.multipliers.items()},
         average={name: float(value) for name, value in average.items()},
         step=int(step),

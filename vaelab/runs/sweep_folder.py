@@ -8,6 +8,7 @@ from typing import Any
 
 from etils import epath
 
+from vaelab import processes
 from vaelab.runs.config import ConfigurationError, check_same, described, read_kept
 from vaelab.runs.files import write_json
 from vaelab.runs.history import History
@@ -40,7 +41,7 @@ class SweepFolder:
     @contextlib.contextmanager
     def opened(self) -> Iterator[SweepFolder]:
         """Holds the folder for this process."""
-        with held(self.folder):
+        with processes.in_primary(held(self.folder)):
             yield self
 
     def groups(self, run: Run, members: Sequence[Member]) -> list[Group]:

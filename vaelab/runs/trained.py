@@ -22,6 +22,7 @@ from vaelab.data.files import FETCH_AGAIN
 from vaelab.data.readers import names_in_npz, read_npz
 from vaelab.evaluation import LogLikelihood, Subject
 from vaelab.evaluation.batches import map_batches
+from vaelab.evaluation.spreading import spread
 from vaelab.models import Model
 from vaelab.runs.history import History
 from vaelab.storage import folder_at, writing
@@ -98,7 +99,7 @@ class Trained:
         >>> trained.encode(np.zeros((5, 3))).shape, trained.sample(key, 4).shape
         ((5, 2), (4, 3))
         """
-        function = partial(_codes, self.model, self.params, key is not None)
+        function = partial(_codes, self.model, spread(self.params), key is not None)
         codes = map_batches(
             function, self._examples(x, context), _or_fixed(key), batch_size=batch_size
         )
@@ -126,7 +127,7 @@ class Trained:
 
         The same noise each time unless a key is given.
         """
-        function = partial(_reconstructions, self.model, self.params)
+        function = partial(_reconstructions, self.model, spread(self.params))
         values = map_batches(
             function, self._examples(x, context), _or_fixed(key), batch_size=batch_size
         )

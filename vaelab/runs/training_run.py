@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, overload
 
 from etils import epath
 
+from vaelab import processes
 from vaelab.checks import UsageError
 from vaelab.runs import display
 from vaelab.runs.experiment import Experiment, check_kind
@@ -24,8 +25,10 @@ from vaelab.runs.store import Store
 from vaelab.runs.sweep_folder import SweepFolder, as_recorded
 from vaelab.runs.trained import Trained
 from vaelab.runs.workdir import Workdir
+from vaelab.training import sharding
 from vaelab.training.feeds import Fed
 from vaelab.training.loop import Hook, Metrics, NonFiniteLossError, fit
+from vaelab.training.state import TrainState
 from vaelab.types import Splits
 
 
@@ -94,9 +97,15 @@ def train(
     (20, array([10, 20]))
     """
     check_kind("experiment", experiment, Experiment)
-    run = Run.load(
-        experiment.with_fields(**changes), data_dir, splits=splits, name=name, streaming=streaming
-    )
+    with processes.together():
+        run = Run.load(
+            experiment.with_fields(**changes),
+            data_dir,
+            splits=splits,
+            name=name,
+            streaming=streaming,
+        )
+    progress = progress and processes.is_primary()
     settings = (tuple(hooks), progress, source)
     devices = mesh or Mesh()
     if progress:
@@ -140,54 +149,100 @@ def _train(
     source: str | None,
 ) -> list[Result]:
     """Trains a program from its newest state to its end."""
-    store.check(program, point.digest)
-    experiment, mesh = program.run.experiment, program.mesh()
-    timetable, shapes = experiment.timetable, program.shapes(mesh)
+    with processes.together():
+        store.check(program, point.digest)
+        experiment, mesh = program.run.experiment, program.mesh()
+        timetable, shapes = experiment.timetable, program.shapes(mesh)
     state = store.restore(shapes, program)
     resumed = state is not None
     state = point.state if state is None else state
     step = 0 if state is None else int(state.step)
+    processes.check_equal(step, store.place)
     interrupted = repeats = False
     if state is not None and timetable.stopped(state):
-        store.claim(program, source, point.digest)
+        _claim(program, store, point, source)
         histories = _histories(program, store, point, step, resumed)
         if not resumed:
             store.adopt(state, histories)
     else:
-        feed = program.feed(mesh)
-        run_steps = program.compile_steps(mesh, feed.capacity)
-        program.check_memory(run_steps, shapes, feed)  # some mistakes show while it is traced
+        with processes.together():
+            feed = program.feed(mesh)
+            run_steps = program.compile_steps(mesh, feed.capacity)
+            program.check_memory(run_steps, shapes, feed)  # some mistakes show while it is traced
         state = program.initial_state(point.params) if state is None else state
+        processes.barrier()  # everything is read
         repeats = store.set_aside_after(step)
-        store.claim(program, source, point.digest)
+        _claim(program, store, point, source)
         histories = _histories(program, store, point, step, resumed)
+        processes.barrier()  # the metrics are read
         store.start_training(step, histories)
         if progress:
             display.say(program.devices.sentences(mesh, experiment.batch_size))
         with contextlib.ExitStack() as stack:
             stack.enter_context(feed)
             stop = stack.enter_context(interruptible())
+            together = _Together((_Recorder(program, histories), store, *hooks), stop)
             if progress:
                 bar = display.TrainingProgress(program.label, experiment.num_steps, step)
-                hooks = (stack.enter_context(bar), *hooks)
+                together.hooks += (stack.enter_context(bar),)
                 bar.announce(store.place, resumed or step > 0, repeats)
             try:
                 state = fit(
                     program.place(state, mesh),
                     run_steps=Fed(run_steps, feed, step),
                     timetable=timetable,
-                    validate=program.validate,
-                    hooks=(_Recorder(program, histories), store, *hooks),
-                    interrupted=stop,
+                    validate=lambda variables: program.validate(sharding.local(variables)),
+                    hooks=(together,),
+                    interrupted=together.interrupted,
                 )
             except NonFiniteLossError as error:
                 raise UsageError(f"{error} {_remedy(store)}") from error
-            interrupted = stop() and not timetable.stopped(state)
+            together.raise_error()
+            interrupted = not timetable.stopped(state)
     states = program.member_states(state)
     return [
         make_result(run, each, history, interrupted=interrupted, started_from=point.digest)
         for run, each, history in zip(program.runs, states, histories, strict=True)
     ]
+
+
+class _Together(Hook):
+    """Calls hooks. An interruption, or the error of a hook, in one process ends training in all of them."""
+
+    def __init__(self, hooks: tuple[Hook, ...], stop: Callable[[], bool]):
+        self.hooks = hooks
+        self._error: Exception | None = None
+        self._agreement = processes.Agreement(stop, lambda: self._error is not None)
+
+    def interrupted(self) -> bool:
+        """True if a process is interrupted.
+
+        Raises:
+          Exception: of a hook in this process; the sentence of a hook in another process.
+        """
+        stopped, failed = self._agreement()
+        if failed:
+            self.raise_error()
+        return stopped
+
+    def raise_error(self) -> None:
+        """Raises the error of a hook, in all processes."""
+        processes.raise_together(self._error)
+
+    def on_metrics(self, step: int, metrics: Metrics) -> None:
+        self._call(lambda hook: hook.on_metrics(step, metrics))
+
+    def on_checkpoint(self, state: TrainState) -> None:
+        self._call(lambda hook: hook.on_checkpoint(state))
+
+    def _call(self, call: Callable[[Hook], None]) -> None:
+        for hook in self.hooks:
+            try:
+                call(hook)
+            except Exception as error:
+                if processes.count() == 1:
+                    raise
+                self._error = self._error or error
 
 
 class _Recorder(Hook):
@@ -208,6 +263,12 @@ def _histories(
     if resumed:
         return store.histories(step)
     return [point.history.until(step) for _ in program.runs]
+
+
+def _claim(program: Program, store: Store, point: StartingPoint, source: str | None) -> None:
+    processes.barrier()  # what is there has been read
+    with processes.together():
+        store.claim(program, source, point.digest)
 
 
 def _remedy(store: Store) -> str:

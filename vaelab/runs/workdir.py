@@ -10,6 +10,7 @@ from typing import Any
 
 from etils import epath
 
+from vaelab import processes
 from vaelab.checks import UndefinedError, UsageError
 from vaelab.runs.config import check_config, read_config, write_config
 from vaelab.runs.files import read_typed, write_figure, write_json
@@ -42,7 +43,7 @@ class Workdir(Store):
     @contextlib.contextmanager
     def opened(self) -> Iterator[Workdir]:
         """Holds the folder for this process. A folder that nothing was written to is removed again."""
-        with held(self.folder):
+        with processes.in_primary(held(self.folder)):
             try:
                 yield self
             finally:
@@ -99,12 +100,16 @@ class Workdir(Store):
         self._files.forget_before()
         self.close()
         report = self.read_report(result)
-        if report is None:
+        training = self.folder / "training.png"
+        if processes.any_of(report is None):
             report = result.report()
-            (self.folder / "training.png").unlink(missing_ok=True)  # the plots are older
-            write_json(self.folder / "report.json", report)
-        if not (self.folder / "training.png").exists():
-            self.write_plots(result)
+            with processes.together():
+                if processes.is_primary():
+                    training.unlink(missing_ok=True)  # the plots are older
+                write_json(self.folder / "report.json", report)
+        assert report is not None
+        if processes.any_of(not training.exists()):
+            self.write_plots(result)  # in every process, as encoding is shared
         return report
 
     def read_report(self, result: Result) -> Report | None:

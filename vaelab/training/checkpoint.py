@@ -16,6 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from vaelab import processes
 from vaelab.checks import UsageError
 from vaelab.storage import UnreachableError
 from vaelab.training.state import TrainState
@@ -75,12 +76,13 @@ class Checkpoints:
         for each in later:
             self._set_aside(each, "before")
         if later:
+            processes.barrier()
             self._manager.reload()
 
     def forget_before(self) -> None:
         """Deletes what `set_aside_after` moved."""
         folder = self.directory / "before"
-        if folder.exists():
+        if processes.is_primary() and folder.exists():
             folder.rmtree()
 
     def restore(
@@ -113,6 +115,7 @@ class Checkpoints:
                     f"to {aside} and checkpoint {step} is used.",
                     stacklevel=2,
                 )
+            processes.barrier()
             self._manager.reload()  # without those that were set aside
             return state
         if failed:
@@ -151,6 +154,8 @@ class Checkpoints:
 
     def _set_aside(self, step: int, name: str) -> epath.Path:
         folder = self.directory / name
+        if not processes.is_primary():
+            return folder / str(step)
         aside, copies = folder / str(step), 1
         while aside.exists():
             copies += 1

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one
+from vaelab.training.sharding import fetch
 from vaelab.training.state import MEMBERS, Best, TrainState
 from vaelab.types import Array, Saddle
 
@@ -51,10 +52,10 @@ class Timetable:
 
     def out_of_patience(self, best: Best, step: int) -> np.ndarray:
         """True if the last `patience` validations until `step` brought no better bound. [] or [M]."""
-        bound = np.asarray(best.bound)
         if self.patience is None:
-            return np.zeros(bound.shape, bool)
-        last = np.maximum(np.asarray(best.step), self.settling_steps)
+            return np.zeros(best.bound.shape, bool)
+        bound, last = fetch((best.bound, best.step))
+        last = np.maximum(last, self.settling_steps)
         return np.isfinite(bound) & (step - last >= self.patience * self.evaluate_every)
 
     def stopped(self, state: TrainState) -> bool:

@@ -12,14 +12,17 @@ from jax.sharding import Sharding
 from vaelab.checks import UsageError
 
 
-def placed(tree: Any, sharding: Sharding) -> Any:
-    """The shapes of a tree of arrays or shapes, as they lie on the devices."""
+def placed(tree: Any, shardings: Sharding | Any) -> Any:
+    """The shapes of a tree of arrays or shapes, as they lie on the devices: in one way, or each in its own."""
     shapes = jax.eval_shape(lambda tree: tree, tree)
+    if isinstance(shardings, Sharding):
+        shardings = jax.tree.map(lambda _: shardings, shapes)
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, sharding=sharding, weak_type=leaf.weak_type
         ),
         shapes,
+        shardings,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from etils import epath
 from tensorboardX import SummaryWriter
 
+from vaelab import processes
 from vaelab.storage import is_remote, make_folder, writing
 from vaelab.untrusted import parse_json
 
@@ -19,7 +20,7 @@ class MetricsLog:
 
     The file starts with `rows`, those until the step at which training resumes. Later rows, which an
     interrupted run left, are dropped. Without `events` there is only the file. A bucket has no append: `flush`
-    writes the whole file there, and copies the events.
+    writes the whole file there, and copies the events. Only the primary process writes.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class MetricsLog:
         self._lines = list(map(_line, rows)) if is_remote(self._path) else None
         self._events: SummaryWriter | None = None
         self._events_here: tempfile.TemporaryDirectory | None = None
-        if events:
+        if events and processes.is_primary():
             self._events_folder = self._path.parent / "tensorboard"
             folder = str(self._events_folder)
             if is_remote(folder):
@@ -44,6 +45,8 @@ class MetricsLog:
             self._events = SummaryWriter(folder, purge_step=last + 1, filename_suffix=f".{last}")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
+        if not processes.is_primary():
+            return
         line = _line({"step": step} | {name: float(value) for name, value in values.items()})
         if self._lines is None:
             with self._path.open("a") as file:
@@ -56,7 +59,7 @@ class MetricsLog:
 
     def flush(self) -> None:
         """Writes what a bucket does not hold yet. To be called before a checkpoint of the same step."""
-        if self._lines is None:
+        if self._lines is None or not processes.is_primary():
             return
         self._path.write_bytes("".join(self._lines).encode())
         if self._events is not None and self._events_here is not None:
@@ -81,6 +84,8 @@ def _line(row: Mapping[str, float]) -> str:
 def write_metrics(directory: epath.PathLike, rows: Sequence[Mapping[str, float]]) -> epath.Path:
     """Writes a whole `metrics.jsonl`, and returns its path. An interruption leaves the old file."""
     path = epath.Path(directory) / "metrics.jsonl"
+    if not processes.is_primary():
+        return path
     make_folder(path.parent)
     with writing(path) as file:
         file.writelines(map(_line, rows))

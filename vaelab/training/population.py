@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vaelab.models import Model
 from vaelab.training.objectives import Objective
-from vaelab.training.sharding import replicate
+from vaelab.training.sharding import replicated
 from vaelab.training.sources import Source
 from vaelab.training.state import MEMBERS, TrainState, initial_state
 from vaelab.training.step import train_steps
@@ -69,7 +69,12 @@ def initial_states(
 
 
 def compile_member_steps(
-    build: Build, *, preprocess: Preprocess, mesh: Mesh, capacity: int | None = None
+    build: Build,
+    *,
+    preprocess: Preprocess,
+    mesh: Mesh,
+    sharded: bool = False,
+    capacity: int | None = None,
 ):
     """As `compile_train_steps`: (state, values, source, *, num_steps) -> (state, metrics [M, T]).
 
@@ -81,7 +86,7 @@ def compile_member_steps(
             setup = build(values)
             return train_steps(
                 state, source, num_steps=num_steps, model=setup.model, objective=setup.objective,
-                tx=setup.tx, preprocess=preprocess, mesh=mesh, capacity=capacity,
+                tx=setup.tx, preprocess=preprocess, mesh=mesh, sharded=sharded, capacity=capacity,
             )  # fmt: skip
 
         together = jax.vmap(
@@ -90,7 +95,8 @@ def compile_member_steps(
             out_axes=(MEMBERS, 0),
             spmd_axis_name="sweep",
         )
-        return together(state, values, source)
+        state, metrics = together(state, values, source)
+        return state, jax.lax.with_sharding_constraint(metrics, replicated(mesh))  # to be fetched
 
     static = ("num_steps",) if capacity is None else ()
     return jax.jit(run, static_argnames=static, donate_argnums=0)
@@ -99,12 +105,6 @@ def compile_member_steps(
 def split(mesh: Mesh) -> NamedSharding:
     """The first axis, of members, split over the mesh's axis `sweep`."""
     return NamedSharding(mesh, PartitionSpec("sweep"))
-
-
-def place(state: TrainState, mesh: Mesh) -> TrainState:
-    """The members split over the mesh's axis `sweep`, whose size must divide their number."""
-    members = jax.device_put(state._replace(step=None), split(mesh), may_alias=False)  # type: ignore[arg-type]
-    return members._replace(step=replicate(state.step, mesh))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from vaelab.checks import UsageError
 from vaelab.models import Model
 from vaelab.training.averaging import update_average
 from vaelab.training.objectives import Objective
+from vaelab.training.sharding import state_shardings
 from vaelab.training.sources import Source
 from vaelab.training.state import ORDER, TrainState
 from vaelab.types import Array, Examples, Preprocess, PRNGKey, as_examples
@@ -59,6 +60,7 @@ def train_steps(
     tx: optax.GradientTransformation,
     preprocess: Preprocess,
     mesh: Mesh,
+    sharded: bool = False,
     capacity: int | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
     """`num_steps` training steps as one loop over batches of the source.
@@ -67,6 +69,9 @@ def train_steps(
     (state.key, step) alone. So the result does not depend on where a run was interrupted, or on how its
     steps are grouped into dispatches. The batch is split over the mesh's axis `data`. Means over the
     batch are global.
+
+    `sharded` splits the state over the axis `data`, too, as `sharding.state_shardings` does. Each device
+    then gathers the parameters when it needs them.
 
     With a `capacity`, `num_steps` may be traced: one program makes any number of steps up to it. The
     metrics are then [capacity], and zero from `num_steps` on.
@@ -89,6 +94,9 @@ def train_steps(
         preprocess_key, key = jax.random.split(jax.random.fold_in(state.key, state.step))
         examples = examples._replace(x=preprocess(preprocess_key, examples.x))
         state, metrics = train_step(state, examples, key, model=model, objective=objective, tx=tx)
+        if sharded:
+            shardings = state_shardings(state, mesh, members=False, sharded=True)
+            state = jax.lax.with_sharding_constraint(state, shardings)
         return (state, position), metrics
 
     carry = (state, source.start(order_key, state.step))
