@@ -99,7 +99,7 @@ class Sweep(ExperimentCommand):
         ]
         results = runs.train(
             self.experiment, members=members, workdir=folder, name=self.name, source=self.source,
-            data_dir=self.data_dir,
+            data_dir=self.data_dir, streaming=self.streaming,
         )  # fmt: skip
         end_if_interrupted(results)
         rows = measure(results, members, marginal_inputs=self.marginal_inputs)

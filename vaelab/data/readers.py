@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
 from collections.abc import Sequence
 
@@ -45,12 +46,19 @@ def names_in_npz(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> list[str]:
             return list(arrays)
 
 
-def read_npy(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> np.ndarray:
-    """The array of an npy file. Pickled objects are refused, never unpickled."""
+def read_npy(
+    path: epath.PathLike, remedy: str = FETCH_AGAIN, *, mapped: bool = False
+) -> np.ndarray:
+    """The array of an npy file, or the file of this machine mapped into the memory.
+
+    Pickled objects are refused, never unpickled.
+    """
     path = epath.Path(path)
     with reading(path, remedy), path.open("rb") as file:
         _check_begins(file, path, b"\x93NUMPY", "npy", remedy)
         try:
+            if mapped:
+                return np.load(os.fspath(path), mmap_mode="r", allow_pickle=False)
             return np.load(file, allow_pickle=False)
         except ValueError as error:
             if "allow_pickle" not in str(error):
