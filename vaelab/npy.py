@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -28,30 +29,48 @@ def read_array(file: IO[bytes], num_bytes: int) -> np.ndarray:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of headers that earlier versions wrote
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise ValueError("it is no npy file")
-        file.seek(0)
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"the version {version} of npy is not that of an array of numbers")
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, _, dtype = read_header(file)
-        if dtype.hasobject:
-            raise PickledError("it holds pickled objects")
-        size = math.prod(shape) * dtype.itemsize
-        if not dtype.itemsize or any(length < 0 for length in shape):
-            raise ValueError(f"the type {dtype} and the shape {shape} are those of no array")
-        if size > num_bytes - file.tell():
-            raise ValueError(
-                f"its header says {dtype} of the shape {printable(str(shape))}, and {num_bytes - file.tell()} "
-                "bytes follow"
-            )
-        check_memory(size)
-        file.seek(0)
+        check_memory(_checked_size(file, num_bytes))
         return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def mapped_array(file: IO[bytes], path: str) -> np.ndarray:
+    """The array of an open npy file at this path of this machine, mapped into the memory, to be read.
+
+    Raises:
+      PickledError: it holds objects.
+      ValueError: it is damaged, or larger than the file.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _checked_size(file, os.path.getsize(path))
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _checked_size(file: IO[bytes], num_bytes: int) -> int:
+    """The bytes of the array of an npy file of this length, whose header is checked. The file is at its start."""
+    if file.read(len(_MAGIC)) != _MAGIC:
+        raise ValueError("it is no npy file")
+    file.seek(0)
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"the version {version} of npy is not that of an array of numbers")
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, _, dtype = read_header(file)
+    if dtype.hasobject:
+        raise PickledError("it holds pickled objects")
+    size = math.prod(shape) * dtype.itemsize
+    if not dtype.itemsize or any(length < 0 for length in shape):
+        raise ValueError(f"the type {dtype} and the shape {shape} are those of no array")
+    if size > num_bytes - file.tell():
+        raise ValueError(
+            f"its header says {dtype} of the shape {printable(str(shape))}, and {num_bytes - file.tell()} "
+            "bytes follow"
+        )
+    file.seek(0)
+    return size
 
 
 def names_of(archive: zipfile.ZipFile) -> list[str]:

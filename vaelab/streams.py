@@ -152,6 +152,10 @@ class Rows(Stream):
     def rows(self, rows: np.ndarray) -> Examples:
         return self.stream.rows(self.chosen[rows])
 
+    @property
+    def num_bytes(self) -> int:
+        return self.stream.num_bytes * len(self.chosen) // self.stream.num_examples
+
     @functools.cached_property
     def labels(self) -> np.ndarray | None:
         labels = self.stream.labels
@@ -178,6 +182,25 @@ class Mapped(Stream):
         return self.function(as_floats(self.stream.rows(rows)))
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loaded(Stream):
+    """A stream that is loaded into the memory when it is used, and changed by a function of all examples."""
+
+    stream: Stream
+    function: Callable[[Examples], Examples]
+
+    @property
+    def num_examples(self) -> int:
+        return self.stream.num_examples
+
+    def rows(self, rows: np.ndarray) -> Examples:
+        return self._examples.take(rows)
+
+    @functools.cached_property
+    def _examples(self) -> Examples:
+        return self.function(self.stream.read())
+
+
 class StreamedSplits(NamedTuple):
     """The three parts of a data set, none of them in memory."""
 
@@ -189,8 +212,10 @@ class StreamedSplits(NamedTuple):
 
     def map(self, function: Callable[[Examples], Examples]) -> StreamedSplits:
         """The splits with `function` applied to the examples of each part."""
-        parts = (part.map(function) for part in (self.train, self.validation, self.test))
-        return StreamedSplits(*parts, self.scaling, self.conversions)
+        train, validation, test = (
+            part.map(function) for part in (self.train, self.validation, self.test)
+        )
+        return self._replace(train=train, validation=validation, test=test)
 
     def sampled(self, num_bytes: int) -> Splits:
         """Validation and test in memory, at most `num_bytes` of each, and a random subset of train."""

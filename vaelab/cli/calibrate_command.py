@@ -53,7 +53,9 @@ class Calibrate(ExperimentCommand):
         constraints = self.experiment.objective.constraints
         if not constraints:
             raise UsageError(f"{self.name} has no constraints: choose an experiment that has.")
-        Run.load(self.experiment, self.data_dir)  # constraints that do not fit the data are refused
+        Run.load(
+            self.experiment, self.data_dir, streaming=self.streaming
+        )  # constraints that do not fit the data are refused
         pilot = self.experiment.with_fields(
             objective=ELBO(),
             dual=None,
@@ -63,7 +65,7 @@ class Calibrate(ExperimentCommand):
         workdir = self.workdir or f"runs/calibrate-{self.name}"
         result = runs.train(
             pilot, workdir=workdir, name=self.name, source=self.source, data_dir=self.data_dir,
-            mesh=self.mesh,
+            mesh=self.mesh, streaming=self.streaming,
         )  # fmt: skip
         end_if_interrupted([result])
         calibration = self._calibrate(result)

@@ -70,6 +70,8 @@ class ExperimentCommand(Command):
     source: tyro.conf.Suppress[str]
     data_dir: str | None = dataclasses.field(default=None, kw_only=True)
     """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
+    streaming: bool | None = dataclasses.field(default=None, kw_only=True)
+    """True streams the training set while the devices train, False keeps it in their memory. Default: by its size."""
     mesh: runs.Mesh = dataclasses.field(default=runs.Mesh(), kw_only=True)
     """Devices. Default: as many as divide the batch and the members."""
     hosts: Annotated[Distributed, tyro.conf.OmitArgPrefixes] = dataclasses.field(

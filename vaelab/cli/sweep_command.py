@@ -98,7 +98,7 @@ class Sweep(ExperimentCommand):
         ]
         results = runs.train(
             self.experiment, members=members, workdir=folder, name=self.name, source=self.source,
-            data_dir=self.data_dir, mesh=self.mesh,
+            data_dir=self.data_dir, mesh=self.mesh, streaming=self.streaming,
         )  # fmt: skip
         end_if_interrupted(results)
         rows = measure(results, members, marginal_inputs=self.marginal_inputs)

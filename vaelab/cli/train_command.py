@@ -45,6 +45,7 @@ class Train(ExperimentCommand):
             source=self.source,
             data_dir=self.data_dir,
             mesh=self.mesh,
+            streaming=self.streaming,
         )
         end_if_interrupted([result])
         display.show(result.report().table(), f"everything is in {workdir}")

@@ -11,7 +11,8 @@ import numpy as np
 
 from vaelab.checks import UsageError, check_values
 from vaelab.data.treatments import Treatment, in_levels
-from vaelab.types import Splits
+from vaelab.streams import StreamedSplits
+from vaelab.types import Examples, Splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,14 @@ class ReducedBitDepth(Treatment):
 
     def load(self, data_dir: str | None = None) -> Splits:
         splits = in_levels(self.source.load(data_dir), self)
-        return splits.map(lambda part: part._replace(x=reduce_bit_depth(part.x, bits=self.bits)))
+        return splits.map(self._reduced)
+
+    def open(self, data_dir: str | None = None) -> StreamedSplits | None:
+        splits = self.source.open(data_dir)
+        return None if splits is None else splits.map(self._reduced)
+
+    def _reduced(self, part: Examples) -> Examples:
+        return part._replace(x=reduce_bit_depth(part.x, bits=self.bits))
 
 
 def reduce_bit_depth(x: np.ndarray, *, bits: int) -> np.ndarray:

@@ -16,7 +16,9 @@ from vaelab.data.dataset import DataSet
 from vaelab.data.decoding import opened_image
 from vaelab.data.files import find_file, naming, reading
 from vaelab.data.prepared import first_whole, read_prepared, require_prepared
+from vaelab.data.streamed_images import PreparedImages
 from vaelab.data.validation import validate
+from vaelab.streams import StreamedSplits
 from vaelab.types import Examples, Splits
 from vaelab.untrusted import printable, read_at_most
 
@@ -35,6 +37,9 @@ class CIFAR10(DataSet):
     def load(self, data_dir: str | None = None) -> Splits:
         return _load_labelled("cifar10", data_dir, self.num_validation)
 
+    def open(self, data_dir: str | None = None) -> StreamedSplits:
+        return _open_labelled("cifar10", data_dir, self.num_validation)
+
 
 @dataclasses.dataclass(frozen=True)
 class SVHN(DataSet):
@@ -51,6 +56,9 @@ class SVHN(DataSet):
 
     def load(self, data_dir: str | None = None) -> Splits:
         return _load_labelled("svhn_cropped", data_dir, self.num_validation)
+
+    def open(self, data_dir: str | None = None) -> StreamedSplits:
+        return _open_labelled("svhn_cropped", data_dir, self.num_validation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +86,20 @@ class CelebA(DataSet):
     def load(self, data_dir: str | None = None) -> Splits:
         return first_whole(require_prepared("celeb_a", data_dir, version=2), self._read)
 
+    def open(self, data_dir: str | None = None) -> StreamedSplits:
+        return first_whole(require_prepared("celeb_a", data_dir, version=2), self._open)
+
+    def _open(self, folder: epath.Path) -> StreamedSplits:
+        train, validation, test = (
+            PreparedImages(folder, split, key, crop_face, self.num_train)
+            for split, key in _CELEBA_KEYS.items()
+        )
+        return StreamedSplits(train, validation, test)
+
     def _read(self, folder: epath.Path) -> Splits:
-        keys = {split: partial(_celeba_file, first) for split, first in CELEBA_FIRST.items()}
         train, validation, test = (
             _examples(*read_prepared(folder, split, key=key, crop=crop_face, limit=self.num_train))
-            for split, key in keys.items()
+            for split, key in _CELEBA_KEYS.items()
         )
         return _validated(folder, Splits(train, validation, test))
 
@@ -93,6 +110,9 @@ CELEBA_FIRST = {"train": 1, "validation": 162_771, "test": 182_638}
 
 def _celeba_file(first: int, index: int) -> str:
     return f"{first + index:06d}.jpg"
+
+
+_CELEBA_KEYS = {split: partial(_celeba_file, first) for split, first in CELEBA_FIRST.items()}
 
 
 def crop_face(image: np.ndarray) -> np.ndarray:
@@ -151,14 +171,31 @@ def _load_labelled(name: str, data_dir: str | None, num_validation: int) -> Spli
         return folder, [_examples(*read_prepared(folder, split)) for split in ("train", "test")]
 
     folder, (train, test) = first_whole(require_prepared(name, data_dir), read)
-    if not 1 <= num_validation < len(train.x):
-        raise UsageError(
-            f"num_validation must lie in 1 to {len(train.x) - 1}, because {name} has {len(train.x)} "
-            f"training images, got {num_validation}."
-        )
-    cut = len(train.x) - num_validation
+    cut = _cut(name, len(train.x), num_validation)
     splits = Splits(train.take(slice(cut)), train.take(slice(cut, None)), test)
     return _validated(folder, splits)
+
+
+def _open_labelled(name: str, data_dir: str | None, num_validation: int) -> StreamedSplits:
+    """The same, left in their files."""
+
+    def open_in(folder: epath.Path) -> StreamedSplits:
+        train, test = PreparedImages(folder, "train"), PreparedImages(folder, "test")
+        cut = _cut(name, train.num_examples, num_validation)
+        rows = np.arange(train.num_examples)
+        return StreamedSplits(train.take(rows[:cut]), train.take(rows[cut:]), test)
+
+    return first_whole(require_prepared(name, data_dir), open_in)
+
+
+def _cut(name: str, num_examples: int, num_validation: int) -> int:
+    """The number of training images that are left."""
+    if not 1 <= num_validation < num_examples:
+        raise UsageError(
+            f"num_validation must lie in 1 to {num_examples - 1}, because {name} has {num_examples} "
+            f"training images, got {num_validation}."
+        )
+    return num_examples - num_validation
 
 
 def _validated(path: epath.Path, splits: Splits) -> Splits:

@@ -6,13 +6,15 @@ A constraint on the reconstruction makes this baseline unnecessary. Rezende & Vi
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from vaelab.checks import check_values
 from vaelab.data.treatments import Treatment, in_levels
-from vaelab.types import Array, PRNGKey, Splits
+from vaelab.streams import Loaded, StreamedSplits
+from vaelab.types import Array, Examples, PRNGKey, Splits
 
 _SEED = 0  # of the noise on validation and test
 
@@ -45,16 +47,26 @@ class Dequantised(Treatment):
 
     def load(self, data_dir: str | None = None) -> Splits:
         splits = in_levels(self.source.load(data_dir), self)
-        keys = jax.random.split(jax.random.key(_SEED))
-        validation, test = (
-            split._replace(x=jax.device_get(dequantise(key, jnp.asarray(split.x))))
-            for key, split in zip(keys, (splits.validation, splits.test), strict=True)
+        return splits._replace(validation=_noisy(0, splits.validation), test=_noisy(1, splits.test))
+
+    def open(self, data_dir: str | None = None) -> StreamedSplits | None:
+        splits = self.source.open(data_dir)
+        if splits is None:
+            return None
+        return splits._replace(
+            validation=Loaded(splits.validation, partial(_noisy, 0)),
+            test=Loaded(splits.test, partial(_noisy, 1)),
         )
-        return splits._replace(validation=validation, test=test)
 
     def preprocess(self, key: PRNGKey, x: Array) -> Array:
         source_key, noise_key = jax.random.split(key)
         return dequantise(noise_key, self.source.preprocess(source_key, x))
+
+
+def _noisy(place: int, part: Examples) -> Examples:
+    """Validation (0) or test (1) with the noise that is drawn once."""
+    key = jax.random.split(jax.random.key(_SEED))[place]
+    return part._replace(x=jax.device_get(dequantise(key, jnp.asarray(part.x))))
 
 
 def dequantise(key: PRNGKey, x: Array) -> Array:

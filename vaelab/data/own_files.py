@@ -1,4 +1,4 @@
-"""Files as a data set: npy, npz, csv, or a folder of PNG or JPEG images."""
+"""Files as a data set: npy, npz, csv, or array_record, or a folder of PNG or JPEG images."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from vaelab.data.content import content_digest
 from vaelab.data.csv_table import read_csv
 from vaelab.data.dataset import DataSet
 from vaelab.data.files import data_directory, naming, reading
-from vaelab.data.image_folder import is_image_folder, read_image_folder
+from vaelab.data.image_folder import images_in, is_image_folder, read_image_folder
 from vaelab.data.parts import Fractions, check_cut
 from vaelab.data.readers import names_in_npz, read_npy, read_npz
+from vaelab.data.records import Records
+from vaelab.data.streamed import map_npy, streamed_splits
+from vaelab.data.streamed_images import stream_image_folder
+from vaelab.streams import Stream, StreamedSplits
 from vaelab.types import Examples, Splits
 from vaelab.untrusted import printable
 
 _PARTS = ("train", "validation", "test")
-_READ_BY_SUFFIX = (".npy", ".npz", ".csv")
+_READ_BY_SUFFIX = (".npy", ".npz", ".csv", ".array_record")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +37,12 @@ class Files(DataSet):
     - `.npz`: x, and optional labels, context and groups. Other parts are `validation_x`,
       `validation_labels`, ..., `test_x`, ...
     - `.csv`: a row for each example and a column for each coordinate, with or without a line of names.
+    - `.array_record`: a file, or a folder of such files. Each record is the content of an npy file with one
+      x, of an npz file with x, labels, context and groups of one example, or of a PNG or JPEG file.
     - a folder: its PNG and JPEG files. The names of sub-folders are the classes, in alphabetical order.
       The folders `train`, `validation` and `test` are parts, with sub-folders of their own.
 
+    Training streams an npy file, array_record files or a folder that is too large for the memory.
     `Arrays` documents how arrays are converted and how missing parts are cut. A relative path starts at
     the current folder, or at the data directory if it does not exist there. ~ is expanded.
 
@@ -81,12 +88,7 @@ class Files(DataSet):
         return dataclasses.replace(self, sha256=content_digest(self._find(data_dir)))
 
     def load(self, data_dir: str | None = None) -> Splits:
-        path = self._find(data_dir)
-        if self.sha256 is not None and (found := content_digest(path)) != self.sha256:
-            raise UsageError(
-                f"{path} has changed: its SHA-256 is {found[:12]}..., and sha256 is {self.sha256[:12]}...: "
-                "restore the content, or set sha256 to None."
-            )
+        path = self._checked(data_dir)
         parts = {name: self._labelled(path, part) for name, part in self._read(path).items()}
         train = parts.pop("train")
         with naming(path):
@@ -95,7 +97,15 @@ class Files(DataSet):
                 validation=parts.get("validation"), test=parts.get("test"),
                 fractions=self.fractions, seed=self.seed,
             ).load()  # fmt: skip
-        return splits._replace(conversions=()) if path.is_dir() else splits  # images are bytes
+        images = path.is_dir() and _suffix(path) != ".array_record"
+        return splits._replace(conversions=()) if images else splits  # images are bytes
+
+    def open(self, data_dir: str | None = None) -> StreamedSplits | None:
+        """The splits of an npy file, of array_record files, or of a folder. None for other files."""
+        path = self._checked(data_dir)
+        if self.label_type is not None or (parts := self._streams(path)) is None:
+            return None
+        return streamed_splits(parts, self.fractions, self.seed)
 
     def read(self, data_dir: str | None = None) -> Examples:
         """All examples in the order of the file, its parts one after the other, without a cut."""
@@ -110,6 +120,29 @@ class Files(DataSet):
                 for values in fields
             )
         )
+
+    def _checked(self, data_dir: str | None) -> epath.Path:
+        """The path, whose content is the expected one."""
+        path = self._find(data_dir)
+        if self.sha256 is not None and (found := content_digest(path)) != self.sha256:
+            raise UsageError(
+                f"{path} has changed: its SHA-256 is {found[:12]}..., and sha256 is {self.sha256[:12]}...: "
+                "restore the content, or set sha256 to None."
+            )
+        return path
+
+    def _streams(self, path: epath.Path) -> dict[str, Stream] | None:
+        """The parts that the files have, if they can be read row by row."""
+        self._check_fields(path)
+        if _suffix(path) == ".array_record":
+            return {"train": Records(path)}
+        if path.is_dir():
+            folders = self._folders(path)
+            if not any(True for _ in images_in(folders["train"])):
+                return None  # `load` says what is wrong
+            streams = stream_image_folder(list(folders.values()), size=self.size)
+            return dict(zip(folders, streams, strict=True))
+        return map_npy(path) if _suffix(path) == ".npy" else None
 
     def _labelled(self, path: epath.Path, part: Examples) -> Examples:
         """The examples with labels of the type that `label_type` names."""
@@ -141,29 +174,36 @@ class Files(DataSet):
             "$VAELAB_DATA."
         )
 
-    def _read(self, path: epath.Path) -> dict[str, Examples]:
+    def _check_fields(self, path: epath.Path) -> None:
         for field, fits in (("size", path.is_dir()), ("label_column", _suffix(path) == ".csv")):
             if getattr(self, field) is not None and not fits:
                 what = "a folder of images" if field == "size" else "a csv file"
                 raise UsageError(f"{field} is for {what}, and {path} is none: leave it out.")
+
+    def _read(self, path: epath.Path) -> dict[str, Examples]:
+        self._check_fields(path)
+        if _suffix(path) == ".array_record":
+            records = Records(path)
+            return {"train": records.rows(np.arange(records.num_examples))}
         if path.is_dir():
-            return self._read_folder(path)
+            folders = self._folders(path)
+            read = read_image_folder(list(folders.values()), size=self.size)
+            return dict(zip(folders, read, strict=True))
         suffix = _suffix(path)
         if suffix not in _READ_BY_SUFFIX:
             raise UsageError(
-                f"{path} ends in {suffix or 'nothing'}, which is not known: give npy, npz, csv, or a "
-                "folder of images."
+                f"{path} ends in {suffix or 'nothing'}, which is not known: give npy, npz, csv, "
+                "array_record, or a folder of images."
             )
         if suffix == ".csv":
             return {"train": Examples(*read_csv(path, label_column=self.label_column))}
         return {"train": Examples(read_npy(path))} if suffix == ".npy" else _read_npz(path)
 
-    def _read_folder(self, path: epath.Path) -> dict[str, Examples]:
+    def _folders(self, path: epath.Path) -> dict[str, epath.Path]:
         folders = {name: path / name for name in _PARTS if is_image_folder(path / name)}
         if "train" not in folders:
             folders = {"train": path}
-        read = read_image_folder(list(folders.values()), size=self.size)
-        return dict(zip(folders, read, strict=True))
+        return folders
 
 
 def _suffix(path: epath.Path) -> str:

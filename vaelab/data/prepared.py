@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from etils import epath
@@ -156,10 +156,7 @@ def _read(
     builder = opened_builder(epath.Path(folder))
     check_num_examples(epath.Path(folder), split, builder.info)
     source = builder.as_data_source(split=split, decoders=skipped_images(builder.info.features))
-    original = list(range(len(source)))
-    if key is not None:
-        hashes = [hashlib.md5(f"{split}{key(i)}".encode()).digest() for i in original]
-        original.sort(key=hashes.__getitem__)
+    original = original_order(len(source), split, key)
     num_examples = len(source) if limit is None else min(limit, len(source))
     images: np.ndarray | None = None
     labels = np.empty(num_examples, np.int32)
@@ -168,26 +165,50 @@ def _read(
         if index >= num_examples:
             continue
         example = source[stored]
-        if "image" not in example:
-            raise DamagedFileError(
-                f"{folder} has no feature image, only {printable(', '.join(example))}: choose a data set of images."
-            )
-        image = crop(as_pixels(example["image"]))
-        if image.dtype != np.uint8:
-            raise DamagedFileError(
-                f"{folder}: image {index} of {split} is {image.dtype}: choose a data set of 8-bit images."
-            )
+        where = f"{folder}: image {index} of {split}"
+        image = image_of(example, folder, where, crop, None if images is None else images.shape[1:])
         if images is None:  # an array, not a list: all images may fill half the memory
             check_memory(num_examples * image.size)
             images = np.empty((num_examples, *image.shape), np.uint8)
-        if image.shape != images.shape[1:]:
-            raise DamagedFileError(
-                f"{folder}: image {index} of {split} has the shape {image.shape}, and others have "
-                f"{images.shape[1:]}: choose a data set of images of one size."
-            )
         images[index] = image
         if labelled := np.issubdtype(np.asarray(example.get("label", 0.0)).dtype, np.integer):
             labels[index] = int(example["label"])  # raises if it does not fit 32 bits
     if images is None:
         raise DamagedFileError(f"{folder}: {split} holds no images: {PREPARE_AGAIN}.")
     return images, labels if labelled else None
+
+
+def original_order(num_examples: int, split: str, key: Callable[[int], str] | None) -> list[int]:
+    """The number of each stored example in the original files: see `read_prepared`."""
+    original = list(range(num_examples))
+    if key is not None:
+        hashes = [hashlib.md5(f"{split}{key(i)}".encode()).digest() for i in original]
+        original.sort(key=hashes.__getitem__)
+    return original
+
+
+def image_of(
+    example: dict[str, Any],
+    folder: epath.PathLike,
+    where: str,
+    crop: Callable[[np.ndarray], np.ndarray],
+    shape: tuple[int, ...] | None,
+) -> np.ndarray:
+    """The image of an example of TFDS, cropped: bytes of this shape. None is any shape.
+
+    Raises:
+      DamagedFileError: there is no image, or it has other values or another shape.
+    """
+    if "image" not in example:
+        raise DamagedFileError(
+            f"{folder} has no feature image, only {printable(', '.join(example))}: choose a data set of images."
+        )
+    image = crop(as_pixels(example["image"]))
+    if image.dtype != np.uint8:
+        raise DamagedFileError(f"{where} is {image.dtype}: choose a data set of 8-bit images.")
+    if shape is not None and image.shape != shape:
+        raise DamagedFileError(
+            f"{where} has the shape {image.shape}, and others have {shape}: choose a data set of images of "
+            "one size."
+        )
+    return image

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import math
+import os
 import struct
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -54,12 +55,19 @@ def names_in_npz(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> list[str]:
         return npy.names_of(archive)
 
 
-def read_npy(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> np.ndarray:
-    """The array of an npy file. Pickled objects are refused, never unpickled."""
+def read_npy(
+    path: epath.PathLike, remedy: str = FETCH_AGAIN, *, mapped: bool = False
+) -> np.ndarray:
+    """The array of an npy file, or the file of this machine mapped into the memory.
+
+    Pickled objects are refused, never unpickled.
+    """
     path = epath.Path(path)
     with reading(path, remedy), path.open("rb") as file:
         _check_begins(file, path, b"\x93NUMPY", "npy", remedy)
         try:
+            if mapped:
+                return npy.mapped_array(file, os.fspath(path))
             return npy.read_array(file, path.stat().length)
         except npy.PickledError:
             raise _pickled(path) from None

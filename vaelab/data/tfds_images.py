@@ -13,6 +13,9 @@ from vaelab.data.dataset import DataSet
 from vaelab.data.files import naming
 from vaelab.data.parts import Fractions, check_cut
 from vaelab.data.prepared import first_whole, prepared_splits, read_prepared, require_prepared
+from vaelab.data.streamed import streamed_splits
+from vaelab.data.streamed_images import PreparedImages
+from vaelab.streams import StreamedSplits
 from vaelab.types import Examples, Splits
 
 _PARTS = ("train", "validation", "test")
@@ -50,15 +53,26 @@ class TFDS(DataSet):
     def load(self, data_dir: str | None = None) -> Splits:
         return first_whole(require_prepared(self.name, data_dir, version=None), self._read)
 
-    def _read(self, folder: epath.Path) -> Splits:
+    def open(self, data_dir: str | None = None) -> StreamedSplits:
+        return first_whole(require_prepared(self.name, data_dir, version=None), self._open)
+
+    def _open(self, folder: epath.Path) -> StreamedSplits:
+        names = [name for name in self._splits(folder) if name in _PARTS]
+        parts = {name: PreparedImages(folder, name, key=None) for name in names}
+        return streamed_splits(parts, self.fractions, self.seed)
+
+    def _splits(self, folder: epath.Path) -> list[str]:
         there = prepared_splits(folder)
         if "train" not in there:
             raise UsageError(
                 f"{folder} has no split train, only {', '.join(there) or 'none at all'}."
             )
+        return there
+
+    def _read(self, folder: epath.Path) -> Splits:
         parts = {
             name: Examples(*read_prepared(folder, name, key=None))
-            for name in there
+            for name in self._splits(folder)
             if name in _PARTS
         }
         train = parts.pop("train")

@@ -36,8 +36,9 @@ class Feed(abc.ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:  # noqa: B027  a feed without threads has nothing to end
-        """Ends the reading. The default reads nothing."""
+    @abc.abstractmethod
+    def __exit__(self, *error: object) -> None:
+        """Ends the reading."""
 
 
 class Resident(Feed):
@@ -56,6 +57,9 @@ class Resident(Feed):
         if self._placed is None:
             self._placed = replicate(self._make(), self._mesh)
         yield self._placed, num_steps
+
+    def __exit__(self, *error: object) -> None:
+        self._placed = None
 
 
 @dataclasses.dataclass

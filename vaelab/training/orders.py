@@ -31,7 +31,7 @@ class Order:
         self._plan = sampler.plan(stream, batch_size)
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "order")
         self._blocks: dict[int, concurrent.futures.Future] = {}
-        self._carry: tuple[int, PyTree] = (-1, None)  # the block that it is carried into
+        self._carry: tuple[int, PyTree] = (-1, None)  # and the block that it is carried into
         self._lock = threading.Lock()
 
     def rows(self, step: int) -> np.ndarray:

@@ -1,12 +1,15 @@
-"""Sources of batches: the whole training set on the device."""
+"""Sources of batches: the whole training set on the device, or a window of batches."""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from functools import partial
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from vaelab.checks import check_at_least_one
 from vaelab.training.samplers import Sampler, Uniform
@@ -74,3 +77,50 @@ def in_memory(
     check_at_least_one(batch_size=batch_size)
     examples, sampler = as_examples(data), sampler or Uniform()
     return InMemory(examples, sampler.plan(examples, batch_size), sampler, batch_size)
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["examples", "first", "which"],
+    meta_fields=[],
+)
+@dataclasses.dataclass(frozen=True)
+class Window(Source):
+    """The batches of the steps from `first` on, for each of S seeds. `windows.Windows` makes it."""
+
+    examples: Examples  # [S, T, B, ...]; x is uint8, for multiples of 1/255, or float32
+    first: Array  # [], the first step
+    which: Array  # [], the seed's place in S; of members [M]
+
+    @property
+    def member_axes(self) -> PyTree:
+        return Window(None, None, 0)  # type: ignore[arg-type]
+
+    def start(self, key: PRNGKey, step: Array) -> PyTree:
+        del key, step
+        return ()
+
+    def next(self, carry: PyTree, key: PRNGKey, step: Array) -> tuple[Examples, PyTree]:
+        del key
+        place = step - self.first
+        batch = jax.tree.map(lambda leaf: leaf[self.which, place], self.examples)
+        return batch._replace(x=divided_by_255(batch.x)), carry
+
+
+def divided_by_255(x: Array) -> Array:
+    """x / 255 of bytes as numpy divides, on every device. float32 passes unchanged. Any shape.
+
+    Compilers replace a division by a product with the rounded 1/255, which differs in the last bit. Here
+    1/255 = a + b, and a has so few bits that x a is exact. A test tries all bytes.
+
+    >>> float(divided_by_255(jnp.uint8(51)))
+    0.20000000298...
+    """
+    if x.dtype != jnp.uint8:
+        return x
+    floats = x.astype(jnp.float32)
+    return floats * _A + floats * _B
+
+
+_A = np.float32(math.floor(2**24 / 255) / 2**24)
+_B = np.float32(1 / 255 - float(_A))

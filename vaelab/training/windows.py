@@ -1,15 +1,14 @@
-"""Windows: the batches of some steps on the devices, read ahead of the steps."""
+"""The feed that reads the batches of the next steps while the present steps run."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -19,66 +18,19 @@ from vaelab.training.feeds import Feed
 from vaelab.training.loop import Timetable
 from vaelab.training.orders import Order
 from vaelab.training.samplers import Sampler
-from vaelab.training.sources import Source
-from vaelab.types import Array, Examples, PRNGKey, PyTree
+from vaelab.training.sources import Source, Window
+from vaelab.types import Array, Examples
 
 _WINDOW = 2**28  # largest number of bytes of a window's x
 _THREADS = 16  # threads that read
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["examples", "first", "which"],
-    meta_fields=[],
-)
-@dataclasses.dataclass(frozen=True)
-class Window(Source):
-    """The batches of the steps from `first` on, for each of S seeds. `Windows` makes it."""
-
-    examples: Examples  # [S, T, B, ...]; x is uint8, for multiples of 1/255, or float32
-    first: Array  # [], the first step
-    which: Array  # [], the seed's place in S; of members [M]
-
-    @property
-    def member_axes(self) -> PyTree:
-        return Window(None, None, 0)  # type: ignore[arg-type]
-
-    def start(self, key: PRNGKey, step: Array) -> PyTree:
-        del key, step
-        return ()
-
-    def next(self, carry: PyTree, key: PRNGKey, step: Array) -> tuple[Examples, PyTree]:
-        del key
-        place = step - self.first
-        batch = jax.tree.map(lambda leaf: leaf[self.which, place], self.examples)
-        return batch._replace(x=divided_by_255(batch.x)), carry
-
-
-def divided_by_255(x: Array) -> Array:
-    """x / 255 of bytes as numpy divides, on every device. float32 passes unchanged. Any shape.
-
-    Compilers replace a division by a product with the rounded 1/255, which differs in the last bit. Here
-    1/255 = a + b, and a has so few bits that x a is exact. A test tries all bytes.
-
-    >>> float(divided_by_255(jnp.uint8(51)))
-    0.20000000298...
-    """
-    if x.dtype != jnp.uint8:
-        return x
-    floats = x.astype(jnp.float32)
-    return floats * _A + floats * _B
-
-
-_A = np.float32(math.floor(2**24 / 255) / 2**24)
-_B = np.float32(1 / 255 - float(_A))
-
-
 class Windows(Feed):
     """The training set streamed from its files, in the same batches as from memory.
 
-    Threads read the batches of the next steps, and put them on the devices while the present steps run. So two
-    windows lie on the devices: that of the present dispatch and the next. The position of the stream is
-    the step, which the state holds. Each process reads only the rows of its own devices. x is checked
+    Threads read the batches of the next steps, and put them on the devices while the present steps run. At most
+    three windows lie on the devices: that of the present steps and the next two. The position of the stream
+    is the step, which the state holds. Each process reads only the rows of its own devices. x is checked
     when it is read.
 
     Args:
@@ -106,11 +58,12 @@ class Windows(Feed):
         self._num_seeds = len(seeds)
         step_bytes = len(seeds) * batch_size * stream.first.x.nbytes
         longest = timetable.longest_dispatch
-        self.capacity = math.ceil(longest / math.ceil(longest * step_bytes / _WINDOW))
-        self.capacity = max(1, self.capacity)
+        num_windows = math.ceil(longest * step_bytes / _WINDOW)
+        self.capacity = math.ceil(longest / num_windows)
         self._order = Order(sampler, stream, seeds, batch_size)
         self._sharding = NamedSharding(mesh, PartitionSpec(None, None, "data"))
         self._local = _local_part(self._sharding, batch_size)
+        self._ended = threading.Event()
         self._ahead: Any = None
 
     @property
@@ -139,6 +92,7 @@ class Windows(Feed):
             step += steps
 
     def __exit__(self, *error: object) -> None:
+        self._ended.set()
         if self._ahead is not None:
             self._ahead.close()
             self._batches.close()
@@ -152,7 +106,7 @@ class Windows(Feed):
         batches = grain.MapDataset.source(_Batches(self._timetable.num_steps, self._read))[step:]
         options = grain.ReadOptions(_THREADS, prefetch_buffer_size=max(_THREADS, self.capacity))
         self._batches = iter(batches.to_iter_dataset(options))
-        windows = _Assembled(self._batches, self._steps_of_windows(step), self._window)
+        windows = _Assembled(self._batches, self._steps_of_windows(step), self._window, self._ended)
         return grain.experimental.ThreadPrefetchDatasetIterator(windows, 1)
 
     def _steps_of_windows(self, step: int) -> Iterator[tuple[int, int]]:
@@ -188,7 +142,7 @@ class Windows(Feed):
             for place, leaf in enumerate(leaves):
                 local[:, place] = leaf
 
-            def part(index: tuple[slice, ...]) -> np.ndarray:
+            def part(index: Any) -> np.ndarray:
                 start, stop, _ = index[2].indices(self._batch_size)
                 return local[:, :, start - self._local.start : stop - self._local.start]
 
@@ -203,8 +157,10 @@ class Windows(Feed):
         return PartitionSpec("sweep") if self._which.ndim else PartitionSpec()
 
     def _placed(self, value: np.ndarray, spec: PartitionSpec) -> Array:
-        sharding = NamedSharding(self._mesh, spec)
-        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+        def part(index: Any) -> np.ndarray:
+            return value[index]
+
+        return jax.make_array_from_callback(value.shape, NamedSharding(self._mesh, spec), part)
 
     def _shape(self, leaf: Any) -> tuple[int, ...]:
         return (self._num_seeds, self.capacity, self._batch_size, *leaf.shape[1:])
@@ -232,12 +188,17 @@ class _Assembled:
         batches: Iterator[Examples],
         steps: Iterator[tuple[int, int]],
         window: Callable[[int, list[Examples]], Window],
+        ended: threading.Event,
     ):
-        self._batches, self._steps, self._window = batches, steps, window
+        self._batches, self._steps, self._window, self._ended = batches, steps, window, ended
 
     def __next__(self) -> tuple[int, int, Window]:
         first, num_steps = next(self._steps)
-        batches = [next(self._batches) for _ in range(num_steps)]
+        batches = []
+        for _ in range(num_steps):
+            if self._ended.is_set():
+                raise StopIteration
+            batches.append(next(self._batches))
         return first, num_steps, self._window(first, batches)
 
     def get_state(self) -> dict[str, int]:
@@ -249,7 +210,7 @@ class _Assembled:
 
 def _local_part(sharding: NamedSharding, batch_size: int) -> slice:
     """The rows of a batch that the devices of this process hold."""
-    indices = sharding.addressable_devices_indices_map((1, 1, batch_size)).values()
+    indices: Any = sharding.addressable_devices_indices_map((1, 1, batch_size)).values()
     ends = [index[2].indices(batch_size)[:2] for index in indices]
     return slice(min(start for start, _ in ends), max(stop for _, stop in ends))
 
