@@ -34,12 +34,24 @@ class Checkpoints:
     checksum of each array is kept with it: a damaged array is an unreadable checkpoint.
     """
 
-    def __init__(self, directory: epath.PathLike, *, max_to_keep: int = 3):
+    def __init__(self, directory: epath.PathLike, *, max_to_keep: int = 3, shared: bool = True):
+        """`shared`: all processes save and restore together. Otherwise this process does, by itself."""
         self.directory = epath.Path(directory)
-        options = ocp.CheckpointManagerOptions(max_to_keep=max_to_keep, create=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        own = jax.process_index()
+        of_processes = (
+            ocp.options.MultiprocessingOptions()
+            if shared
+            else ocp.options.MultiprocessingOptions(own, {own}, f"process-{own}")
+        )
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=max_to_keep, create=shared, multiprocessing_options=of_processes
+        )
         # Without a handler given, one empty folder of a step makes every checkpoint unreadable.
         self._manager = ocp.CheckpointManager(
-            self.directory.resolve(), options=options, item_handlers=ocp.StandardCheckpointHandler()
+            self.directory.resolve(),
+            options=options,
+            item_handlers=ocp.StandardCheckpointHandler(multiprocessing_options=of_processes),
         )
 
     def save(self, state: TrainState) -> None:
@@ -48,7 +60,10 @@ class Checkpoints:
             self._manager.save(
                 int(state.step),
                 args=ocp.args.StandardSave(state),
-                custom_metadata={"checksums": checksums(state)},
+                custom_metadata={
+                    "checksums": checksums(state),
+                    "key is data": not _is_key(state.key),
+                },
             )
 
     def wait(self) -> None:
@@ -130,11 +145,17 @@ class Checkpoints:
         """The state of one step; nested dicts of arrays without `like`. It raises errors of many kinds."""
         if like is None:  # the shapes are the checkpoint's own
             self._check_size(step)
-        abstract = None if like is None else jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
         kept = self._manager.metadata(step).custom_metadata
         if kept is None:
             raise UsageError(f"it has no {METADATA}")
+        abstract = None if like is None else jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        key_is_data = abstract is not None and kept.get("key is data", False)
+        if key_is_data:
+            data = jax.eval_shape(jax.random.key_data, like.key)
+            abstract = abstract._replace(key=data.update(sharding=like.key.sharding))
+        state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        if key_is_data:
+            state = state._replace(key=jax.random.wrap_key_data(state.key))
         # An empty folder restores as nothing.
         structure = jax.tree.structure
         if like is not None and structure(state) != structure(like):  # type: ignore[operator]
@@ -179,6 +200,10 @@ def _disk_errors():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
 def checksums(tree: PyTree) -> dict[str, str]:
     """A checksum of each array of a tree by its path: type, shape and content.
 
@@ -187,7 +212,7 @@ def checksums(tree: PyTree) -> dict[str, str]:
     found = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if isinstance(leaf, jax.Array):
-            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            if _is_key(leaf):
                 leaf = jax.random.key_data(leaf)
             if not leaf.is_fully_addressable:
                 if not leaf.is_fully_replicated:

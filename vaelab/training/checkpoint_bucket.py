@@ -7,9 +7,12 @@ import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import jax
+import numpy as np
 from etils import epath
 
-from vaelab import storage
+from vaelab import processes, storage
+from vaelab.training import sharding
 from vaelab.training.checkpoint import METADATA, Checkpoints
 from vaelab.training.state import TrainState
 
@@ -19,11 +22,13 @@ class RemoteCheckpoints(Checkpoints):
 
     The bucket holds the files that a folder would hold. A checkpoint counts once its file METADATA is there,
     which is copied last and removed first. So a run killed at any moment finds the checkpoint before.
+
+    Of several processes the primary writes the whole state, and every process reads the whole state.
     """
 
     def __init__(self, directory: epath.PathLike, *, max_to_keep: int = 3):
         self._here = tempfile.TemporaryDirectory(prefix="vaelab-checkpoints-")
-        super().__init__(epath.Path(self._here.name) / "written", max_to_keep=1)
+        super().__init__(epath.Path(self._here.name) / "written", max_to_keep=1, shared=False)
         self._written, self.directory = self.directory, epath.Path(directory)
         self._max_to_keep = max_to_keep
         self._thread = ThreadPoolExecutor(1)
@@ -32,8 +37,11 @@ class RemoteCheckpoints(Checkpoints):
 
     def save(self, state: TrainState) -> None:
         self.wait()  # the folder holds one checkpoint at a time
-        super().save(state)
+        state = _whole(state)
         self._copied = {int(state.step)}
+        if not processes.is_primary():
+            return
+        super().save(state)
         self._copy = self._thread.submit(self._copy_to_bucket, int(state.step))
 
     def wait(self) -> None:
@@ -60,8 +68,11 @@ class RemoteCheckpoints(Checkpoints):
             here = epath.Path(folder)
             with storage.reaching(self.directory):
                 storage.copy_folder(self.directory / str(step), here / str(step), last=METADATA)
-            with contextlib.closing(Checkpoints(here)) as checkpoints:
-                return checkpoints.read(step, like)
+            with contextlib.closing(Checkpoints(here, shared=False)) as checkpoints:
+                if like is None or processes.count() == 1:
+                    return checkpoints.read(step, like)
+                state = checkpoints.read(step, jax.tree.map(_of_this_process, like))
+        return sharding.place(state, jax.tree.map(lambda leaf: leaf.sharding, like))
 
     def _complete(self) -> set[int]:
         folders = list(self.directory.iterdir()) if self.directory.exists() else []
@@ -80,3 +91,16 @@ class RemoteCheckpoints(Checkpoints):
         source = self.directory / str(step)
         storage.copy_folder(source, target, last=METADATA)
         storage.remove_folder(source, first=METADATA)
+
+
+def _whole(state: TrainState) -> TrainState:
+    """The state on the host if there are several processes: Orbax saves no arrays of one of them."""
+    if processes.count() == 1:
+        return state
+    fetched = sharding.fetch(state)
+    return fetched._replace(key=np.asarray(jax.random.key_data(fetched.key)))
+
+
+def _of_this_process(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
