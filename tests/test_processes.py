@@ -75,7 +75,8 @@ def assert_equal_metrics(ours, theirs):
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
         assert a.keys() == b.keys()
-        np.testing.assert_allclose(list(a.values()), [b[name] for name in a], rtol=1e-5, atol=1e-7)
+        # A rate near 0 is a difference of numbers near 1.
+        np.testing.assert_allclose(list(a.values()), [b[name] for name in a], rtol=1e-5, atol=1e-6)
 
 
 def test_processes_have_the_metrics_of_one(several, alone):
@@ -154,6 +155,7 @@ def test_the_death_of_a_process_ends_the_others(command, tmp_path):
     finally:
         for process in started:
             process.kill()
+        second.communicate()
     assert time.monotonic() - killed < processes.HEARTBEAT_SECONDS + 30
     assert first.returncode not in (0, None)
     assert "another process of this training has ended" in errors

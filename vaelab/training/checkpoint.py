@@ -137,6 +137,14 @@ def _disk_errors():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
+def on_one_device(metadata: Any) -> Any:
+    """The arrays that the metadata of a step describe, on one device: they were written on others."""
+    place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), metadata
+    )
+
+
 def read_raw(directory: epath.PathLike, step: int | None = None) -> dict[str, Any]:
     """The newest readable train state as nested dicts of arrays, without its types: no data are needed.
 
@@ -148,7 +156,8 @@ def read_raw(directory: epath.PathLike, step: int | None = None) -> dict[str, An
         steps = [each for each in checkpoints.steps()[::-1] if step is None or each == step]
         for each in steps:
             try:
-                state = checkpoints._manager.restore(each, args=ocp.args.StandardRestore())
+                abstract = on_one_device(checkpoints._manager.item_metadata(each).tree)
+                state = checkpoints._manager.restore(each, args=ocp.args.StandardRestore(abstract))
                 if isinstance(state, dict) and "variables" in state:
                     return state
             except Exception:  # orbax and tensorstore raise many kinds
