@@ -75,7 +75,8 @@ def assert_equal_metrics(ours, theirs):
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
         assert a.keys() == b.keys()
-        np.testing.assert_allclose(list(a.values()), [b[name] for name in a], rtol=1e-5, atol=1e-7)
+        # A rate near 0 is a difference of numbers near 1.
+        np.testing.assert_allclose(list(a.values()), [b[name] for name in a], rtol=1e-5, atol=1e-6)
 
 
 def test_processes_have_the_metrics_of_one(several, alone):
@@ -139,24 +140,32 @@ def train_together(command, folder: pathlib.Path, number: int, *options: str, **
     )  # fmt: skip
 
 
-def test_the_death_of_a_process_ends_the_others(command, tmp_path):
-    """`kill -9` of one of two: the other ends with a sentence, within the time of a heartbeat."""
-    first, second = started = train_together(command, tmp_path / "run", 2, "--num-steps", "1000000")
+@pytest.mark.parametrize("dead", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_the_death_of_a_process_ends_the_others(dead, command, tmp_path):
+    """`kill -9` of one of two: the other ends within the time of a heartbeat, and says why.
+
+    JAX ends the processes itself if the primary dies, and may do so before the sentence is printed.
+    """
+    started = train_together(command, tmp_path / "run", 2, "--num-steps", "1000000")
+    left = started[1 - dead]
     try:
         deadline = time.monotonic() + 200
         while not (tmp_path / "run" / "checkpoints" / "40").exists():
             assert time.monotonic() < deadline
-            assert first.poll() is None, first.communicate()
+            assert left.poll() is None, left.communicate()
             time.sleep(0.2)
-        second.kill()
+        started[dead].kill()
         killed = time.monotonic()
-        _, errors = first.communicate(timeout=processes.HEARTBEAT_SECONDS + 30)
+        _, errors = left.communicate(timeout=processes.HEARTBEAT_SECONDS + 30)
     finally:
         for process in started:
             process.kill()
+        started[dead].communicate()
     assert time.monotonic() - killed < processes.HEARTBEAT_SECONDS + 30
-    assert first.returncode not in (0, None)
-    assert "another process of this training has ended" in errors
+    assert left.returncode not in (0, None)
+    sentences = ["another process of this training has ended"]
+    sentences += ["indicates that another task died"] if dead == 0 else []
+    assert any(sentence in errors for sentence in sentences), errors
     assert "Traceback" not in errors
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -153,34 +153,35 @@ class Agreement:
     decides the same.
     """
 
-    def __init__(self, *flags: Callable[[], bool]):
-        self._flags = flags
+    def __init__(self) -> None:
         self._pending: jax.Array | None = None
 
-    def __call__(self) -> list[bool]:
-        """For each flag, if it was true in any process. In a single process, if it is true now."""
-        now = [flag() for flag in self._flags]
+    def __call__(self, *numbers: int) -> list[int]:
+        """The largest of each number in any process at the call before, 0 at the first call.
+
+        In a single process the numbers themselves.
+        """
         if count() == 1:
-            return now
-        before, self._pending = self._pending, _gathered(now)
-        return [False] * len(now) if before is None else np.asarray(before).any(axis=0).tolist()
+            return list(numbers)
+        before, self._pending = self._pending, _gathered(numbers)
+        return [0] * len(numbers) if before is None else np.asarray(before).max(axis=0).tolist()
 
 
-def _gathered(flags: list[bool]) -> jax.Array:
-    """The flags of all processes, on their way."""
+def _gathered(numbers: tuple[int, ...]) -> jax.Array:
+    """The numbers of all processes, on their way."""
     devices = [
         next(d for d in jax.devices() if d.process_index == p) for p in range(jax.process_count())
     ]
     mesh = jax.sharding.Mesh(np.array(devices), ("process",))
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("process"))
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    shape = (len(devices), len(flags))
-    own = jax.make_array_from_callback(shape, split, lambda _: np.array([flags]))
+    shape = (len(devices), len(numbers))
+    own = jax.make_array_from_callback(shape, split, lambda _: np.array([numbers], np.int32))
     return jax.jit(_same, out_shardings=whole)(own)
 
 
-def _same(flags: jax.Array) -> jax.Array:
-    return flags
+def _same(numbers: jax.Array) -> jax.Array:
+    return numbers
 
 
 def sentence_of_loss(error: Exception) -> str | None:

@@ -210,17 +210,17 @@ class _Together(Hook):
     """Calls hooks. An interruption, or the error of a hook, in one process ends training in all of them."""
 
     def __init__(self, hooks: tuple[Hook, ...], stop: Callable[[], bool]):
-        self.hooks = hooks
+        self.hooks, self._stop = hooks, stop
         self._error: Exception | None = None
-        self._agreement = processes.Agreement(stop, lambda: self._error is not None)
+        self._agreement = processes.Agreement()
 
-    def interrupted(self) -> bool:
-        """True if a process is interrupted.
+    def interrupted(self) -> int:
+        """What the largest answer of `stop` in any process is: not 0 if one is interrupted.
 
         Raises:
           Exception: of a hook in this process; the sentence of a hook in another process.
         """
-        stopped, failed = self._agreement()
+        stopped, failed = self._agreement(self._stop(), self._error is not None)
         if failed:
             self.raise_error()
         return stopped

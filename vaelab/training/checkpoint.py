@@ -148,8 +148,12 @@ class Checkpoints:
         kept = self._manager.metadata(step).custom_metadata
         if kept is None:
             raise UsageError(f"it has no {METADATA}")
-        abstract = None if like is None else jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        key_is_data = abstract is not None and kept.get("key is data", False)
+        abstract = (
+            on_one_device(self._manager.item_metadata(step).tree)
+            if like is None
+            else jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        )
+        key_is_data = like is not None and kept.get("key is data", False)
         if key_is_data:
             data = jax.eval_shape(jax.random.key_data, like.key)
             abstract = abstract._replace(key=data.update(sharding=like.key.sharding))
@@ -202,6 +206,14 @@ def _disk_errors():
 
 def _is_key(leaf: Any) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def on_one_device(metadata: Any) -> Any:
+    """The arrays that the metadata of a step describe, on one device: they were written on others."""
+    place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), metadata
+    )
 
 
 def checksums(tree: PyTree) -> dict[str, str]:

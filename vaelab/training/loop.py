@@ -103,7 +103,7 @@ def fit(
     timetable: Timetable,
     validate: Callable[[Saddle], Metrics],
     hooks: tuple[Hook, ...] = (),
-    interrupted: Callable[[], bool] = lambda: False,
+    interrupted: Callable[[], int] = lambda: False,
 ) -> TrainState:
     """Trains one run, or M members in one program, from the state's step to the end of the timetable.
 
