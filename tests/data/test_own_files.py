@@ -273,7 +273,7 @@ ROWS = "1,2\n3,4\n5,6\n"
         (lambda folder: np.save(folder / "x.npy", 10.0 ** np.arange(40)[:, None]), "x.npy", "{path}: x holds 1e+39 in example 39, too large for float32: rescale the data."),
         (lambda folder: np.save(folder / "x.npy", np.array([None])), "x.npy", "{path} holds pickled objects, which vaelab never reads because they can run code: save it as a plain array."),
         (lambda folder: (folder / "x.npy").write_bytes(b""), "x.npy", "{path} is no npy file, it begins with nothing, it is empty: fetch the file again."),
-        (lambda folder: (folder / "x.pkl").touch(), "x.pkl", "{path} ends in .pkl, which is not known: give npy, npz, csv, or a folder of images."),
+        (lambda folder: (folder / "x.pkl").touch(), "x.pkl", "{path} ends in .pkl, which is not known: give npy, npz, csv, array_record, or a folder of images."),
     ],
 )  # fmt: skip
 def test_a_fault_is_one_sentence_with_the_files_name(write, name, sentence, tmp_path):

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import math
 from functools import partial
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from vaelab.checks import check_at_least_one
 from vaelab.training.samplers import Sampler, Uniform
@@ -88,7 +85,7 @@ def in_memory(
 class Window(Source):
     """The batches of the steps from `first` on, for each of S seeds. `windows.Windows` makes it."""
 
-    examples: Examples  # [S, T, B, ...]; x is uint8, for multiples of 1/255, or float32
+    examples: Examples  # [S, T, B, ...]
     first: Array  # [], the first step
     which: Array  # [], the seed's place in S; of members [M]
 
@@ -104,23 +101,4 @@ class Window(Source):
         del key
         place = step - self.first
         batch = jax.tree.map(lambda leaf: leaf[self.which, place], self.examples)
-        return batch._replace(x=divided_by_255(batch.x)), carry
-
-
-def divided_by_255(x: Array) -> Array:
-    """x / 255 of bytes as numpy divides, on every device. float32 passes unchanged. Any shape.
-
-    Compilers replace a division by a product with the rounded 1/255, which differs in the last bit. Here
-    1/255 = a + b, and a has so few bits that x a is exact. A test tries all bytes.
-
-    >>> float(divided_by_255(jnp.uint8(51)))
-    0.20000000298...
-    """
-    if x.dtype != jnp.uint8:
-        return x
-    floats = x.astype(jnp.float32)
-    return floats * _A + floats * _B
-
-
-_A = np.float32(math.floor(2**24 / 255) / 2**24)
-_B = np.float32(1 / 255 - float(_A))
+        return batch, carry

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from vaelab.checks import MissingPackageError, check_values
-from vaelab.streams import Stream
+from vaelab.checks import MissingPackageError, UsageError, check_values
+from vaelab.streams import Stream, as_floats
 from vaelab.training.feeds import Feed
 from vaelab.training.loop import Timetable
 from vaelab.training.orders import Order
@@ -21,7 +22,7 @@ from vaelab.training.samplers import Sampler
 from vaelab.training.sources import Source, Window
 from vaelab.types import Array, Examples
 
-_WINDOW = 2**28  # largest number of bytes of a window's x
+_WINDOW = 2**28  # largest number of bytes of a window's x, as float32
 _THREADS = 16  # threads that read
 
 
@@ -29,7 +30,7 @@ class Windows(Feed):
     """The training set streamed from its files, in the same batches as from memory.
 
     Threads read the batches of the next steps, and put them on the devices while the present steps run. At most
-    three windows lie on the devices: that of the present steps and the next two. The position of the stream
+    three windows lie on the devices: that of the present steps, and the next two as they are stored. The position of the stream
     is the step, which the state holds. Each process reads only the rows of its own devices. x is checked
     when it is read.
 
@@ -56,15 +57,17 @@ class Windows(Feed):
         self._stream, self._timetable, self._batch_size = stream, timetable, batch_size
         self._range, self._which, self._mesh = data_range, np.asarray(which, np.int32), mesh
         self._num_seeds = len(seeds)
-        step_bytes = len(seeds) * batch_size * stream.first.x.nbytes
+        step_bytes = len(seeds) * batch_size * 4 * stream.first.x.size
         longest = timetable.longest_dispatch
         num_windows = math.ceil(longest * step_bytes / _WINDOW)
         self.capacity = math.ceil(longest / num_windows)
         self._order = Order(sampler, stream, seeds, batch_size)
         self._sharding = NamedSharding(mesh, PartitionSpec(None, None, "data"))
+        self._decode = jax.jit(_with_floats, out_shardings=self._sharding)
         self._local = _local_part(self._sharding, batch_size)
         self._ended = threading.Event()
-        self._ahead: Any = None
+        self._ahead: Any = None  # iterators of grain
+        self._batches: Any = None
 
     @property
     def shapes(self) -> Window:
@@ -76,7 +79,7 @@ class Windows(Feed):
             lambda leaf: jax.ShapeDtypeStruct(
                 self._shape(leaf), leaf.dtype, sharding=self._sharding
             ),
-            self._stream.first,
+            as_floats(self._stream.first),
         )
         which = NamedSharding(self._mesh, self._which_spec)
         return Window(examples, placed(np.zeros([], np.int32), whole), placed(self._which, which))  # type: ignore[arg-type]
@@ -86,8 +89,15 @@ class Windows(Feed):
         while step < end:
             if self._ahead is None:
                 self._ahead = self._start(step)
-            first, steps, window = next(self._ahead)
+            try:
+                first, steps, window = next(self._ahead)
+            except UsageError as error:
+                vars(error).pop("__notes__", None)  # grain's, about its own frames
+                raise
             assert first == step, f"the window of step {first} comes at step {step}"
+            if window.examples.x.dtype == np.uint8:
+                # Not by the threads: all processes must call their programs in one order.
+                window = dataclasses.replace(window, examples=self._decode(window.examples))
             yield window, steps
             step += steps
 
@@ -96,6 +106,7 @@ class Windows(Feed):
         if self._ahead is not None:
             self._ahead.close()
             self._batches.close()
+            self._ahead = self._batches = None
         self._order.close()
 
     # Reading ahead.
@@ -121,7 +132,8 @@ class Windows(Feed):
     def _read(self, step: int) -> Examples:
         """This process's part of the batch of a step, [S, b, ...]."""
         rows = self._order.rows(step)[:, self._local]
-        batch = self._stream.rows(rows.ravel())
+        with jax.profiler.TraceAnnotation("read batch"):
+            batch = self._stream.rows(rows.ravel())
         if batch.x.dtype != np.uint8:
             self._check(batch.x, rows.ravel())
         return jax.tree.map(lambda leaf: leaf.reshape(*rows.shape, *leaf.shape[1:]), batch)
@@ -206,6 +218,27 @@ class _Assembled:
 
     def set_state(self, state: dict[str, int]) -> None:
         raise NotImplementedError
+
+
+def divided_by_255(x: Array) -> Array:
+    """x / 255 of bytes as numpy divides, on every device. Any shape.
+
+    Compilers replace a division by a product with the rounded 1/255, which differs in the last bit. Here
+    1/255 = a + b, and a has so few bits that x a is exact. A test tries all bytes.
+
+    >>> float(divided_by_255(jnp.uint8(51)))
+    0.20000000298...
+    """
+    floats = x.astype(jnp.float32)
+    return floats * _A + floats * _B
+
+
+_A = np.float32(math.floor(2**24 / 255) / 2**24)
+_B = np.float32(1 / 255 - float(_A))
+
+
+def _with_floats(examples: Examples) -> Examples:
+    return examples._replace(x=divided_by_255(examples.x))
 
 
 def _local_part(sharding: NamedSharding, batch_size: int) -> slice:

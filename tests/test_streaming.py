@@ -1,0 +1,203 @@
+"""Streamed training sets: the batches and the parameters of a training set in memory, bit for bit."""
+
+from __future__ import annotations
+
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small import SHAPE, TEST, VALIDATION, bits, constrained, elbo
+
+from vaelab import data, runs
+from vaelab.runs.run import Run
+from vaelab.streams import ArrayStream
+from vaelab.training import Balanced, Timetable, Uniform, in_memory, windows
+from vaelab.training.orders import Order
+from vaelab.training.sharding import make_mesh
+from vaelab.training.state import ORDER
+from vaelab.types import Examples
+
+_RNG = np.random.default_rng(0)
+BYTES = 255 * _RNG.integers(0, 2, size=(53, *SHAPE), dtype=np.uint8)
+LABELS = _RNG.integers(0, 3, size=53)
+
+
+def source() -> data.Arrays:
+    return data.Arrays(BYTES, LABELS, validation=VALIDATION, test=TEST)
+
+
+def assert_equal(ours: runs.Result, theirs: runs.Result) -> None:
+    """The same state and the same metrics, bit for bit."""
+    assert bits(ours.state) == bits(theirs.state)
+    assert ours.history.rows == theirs.history.rows
+
+
+def train(experiment, **settings):
+    return runs.train(experiment, progress=False, **settings)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Windows of two or three steps, where a dispatch has five."""
+    monkeypatch.setattr(windows, "_WINDOW", 3 * 10 * 16 * 4)
+
+
+@pytest.mark.parametrize("sampler", [Uniform(), Balanced()])
+def test_a_streamed_run_equals_one_in_memory(sampler):
+    """A validation in the middle, stops at odd steps, and an epoch that ends within a window."""
+    experiment = constrained(
+        data=source(), sampler=sampler, num_steps=23, log_every=4, evaluate_every=10
+    )
+    assert_equal(train(experiment, streaming=True), train(experiment, streaming=False))
+
+
+def test_windows_that_are_shorter_than_a_dispatch_change_nothing(narrow):
+    experiment = constrained(data=source(), num_steps=12)
+    assert_equal(train(experiment, streaming=True), train(experiment))
+
+
+def test_members_draw_the_batches_of_their_seeds():
+    """Two seeds, each of two members: two orders are read."""
+    members = runs.grid({"optimiser.learning_rate": [1e-2, 1e-3], "seed": [3, 4]})
+    experiment = constrained(data=source(), num_steps=12)
+    streamed = train(experiment, members=members, streaming=True)
+    for ours, theirs in zip(streamed, train(experiment, members=members), strict=True):
+        assert_equal(ours, theirs)
+
+
+def test_an_interrupted_stream_continues_as_if_it_had_not_been(tmp_path):
+    """12 of 23 steps from the memory, the others streamed: the position is the step of the state."""
+    experiment = constrained(data=source(), num_steps=23)
+    train(experiment, streaming=False, workdir=tmp_path / "run", num_steps=12)
+    continued = train(experiment, streaming=True, workdir=tmp_path / "run")
+    assert_equal(continued, train(experiment, streaming=True))
+
+
+def test_files_are_streamed_by_a_mapped_array(tmp_path):
+    """uint8 until they are on the device."""
+    np.save(tmp_path / "x.npy", BYTES)
+    experiment = elbo(data=data.Files(str(tmp_path / "x.npy")), batch_size=5, num_steps=15)
+    streamed = train(experiment, streaming=True)
+    assert_equal(streamed, train(experiment, streaming=False))
+    run = streamed.run
+    assert run.stream.first.x.dtype == np.uint8
+    assert run.num_train == 42
+    assert run.notes == ("the 42 training examples are streamed, because streaming is True.",)
+    assert run.record == Run.load(experiment, streaming=False).record
+
+
+def test_a_training_set_is_streamed_if_it_takes_a_quarter_of_the_memory(monkeypatch):
+    num_bytes = 4 * BYTES.size
+    for limit, streamed in ((4 * num_bytes, False), (4 * num_bytes - 4, True)):
+        monkeypatch.setattr(runs.streaming, "device_memory", lambda limit=limit: limit)
+        run = Run.load(elbo(data=source()))
+        assert (run.stream is not None) == streamed
+    assert run.notes[-1].startswith("the 53 training examples are streamed, because it takes ")
+    assert Run.load(elbo(data=source()), streaming=False).stream is None
+
+
+def test_the_examples_that_stand_for_a_stream_are_a_bounded_random_subset():
+    x = np.arange(1000, dtype=np.float32)[:, None]
+    sample = ArrayStream(Examples(x, np.arange(1000))).sample(num_bytes=4 * 100)
+    assert sample.x.shape == (100, 1)
+    np.testing.assert_array_equal(sample.x[:, 0], sample.labels)
+    assert len(set(sample.labels)) == 100
+    assert 400 < sample.labels.mean() < 600
+
+
+def test_bytes_become_the_floats_that_numpy_makes():
+    """Compilers replace x / 255 by a product, which differs in the last bit."""
+    every = np.arange(256, dtype=np.uint8)
+    expected = np.divide(every, np.float32(255), dtype=np.float32)
+    np.testing.assert_array_equal(jax.jit(windows.divided_by_255)(every), expected)
+
+
+@pytest.mark.parametrize("sampler", [Uniform(), Balanced()])
+def test_an_order_begins_at_any_step(sampler):
+    """The rows of the source in memory, across the blocks in which they are drawn."""
+    examples = Examples(np.arange(50, dtype=np.float32)[:, None], np.arange(50) % 3)
+    memory = jax.device_put(in_memory(examples, batch_size=7, sampler=sampler))
+    order = Order(sampler, ArrayStream(examples), np.array([5, 6]), 7)
+    for step in (0, 1022, 1023, 1024, 3000, 1):
+        for place, seed in enumerate((5, 6)):
+            key = jax.random.fold_in(jax.random.key(seed), ORDER)
+            carry = memory.start(key, jnp.asarray(step))
+            batch, _ = memory.next(carry, key, jnp.asarray(step))
+            np.testing.assert_array_equal(order.rows(step)[place], batch.x[:, 0])
+    order.close()
+
+
+class Watched(ArrayStream):
+    """Counts the batches that have been read, and may refuse one."""
+
+    def __init__(self, examples: Examples, last: int | None = None):
+        super().__init__(examples)
+        object.__setattr__(self, "read_batches", [])
+        object.__setattr__(self, "last", last)
+
+    def rows(self, rows):
+        if len(rows) > 1:
+            self.read_batches.append(rows)
+            if self.last is not None and len(self.read_batches) > self.last:
+                raise data.files.DamagedFileError("the file is damaged.")
+        return super().rows(rows)
+
+
+def feed(stream, *, num_steps=60, log_every=10):
+    return windows.Windows(
+        stream, sampler=Uniform(), seeds=np.array([0]), which=np.array(0), batch_size=5,
+        timetable=Timetable(num_steps, log_every, num_steps), mesh=make_mesh(),
+        data_range=(0.0, 1.0),
+    )  # fmt: skip
+
+
+def wait_until(condition) -> None:
+    deadline = threading.Event()
+    for _ in range(1000):
+        if condition():
+            return
+        deadline.wait(0.01)
+    raise AssertionError("nothing was read ahead")
+
+
+def test_the_next_windows_are_read_while_the_first_is_in_use():
+    """Nobody has finished with the first window, or waits for the second, when it has been read."""
+    stream = Watched(Examples(np.zeros((50, 2), np.float32)))
+    with feed(stream) as ahead:
+        parts = ahead.parts(0, 60)
+        first, num_steps = next(parts)
+        assert num_steps == 10
+        wait_until(lambda: len(stream.read_batches) >= 30)
+        assert len(stream.read_batches) < 60  # and not without a bound
+        assert first.examples.x.shape == (1, 10, 5, 2)
+        assert sum(steps for _, steps in parts) == 50
+
+
+def test_leaving_a_feed_ends_its_threads_in_the_middle():
+    before = threading.active_count()
+    with feed(Watched(Examples(np.zeros((50, 2), np.float32)))) as ahead:
+        next(ahead.parts(0, 60))
+        assert threading.active_count() > before
+    wait_until(lambda: threading.active_count() == before)
+
+
+def test_a_file_that_cannot_be_read_ends_training_with_its_sentence():
+    stream = Watched(Examples(np.zeros((50, 2), np.float32)), last=25)
+    with (
+        feed(stream) as ahead,
+        pytest.raises(data.files.DamagedFileError, match=r"^the file is damaged\.$"),
+    ):
+        list(ahead.parts(0, 60))
+
+
+def test_values_that_do_not_fit_are_named_by_their_row():
+    """The file is not read before training: the row is found when its batch is read."""
+    x = np.zeros((50, 2), np.float32)
+    x[17, 1] = np.nan
+    with (
+        feed(ArrayStream(Examples(x))) as ahead,
+        pytest.raises(ValueError, match=r"^train\.x\[17:18\] holds nan in example 0"),
+    ):
+        list(ahead.parts(0, 60))
