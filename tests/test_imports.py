@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # A file imports only from rows above its own, or from its own package.
 LAYERS = [
     {"types", "checks"},
-    {"storage"},
+    {"storage", "preemption"},
     {"losses", "constraints"},
     {"saddle"},
     {"natural"},

@@ -10,10 +10,11 @@ from typing import Any, overload
 from etils import epath
 
 from vaelab.checks import UsageError
+from vaelab.preemption import Preempted
 from vaelab.runs import display
 from vaelab.runs.experiment import Experiment, check_kind
 from vaelab.runs.history import History
-from vaelab.runs.interrupt import interruptible
+from vaelab.runs.interrupt import Reason, interruptible
 from vaelab.runs.members import Member, check_members
 from vaelab.runs.programs import Members, Program
 from vaelab.runs.result import Result, make_result
@@ -50,6 +51,8 @@ def train(
     **changes: Any,
 ) -> Any:
     """Trains an experiment, in memory or in a workdir. Ctrl-C ends training and returns what there is.
+
+    With a workdir, SIGTERM ends training with a checkpoint and then the process, with exit code 0.
 
     Args:
       experiment: model, data, objective, optimiser and length.
@@ -136,7 +139,7 @@ def _train(
     resumed = state is not None
     state = point.state if state is None else state
     step = 0 if state is None else int(state.step)
-    interrupted = repeats = False
+    reason, repeats = Reason.NONE, False
     if state is not None and timetable.stopped(state):
         store.claim(program, source, point.digest)
         histories = _histories(program, store, point, step, resumed)
@@ -152,7 +155,7 @@ def _train(
         store.start_training(step, histories)
         batches = replicate(program.run.source(), mesh)
         with contextlib.ExitStack() as stack:
-            stop = stack.enter_context(interruptible())
+            stop = stack.enter_context(interruptible(preemptible=bool(store.place)))
             if progress:
                 bar = display.TrainingProgress(program.label, experiment.num_steps, step)
                 hooks = (stack.enter_context(bar), *hooks)
@@ -167,10 +170,17 @@ def _train(
                     validate=program.validate,
                     hooks=(_Recorder(program, histories), store, *hooks),
                     interrupted=stop,
+                    unlogged=store.unlogged(step) if resumed else {},
                 )
             except NonFiniteLossError as error:
                 raise UsageError(f"{error} {_remedy(store)}") from error
-            interrupted = stop() and not timetable.stopped(state)
+            reason = stop()
+        if reason is Reason.PREEMPTION:
+            store.close()
+            raise Preempted(
+                f"preempted at step {int(state.step)}; the same command continues from there."
+            )
+    interrupted = bool(reason) and not timetable.stopped(state)
     states = program.member_states(state)
     return [
         make_result(run, each, history, interrupted=interrupted, started_from=point.digest)
