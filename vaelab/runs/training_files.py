@@ -6,6 +6,7 @@ import io
 import time
 import zipfile
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -59,10 +60,9 @@ class TrainingFiles:
 
     def keep_unlogged(self, step: int, metrics: Metrics) -> None:
         """Keeps the metrics of the steps since the last row of a state that is about to be saved."""
+        arrays: dict[str, Any] = {f"metrics/{name}": value for name, value in metrics.items()}
         with writing(self._folder / UNLOGGED, "wb") as file:
-            np.savez(
-                file, **{f"metrics/{name}": value for name, value in metrics.items()}, step=step
-            )
+            np.savez(file, **arrays, step=step)
 
     def unlogged(self, step: int) -> Metrics:
         """Those metrics, if they are of this step. Nothing if the file is damaged: the next row lacks them."""
