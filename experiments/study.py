@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, ClassVar, NoReturn
 
 from etils import epath
 
@@ -22,6 +22,8 @@ from vaelab.runs.members import Member
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Study(parsing.Command):
     """A command whose parts are trained in folders of the workdir."""
+
+    continues: ClassVar[bool] = True
 
     workdir: Annotated[
         str | None, parsing.if_left_out("a folder in runs/ with the study's name")

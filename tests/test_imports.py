@@ -17,7 +17,7 @@ LAYERS = [
     {"types", "checks", "untrusted"},
     {"npy"},
     {"processes"},
-    {"storage"},
+    {"storage", "preemption"},
     {"losses", "constraints"},
     {"saddle"},
     {"natural"},

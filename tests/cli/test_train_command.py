@@ -45,7 +45,7 @@ def stop_when(process, happened, number=signal.SIGKILL, seconds=120.0):
 
 
 def test_a_run_stopped_again_and_again_ends_as_one_left_alone(command, finished, tmp_path):
-    """Interrupted by Ctrl-C, killed in a checkpoint and in the evaluation; at last its newest checkpoint
+    """Interrupted by Ctrl-C, preempted, killed in a checkpoint and in the evaluation; at last its newest checkpoint
     is cut in half. (A process that is killed at its start leaves only a lock, as in runs/test_lock.py.)"""
     workdir = tmp_path / "run"
     checkpoints = workdir / "checkpoints"
@@ -64,6 +64,10 @@ def test_a_run_stopped_again_and_again_ends_as_one_left_alone(command, finished,
         == f"interrupted at step {step}; the same command continues from there."
     )
     assert {path.name for path in checkpoints.iterdir()} >= {str(step)}
+    assert not (workdir / "lock.json").exists()
+    code, out, err = run_until(lambda: (workdir / "lock.json").exists(), signal.SIGTERM)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1].startswith("preempted")
     assert not (workdir / "lock.json").exists()
     assert run_until(lambda: any(checkpoints.glob("*-tmp*")))[0] == -signal.SIGKILL
     assert (workdir / "lock.json").exists()

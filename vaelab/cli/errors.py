@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from vaelab import processes
 from vaelab.checks import UsageError
+from vaelab.preemption import Preempted
 
 
 class Outcome:
@@ -26,7 +27,7 @@ class Outcome:
 def plain_errors() -> Iterator[Outcome]:
     """Turns an exception into a message on standard error and an exit code. Nothing changes for good.
 
-    `UsageError` is one sentence and exit code 2, Ctrl-C is 130. With $VAELAB_TRACEBACK every exception is
+    `UsageError` is one sentence and exit code 2, Ctrl-C is 130, preemption is a sentence and 0. With $VAELAB_TRACEBACK every exception is
     raised.
     """
     outcome = Outcome()
@@ -36,6 +37,8 @@ def plain_errors() -> Iterator[Outcome]:
                 yield outcome
             finally:
                 sys.stdout.flush()  # a broken pipe shows here, and not at Python's exit
+        except Preempted as end:
+            print(end.sentence)
         except SystemExit as exit_:  # tyro's messages, and --help
             outcome.code = (
                 exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import inspect
 import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import tyro
 
@@ -17,12 +18,16 @@ from vaelab import processes, runs
 from vaelab.checks import UsageError
 from vaelab.cli import lookup
 from vaelab.cli.errors import plain_errors
+from vaelab.preemption import preemptible
 from vaelab.runs import Experiment
 
 
 @dataclasses.dataclass(frozen=True)
 class Command(abc.ABC):
     """A command: its fields are the options, its docstring is the help."""
+
+    continues: ClassVar[bool] = False
+    """True if the same command continues where it was preempted, with exit code 0."""
 
     @abc.abstractmethod
     def run(self) -> None:
@@ -64,6 +69,8 @@ class Distributed:
 @dataclasses.dataclass(frozen=True)
 class ExperimentCommand(Command):
     """A command on one experiment, which is named first; any of its fields may follow as an option."""
+
+    continues: ClassVar[bool] = True
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
     name: tyro.conf.Suppress[str]
@@ -107,10 +114,16 @@ def end_if_interrupted(results: Sequence[runs.Result]) -> None:
         raise SystemExit(130)
 
 
+def execute(command: Command) -> None:
+    """Does the work of a command; SIGTERM ends a command that can continue with a sentence."""
+    with preemptible() if command.continues else contextlib.nullcontext():
+        command.run()
+
+
 def run(command: type[Command], argv: Sequence[str], *, prog: str) -> int:
     """Parses and runs a command, and returns its exit code."""
     with plain_errors() as outcome:
-        parse(command, argv, prog=prog).run()
+        execute(parse(command, argv, prog=prog))
     return outcome.code
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import tyro
 from etils import epath
@@ -31,6 +31,8 @@ class Suite(Command):
     Each run has a folder of its own; the same command continues where it was interrupted. Rows are added
     to results.json beside the file, in the table of the file's name.
     """
+
+    continues: ClassVar[bool] = True
 
     suite: Annotated[str, tyro.conf.Positional]
     """Name of a file in experiments/, such as vampprior, or a path FILE.py."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vaelab.runs.history import History
 from vaelab.runs.programs import Program
-from vaelab.training.loop import Hook
+from vaelab.training.loop import Hook, Metrics
 from vaelab.training.state import TrainState
 
 
@@ -30,6 +30,14 @@ class Store(Hook):
         """The logged metrics of each member up to the step of a restored state."""
         del step
         return []  # nothing is restored
+
+    def unlogged(self, step: int) -> Metrics:
+        """What `on_unlogged` received at the step of a restored state."""
+        del step
+        return {}
+
+    def close(self) -> None:
+        """Returns when everything is on disk."""
 
     def set_aside_after(self, step: int) -> bool:
         """Sets aside the states after this step. Before `claim`: a crash between them loses nothing.

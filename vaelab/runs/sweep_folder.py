@@ -160,18 +160,30 @@ class Group(Store):
         for log, row in zip(self._logs, self._program.member_rows(metrics), strict=True):
             log.write(step, row)
 
+    def on_unlogged(self, step: int, metrics: Metrics) -> None:
+        self._files.keep_unlogged(step, metrics)
+
+    def unlogged(self, step: int) -> Metrics:
+        return self._files.unlogged(step)
+
     def on_checkpoint(self, state: TrainState) -> None:
         for log in self._logs:
             log.flush()
         self._files.save(state)
 
+    def close(self) -> None:
+        logs, self._logs = self._logs, []
+        try:
+            for log in logs:
+                log.close()
+        finally:
+            self._files.close()
+
     def finish(self, results: Sequence[Result]) -> None:
         """Leaves each member as a run of its own, which `runs.load` reads."""
         if not any(result.interrupted for result in results):
             self._files.forget_before()
-        self._files.close()
-        for log in self._logs:
-            log.close()
+        self.close()
         for position, result in enumerate(results):
             with Workdir(self.member_folder(position)).opened() as folder:
                 folder.write_result(result)

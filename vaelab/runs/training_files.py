@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import time
+import zipfile
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 from etils import epath
 
 from vaelab.checks import UsageError
 from vaelab.runs.experiment import Experiment
 from vaelab.runs.files import read_typed, write_json
+from vaelab.storage import writing
 from vaelab.training.checkpoint_reading import Checkpoints, open_checkpoints
+from vaelab.training.loop import Metrics
 from vaelab.training.state import TrainState
+
+UNLOGGED = "unlogged.npz"
 
 
 def can_continue(experiment: Experiment, steps_before: int) -> Callable[[int], bool]:
@@ -50,6 +58,25 @@ class TrainingFiles:
             )
         return self._checkpoints().restore(like, can_continue(experiment, steps_before))
 
+    def keep_unlogged(self, step: int, metrics: Metrics) -> None:
+        """Keeps the metrics of the steps since the last row of a state that is about to be saved."""
+        arrays: dict[str, Any] = {f"metrics/{name}": value for name, value in metrics.items()}
+        with writing(self._folder / UNLOGGED, "wb") as file:
+            np.savez(file, **arrays, step=step)
+
+    def unlogged(self, step: int) -> Metrics:
+        """Those metrics, if they are of this step. Nothing if the file is damaged: the next row lacks them."""
+        path = self._folder / UNLOGGED
+        if not path.exists():
+            return {}
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+                if int(arrays["step"]) != step:
+                    return {}
+                return {n.removeprefix("metrics/"): arrays[n] for n in arrays if n != "step"}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return {}
+
     def set_aside_after(self, step: int) -> bool:
         """Moves the checkpoints after this step, such as a shorter run's last one, to checkpoints/before.
 
@@ -61,7 +88,8 @@ class TrainingFiles:
         return later
 
     def forget_before(self) -> None:
-        """Deletes the checkpoints that were set aside: the longer run is complete."""
+        """Deletes what only an unfinished run needs: checkpoints that were set aside, unlogged metrics."""
+        (self._folder / UNLOGGED).unlink(missing_ok=True)
         if (self._folder / "checkpoints").exists():
             self._checkpoints().forget_before()
 

@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, overload
 
+import numpy as np
 from etils import epath
 
 from vaelab import processes
 from vaelab.checks import UsageError
+from vaelab.preemption import Preempted
 from vaelab.runs import display
 from vaelab.runs.experiment import Experiment, check_kind
 from vaelab.runs.history import History
-from vaelab.runs.interrupt import interruptible
+from vaelab.runs.interrupt import Reason, interruptible
 from vaelab.runs.members import Member, check_members
 from vaelab.runs.mesh import Mesh
 from vaelab.runs.programs import Members, Program
@@ -56,6 +58,8 @@ def train(
     **changes: Any,
 ) -> Any:
     """Trains an experiment, in memory or in a workdir. Ctrl-C ends training and returns what there is.
+
+    With a workdir, SIGTERM ends training with a checkpoint and then the process, with exit code 0.
 
     Args:
       experiment: model, data, objective, optimiser and length.
@@ -158,7 +162,7 @@ def _train(
     state = point.state if state is None else state
     step = 0 if state is None else int(state.step)
     processes.check_equal(step, store.place)
-    interrupted = repeats = False
+    reason, repeats = Reason.NONE, False
     if state is not None and timetable.stopped(state):
         _claim(program, store, point, source)
         histories = _histories(program, store, point, step, resumed)
@@ -180,7 +184,7 @@ def _train(
             display.say(program.devices.sentences(mesh, experiment.batch_size))
         with contextlib.ExitStack() as stack:
             stack.enter_context(feed)
-            stop = stack.enter_context(interruptible())
+            stop = stack.enter_context(interruptible(preemptible=bool(store.place)))
             together = _Together((_Recorder(program, histories), store, *hooks), stop)
             if progress:
                 bar = display.TrainingProgress(program.label, experiment.num_steps, step)
@@ -194,11 +198,19 @@ def _train(
                     validate=lambda variables: program.validate(sharding.local(variables)),
                     hooks=(together,),
                     interrupted=together.interrupted,
+                    unlogged=store.unlogged(step) if resumed else {},
+                    agreed=together.fewest,
                 )
             except NonFiniteLossError as error:
                 raise UsageError(f"{error} {_remedy(store)}") from error
             together.raise_error()
-            interrupted = not timetable.stopped(state)
+            reason = Reason(int(processes.gather(np.asarray(int(stop()))).max()))
+        if reason is Reason.PREEMPTION:
+            store.close()
+            raise Preempted(
+                f"preempted at step {int(state.step)}; the same command continues from there."
+            )
+    interrupted = bool(reason) and not timetable.stopped(state)
     states = program.member_states(state)
     return [
         make_result(run, each, history, interrupted=interrupted, started_from=point.digest)
@@ -209,10 +221,10 @@ def _train(
 class _Together(Hook):
     """Calls hooks. An interruption, or the error of a hook, in one process ends training in all of them."""
 
-    def __init__(self, hooks: tuple[Hook, ...], stop: Callable[[], bool]):
+    def __init__(self, hooks: tuple[Hook, ...], stop: Callable[[], int]):
         self.hooks, self._stop = hooks, stop
         self._error: Exception | None = None
-        self._agreement = processes.Agreement()
+        self._agreement, self._of_numbers = processes.Agreement(), processes.Agreement()
 
     def interrupted(self) -> int:
         """What the largest answer of `stop` in any process is: not 0 if one is interrupted.
@@ -225,12 +237,20 @@ class _Together(Hook):
             self.raise_error()
         return stopped
 
+    def fewest(self, number: int) -> int:
+        """The smallest number of any process, above 0. At the first call it is that of this process."""
+        (least,) = self._of_numbers(-number)
+        return -least or number
+
     def raise_error(self) -> None:
         """Raises the error of a hook, in all processes."""
         processes.raise_together(self._error)
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         self._call(lambda hook: hook.on_metrics(step, metrics))
+
+    def on_unlogged(self, step: int, metrics: Metrics) -> None:
+        self._call(lambda hook: hook.on_unlogged(step, metrics))
 
     def on_checkpoint(self, state: TrainState) -> None:
         self._call(lambda hook: hook.on_checkpoint(state))

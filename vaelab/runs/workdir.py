@@ -79,6 +79,12 @@ class Workdir(Store):
         assert self._log is not None
         self._log.write(step, {name: float(value) for name, value in metrics.items()})
 
+    def on_unlogged(self, step: int, metrics: Metrics) -> None:
+        self._files.keep_unlogged(step, metrics)
+
+    def unlogged(self, step: int) -> Metrics:
+        return self._files.unlogged(step)
+
     def on_checkpoint(self, state: TrainState) -> None:
         assert self._log is not None
         self._log.flush()

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one
+from vaelab.training.pace import Pace
 from vaelab.training.sharding import fetch
 from vaelab.training.state import MEMBERS, Best, TrainState
 from vaelab.types import Array, Saddle
@@ -92,6 +93,12 @@ class Hook:
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         """Receives the means of the metrics since the last call; at a validation its bounds."""
 
+    def on_unlogged(self, step: int, metrics: Metrics) -> None:
+        """Receives the metrics of each step since the last call of `on_metrics`, [T] or [M, T].
+
+        At an interruption between two stops of the timetable, before `on_checkpoint`.
+        """
+
     def on_checkpoint(self, state: TrainState) -> None:
         """Receives the state after each validation and at an interruption, before its next donation."""
 
@@ -104,6 +111,8 @@ def fit(
     validate: Callable[[Saddle], Metrics],
     hooks: tuple[Hook, ...] = (),
     interrupted: Callable[[], int] = lambda: False,
+    unlogged: Metrics | None = None,
+    agreed: Callable[[int], int] = lambda number: number,
 ) -> TrainState:
     """Trains one run, or M members in one program, from the state's step to the end of the timetable.
 
@@ -118,44 +127,62 @@ def fit(
       timetable: when to log, validate and end.
       validate: metrics of the validation set; early stopping maximises "validation/bound".
       hooks: called in their order.
-      interrupted: asked between two dispatches; True ends training at that step.
+      interrupted: called between two dispatches; True ends training at that step.
+      unlogged: what `on_unlogged` received at the state's step.
+      agreed: one number for all processes, at most that of each; at first the numbers are equal.
 
     Raises:
       NonFiniteLossError: the loss of all members is non-finite; no checkpoint is made after it.
     """
     last_row: Metrics = {}
 
-    def report(first_step: int, num_steps: int, metrics: dict[str, Array]) -> None:
+    def fetched(interval: _Interval) -> Metrics:
+        """The metrics of each step. The loss of a member is finite."""
         nonlocal last_row
-        steps = {
-            name: np.asarray(value)[..., :num_steps]
-            for name, value in jax.device_get(metrics).items()
-        }
+        steps, first_step = interval.fetch(), interval.first_step
         # The first step at which no member has a finite loss.
-        loss = steps["loss"].reshape(-1, num_steps)
+        loss = steps["loss"].reshape(-1, steps["loss"].shape[-1])
         bad = np.flatnonzero(~np.isfinite(loss).any(axis=0))
         if bad.size:
             if bad[0] > 0:
                 last_row = {name: value[..., bad[0] - 1] for name, value in steps.items()}
             raise NonFiniteLossError(first_step + int(bad[0]) + 1, last_row)
+        return steps
+
+    def report(interval: _Interval) -> None:
+        nonlocal last_row
+        steps = fetched(interval)
         last_row = {name: np.mean(value, axis=-1) for name, value in steps.items()}
         for hook in hooks:
-            hook.on_metrics(first_step + num_steps, last_row)
+            hook.on_metrics(interval.first_step + steps["loss"].shape[-1], last_row)
 
-    step = int(state.step)
+    step, pace = int(state.step), Pace()
     while not timetable.stopped(state):
         # Metrics are fetched one dispatch late, so that the device never waits for the host.
         pending = None
         while True:
-            start, step = step, timetable.next_stop(step)
-            state, metrics = run_steps(state, num_steps=step - start)
+            interval, stop = _Interval.after(step, unlogged), timetable.next_stop(step)
+            unlogged = None
+            while True:
+                num_steps = min(stop - step, agreed(pace.limit))
+                state, metrics = run_steps(state, num_steps=num_steps)
+                interval.parts.append((num_steps, metrics))
+                pace.dispatched(num_steps, metrics)
+                step += num_steps
+                if step == stop or interrupted():
+                    break
             if pending is not None:
-                report(*pending)
-            pending = (start, step - start, metrics)
-            if timetable.evaluates_at(step) or interrupted():
+                report(pending)
+            pending = interval
+            if step < stop or timetable.evaluates_at(step) or interrupted():
                 break
-        report(*pending)
-        if timetable.evaluates_at(step):
+        if step < stop:
+            rows = fetched(pending)
+            for hook in hooks:
+                hook.on_unlogged(step, rows)
+        else:
+            report(pending)
+        if step == stop and timetable.evaluates_at(step):
             validation = validate(state.evaluated)
             bound = np.asarray(validation["validation/bound"])
             if not np.isfinite(bound).any():
@@ -171,6 +198,31 @@ def fit(
         if interrupted():
             break
     return state
+
+
+@dataclasses.dataclass
+class _Interval:
+    """The steps between two stops, which one dispatch makes or several."""
+
+    first_step: int
+    parts: list[tuple[int, Mapping[str, Any]]]  # number of steps, metrics of at least as many
+
+    @classmethod
+    def after(cls, step: int, unlogged: Metrics | None) -> _Interval:
+        if not unlogged:
+            return cls(step, [])
+        num_steps = unlogged["loss"].shape[-1]
+        return cls(step - num_steps, [(num_steps, unlogged)])
+
+    def fetch(self) -> dict[str, np.ndarray]:
+        """The metrics of each step, [T] or [M, T]."""
+        parts = [
+            {name: np.asarray(value)[..., :num] for name, value in fetch(each).items()}
+            for num, each in self.parts
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([p[name] for p in parts], axis=-1) for name in parts[0]}
 
 
 def _better(state: TrainState, bound: Array, trained_on: Array) -> TrainState:

@@ -87,26 +87,33 @@ class Windows(Feed):
     def parts(self, step: int, num_steps: int) -> Iterator[tuple[Source, int]]:
         end = step + num_steps
         while step < end:
-            if self._ahead is None:
-                self._ahead = self._start(step)
-            try:
-                first, steps, window = next(self._ahead)
-            except UsageError as error:
-                vars(error).pop("__notes__", None)  # grain's, about its own frames
-                raise
-            assert first == step, f"the window of step {first} comes at step {step}"
-            if window.examples.x.dtype == np.uint8:
-                # Not by the threads: all processes must call their programs in one order.
-                window = dataclasses.replace(window, examples=self._decode(window.examples))
-            yield window, steps
+            if self._ahead is None or step == self._current_end:
+                self._next_window(step)
+            steps = min(end, self._current_end) - step
+            yield self._current, steps
             step += steps
+
+    def _next_window(self, step: int) -> None:
+        """Makes the window that begins with this step the current one."""
+        if self._ahead is None:
+            self._ahead = self._start(step)
+        try:
+            first, steps, window = next(self._ahead)
+        except UsageError as error:
+            vars(error).pop("__notes__", None)  # grain's, about its own frames
+            raise
+        assert first == step, f"the window of step {first} comes at step {step}"
+        if window.examples.x.dtype == np.uint8:
+            # Not by the threads: all processes must call their programs in one order.
+            window = dataclasses.replace(window, examples=self._decode(window.examples))
+        self._current, self._current_end = window, step + steps
 
     def __exit__(self, *error: object) -> None:
         self._ended.set()
         if self._ahead is not None:
             self._ahead.close()
             self._batches.close()
-            self._ahead = self._batches = None
+            self._ahead = self._batches = self._current = None
         self._order.close()
 
     # Reading ahead.

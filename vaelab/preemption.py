@@ -1,0 +1,66 @@
+"""Preemption: a machine that is taken away sends SIGTERM, and kills the process half a minute later."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+GRACE = 25.0  # seconds after SIGTERM at which a process that has not ended yet is ended
+CONTINUES = "preempted; the same command continues."
+
+
+class Preempted(SystemExit):
+    """The process ends with exit code 0, and the same command continues. `sentence` is for the user."""
+
+    def __init__(self, sentence: str):
+        super().__init__(0)
+        self.sentence = sentence
+
+
+@contextlib.contextmanager
+def preemptible() -> Iterator[None]:
+    """SIGTERM raises `Preempted` here. If that does not end the process within `GRACE` seconds, a thread does.
+
+    Python receives a signal only after a compilation or a dispatch has returned, which may take too long. The
+    thread receives it at once. Only the main thread has signals; in another thread nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first one is being answered
+        raise Preempted(CONTINUES)
+
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    ended = threading.Event()
+    watch = threading.Thread(target=_end_in_time, args=(theirs, ended), daemon=True)
+    watch.start()
+    before = signal.signal(signal.SIGTERM, handle)
+    wakeup = signal.set_wakeup_fd(ours.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        signal.signal(signal.SIGTERM, before)
+        ended.set()
+        ours.close()  # ends the thread, which waits for a signal
+        watch.join()
+        theirs.close()
+
+
+def _end_in_time(signals: socket.socket, ended: threading.Event) -> None:
+    while number := signals.recv(1):
+        if number[0] == signal.SIGTERM:
+            if not ended.wait(GRACE):
+                # Checkpoints and files appear whole, so that the process may end at any moment.
+                print(CONTINUES, file=sys.stderr, flush=True)
+                os._exit(0)
+            return
