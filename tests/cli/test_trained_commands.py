@@ -67,11 +67,12 @@ def test_other_data_are_evaluated_as_a_test_set(folder, tmp_path):
     report = json.loads((folder / "evaluation-own.json").read_text())["report"]
     assert report["num_test"] == report["log_likelihood"]["num_test"] == 6
     expected = runs.load(folder).log_likelihood(TEST[:6], jax.random.key(9), num_samples=3000)
-    many = ["--num-samples", "3000"]
+    many = ["--num-samples", "3000", "--refined"]
     assert cli.main(["evaluate", str(folder), "--data", "own.npy", *LESS, *many]) == 0
     report = json.loads((folder / "evaluation-own.json").read_text())["report"]
     assert not (folder / "evaluation.json").exists()  # that of the run's own test set
     assert report["log_likelihood"]["mean"] == pytest.approx(expected.mean, abs=0.1)
+    assert report["log_likelihood"]["proposal"] == evaluation.Refined().label
 
 
 def test_a_flow_posterior_has_its_marginal_kl_evaluated(tmp_path, capsys):
