@@ -13,6 +13,7 @@ from conftest import files
 from small import SHAPE, TEST, constrained, elbo, small_model
 
 from vaelab import cli, data, plotting, runs
+from vaelab.evaluation import Refined
 from vaelab.likelihoods import BernoulliDecoder
 from vaelab.networks import MLP, ConditionalFlow
 from vaelab.runs.record import to_record
@@ -67,11 +68,12 @@ def test_other_data_are_evaluated_as_a_test_set(folder, tmp_path):
     report = json.loads((folder / "evaluation-own.json").read_text())["report"]
     assert report["num_test"] == report["log_likelihood"]["num_test"] == 6
     expected = runs.load(folder).log_likelihood(TEST[:6], jax.random.key(9), num_samples=3000)
-    many = ["--num-samples", "3000"]
+    many = ["--num-samples", "3000", "--refined"]
     assert cli.main(["evaluate", str(folder), "--data", "own.npy", *LESS, *many]) == 0
     report = json.loads((folder / "evaluation-own.json").read_text())["report"]
     assert not (folder / "evaluation.json").exists()  # that of the run's own test set
     assert report["log_likelihood"]["mean"] == pytest.approx(expected.mean, abs=0.1)
+    assert report["log_likelihood"]["proposal"] == Refined().label
 
 
 def test_a_flow_posterior_has_its_marginal_kl_evaluated(tmp_path, capsys):

@@ -6,6 +6,7 @@ import dataclasses
 
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.cli.parsing import TrainedCommand
+from vaelab.evaluation import Amortised, Refined
 from vaelab.runs import display
 from vaelab.runs.files import write_json
 from vaelab.runs.loading import run_of
@@ -25,6 +26,8 @@ class Evaluate(TrainedCommand):
     """Other data: an npy, npz or csv file, or a folder of images, all of which is evaluated. Default: the run's own test set."""
     num_samples: int | None = None
     """Importance samples per test example. Default: the experiment's."""
+    refined: bool = False
+    """True fits the proposal of log p(x) to each test example: a tighter bound with fewer samples."""
     num_points: int = 2000
     """Samples of each estimate that compares the prior with the aggregated posterior."""
     annealed_points: int = 20
@@ -49,7 +52,8 @@ class Evaluate(TrainedCommand):
         run = run_of(trained, modules, data_path=self.data, data_dir=self.data_dir)
         print(f"evaluating {trained.name} at step {trained.step}")
         last = int(trained.history.rows[-1]["step"]) if trained.history.rows else trained.step
-        report = make_report(run, trained, trained.history, last, self.num_samples)
+        proposal = Refined() if self.refined else Amortised()
+        report = make_report(run, trained, trained.history, last, self.num_samples, proposal)
         evaluation = evaluate_prior(
             run,
             trained,

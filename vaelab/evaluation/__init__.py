@@ -14,6 +14,7 @@ from vaelab.evaluation.likelihood import LogLikelihood, log_likelihood
 from vaelab.evaluation.marginal import marginal_kl
 from vaelab.evaluation.prior_holes import Holes, holes
 from vaelab.evaluation.probes import Probe, ProbeAccuracy, fit_probe, probe_accuracies
+from vaelab.evaluation.proposals import Amortised, Proposal
 from vaelab.evaluation.reconstruction import (
     OptimalScale,
     QuantisedNLL,
@@ -21,6 +22,7 @@ from vaelab.evaluation.reconstruction import (
     quantised_nll,
     squared_error,
 )
+from vaelab.evaluation.refined import Refined
 from vaelab.evaluation.resampling import ResamplingEffect, resampling_effect
 from vaelab.evaluation.subject import Subject
 from vaelab.evaluation.surgery import Surgery, elbo_surgery, subsampled_marginal_kl
@@ -29,6 +31,7 @@ from vaelab.evaluation.traversals import Traversal, traverse_level
 __all__ = [
     "KKT",
     "Aggregated",
+    "Amortised",
     "AnnealedLogLikelihood",
     "ChainLabels",
     "ConstraintResidual",
@@ -42,7 +45,9 @@ __all__ = [
     "OptimalScale",
     "Probe",
     "ProbeAccuracy",
+    "Proposal",
     "QuantisedNLL",
+    "Refined",
     "ResamplingEffect",
     "Subject",
     "Surgery",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from vaelab.evaluation import Estimate
+from vaelab.evaluation import Amortised, Estimate
 from vaelab.runs import display
 
 
@@ -19,6 +19,7 @@ class LikelihoodReport(NamedTuple):
     effective_sample_size: float
     num_test: int
     prior_samples: int | None  # inner samples of the prior; None if log p(z) is exact
+    proposal: str = Amortised().label  # what the samples were drawn from
 
 
 class ConstraintReport(NamedTuple):
@@ -102,10 +103,11 @@ class Report(NamedTuple):
         )
         add = table.add_row
         inner = f", {likelihood.prior_samples} inner" if likelihood.prior_samples else ""
+        drawn = "" if likelihood.proposal == Amortised().label else f", {likelihood.proposal}"
         add(
             "log p(x)", f"{likelihood.mean:.2f}", f"{likelihood.standard_error:.2f}",
             f"{likelihood.num_samples} samples on {likelihood.num_test} examples, effective "
-            f"{likelihood.effective_sample_size:.0f}{inner}",
+            f"{likelihood.effective_sample_size:.0f}{inner}{drawn}",
         )  # fmt: skip
         if self.bits_per_dim is not None:
             add(

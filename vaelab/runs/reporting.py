@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from vaelab import evaluation
-from vaelab.evaluation import Estimate, LevelRate, distortion, elbo, rate
+from vaelab.evaluation import Amortised, Estimate, LevelRate, Proposal, distortion, elbo, rate
 from vaelab.runs import display
 from vaelab.runs.constraint_report import report_constraints
 from vaelab.runs.experiment import Experiment
@@ -15,9 +15,16 @@ from vaelab.runs.run import Run
 from vaelab.runs.trained import Trained
 from vaelab.types import Splits
 
+_AMORTISED = Amortised()
+
 
 def make_report(
-    run: Run, trained: Trained, history: History, last_step: int, num_samples: int | None = None
+    run: Run,
+    trained: Trained,
+    history: History,
+    last_step: int,
+    num_samples: int | None = None,
+    proposal: Proposal = _AMORTISED,
 ) -> Report:
     """Evaluates trained parameters on the test set.
 
@@ -27,6 +34,7 @@ def make_report(
       history: the logged metrics.
       last_step: number of training steps made, from which epochs are counted.
       num_samples: importance samples per test example. None takes the experiment's.
+      proposal: what these samples are drawn from.
     """
     experiment, test = run.experiment, run.splits.test
     num_levels = len(experiment.model.latent_dims)
@@ -45,6 +53,7 @@ def make_report(
         subset,
         run.key("likelihood"),
         num_samples=experiment.num_samples if num_samples is None else num_samples,
+        proposal=proposal,
         progress=display.track("log p(x)"),
     )
     stationarity, constraints = report_constraints(run, trained, estimates, history)
@@ -66,6 +75,7 @@ def make_report(
             likelihood.effective_sample_size,
             len(likelihood.log_prob),
             experiment.model.prior_samples,
+            likelihood.proposal,
         ),
         elbo=estimates["elbo"],
         rate=estimates["rate"],

@@ -20,7 +20,7 @@ from vaelab.checks import DamagedFileError, UndefinedError, UsageError, counted
 from vaelab.data.conversion import as_floats
 from vaelab.data.files import FETCH_AGAIN
 from vaelab.data.readers import names_in_npz, read_npz
-from vaelab.evaluation import LogLikelihood, Subject
+from vaelab.evaluation import Amortised, LogLikelihood, Proposal, Subject
 from vaelab.evaluation.batches import map_batches
 from vaelab.evaluation.spreading import spread
 from vaelab.models import Model
@@ -30,6 +30,8 @@ from vaelab.training.checkpoint_reading import open_checkpoints
 from vaelab.training.state import TrainState
 from vaelab.types import Array, Examples, PRNGKey, PyTree, Scaling
 from vaelab.untrusted import printable
+
+_AMORTISED = Amortised()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -144,16 +146,25 @@ class Trained:
         return self._in_data_units(likelihood.mean() if mean else likelihood.sample(seed=x_key))
 
     def log_likelihood(
-        self, x: Any, key: PRNGKey, *, num_samples: int = 1000, context: Any = None
+        self,
+        x: Any,
+        key: PRNGKey,
+        *,
+        num_samples: int = 1000,
+        context: Any = None,
+        proposal: Proposal = _AMORTISED,
     ) -> LogLikelihood:
         """log p(x) of each example by importance sampling, and their mean ± standard error, nats.
 
-        In expectation a lower bound, `evaluation.log_likelihood`. The log density of standardised data is
+        In expectation a lower bound, `evaluation.log_likelihood`, and tighter with
+        `proposal=evaluation.Refined()`. The log density of standardised data is
         converted to the data's own units.
         """
         check_key(key)
         subject = Subject(self.model, self.params, self._examples(x, context))
-        estimate = evaluation.log_likelihood(subject, key, num_samples=num_samples)
+        estimate = evaluation.log_likelihood(
+            subject, key, num_samples=num_samples, proposal=proposal
+        )
         if self.scaling is None:
             return estimate
         shift = self.scaling.log_determinant(tuple(self.model.decoder.shape))
