@@ -15,7 +15,7 @@ from vaelab import runs
 from vaelab.checks import UsageError
 from vaelab.cli import lookup
 from vaelab.cli.errors import plain_errors
-from vaelab.runs import Experiment
+from vaelab.runs import Experiment, keep_programs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +73,7 @@ def end_if_interrupted(results: Sequence[runs.Result]) -> None:
 def run(command: type[Command], argv: Sequence[str], *, prog: str) -> int:
     """Parses and runs a command, and returns its exit code."""
     with plain_errors() as outcome:
+        keep_programs()
         parse(command, argv, prog=prog).run()
     return outcome.code
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one
@@ -56,7 +55,7 @@ def map_batches(
         for index in count(progress(range(-(-size // batch_size)))):
             start = index * batch_size
             rows = np.minimum(np.arange(start, start + batch_size), size - 1)
-            batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), data)  # noqa: B023
+            batch = jax.tree.map(lambda leaf: jax.device_put(leaf[rows]), data)  # noqa: B023
             values = function(batch, jax.random.fold_in(key, index))
             if pending is not None:  # one batch late, so that the device does not wait for the host
                 fetch(*pending)

@@ -10,6 +10,7 @@ from vaelab.runs.experiment import Experiment
 from vaelab.runs.history import History
 from vaelab.runs.loading import load
 from vaelab.runs.members import grid
+from vaelab.runs.program_cache import keep_programs
 from vaelab.runs.report import Report
 from vaelab.runs.result import Result
 from vaelab.runs.trained import Trained, import_params
@@ -27,6 +28,7 @@ __all__ = [
     "compare",
     "grid",
     "import_params",
+    "keep_programs",
     "load",
     "train",
 ]

@@ -8,7 +8,6 @@ import zlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vaelab import data, evaluation
@@ -21,7 +20,7 @@ from vaelab.training.groups import transformation
 from vaelab.training.loop import Metrics
 from vaelab.training.population import Setup
 from vaelab.training.sources import InMemory, in_memory
-from vaelab.types import Array, Examples, PRNGKey, PyTree, Saddle, Splits
+from vaelab.types import Array, Examples, Preprocess, PRNGKey, PyTree, Saddle, Splits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,6 +133,11 @@ class Run:
             jax.random.key(self.experiment.seed), zlib.crc32(purpose.encode())
         )
 
+    @functools.cached_property
+    def _preprocess(self) -> Preprocess:
+        """The data set's preparation of a batch, as one program for each shape."""
+        return jax.jit(self.experiment.data.preprocess)
+
     # Evaluation.
 
     def subject(self, params: PyTree, data: Examples) -> Subject:
@@ -151,8 +155,7 @@ class Run:
     def fixed_training_set(self, num_examples: int | None = None) -> Examples:
         """The first training examples, prepared once. A training step prepares its batch each time."""
         train = self.splits.train.take(slice(num_examples))
-        x = self.experiment.data.preprocess(jax.random.key(0), jnp.asarray(train.x))
-        return train._replace(x=np.asarray(x))
+        return train._replace(x=np.asarray(self._preprocess(jax.random.key(0), train.x)))
 
     def test_examples(self, num_examples: int | None = None) -> Examples:
         """A random subset of the test examples, the same for all runs. None takes all.
