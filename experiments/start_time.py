@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import jax
@@ -30,7 +29,12 @@ from vaelab.runs.files import write_json
 from vaelab.types import Examples, Splits
 
 _STEPS, _EXAMPLES = 20, 600
-_PARTS = ("jaxpr_trace", "jaxpr_to_mlir_module", "backend_compile")
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+_EVENTS = (
+    "/jax/core/compile/jaxpr_trace_duration",
+    "/jax/core/compile/jaxpr_to_mlir_module_duration",
+    _COMPILED,
+)
 _CHILD = "import sys; from experiments.start_time import report; report(sys.argv[1])"
 
 
@@ -56,7 +60,8 @@ class StartTime(parsing.Command):
         names = self.names or tuple(lookup.find_all())
         for name in names:
             lookup.find(name)
-        table = Table("experiment", "programs", "compile, s", "total, s", "CPU, s", "second start")
+        columns = ["programs", "compile, s", "its CPU, s", "total, s", "second start, s"]
+        table = Table("experiment", *columns)
         starts: dict[str, Any] = {}
         for name in names:
             with tempfile.TemporaryDirectory() as cache:
@@ -65,12 +70,12 @@ class StartTime(parsing.Command):
                 print(f"{name} is left out: {first['refused']}", file=sys.stderr)
                 continue
             starts[name] = {"first": first, "second": second}
-            row = (first["num_programs"], first["compile"], first["total"], first["cpu"])
+            row = (first["num_programs"], first["compile"], first["compile_cpu"], first["total"])
             again = f"{second['compile']:.1f} of {second['total']:.1f}"
             table.add_row(name, *(f"{value:.3g}" for value in row), again)
             print(f"{name}: {row}, second start {again}", file=sys.stderr)
             for program in first["programs"][: self.programs]:
-                print(f"  {program['seconds']:6.2f} s  {program['name']}", file=sys.stderr)
+                print(f"  {program['cpu_seconds']:6.2f} s  {program['name']}", file=sys.stderr)
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "start_time.json", starts)
         display.show(table, f"everything is in {folder}")
@@ -96,30 +101,32 @@ class Programs:
     """The programs that JAX compiles in this process, and the time that it takes."""
 
     def __init__(self) -> None:
-        self._spans: list[tuple[float, float]] = []
-        self.seconds: list[tuple[float, str]] = []
-        jax.monitoring.register_event_time_span_listener(self._listen)
+        self.programs: list[dict[str, Any]] = []
+        self.seconds, self.cpu_seconds = 0.0, 0.0  # of tracing, lowering and compiling
+        self._begun: list[tuple[float, float]] = []
+        jax.monitoring.register_scalar_listener(self._begin)
+        jax.monitoring.register_event_time_span_listener(self._end)
 
-    def _listen(self, event: str, begin: float, end: float, **details: Any) -> None:
-        part = event.rpartition("/")[2].removesuffix("_duration")
-        if part in _PARTS:
-            self._spans.append((begin, end))
-        if part == "backend_compile":
-            self.seconds.append((end - begin, details["fun_name"]))
+    def _begin(self, event: str, value: float, **details: Any) -> None:
+        if event in _EVENTS:
+            self._begun.append((time.time(), time.process_time()))
 
-    @property
-    def total(self) -> float:
-        """Seconds in which JAX traced, lowered or compiled. Spans that lie in others count once."""
-        total, last = 0.0, 0.0
-        for begin, end in sorted(self._spans):
-            total += max(0.0, end - max(begin, last))
-            last = max(last, end)
-        return total
+    def _end(self, event: str, begin: float, end: float, **details: Any) -> None:
+        if event not in _EVENTS:
+            return
+        wall, cpu = self._begun.pop()
+        seconds, cpu_seconds = time.time() - wall, time.process_time() - cpu
+        if not self._begun:  # a function may be traced while another one is
+            self.seconds += seconds
+            self.cpu_seconds += cpu_seconds
+        if event == _COMPILED:
+            name = details["fun_name"]
+            self.programs.append({"name": name, "seconds": seconds, "cpu_seconds": cpu_seconds})
 
 
 def report(name: str) -> None:
     """Trains an experiment for a few steps, makes report and plots, and prints the times as JSON."""
-    begin, programs = time.time(), Programs()
+    programs = Programs()
     try:
         experiment = short(lookup.find(name).experiment)
         splits = small(experiment)
@@ -129,13 +136,11 @@ def report(name: str) -> None:
         print(json.dumps({"refused": str(error)}))
         return
     measured = {
-        "num_programs": len(programs.seconds),
-        "compile": programs.total,
-        "since_import": time.time() - begin,
+        "num_programs": len(programs.programs),
+        "compile": programs.seconds,
+        "compile_cpu": programs.cpu_seconds,
         "cpu": time.process_time(),
-        "programs": [
-            {"seconds": seconds, "name": name} for seconds, name in sorted(programs.seconds)[::-1]
-        ],
+        "programs": sorted(programs.programs, key=lambda program: -program["cpu_seconds"]),
     }
     print(json.dumps(measured))
 
@@ -166,10 +171,6 @@ def noise(experiment: Experiment, num_examples: int = 2000) -> Splits:
     x = rng.integers(0, 256, shape) / np.float32(255)
     examples = Examples(x.astype(np.float32), rng.integers(0, 10, num_examples, dtype=np.int32))
     return Splits(examples, examples, examples)
-
-
-def slowest(programs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(programs, key=lambda program: -program["seconds"])
 
 
 if __name__ == "__main__":

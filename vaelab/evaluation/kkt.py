@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.evaluation.batches import Progress, explained
+from vaelab.evaluation.one_off import one_off
 from vaelab.evaluation.subject import Subject
 from vaelab.types import Array, Examples, PRNGKey, Terms
 
@@ -105,7 +106,7 @@ def kkt_residuals(
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(one_off, static_argnums=(0, 1, 2))
 def _gradients(model, functions, num_samples, params, examples, key) -> tuple[Array, Array]:
     """Means of the constraints [J], and the flat gradients of rate and constraints, [1 + J, P]."""
 

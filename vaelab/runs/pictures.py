@@ -14,6 +14,7 @@ from vaelab import plotting
 from vaelab.checks import UndefinedError
 from vaelab.data import LabelMeaning
 from vaelab.data.show import Shown
+from vaelab.evaluation.one_off import one_off
 from vaelab.models import Model
 from vaelab.models.base import check_level_exists
 from vaelab.plotting import PlaneSeries
@@ -162,21 +163,21 @@ def images(run: Run, x: Array | np.ndarray) -> Shown:
     return shown
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(one_off, static_argnums=0)
 def reconstruct(model: Model, params: PyTree, examples: Examples, key: PRNGKey) -> Array:
     """The likelihood's mean at one posterior sample of each example, [N, *event]."""
     terms = model.at(params)(examples.x, key, context=examples.context)
     return terms.likelihood.mean()[0]
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(one_off, static_argnums=0)
 def generate(model: Model, params: PyTree, like: Examples, key: PRNGKey) -> Array:
     """The likelihood's mean at one sample of the prior for each example, given its context."""
     latents = model.at(params).sample_latents(key, len(like.x), like.context)
     return model.at(params).decode(latents, like.context).mean()
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(one_off, static_argnums=0)
 def _posterior_samples(model: Model, params: PyTree, examples: Examples, key: PRNGKey):
     """One z ~ q(z|x) of each example, at every level."""
     sample_key, _, _ = jax.random.split(key, 3)
@@ -184,7 +185,7 @@ def _posterior_samples(model: Model, params: PyTree, examples: Examples, key: PR
     return tuple(z[0] for z in terms.latents)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(one_off, static_argnums=0)
 def _prior_samples(model: Model, params: PyTree, like: Examples, key: PRNGKey):
     """2000 samples of the prior, or one for each context of a conditional model."""
     _, prior_key, _ = jax.random.split(key, 3)
@@ -192,7 +193,7 @@ def _prior_samples(model: Model, params: PyTree, like: Examples, key: PRNGKey):
     return model.at(params).sample_latents(prior_key, num_samples, like.context)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(one_off, static_argnums=(0, 1))
 def _log_density(model: Model, level: int, params: PyTree, grid: Array, key: PRNGKey) -> Array:
     _, _, density_key = jax.random.split(key, 3)
     return model.at(params).level_log_prior(grid, level, density_key)
