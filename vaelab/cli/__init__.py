@@ -65,6 +65,7 @@ def _run(argv: Sequence[str]) -> int:
         if (error.name or "").partition(".")[0] == "vaelab":
             raise
         raise MissingPackageError.of(error, f"vaelab {name}") from error
+    parsing.keep_programs()
     parsing.execute(parsing.parse(command, rest, prog=f"vaelab {name}"))
     return 0
 

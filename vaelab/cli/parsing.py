@@ -19,7 +19,7 @@ from vaelab.checks import UsageError
 from vaelab.cli import lookup
 from vaelab.cli.errors import plain_errors
 from vaelab.preemption import preemptible
-from vaelab.runs import Experiment
+from vaelab.runs import Experiment, keep_programs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +123,7 @@ def execute(command: Command) -> None:
 def run(command: type[Command], argv: Sequence[str], *, prog: str) -> int:
     """Parses and runs a command, and returns its exit code."""
     with plain_errors() as outcome:
+        keep_programs()
         execute(parse(command, argv, prog=prog))
     return outcome.code
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one
@@ -71,7 +70,7 @@ def each_batch(
 
     def batch(index: int) -> PyTree:
         rows = np.arange(index * batch_size, (index + 1) * batch_size)
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf[np.minimum(rows, size - 1)]), data)
+        return jax.tree.map(lambda leaf: jax.device_put(leaf[np.minimum(rows, size - 1)]), data)
 
     with explained(batch_size, at_once) as count:
         for first in count(progress(range(0, num_batches, at_once))):

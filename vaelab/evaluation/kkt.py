@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.evaluation.batches import Progress, explained
+from vaelab.evaluation.one_off import one_off
 from vaelab.evaluation.subject import Subject
-from vaelab.types import Array, Examples, PRNGKey, PyTree, Terms
+from vaelab.types import Array, Examples, PRNGKey, Terms
 
 
 class ConstraintResidual(NamedTuple):
@@ -70,16 +72,17 @@ def kkt_residuals(
         )
     num_batches = len(examples.x) // batch_size // num_parts * num_parts
     functions = tuple(constraints.items())
-    parts: list[Any] = [None] * num_parts
     gradients_of = partial(_gradients, subject.model, functions, num_samples, subject.params)
+    parts: list[Any] = [None] * num_parts
+    means: list[Array] = []
     with explained(batch_size) as count:
         for index in count(progress(range(num_batches))):
-            rows = slice(index * batch_size, (index + 1) * batch_size)
-            batch = jax.tree.map(jnp.asarray, examples.take(rows))
-            sums = gradients_of(batch, jax.random.fold_in(key, index))
+            batch = examples.take(slice(index * batch_size, (index + 1) * batch_size))
             part = index % num_parts
-            parts[part] = sums if index < num_parts else jax.tree.map(jnp.add, parts[part], sums)
-    grams = np.asarray(_inner_products([gradients for _, gradients in parts]), np.float64)
+            values, gradients = gradients_of(batch, jax.random.fold_in(key, index))
+            means.append(values)
+            parts[part] = gradients if index < num_parts else parts[part] + gradients
+    grams = np.asarray(_inner_products(parts), np.float64)
     weights = np.array([1.0, *(float(multipliers[name]) for name in constraints)])
     pairs = grams[np.triu_indices(num_parts, 1)]  # [P, 1 + J, 1 + J]
     products = np.mean(pairs + pairs.transpose(0, 2, 1), axis=0) / 2
@@ -90,9 +93,9 @@ def kkt_residuals(
         norm = np.sqrt(max(weights @ products @ weights, 0.0))
         parts_norm = weights[active] @ np.sqrt(squares[active])
         stationarity = float(min(norm / parts_norm, 1.0))
-    means = np.sum([np.asarray(values) for values, _ in parts], axis=0) / num_batches
     scaled_means = {
-        name: float(mean) / scales[name] for name, mean in zip(constraints, means, strict=True)
+        name: float(mean) / scales[name]
+        for name, mean in zip(constraints, np.mean(jax.device_get(means), axis=0), strict=True)
     }
     return KKT(
         stationarity=stationarity,
@@ -103,25 +106,27 @@ def kkt_residuals(
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _gradients(model, functions, num_samples, params, examples, key) -> tuple[Array, PyTree]:
-    """Means of the constraints [J], and the gradients of rate and constraints, stacked: [1 + J, ...]."""
+@partial(one_off, static_argnums=(0, 1, 2))
+def _gradients(model, functions, num_samples, params, examples, key) -> tuple[Array, Array]:
+    """Means of the constraints [J], and the flat gradients of rate and constraints, [1 + J, P]."""
 
     def means(params):
         terms = model.at(params)(examples.x, key, num_samples, context=examples.context)
         values = [terms.total_rate, *(function(examples, terms) for _, function in functions)]
-        stacked = jnp.stack([jnp.mean(value) for value in values])
-        return stacked, stacked[1:]
+        return jnp.stack([jnp.mean(value) for value in values])
 
-    gradients, constraint_means = jax.jacrev(means, has_aux=True)(params)
-    return constraint_means, gradients
+    values, pullback = jax.vjp(means, params)
+    # One after the other: the backward pass is compiled once, and without an axis of its own.
+    gradients = jax.lax.map(
+        lambda cotangent: ravel_pytree(pullback(cotangent))[0],
+        jnp.eye(len(values), dtype=values.dtype),
+    )
+    return values[1:], gradients
 
 
 @jax.jit
-def _inner_products(parts: list[PyTree]) -> Array:
+def _inner_products(parts: list[Array]) -> Array:
     """Inner products of the gradients of all pairs of parts, [G, G, 1 + J, 1 + J]."""
-    leaves = [jnp.stack(leaves) for leaves in zip(*map(jax.tree.leaves, parts), strict=True)]
-    flat = [leaf.reshape(*leaf.shape[:2], -1) for leaf in leaves]  # [G, 1 + J, ...]
+    stacked = jnp.stack(parts)
     # Near a KKT point the products cancel. bfloat16, the default of a TPU, would not resolve that.
-    product = partial(jnp.einsum, "ajp,bkp->abjk", precision=jax.lax.Precision.HIGHEST)
-    return jnp.sum(jnp.stack([product(each, each) for each in flat]), axis=0)
+    return jnp.einsum("ajp,bkp->abjk", stacked, stacked, precision=jax.lax.Precision.HIGHEST)

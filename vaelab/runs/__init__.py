@@ -11,6 +11,7 @@ from vaelab.runs.history import History
 from vaelab.runs.loading import load
 from vaelab.runs.members import grid
 from vaelab.runs.mesh import Mesh
+from vaelab.runs.program_cache import keep_programs
 from vaelab.runs.report import Report
 from vaelab.runs.result import Result
 from vaelab.runs.trained import Trained, import_params
@@ -29,6 +30,7 @@ __all__ = [
     "compare",
     "grid",
     "import_params",
+    "keep_programs",
     "load",
     "train",
 ]

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,6 +14,7 @@ from vaelab import plotting
 from vaelab.checks import UndefinedError
 from vaelab.data import LabelMeaning
 from vaelab.data.show import Shown
+from vaelab.evaluation.one_off import one_off
 from vaelab.models import Model
 from vaelab.models.base import check_level_exists
 from vaelab.plotting import PlaneSeries
@@ -75,10 +75,9 @@ def latent_space(run: Run, trained: Trained, level: int = 0, ax: Axes | None = N
     if model.latent_dims[level] < 2:
         raise UndefinedError(f"level {level} has one latent coordinate: a plot needs two.")
     shown_level = level if len(model.latent_dims) > 1 else None
-    sample_key, prior_key, density_key = jax.random.split(run.key("latents"), 3)
-    test = run.splits.test.take(slice(_NUM_CODES))
-    z = np.asarray(_posterior_samples(model, params, test, sample_key)[level])
-    prior = np.asarray(_prior_samples(model, params, test, prior_key)[level])
+    key, test = run.key("latents"), run.splits.test.take(slice(_NUM_CODES))
+    z = np.asarray(_posterior_samples(model, params, test, key)[level])
+    prior = np.asarray(_prior_samples(model, params, test, key)[level])
     labels = None if test.labels is None or test.labels.ndim > 1 else test.labels
     # Labels that were handed over need not be those of the data set.
     meaning = LabelMeaning() if run.splits_given else run.experiment.data.label_meaning
@@ -91,10 +90,10 @@ def latent_space(run: Run, trained: Trained, level: int = 0, ax: Axes | None = N
     shown = np.concatenate([z, prior])
     low, high = shown.min(axis=0), shown.max(axis=0)
     low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
-    grid = jnp.stack(jnp.meshgrid(*np.linspace(low, high, 120).T), axis=-1)
+    grid = np.stack(np.meshgrid(*np.linspace(low, high, 120).T), axis=-1)
     precise = model.with_prior_samples(run.experiment.prior_samples)
     try:
-        log_density = np.asarray(_log_density(precise, level, params, grid, density_key))
+        log_density = np.asarray(_log_density(precise, level, params, grid, key))
     except UndefinedError:
         return draw(prior_samples=prior)
     return draw(log_density=log_density, extent=(low[0], high[0], low[1], high[1]))
@@ -164,34 +163,37 @@ def images(run: Run, x: Array | np.ndarray) -> Shown:
     return shown
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(one_off, static_argnums=0)
 def reconstruct(model: Model, params: PyTree, examples: Examples, key: PRNGKey) -> Array:
     """The likelihood's mean at one posterior sample of each example, [N, *event]."""
     terms = model.at(params)(examples.x, key, context=examples.context)
     return terms.likelihood.mean()[0]
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(one_off, static_argnums=0)
 def generate(model: Model, params: PyTree, like: Examples, key: PRNGKey) -> Array:
     """The likelihood's mean at one sample of the prior for each example, given its context."""
     latents = model.at(params).sample_latents(key, len(like.x), like.context)
     return model.at(params).decode(latents, like.context).mean()
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(one_off, static_argnums=0)
 def _posterior_samples(model: Model, params: PyTree, examples: Examples, key: PRNGKey):
     """One z ~ q(z|x) of each example, at every level."""
-    terms = model.at(params)(examples.x, key, context=examples.context)
+    sample_key, _, _ = jax.random.split(key, 3)
+    terms = model.at(params)(examples.x, sample_key, context=examples.context)
     return tuple(z[0] for z in terms.latents)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(one_off, static_argnums=0)
 def _prior_samples(model: Model, params: PyTree, like: Examples, key: PRNGKey):
     """2000 samples of the prior, or one for each context of a conditional model."""
+    _, prior_key, _ = jax.random.split(key, 3)
     num_samples = _NUM_CODES if like.context is None else len(like.x)
-    return model.at(params).sample_latents(key, num_samples, like.context)
+    return model.at(params).sample_latents(prior_key, num_samples, like.context)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(one_off, static_argnums=(0, 1))
 def _log_density(model: Model, level: int, params: PyTree, grid: Array, key: PRNGKey) -> Array:
-    return model.at(params).level_log_prior(grid, level, key)
+    _, _, density_key = jax.random.split(key, 3)
+    return model.at(params).level_log_prior(grid, level, density_key)

@@ -8,7 +8,6 @@ import zlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vaelab import data, evaluation
@@ -23,7 +22,7 @@ from vaelab.training.groups import transformation
 from vaelab.training.loop import Metrics
 from vaelab.training.population import Setup
 from vaelab.training.sources import InMemory, in_memory
-from vaelab.types import Array, Examples, PRNGKey, PyTree, Saddle, Splits
+from vaelab.types import Array, Examples, Preprocess, PRNGKey, PyTree, Saddle, Splits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -160,6 +159,11 @@ class Run:
             jax.random.key(self.experiment.seed), zlib.crc32(purpose.encode())
         )
 
+    @functools.cached_property
+    def _preprocess(self) -> Preprocess:
+        """The data set's preparation of a batch, as one program for each shape."""
+        return jax.jit(self.experiment.data.preprocess)
+
     # Evaluation.
 
     def subject(self, params: PyTree, data: Examples) -> Subject:
@@ -180,8 +184,7 @@ class Run:
         Of a streamed training set they are the first of the random subset `sample`.
         """
         train = self.sample.take(slice(num_examples))
-        x = self.experiment.data.preprocess(jax.random.key(0), jnp.asarray(train.x))
-        return train._replace(x=np.asarray(x))
+        return train._replace(x=np.asarray(self._preprocess(jax.random.key(0), train.x)))
 
     def test_examples(self, num_examples: int | None = None) -> Examples:
         """A random subset of the test examples, the same for all runs. None takes all.

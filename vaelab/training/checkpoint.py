@@ -153,12 +153,12 @@ class Checkpoints:
             if like is None
             else jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         )
-        key_is_data = like is not None and kept.get("key is data", False)
-        if key_is_data:
+        key_is_data = bool(kept.get("key is data", False))
+        if like is not None and key_is_data:
             data = jax.eval_shape(jax.random.key_data, like.key)
             abstract = abstract._replace(key=data.update(sharding=like.key.sharding))
         state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
-        if key_is_data:
+        if like is not None and key_is_data:
             state = state._replace(key=jax.random.wrap_key_data(state.key))
         # An empty folder restores as nothing.
         structure = jax.tree.structure

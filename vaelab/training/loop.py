@@ -192,7 +192,7 @@ def fit(
             before = (step - 1) // timetable.evaluate_every * timetable.evaluate_every
             trained_on = ~timetable.out_of_patience(state.best, before)
             keep = _keep_best if bound.ndim == 0 else _keep_best_members
-            state = keep(state, jnp.asarray(bound, jnp.float32), jnp.asarray(trained_on))
+            state = keep(state, np.float32(bound), trained_on)
         for hook in hooks:
             hook.on_checkpoint(state)
         if interrupted():

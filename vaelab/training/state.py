@@ -69,26 +69,34 @@ def initial_state(
       initial_multiplier: λ at the start: one number, or one for each constraint by its name.
       ema_decay: decay of the moving average of the parameters; None averages nothing.
     """
-    init_key, sample_key, data_key = jax.random.split(jax.random.fold_in(key, INIT), 3)
-    if params is None:
-        # A lambda: models may hold tracers.
-        init = jax.jit(lambda *arguments, context: model.init(*arguments, context=context))
-        examples = as_examples(data)
-        first = jax.tree.map(jnp.asarray, examples.take(slice(1)))
-        params = init(init_key, first.x, sample_key, context=first.context)["params"]
-        params = model.start_from(params, examples.x, data_key)
     starts = (
         initial_multiplier
         if isinstance(initial_multiplier, Mapping)
         else dict.fromkeys(objective.constraints, initial_multiplier)
     )
-    multipliers = {name: jnp.full([], starts[name], jnp.float32) for name in objective.constraints}
-    variables = Saddle(params, multipliers)
-    opt_state = tx.init(variables)
-    zero = jnp.zeros([], jnp.int32)
-    best = Best(jnp.full([], -jnp.inf, jnp.float32), zero, variables, opt_state.average)
-    # A buffer can be donated only once: the best and the average get copies of their own.
-    best, ema = jax.tree.map(jnp.copy, (best, start_average(params, ema_decay)))
-    return TrainState(
-        step=zero, key=key, variables=variables, opt_state=opt_state, best=best, ema=ema
-    )
+
+    # One program: op by op, each shape of a parameter would be several programs.
+    @jax.jit
+    def start(examples: Examples, key: PRNGKey, params: PyTree | None) -> TrainState:
+        if params is None:
+            keys = jax.random.split(jax.random.fold_in(key, INIT), 3)
+            init_key, sample_key, data_key = keys
+            first = examples.take(slice(1))
+            fresh = model.init(init_key, first.x, sample_key, context=first.context)
+            params = model.start_from(fresh["params"], examples.x, data_key)
+        multipliers = {
+            name: jnp.full([], starts[name], jnp.float32) for name in objective.constraints
+        }
+        variables = Saddle(params, multipliers)
+        opt_state = tx.init(variables)
+        zero = jnp.zeros([], jnp.int32)
+        best = Best(jnp.full([], -jnp.inf, jnp.float32), zero, variables, opt_state.average)
+        # A buffer can be donated only once: the best and the average get copies of their own.
+        best, ema = jax.tree.map(jnp.copy, (best, start_average(params, ema_decay)))
+        return TrainState(
+            step=zero, key=key, variables=variables, opt_state=opt_state, best=best, ema=ema
+        )
+
+    # A model reads x and the context. Labels may be of any type.
+    examples = as_examples(data)._replace(labels=None, groups=None)
+    return start(examples, key, params)

@@ -67,6 +67,8 @@ class Windows(Feed):
         self._local = _local_part(self._sharding, batch_size)
         self._ended = threading.Event()
         self._ahead: Any = None  # iterators of grain
+        self._current: Any = None
+        self._current_end = -1  # the step after the current window
         self._batches: Any = None
 
     @property
