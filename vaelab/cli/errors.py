@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 
 from vaelab.checks import UsageError
+from vaelab.untrusted import one_line
 
 
 class Outcome:
@@ -50,7 +51,7 @@ def plain_errors() -> Iterator[Outcome]:
                 raise
             outcome.code = 2
             if (sentence := _sentence(error)) is not None:
-                print(f"error: {sentence}", file=sys.stderr)
+                print(f"error: {one_line(sentence, 2000)}", file=sys.stderr)
             else:
                 traceback.print_exc()
                 print("This is a bug of vaelab or of your own code.", file=sys.stderr)
@@ -61,6 +62,8 @@ def _sentence(error: Exception) -> str | None:
     """What the user can correct, or None for a bug."""
     if isinstance(error, UsageError):
         return str(error)
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return f"there is not enough memory ({one_line(str(error), 200)}): choose smaller sizes."
     if not isinstance(error, OSError):
         return None
     if error.errno == errno.ENOSPC:
@@ -86,7 +89,7 @@ def _quiet_process() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_, **__: print(
-            f"warning: {message}", file=sys.stderr
+            f"warning: {one_line(str(message), 2000)}", file=sys.stderr
         )
         threading.excepthook = lambda _: None
         sys.unraisablehook = lambda _: None

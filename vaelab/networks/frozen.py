@@ -23,7 +23,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from vaelab import npy
 from vaelab.checks import MissingFileError, UsageError, check_positive, check_sizes
 from vaelab.types import Array, PyTree
-from vaelab.untrusted import parse_json, printable
+from vaelab.untrusted import one_line, parse_json
 
 _FORMAT = (
     1  # Version of the files: what SmallClassifier computes, and which layer gives its features.
@@ -122,7 +122,7 @@ def load_frozen(path: str) -> Frozen:
             "give the path of another."
         ) from None
     except Exception as error:  # damaged archives raise errors of many types
-        reason = printable(str(error), 200) or type(error).__name__
+        reason = one_line(str(error), 200) or type(error).__name__
         raise UsageError(
             f"{path} holds no frozen network ({reason}): train one with python -m "
             "experiments.frozen_networks."
