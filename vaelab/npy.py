@@ -31,14 +31,7 @@ def read_array(file: IO[bytes], num_bytes: int) -> np.ndarray:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise ValueError("it is no npy file")
         file.seek(0)
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"the version {version} of npy is not that of an array of numbers")
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, _, dtype = read_header(file)
+        shape, dtype = _header(file)
         if dtype.hasobject:
             raise PickledError("it holds pickled objects")
         size = math.prod(shape) * dtype.itemsize
@@ -52,6 +45,21 @@ def read_array(file: IO[bytes], num_bytes: int) -> np.ndarray:
         check_memory(size)
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"the version {version} of npy is not that of an array of numbers")
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    try:
+        shape, _, dtype = read_header(file)
+    except Exception:  # of many types, with the values of a parser's own objects
+        raise ValueError("its header is damaged") from None
+    return shape, dtype
 
 
 def names_of(archive: zipfile.ZipFile) -> list[str]:

@@ -139,14 +139,6 @@ def test_a_method_of_a_configuration_comes_back():
 # Files.
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """The folder of a run. To be copied."""
-    folder = tmp_path_factory.mktemp("records") / "run"
-    runs.train(elbo(num_steps=5, evaluate_every=5), workdir=folder, progress=False)
-    return folder
-
-
 @num_inputs
 def test_config_files_are_read_or_refused(num_inputs, trained, tmp_path):
     whole = json.loads((trained / "config.json").read_text())

@@ -89,6 +89,7 @@ class Checkpoints:
         failed = dict[int, Exception]()
         for step in steps:
             try:
+                self.check_size(step)
                 state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
                 # An empty folder restores as nothing.
                 if jax.tree.structure(state) != jax.tree.structure(like):  # type: ignore[operator]
@@ -117,8 +118,7 @@ class Checkpoints:
         """Raises a ValueError unless the arrays that the metadata of a step describe fit into memory."""
         leaves = jax.tree.leaves(self._manager.item_metadata(step).tree)
         arrays = [leaf for leaf in leaves if isinstance(leaf, ocp.metadata.ArrayMetadata)]
-        sizes = [math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in arrays]
-        check_memory(sum(sizes))
+        check_memory(sum(map(_num_bytes, arrays)))
 
     def _set_aside(self, step: int, name: str) -> epath.Path:
         folder = self.directory / name
@@ -129,6 +129,13 @@ class Checkpoints:
             aside = folder / f"{step}-{copies}"
         (self.directory / str(step)).rename(aside)
         return aside
+
+
+def _num_bytes(array: ocp.metadata.ArrayMetadata) -> int:
+    """The bytes of an array, or of one of its chunks if that is larger."""
+    chunk = array.storage.chunk_shape if array.storage else None
+    sizes = [math.prod(shape) for shape in (array.shape, chunk) if shape is not None]
+    return max(sizes) * np.dtype(array.dtype).itemsize
 
 
 @contextlib.contextmanager
