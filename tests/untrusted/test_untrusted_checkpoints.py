@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pathlib
 import shutil
@@ -16,12 +17,21 @@ from vaelab.training.checkpoint import read_raw
 
 # Orbax leaves coroutines behind when it cannot read a checkpoint.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collect():
+    """What was left is found here, and not in the tests of another module."""
+    yield
+    gc.collect()
+
+
 few = pytest.mark.parametrize("num_inputs", [12, pytest.param(1000, marks=pytest.mark.slow)], ids=["some", "all"])  # fmt: skip
 
 
 @pytest.fixture
-def folder(trained, tmp_path):
-    return shutil.copytree(trained, tmp_path / "run")
+def folder(short_run, tmp_path):
+    return shutil.copytree(short_run, tmp_path / "run")
 
 
 def files_of(folder: pathlib.Path) -> list[str]:
@@ -31,10 +41,10 @@ def files_of(folder: pathlib.Path) -> list[str]:
 
 
 @few
-def test_damaged_checkpoints_are_read_or_refused(num_inputs, trained, tmp_path):
-    names = files_of(trained)
-    whole = {name: (trained / name).read_bytes() for name in names}
-    folder = shutil.copytree(trained, tmp_path / "run")
+def test_damaged_checkpoints_are_read_or_refused(num_inputs, short_run, tmp_path):
+    names = files_of(short_run)
+    whole = {name: (short_run / name).read_bytes() for name in names}
+    folder = shutil.copytree(short_run, tmp_path / "run")
 
     def check(name_and_content):
         name, content = name_and_content

@@ -140,8 +140,8 @@ def test_a_method_of_a_configuration_comes_back():
 
 
 @num_inputs
-def test_config_files_are_read_or_refused(num_inputs, trained, tmp_path):
-    whole = json.loads((trained / "config.json").read_text())
+def test_config_files_are_read_or_refused(num_inputs, short_run, tmp_path):
+    whole = json.loads((short_run / "config.json").read_text())
     path = tmp_path / "config.json"
 
     def accept(config):
@@ -155,8 +155,8 @@ def test_config_files_are_read_or_refused(num_inputs, trained, tmp_path):
 
 
 @pytest.mark.parametrize("num_inputs", [20, pytest.param(1000, marks=pytest.mark.slow)], ids=["some", "all"])  # fmt: skip
-def test_runs_of_changed_files_are_loaded_or_refused(num_inputs, trained, tmp_path):
-    folder = shutil.copytree(trained, tmp_path / "run")
+def test_runs_of_changed_files_are_loaded_or_refused(num_inputs, short_run, tmp_path):
+    folder = shutil.copytree(short_run, tmp_path / "run")
     whole = json.loads((folder / "config.json").read_text())
     key = jax.random.key(0)
 
@@ -209,8 +209,8 @@ def test_results_are_read_or_refused(num_inputs, kind, tmp_path):
 
 
 @num_inputs
-def test_sweeps_are_read_or_refused(num_inputs, trained, tmp_path):
-    config = json.loads((trained / "config.json").read_text())
+def test_sweeps_are_read_or_refused(num_inputs, short_run, tmp_path):
+    config = json.loads((short_run / "config.json").read_text())
     sweep = {
         n: config[n] for n in ("version", "experiment", "source", "configuration", "start", "prng")
     }
@@ -280,8 +280,8 @@ def test_json_that_is_too_deep_or_has_no_end_is_refused(tmp_path):
         read_json(path)
 
 
-def test_a_run_whose_record_is_of_another_model_is_refused(trained, tmp_path):
-    folder = shutil.copytree(trained, tmp_path / "run")
+def test_a_run_whose_record_is_of_another_model_is_refused(short_run, tmp_path):
+    folder = shutil.copytree(short_run, tmp_path / "run")
     config = json.loads((folder / "config.json").read_text())
     for hidden in ([5], [10**9], [10**30]):
         config["configuration"]["model"]["encoder"]["trunk"]["hidden"] = hidden
