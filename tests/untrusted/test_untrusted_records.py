@@ -7,7 +7,9 @@ import shutil
 import sys
 
 import jax
+import numpy as np
 import pytest
+from etils import epath
 from hypothesis import strategies as st
 from malformed import damaged, for_all, is_sentence, num_inputs, reads_or_refuses
 from small import TEST, elbo
@@ -16,8 +18,9 @@ from vaelab import data, runs
 from vaelab.checks import DamagedFileError, UsageError
 from vaelab.cli.calibrate_command import Calibration
 from vaelab.runs.config import read_config
-from vaelab.runs.files import read_json, read_typed
+from vaelab.runs.files import read_json, read_typed, write_json
 from vaelab.runs.identity import plain
+from vaelab.runs.loading import run_of
 from vaelab.runs.lock import held
 from vaelab.runs.measures import Measures
 from vaelab.runs.rebuild import UnknownPartError, from_record
@@ -25,7 +28,7 @@ from vaelab.runs.record import to_record
 from vaelab.runs.report import Report
 from vaelab.runs.results import Results
 from vaelab.runs.sweep_folder import read_sweep
-from vaelab.training.metrics import read_metrics
+from vaelab.training.metrics import read_metrics, write_metrics
 
 RECORD = plain(to_record(elbo(data=data.Digits())))
 NUMBERS = [0, -1, 10**9, 2**70, 10**400, 1e308, float("nan"), True, None]
@@ -159,11 +162,13 @@ def test_runs_of_changed_files_are_loaded_or_refused(num_inputs, short_run, tmp_
     folder = shutil.copytree(short_run, tmp_path / "run")
     whole = json.loads((folder / "config.json").read_text())
     key = jax.random.key(0)
+    np.save(tmp_path / "x.npy", np.concatenate([TEST] * 3))
 
     def accept(found):
         if not found.model.conditional:
             reads_or_refuses(lambda: found.sample(key, 2))
             reads_or_refuses(lambda: found.encode(TEST))
+        reads_or_refuses(lambda: run_of(found, data_path=str(tmp_path / "x.npy")))
 
     def check(content):
         (folder / "config.json").write_bytes(content)
@@ -289,3 +294,16 @@ def test_a_run_whose_record_is_of_another_model_is_refused(short_run, tmp_path):
         with pytest.raises(UsageError) as error:
             runs.load(folder)
         is_sentence(str(error.value))
+
+
+def test_a_file_is_not_written_through_a_link(tmp_path):
+    outside, folder = tmp_path / "outside", tmp_path / "run"
+    outside.write_text("mine")
+    folder.mkdir()
+    for name in ("report.json", "metrics.jsonl"):
+        (folder / f"{name}.partial").symlink_to(outside)
+        (folder / name).symlink_to(outside)
+    write_json(epath.Path(folder) / "report.json", 1)
+    write_metrics(folder, [{"step": 1}])
+    assert outside.read_text() == "mine"
+    assert sorted(path.name for path in folder.iterdir()) == ["metrics.jsonl", "report.json"]

@@ -25,6 +25,7 @@ _LARGEST_JSON = 2**26  # bytes
 def writing(path: epath.Path, mode: str = "w") -> Iterator[Any]:
     """A file that appears under its name when it is complete."""
     partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)  # a link in a folder from elsewhere would lead out of it
     with partial.open(mode) as file:
         yield file
     partial.replace(path)

@@ -51,6 +51,7 @@ def write_metrics(directory: epath.PathLike, rows: Sequence[Mapping[str, float]]
     path = epath.Path(directory) / "metrics.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)  # a link in a folder from elsewhere would lead out of it
     partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
     partial.replace(path)
     return path
