@@ -88,8 +88,8 @@ def _partial(parts: Mapping[str, Any], where: str) -> Any:
 
 def _method(parts: Mapping[str, Any], where: str) -> Any:
     """A bound method that the type of a rebuilt object defines. No other attribute leads anywhere else."""
-    of, name = parts.get("of"), parts.get("name")
-    public = isinstance(name, str) and (not name.startswith("_") or name == "__call__")
+    of, name = parts.get("of"), str(parts.get("name"))
+    public = not name.startswith("_") or name == "__call__"
     if not public or not inspect.isfunction(inspect.getattr_static(type(of), name, None)):
         raise UnknownPartError(f"{where} is no method of a configuration: pass the experiment.")
     return getattr(of, name)
