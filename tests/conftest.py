@@ -169,6 +169,20 @@ def finished(command, together, tmp_path_factory):
     return shutil.copytree(trained, tmp_path_factory.mktemp("finished") / "run")
 
 
+@pytest.fixture(scope="session")
+def short_run(tmp_path_factory) -> pathlib.Path:
+    """The folder of a run of five steps, trained in this process. To be copied."""
+    from small import elbo
+
+    from vaelab import runs
+
+    folder = tmp_path_factory.mktemp("short") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Workdir, "write_plots", lambda workdir, result: None)
+        runs.train(elbo(num_steps=5, evaluate_every=5), workdir=folder, progress=False)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def without_plots():
     """Runs in workdirs draw no plots: for tests that are about something else."""

@@ -58,7 +58,10 @@ def _checked_size(file: IO[bytes], num_bytes: int) -> int:
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }[version]
-    shape, _, dtype = read_header(file)
+    try:
+        shape, _, dtype = read_header(file)
+    except Exception:  # of many types, with the values of a parser's own objects
+        raise ValueError("its header is damaged") from None
     if dtype.hasobject:
         raise PickledError("it holds pickled objects")
     size = math.prod(shape) * dtype.itemsize

@@ -85,6 +85,7 @@ def writing(path: epath.Path, mode: str = "w") -> Iterator[Any]:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return
     partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)  # a link in a folder from elsewhere would lead out of it
     try:
         with partial.open(mode) as file:
             yield file

@@ -24,6 +24,15 @@ def printable(text: str, limit: int = 60) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
 
 
+def one_line(text: str, limit: int = 500) -> str:
+    """Text that may hold text from a file, on one line.
+
+    >>> one_line("two\\n  lines")
+    'two lines'
+    """
+    return printable(" ".join(text.split()), limit)
+
+
 def check_memory(num_bytes: int) -> None:
     """Raises unless an array of this size fits into half of this machine's memory.
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from vaelab import processes
 from vaelab.checks import UsageError
 from vaelab.preemption import Preempted
+from vaelab.untrusted import one_line
 
 
 class Outcome:
@@ -54,7 +55,7 @@ def plain_errors() -> Iterator[Outcome]:
                 raise
             outcome.code = 2
             if (sentence := _sentence(error)) is not None:
-                print(f"error: {sentence}", file=sys.stderr)
+                print(f"error: {one_line(sentence, 2000)}", file=sys.stderr)
             else:
                 traceback.print_exc()
                 print("This is a bug of vaelab or of your own code.", file=sys.stderr)
@@ -67,6 +68,8 @@ def _sentence(error: Exception) -> str | None:
         return str(error)
     if (sentence := processes.sentence_of_loss(error)) is not None:
         return sentence
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return f"there is not enough memory ({one_line(str(error), 200)}): choose smaller sizes."
     if not isinstance(error, OSError):
         return None
     if error.errno == errno.ENOSPC:
@@ -111,7 +114,7 @@ def _quiet_process() -> Iterator[None]:
 
 def _warn(message: object) -> None:
     if processes.is_primary():
-        print(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {one_line(str(message), 2000)}", file=sys.stderr)
 
 
 def _drop_output() -> None:

@@ -16,12 +16,15 @@ def opened_image(file: IO[bytes]) -> Image.Image:
     Other formats are refused whatever the file's name: Pillow starts another program for some of them.
 
     Raises:
-      ValueError: the image has too many pixels.
+      ValueError: the file is of another format, or the image has too many pixels.
       Exception: errors of many kinds, of Pillow.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
-    image = Image.open(file, formats=("PNG", "JPEG"))
+    try:
+        image = Image.open(file, formats=("PNG", "JPEG"))
+    except UnidentifiedImageError:
+        raise ValueError("it is no PNG or JPEG image") from None
     width, height = image.size
     if width * height > LARGEST_IMAGE:
         raise ValueError(f"{width}x{height} pixels are more than the {LARGEST_IMAGE} that are read")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -70,7 +69,7 @@ def skipped_images(features: Any) -> dict[str, Any] | None:
     def skipped(feature: Any) -> Any:
         if isinstance(feature, tfds.features.Image):
             return tfds.decode.SkipDecoding()
-        if isinstance(feature, Mapping):
+        if isinstance(feature, tfds.features.FeaturesDict):
             return {
                 name: part for name in feature if (part := skipped(feature[name])) is not None
             } or None

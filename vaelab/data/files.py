@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from etils import epath
 
 from vaelab.checks import DamagedFileError, MissingFileError, MissingPackageError, UsageError
-from vaelab.untrusted import printable
+from vaelab.untrusted import one_line
 
 FETCH_AGAIN = "fetch the file again"
 
@@ -91,7 +91,7 @@ def reason_of(error: BaseException) -> str:
     'two lines'
     """
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return printable(" ".join(reason.split()), 200).rstrip(".") or type(error).__name__
+    return one_line(reason, 200).rstrip(".") or type(error).__name__
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import os
 import struct
 import zipfile
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 from etils import epath
@@ -141,7 +141,7 @@ def opened_gzip(path: epath.Path) -> Iterator[IO[bytes]]:
             yield file
             return
         with gzip.open(file) as content:
-            yield content
+            yield cast(IO[bytes], content)
 
 
 def check_shape(

@@ -20,8 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from vaelab.checks import MissingFileError, UsageError, check_positive
+from vaelab import npy
+from vaelab.checks import MissingFileError, UsageError, check_positive, check_sizes
 from vaelab.types import Array, PyTree
+from vaelab.untrusted import one_line, parse_json
 
 _FORMAT = (
     1  # Version of the files: what SmallClassifier computes, and which layer gives its features.
@@ -111,25 +113,40 @@ def load_frozen(path: str) -> Frozen:
     [28, 28, 1]
     """
     try:
-        with open(path, "rb") as file, np.load(file) as arrays:
-            content = {name: arrays[name] for name in arrays.files}
-        metadata = json.loads(str(content.pop("metadata")))
-        architecture = metadata.pop("architecture")
-        if metadata.pop("format") != _FORMAT:
-            raise UsageError("it is of another version of vaelab")
-        network = SmallClassifier(**architecture | {"widths": tuple(architecture["widths"])})
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            content = npy.read_arrays(archive, npy.names_of(archive))
+        return _frozen(content)
     except FileNotFoundError:
         raise MissingFileError(
             f"there is no frozen network {path}: train it with python -m experiments.frozen_networks, or "
             "give the path of another."
         ) from None
-    except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged archives raise errors of many types
+        reason = one_line(str(error), 200) or type(error).__name__
         raise UsageError(
-            f"{path} holds no frozen network ({error!r}): train one with python -m "
+            f"{path} holds no frozen network ({reason}): train one with python -m "
             "experiments.frozen_networks."
         ) from error
-    params = {tuple(name.split("/")): value.astype(np.float32) for name, value in content.items()}
-    return Frozen(network, unflatten_dict(params), metadata)
+
+
+def _frozen(content: dict[str, np.ndarray]) -> Frozen:
+    """The network of the arrays of a file. Errors of many types if they are another file's."""
+    metadata = parse_json(str(content.pop("metadata")).encode())
+    architecture = metadata.pop("architecture")
+    if metadata.pop("format") != _FORMAT:
+        raise ValueError("it is of another version of vaelab")
+    widths = tuple(architecture["widths"])
+    check_sizes(image_shape=metadata["image_shape"], widths=widths)
+    check_positive(feature_scale=float(metadata["feature_scale"]))
+    network = SmallClassifier(**architecture | {"widths": widths})
+    params = unflatten_dict(
+        {tuple(name.split("/")): value.astype(np.float32) for name, value in content.items()}
+    )
+    images = jax.ShapeDtypeStruct((1, *metadata["image_shape"]), np.float32)
+    like = jax.eval_shape(network.init, jax.random.key(0), images)["params"]
+    if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, like):
+        raise ValueError("its arrays are not those of its architecture")
+    return Frozen(network, params, metadata)
 
 
 @dataclasses.dataclass(frozen=True)

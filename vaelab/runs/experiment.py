@@ -24,6 +24,7 @@ from vaelab.training.objectives import Objective
 from vaelab.training.optimisers import Adam, Optimiser
 from vaelab.training.samplers import Sampler, Uniform
 from vaelab.types import Splits
+from vaelab.untrusted import one_line
 
 _LARGEST = 2_000_000_000  # steps and sizes are 32-bit integers on the device
 # Fields that say how a run is evaluated. A run may be evaluated again with other values.
@@ -228,7 +229,7 @@ def check_kind(name: str, value: Any, kind: type, *, optional: bool = False) -> 
     check_instance(name, value)
     if not isinstance(value, kind) and not (optional and value is None):
         raise UsageError(
-            f"{name} must be of the type {kind.__name__}{' or None' if optional else ''}, got {value!r}."
+            f"{name} must be of the type {kind.__name__}{' or None' if optional else ''}, got {one_line(repr(value))}."
         )
 
 

@@ -11,7 +11,7 @@ from etils import epath
 from vaelab.checks import DamagedFileError, MissingFileError, MissingPackageError, UsageError
 from vaelab.runs.serial import from_json, to_json
 from vaelab.storage import writing
-from vaelab.untrusted import parse_json, printable, read_at_most
+from vaelab.untrusted import one_line, parse_json, read_at_most
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ def read_typed(kind: type[T], path: epath.Path) -> T:
 def damaged(path: epath.Path, reason: str) -> DamagedFileError:
     """The error of a file that cannot be used."""
     return DamagedFileError(
-        f"{path} is damaged ({printable(reason, 200)}): repair or remove the file, or choose another folder."
+        f"{path} is damaged ({one_line(reason, 200)}): repair or remove the file, or choose another folder."
     )
 
 

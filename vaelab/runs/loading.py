@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -25,7 +25,7 @@ from vaelab.storage import folder_at
 from vaelab.training.checkpoint_reading import read_raw
 from vaelab.training.metrics import read_metrics
 from vaelab.types import Array, PRNGKey, PyTree
-from vaelab.untrusted import printable
+from vaelab.untrusted import one_line, printable
 
 
 def load(
@@ -145,7 +145,7 @@ def run_of(
             )
         source = from_record(data_record, modules, "data")
         check_kind("data", source, DataSet)
-        run = Run.load(Experiment(data=source, **fields), data_dir, name=trained.name)
+        run = Run.load(_experiment(source, fields), data_dir, name=trained.name)
         if data_path is None:
             return run
         splits = run.splits
@@ -157,6 +157,20 @@ def run_of(
     test = trained.standardise(Files(data_path).read(data_dir))
     splits = splits._replace(test=test, scaling=trained.scaling)
     # The training part of a file may be smaller than a batch, which plays no part here.
-    fields |= {"num_test": None, "batch_size": min(fields["batch_size"], len(splits.train.x))}
-    experiment = Experiment(data=source, **fields)
+    experiment = _experiment(source, fields | {"num_test": None})
+    batch_size = min(experiment.batch_size, len(splits.train.x))
+    experiment = experiment.with_fields(batch_size=batch_size)
     return Run.load(experiment, splits=splits, name=f"{trained.name} on {data_path}")
+
+
+def _experiment(source: DataSet, fields: dict[str, Any]) -> Experiment:
+    """The experiment of these data and of the fields of a record, which may hold any values."""
+    try:
+        return Experiment(data=source, **fields)
+    except UsageError:
+        raise
+    except Exception as error:
+        reason = one_line(f"{type(error).__name__}: {error}", 200)
+        raise UsageError(
+            f"the record holds no experiment ({reason}): repair config.json, or choose another folder."
+        ) from error

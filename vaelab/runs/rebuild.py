@@ -15,7 +15,7 @@ from vaelab.checks import UsageError
 from vaelab.runs.identity import plain
 from vaelab.runs.record import differing_fields, to_record
 from vaelab.runs.trust import TRUSTED, is_number_type, is_part, module_of
-from vaelab.untrusted import printable
+from vaelab.untrusted import one_line, printable
 
 
 class UnknownPartError(UsageError):
@@ -88,8 +88,8 @@ def _partial(parts: Mapping[str, Any], where: str) -> Any:
 
 def _method(parts: Mapping[str, Any], where: str) -> Any:
     """A bound method that the type of a rebuilt object defines. No other attribute leads anywhere else."""
-    of, name = parts.get("of"), parts.get("name")
-    public = isinstance(name, str) and (not name.startswith("_") or name == "__call__")
+    of, name = parts.get("of"), str(parts.get("name"))
+    public = not name.startswith("_") or name == "__call__"
     if not public or not inspect.isfunction(inspect.getattr_static(type(of), name, None)):
         raise UnknownPartError(f"{where} is no method of a configuration: pass the experiment.")
     return getattr(of, name)
@@ -114,9 +114,9 @@ def _object(
     try:
         return found(**parts)
     except UsageError as error:
-        raise UnknownPartError(f"{where} = {shown}: {error}") from None
+        raise UnknownPartError(f"{where} = {shown}: {one_line(str(error))}") from None
     except Exception as error:  # fields of any types
-        reason = printable(str(error), 200)
+        reason = one_line(str(error), 200)
         raise UnknownPartError(
             f"{where} = {shown} cannot be rebuilt ({reason}): pass the experiment."
         ) from error

@@ -143,8 +143,7 @@ class Checkpoints:
 
     def read(self, step: int, like: TrainState | None = None) -> Any:
         """The state of one step; nested dicts of arrays without `like`. It raises errors of many kinds."""
-        if like is None:  # the shapes are the checkpoint's own
-            self._check_size(step)
+        self._check_size(step)
         kept = self._manager.metadata(step).custom_metadata
         if kept is None:
             raise UsageError(f"it has no {METADATA}")
@@ -174,8 +173,7 @@ class Checkpoints:
         """Raises a ValueError unless the arrays that the metadata of a step describe fit into memory."""
         leaves = jax.tree.leaves(self._manager.item_metadata(step).tree)
         arrays = [leaf for leaf in leaves if isinstance(leaf, ocp.metadata.ArrayMetadata)]
-        sizes = [math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in arrays]
-        check_memory(sum(sizes))
+        check_memory(sum(map(_num_bytes, arrays)))
 
     def _set_aside(self, step: int, name: str) -> epath.Path:
         folder = self.directory / name
@@ -191,6 +189,13 @@ class Checkpoints:
     def _move(self, step: int, target: epath.Path) -> None:
         target.parent.mkdir(exist_ok=True)
         (self.directory / str(step)).rename(target)
+
+
+def _num_bytes(array: ocp.metadata.ArrayMetadata) -> int:
+    """The bytes of an array, or of one of its chunks if that is larger."""
+    chunk = array.storage.chunk_shape if array.storage else None
+    sizes = [math.prod(shape) for shape in (array.shape, chunk) if shape is not None]
+    return max(sizes) * np.dtype(array.dtype).itemsize
 
 
 @contextlib.contextmanager
