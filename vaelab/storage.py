@@ -75,9 +75,15 @@ def writing(path: epath.Path, mode: str = "w") -> Iterator[Any]:
 
     Only the primary process writes it.
     """
-    if not processes.is_primary():
+    if processes.is_primary():
+        with _writing(path, mode) as file:
+            yield file
+    else:
         yield io.BytesIO() if "b" in mode else io.StringIO()
-        return
+
+
+@contextlib.contextmanager
+def _writing(path: epath.Path, mode: str) -> Iterator[Any]:
     if is_remote(path):  # an object appears whole, also if an exception closes it: write it at once
         file: Any = io.BytesIO() if "b" in mode else io.StringIO()
         yield file
@@ -103,11 +109,11 @@ def make_folder(path: epath.Path) -> None:
 
 
 def copy_folder(source: epath.Path, target: epath.Path, *, last: str) -> None:
-    """Copies every file. The file `last`, at the top, is copied after all others: with it the copy is whole."""
+    """Copies every file, in any process. The file `last`, at the top, is copied after all others: with it the copy is whole."""
     names = sorted(_files_below(source), key=lambda name: name == last)
     for name in names:
         make_folder((target / name).parent)
-        with writing(target / name, "wb") as file:
+        with _writing(target / name, "wb") as file:
             file.write((source / name).read_bytes())
 
 

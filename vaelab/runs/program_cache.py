@@ -8,6 +8,7 @@ import os
 import platform
 import warnings
 import zlib
+from typing import Any
 
 import jax
 from etils import epath
@@ -34,7 +35,8 @@ def keep_programs(folder: epath.PathLike | None = None) -> epath.Path | None:
     Returns:
       The folder of this processor, None if nothing is kept.
     """
-    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache:
         return None
     if folder is None:
         home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"

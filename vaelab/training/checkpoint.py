@@ -114,6 +114,7 @@ class Checkpoints:
         steps = [step for step in self.steps()[::-1] if usable(step)]
         failed = dict[int, Exception]()
         for step in steps:
+            unread: Exception | None = None
             try:
                 state = self.read(step, like)
             except UnreachableError:
@@ -121,7 +122,9 @@ class Checkpoints:
             except Exception as error:  # orbax and tensorstore raise many kinds
                 if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                     raise
-                failed[step] = error
+                unread = error
+            if processes.any_of(unread is not None):
+                failed[step] = unread or UsageError("another process cannot read it")
                 continue
             for unreadable, reason in failed.items():
                 aside = self._set_aside(unreadable, "unreadable")
