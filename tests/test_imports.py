@@ -277,7 +277,7 @@ import sys
 import vaelab
 vaelab.train, vaelab.load, vaelab.Experiment
 from vaelab import runs
-print(sorted({"matplotlib", "tyro", "tensorflow", "tensorflow_datasets"} & set(sys.modules)))
+print(sorted({"matplotlib", "tyro", "tensorflow", "tensorflow_datasets", "grain"} & set(sys.modules)))
 """
     assert run(code).strip() == "[]"
 

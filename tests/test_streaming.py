@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import jax
@@ -190,6 +191,12 @@ def test_a_file_that_cannot_be_read_ends_training_with_its_sentence():
         pytest.raises(data.files.DamagedFileError, match=r"^the file is damaged\.$"),
     ):
         list(ahead.parts(0, 60))
+
+
+def test_streaming_without_grain_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    with pytest.raises(ImportError, match=r"^Streaming needs the package grain, which is not ins"):
+        feed(ArrayStream(Examples(np.zeros((50, 2), np.float32))))
 
 
 def test_values_that_do_not_fit_are_named_by_their_row():

@@ -22,6 +22,11 @@ from vaelab.preemption import preemptible
 from vaelab.runs import Experiment, keep_programs
 
 
+def if_left_out(meaning: str) -> Any:
+    """What None means for an option, in its help: `Annotated[int | None, if_left_out("all")] = None`."""
+    return tyro.conf.arg(help_behavior_hint=f"(default: {meaning})")
+
+
 @dataclasses.dataclass(frozen=True)
 class Command(abc.ABC):
     """A command: its fields are the options, its docstring is the help."""
@@ -77,8 +82,10 @@ class ExperimentCommand(Command):
     source: tyro.conf.Suppress[str]
     data_dir: str | None = dataclasses.field(default=None, kw_only=True)
     """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
-    streaming: bool | None = dataclasses.field(default=None, kw_only=True)
-    """True streams the training set while the devices train, False keeps it in their memory. Default: by its size."""
+    streaming: Annotated[bool | None, if_left_out("by its size")] = dataclasses.field(
+        default=None, kw_only=True
+    )
+    """True streams the training set while the devices train. False keeps it in their memory."""
     mesh: runs.Mesh = dataclasses.field(default=runs.Mesh(), kw_only=True)
     """Devices. Default: as many as divide the batch and the members."""
     hosts: Annotated[Distributed, tyro.conf.OmitArgPrefixes] = dataclasses.field(
@@ -99,11 +106,6 @@ class TrainedCommand(Command):
         """The model of the run, and the modules of the user's own types."""
         modules = lookup.import_modules(self.modules)
         return runs.load(self.folder, modules=modules), modules
-
-
-def if_left_out(meaning: str) -> Any:
-    """What None means for an option, in its help: `Annotated[int | None, if_left_out("all")] = None`."""
-    return tyro.conf.arg(help_behavior_hint=f"(default: {meaning})")
 
 
 def end_if_interrupted(results: Sequence[runs.Result]) -> None:

@@ -46,6 +46,19 @@ class Windows(Feed):
 
     Raises:
       MissingPackageError: grain is not installed.
+
+    >>> from vaelab.streams import ArrayStream
+    >>> from vaelab.training import Uniform
+    >>> from vaelab.training.sharding import make_mesh
+    >>> feed = Windows(
+    ...     ArrayStream(Examples(np.uint8([[0], [51], [255]]))), sampler=Uniform(), batch_size=1,
+    ...     seeds=np.array([0]), which=np.array(0), timetable=Timetable(4, 2, 4),
+    ...     mesh=make_mesh(devices=jax.devices()[:1]),
+    ... )
+    >>> with feed:
+    ...     parts = [(window.examples.x.shape, steps) for window, steps in feed.parts(0, 4)]
+    >>> parts  # [S, T, B, ...]
+    [((1, 2, 1, 1), 2), ((1, 2, 1, 1), 2)]
     """
 
     def __init__(
