@@ -20,7 +20,7 @@ from etils import epath
 
 from experiments.benchmark import blocks, likelihood, peers
 from experiments.benchmark.limit import triad
-from experiments.benchmark.models import EXPERIMENTS
+from experiments.benchmark.models import EXPERIMENTS, SMALL
 from experiments.benchmark.rows import Row, row, table
 from experiments.study import main
 from vaelab.checks import UsageError, check_at_least_one
@@ -96,8 +96,8 @@ class Benchmark(parsing.Command):
             (times, base) = self._in_turn(with_it, without)
             return row(f"{name} / the same model without", times, base, goal)
         if name in SWEEPS:
-            together, alone = blocks.sweep(SWEEPS[name], self.steps)
-            times, base = self._in_turn(alone, together)
+            settings = SMALL, SWEEPS[name], self.steps
+            times, base = self._in_turn(blocks.in_turn(*settings), blocks.members(*settings))
             return row(f"{name}: one after another / in one program", times, base, "at least 2")
         other = peers.timer(name, self.peer_python, self.peer_script)
         ours = self._steps(name.split()[1])

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from experiments.benchmark.limit import Work
-from experiments.benchmark.models import SMALL, images
+from experiments.benchmark.models import images
 from vaelab.runs import Experiment
 from vaelab.runs.run import Run
 from vaelab.training import population
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.step import compile_train_steps
-from vaelab.types import PyTree
+from vaelab.types import PyTree, Saddle
 
 Timer = Callable[[], float]  # measures once, seconds for a step
 
@@ -35,15 +35,8 @@ def timed(function: Callable[[], object], units: int) -> Timer:
 
 def steps(experiment: Experiment, num_steps: int) -> Timer:
     """A training step of the program that training runs."""
-    splits = images()
-    run = Run.load(experiment, splits=splits)
-    setup, mesh = run.setup(), make_mesh(devices=jax.devices()[:1])
-    run_steps = compile_train_steps(
-        model=setup.model, objective=setup.objective, tx=setup.tx,
-        preprocess=experiment.data.preprocess, mesh=mesh, capacity=num_steps,
-    )  # fmt: skip
-    state = replicate(setup.initial_state(splits.train, jax.random.key(0)), mesh)
-    source = replicate(run.source(), mesh)
+    run = Run.load(experiment, splits=images())
+    run_steps, state, source = _start(run, num_steps)
 
     def block() -> PyTree:
         nonlocal state
@@ -51,6 +44,22 @@ def steps(experiment: Experiment, num_steps: int) -> Timer:
         return metrics
 
     return timed(block, num_steps)
+
+
+def trained(run: Run, num_steps: int) -> Saddle:
+    """The variables after this many steps."""
+    run_steps, state, source = _start(run, num_steps)
+    return run_steps(state, source, num_steps=num_steps)[0].variables
+
+
+def _start(run: Run, num_steps: int):
+    setup, mesh = run.setup(), make_mesh(devices=jax.devices()[:1])
+    run_steps = compile_train_steps(
+        model=setup.model, objective=setup.objective, tx=setup.tx,
+        preprocess=run.experiment.data.preprocess, mesh=mesh, capacity=num_steps,
+    )  # fmt: skip
+    state = replicate(setup.initial_state(run.splits.train, jax.random.key(0)), mesh)
+    return run_steps, state, replicate(run.source(), mesh)
 
 
 def work(experiment: Experiment) -> Work:
@@ -75,33 +84,38 @@ def work(experiment: Experiment) -> Work:
     return Work.of(gradients, state.variables, num_params=_size(state.variables.params))
 
 
-def sweep(num_members: int, num_steps: int) -> tuple[Timer, Timer]:
-    """A step of small members in one program, and the same steps one after another."""
-    splits = images((8, 8, 1))
-    run = Run.load(SMALL, splits=splits)
+def members(experiment: Experiment, num_members: int, num_steps: int) -> Timer:
+    """A step of members in one program: all of them."""
+    run = Run.load(experiment, splits=images(experiment.model.decoder.event_shape))
     mesh = make_mesh(devices=jax.devices()[:1])
-    settings = dict(preprocess=SMALL.data.preprocess, mesh=mesh, capacity=num_steps)
-    together = population.compile_member_steps(lambda values: run.setup(), **settings)
-    setup, source = run.setup(), replicate(run.source(), mesh)
-    alone = compile_train_steps(
-        model=setup.model, objective=setup.objective, tx=setup.tx, **settings
-    )
+    together = population.compile_member_steps(
+        lambda values: run.setup(), preprocess=experiment.data.preprocess, mesh=mesh,
+        capacity=num_steps,
+    )  # fmt: skip
+    source = replicate(run.source(), mesh)
     keys = jax.vmap(jax.random.key)(jnp.arange(num_members))
-    states = population.initial_states(lambda values: run.setup(), {}, splits.train, keys)
-    one = setup.initial_state(splits.train, jax.random.key(0))
+    states = population.initial_states(lambda values: run.setup(), {}, run.splits.train, keys)
 
     def block() -> PyTree:
         nonlocal states
         states, metrics = together(states, {}, source, num_steps=num_steps)
         return metrics
 
-    def in_turn() -> PyTree:
-        nonlocal one
+    return timed(block, num_steps)
+
+
+def in_turn(experiment: Experiment, num_members: int, num_steps: int) -> Timer:
+    """A step of each of the members, one member after another."""
+    run = Run.load(experiment, splits=images(experiment.model.decoder.event_shape))
+    run_steps, state, source = _start(run, num_steps)
+
+    def block() -> PyTree:
+        nonlocal state
         for _ in range(num_members):
-            one, metrics = alone(one, source, num_steps=num_steps)
+            state, metrics = run_steps(state, source, num_steps=num_steps)
         return metrics
 
-    return timed(block, num_steps), timed(in_turn, num_steps)
+    return timed(block, num_steps)
 
 
 def _size(tree: PyTree) -> int:
