@@ -1,0 +1,122 @@
+"""Blocks of work that are timed: training steps, their limit, and sweeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from experiments.benchmark.limit import Work
+from experiments.benchmark.models import images
+from vaelab.runs import Experiment
+from vaelab.runs.run import Run
+from vaelab.training import population
+from vaelab.training.sharding import make_mesh, replicate
+from vaelab.training.step import compile_train_steps
+from vaelab.types import PyTree, Saddle
+
+Timer = Callable[[], float]  # measures once, seconds for a step
+
+
+def timed(function: Callable[[], object], units: int) -> Timer:
+    """Seconds for a unit of a function, which is called twice before: its result may be placed in another way than its start."""
+    for _ in range(2):
+        jax.block_until_ready(function())
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        jax.block_until_ready(function())
+        return (time.perf_counter() - start) / units
+
+    return seconds
+
+
+def steps(experiment: Experiment, num_steps: int) -> Timer:
+    """A training step of the program that training runs."""
+    run = Run.load(experiment, splits=images())
+    run_steps, state, source = _start(run, num_steps)
+
+    def block() -> PyTree:
+        nonlocal state
+        state, metrics = run_steps(state, source, num_steps=num_steps)
+        return metrics
+
+    return timed(block, num_steps)
+
+
+def trained(run: Run, num_steps: int) -> Saddle:
+    """The variables after this many steps."""
+    run_steps, state, source = _start(run, num_steps)
+    return run_steps(state, source, num_steps=num_steps)[0].variables
+
+
+def _start(run: Run, num_steps: int):
+    setup, mesh = run.setup(), make_mesh(devices=jax.devices()[:1])
+    run_steps = compile_train_steps(
+        model=setup.model, objective=setup.objective, tx=setup.tx,
+        preprocess=run.experiment.data.preprocess, mesh=mesh, capacity=num_steps,
+    )  # fmt: skip
+    state = replicate(setup.initial_state(run.splits.train, jax.random.key(0)), mesh)
+    return run_steps, state, replicate(run.source(), mesh)
+
+
+def work(experiment: Experiment) -> Work:
+    """The products and the bytes of one step."""
+    splits = images()
+    run = Run.load(experiment, splits=splits)
+    setup = run.setup()
+    state = setup.initial_state(splits.train, jax.random.key(0))
+    examples = splits.train.take(slice(experiment.batch_size))
+    x = jnp.asarray(examples.x)
+
+    def gradients(variables: PyTree) -> PyTree:
+        def loss(variables):
+            bound = setup.model.at(variables.params)
+            batch = examples._replace(x=x)
+            return setup.objective(
+                bound, variables.multipliers, batch, jax.random.key(1), state.step
+            )[0]
+
+        return jax.grad(loss)(variables)
+
+    return Work.of(gradients, state.variables, num_params=_size(state.variables.params))
+
+
+def members(experiment: Experiment, num_members: int, num_steps: int) -> Timer:
+    """A step of members in one program: all of them."""
+    run = Run.load(experiment, splits=images(experiment.model.decoder.event_shape))
+    mesh = make_mesh(devices=jax.devices()[:1])
+    together = population.compile_member_steps(
+        lambda values: run.setup(), preprocess=experiment.data.preprocess, mesh=mesh,
+        capacity=num_steps,
+    )  # fmt: skip
+    source = replicate(run.source(), mesh)
+    keys = jax.vmap(jax.random.key)(jnp.arange(num_members))
+    states = population.initial_states(lambda values: run.setup(), {}, run.splits.train, keys)
+
+    def block() -> PyTree:
+        nonlocal states
+        states, metrics = together(states, {}, source, num_steps=num_steps)
+        return metrics
+
+    return timed(block, num_steps)
+
+
+def in_turn(experiment: Experiment, num_members: int, num_steps: int) -> Timer:
+    """A step of each of the members, one member after another."""
+    run = Run.load(experiment, splits=images(experiment.model.decoder.event_shape))
+    run_steps, state, source = _start(run, num_steps)
+
+    def block() -> PyTree:
+        nonlocal state
+        for _ in range(num_members):
+            state, metrics = run_steps(state, source, num_steps=num_steps)
+        return metrics
+
+    return timed(block, num_steps)
+
+
+def _size(tree: PyTree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

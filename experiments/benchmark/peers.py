@@ -1,0 +1,40 @@
+"""Training steps of other libraries, in an environment of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from experiments.benchmark.blocks import Timer
+from vaelab.checks import UsageError
+
+
+def timer(name: str, python: str | None, script: str | None) -> Timer:
+    """Seconds for a training step: Pythae by its own benchmark, and eager PyTorch by ours."""
+    library, model = name.split()
+    if library == "PyTorch":
+        command = (str(Path(__file__).with_name("eager_torch.py")),)
+    else:
+        kind = model.removesuffix("-500")
+        command = (
+            str(script),
+            "--models",
+            kind,
+            "--repeats",
+            "3",
+            "--steps",
+            "60",
+            "--mode",
+            "loop",
+        )
+
+    def seconds() -> float:
+        output = subprocess.run(
+            [str(python), *command], capture_output=True, text=True, check=False
+        )
+        if output.returncode:
+            raise UsageError(f"{python} {command[0]} failed: {output.stderr.strip()[-300:]}")
+        return 1 / json.loads(output.stdout.strip().splitlines()[-1])["median"]
+
+    return seconds
