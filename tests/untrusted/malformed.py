@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from vaelab.checks import UsageError
@@ -36,7 +36,7 @@ def for_all(num_inputs: int, check: Callable[..., None], *strategies: Any) -> No
     """Calls `check` with this many inputs, the same in each run. Memory stays bounded."""
     quiet = settings(
         max_examples=num_inputs, derandomize=True, database=None, deadline=None,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=list(HealthCheck), phases=[Phase.generate],
     )  # fmt: skip
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     quiet(given(st.tuples(*strategies))(lambda values: check(*values)))()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+from etils import epath
+
 from vaelab import evaluation
 from vaelab.evaluation import Amortised, Estimate, LevelRate, Proposal, distortion, elbo, rate
 from vaelab.runs import display
 from vaelab.runs.constraint_report import report_constraints
 from vaelab.runs.experiment import Experiment
+from vaelab.runs.files import damaged, read_typed
 from vaelab.runs.history import History
 from vaelab.runs.report import LikelihoodReport, Report
 from vaelab.runs.run import Run
@@ -91,6 +94,18 @@ def make_report(
         data_units=_data_units(run.splits),
         level_rates=tuple(estimates[name] for name in by_level if num_levels > 1),
     )
+
+
+def read_report(path: epath.Path) -> Report:
+    """The report of a file.
+
+    Raises:
+      DamagedFileError: the file is damaged, or its levels do not fit together.
+    """
+    report = read_typed(Report, path)
+    if len(report.active_units) != len(report.latent_dims):
+        raise damaged(path, "active_units and latent_dims are of different numbers of levels")
+    return report
 
 
 def is_current(report: Report, run: Run, step: int, last_step: int) -> bool:

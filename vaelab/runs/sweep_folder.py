@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from etils import epath
 
 from vaelab import processes
 from vaelab.runs.config import ConfigurationError, check_same, described, read_kept
-from vaelab.runs.files import write_json
+from vaelab.runs.files import damaged, write_json
 from vaelab.runs.history import History
 from vaelab.runs.identity import plain
 from vaelab.runs.lock import held
@@ -19,6 +19,7 @@ from vaelab.runs.programs import Program
 from vaelab.runs.record import to_record
 from vaelab.runs.result import Result
 from vaelab.runs.run import Run
+from vaelab.runs.serial import from_json
 from vaelab.runs.store import Store
 from vaelab.runs.training_files import TrainingFiles
 from vaelab.runs.workdir import Workdir
@@ -92,6 +93,13 @@ class SweepFolder:
         write_json(self.folder / "sweep.json", kept)
 
 
+class _KeptGroup(NamedTuple):
+    """A group as sweep.json holds it."""
+
+    members: list[dict[str, Any]]
+    num_steps: int
+
+
 def read_sweep(folder: epath.PathLike) -> dict[str, Any]:
     """The sweep.json of a sweep.
 
@@ -99,7 +107,13 @@ def read_sweep(folder: epath.PathLike) -> dict[str, Any]:
       ConfigurationError: it is another version's.
       DamagedFileError: it cannot be read.
     """
-    return read_kept(folder_at(folder) / "sweep.json", {"groups"})
+    path = folder_at(folder) / "sweep.json"
+    sweep = read_kept(path, {"groups"})
+    try:
+        from_json(list[_KeptGroup], sweep["groups"])
+    except (TypeError, KeyError) as error:
+        raise damaged(path, f"groups: {error}") from None
+    return sweep
 
 
 def as_recorded(members: Sequence[Member]) -> list[dict[str, Any]]:

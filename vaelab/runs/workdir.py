@@ -13,12 +13,12 @@ from etils import epath
 from vaelab import processes
 from vaelab.checks import UndefinedError, UsageError
 from vaelab.runs.config import check_config, read_config, write_config
-from vaelab.runs.files import read_typed, write_figure, write_json
+from vaelab.runs.files import write_figure, write_json
 from vaelab.runs.history import History
 from vaelab.runs.lock import held
 from vaelab.runs.programs import Program
 from vaelab.runs.report import Report
-from vaelab.runs.reporting import is_current
+from vaelab.runs.reporting import is_current, read_report
 from vaelab.runs.result import Result
 from vaelab.runs.store import Store
 from vaelab.runs.training_files import TrainingFiles
@@ -123,7 +123,7 @@ class Workdir(Store):
         path = self.folder / "report.json"
         if not path.exists():
             return None
-        report = read_typed(Report, path)
+        report = read_report(path)
         return report if is_current(report, result.run, result.step, result.last_step) else None
 
     def write_plots(self, result: Result) -> None:
