@@ -169,6 +169,7 @@ def _train(
                     timetable=timetable,
                     validate=program.validate,
                     hooks=(_Recorder(program, histories), store, *hooks),
+                    nonfinite_limit=experiment.nonfinite_limit,
                     interrupted=stop,
                     unlogged=store.unlogged(step) if resumed else {},
                 )
