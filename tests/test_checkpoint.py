@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import gc
 import json
+import os
 import pathlib
 import shutil
+import signal
 import sys
 import warnings
 
@@ -22,7 +24,8 @@ from vaelab.models import VAE
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.priors import HierarchicalPrior
 from vaelab.training import duals, optimisers
-from vaelab.training.checkpoint import Checkpoints
+from vaelab.training.averaging import ParameterAverage
+from vaelab.training.checkpoint import METADATA, Checkpoints
 from vaelab.training.groups import transformation
 from vaelab.training.objectives import Lagrangian
 from vaelab.training.sharding import make_mesh, replicate
@@ -190,12 +193,17 @@ def restore(folder):
 def damage(path, how):
     if how == "delete":
         path.unlink()
+    elif how == "flip":
+        content = bytearray(path.read_bytes())
+        for index in range(len(content) // 2, len(content), 97):
+            content[index] ^= 0x10
+        path.write_bytes(content)
     else:
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2] if how == "truncate" else b"")
 
 
-@pytest.mark.parametrize("how", ["truncate", "empty", "delete"])
+@pytest.mark.parametrize("how", ["truncate", "empty", "delete", "flip"])
 def test_damage_to_any_file_is_survived(copy, how):
     """Each file of the newest checkpoint in turn: what is restored is one of the two states."""
     names = [p.relative_to(copy / "20") for p in (copy / "20").rglob("*") if p.is_file()]
@@ -216,6 +224,36 @@ def test_damage_to_any_file_is_survived(copy, how):
             assert not (folder / "20").exists()
     data = [name for name in outcomes if "/d/" in name or name.endswith("manifest.ocdbt")]
     assert any(outcomes[name] == 10 for name in data), outcomes
+
+
+def test_an_array_that_is_not_the_one_that_was_written_is_refused(copy):
+    """A whole checkpoint of another state in its place, with the first one's checksums."""
+    shutil.rmtree(copy / "20" / "default")
+    shutil.copytree(copy / "10" / "default", copy / "20" / "default")
+    state, (sentence,) = restore(copy)
+    assert bits(state) == bits(trained(1))
+    assert sentence.startswith("checkpoint 20 cannot be read (UsageError); it was moved to")
+    assert (copy / "unreadable" / "20").exists()
+
+
+def test_a_checkpoint_without_checksums_is_of_an_earlier_version(copy):
+    path = copy / "20" / METADATA
+    metadata = json.loads(path.read_text())
+    assert metadata["custom_metadata"].pop("checksums")["step"].startswith("int32[]")
+    path.write_text(json.dumps(metadata))
+    state, sentences = restore(copy)
+    assert bits(state) == bits(trained(2))
+    assert not sentences
+
+
+def test_a_process_killed_while_it_saves_leaves_the_checkpoint_before(command, tmp_path):
+    folder = tmp_path / "checkpoints"
+    result = command(__file__, "killed", folder)
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    assert any("tmp" in path.name for path in folder.iterdir())
+    state, sentences = restore(folder)  # which checks the checksums
+    assert int(state.step) == 10
+    assert not sentences
 
 
 def test_an_empty_folder_of_a_step_is_survived(copy):
@@ -265,17 +303,47 @@ def test_a_half_written_checkpoint_is_ignored(copy):
     checkpoints.close()
 
 
-def test_restores_onto_another_number_of_devices(two, command):
-    result = command(__file__, two, devices=4)
+def test_a_state_of_eight_devices_is_restored_on_one_two_and_four(two, command, tmp_path):
+    folder = tmp_path / "eight"
+    result = command(__file__, "save", folder, two, devices=8)
     assert result.returncode == 0, result.stderr
+    assert bits(restore(folder)[0]) == bits(trained(2))
     expected = {path: content.hex() for path, (_, _, content) in bits(trained(2)).items()}
-    assert json.loads(result.stdout) == expected
+    processes = [command.start(__file__, "restore", folder, devices=number) for number in (2, 4)]
+    for process in processes:
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        assert json.loads(out) == expected
+
+
+def save_on_all_devices(folder, source):
+    """The state of `source`, replicated over all devices."""
+    mesh = make_mesh()
+    assert mesh.shape["data"] == 8
+    checkpoints = Checkpoints(source)
+    state = checkpoints.restore(replicate(initial(), mesh))
+    checkpoints.close()
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(state)
+    checkpoints.close()
+
+
+def save_and_be_killed(folder):
+    """One checkpoint, and a second one in the middle of which the process is killed."""
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(trained(1))
+    checkpoints.wait()
+    large = trained(2)._replace(ema=ParameterAverage(jnp.zeros([]), jnp.zeros([100_000_000])))
+    checkpoints.save(large)
+    while not any(path.is_file() for path in pathlib.Path(folder).glob("20*tmp*/**/*")):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def restore_on_all_devices(folder):
     """Prints every array as it arrives, replicated over all of this process's devices."""
     mesh = make_mesh()
-    assert mesh.shape["data"] == 4
+    assert mesh.shape["data"] == len(jax.devices())
     checkpoints = Checkpoints(folder)
     state = checkpoints.restore(replicate(initial(), mesh))
     checkpoints.close()
@@ -286,4 +354,6 @@ def restore_on_all_devices(folder):
 
 
 if __name__ == "__main__":
-    restore_on_all_devices(sys.argv[1])
+    task, *folders = sys.argv[1:]
+    tasks = {"save": save_on_all_devices, "killed": save_and_be_killed}
+    tasks.get(task, restore_on_all_devices)(*folders)

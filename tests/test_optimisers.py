@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small import assert_close
 
 from vaelab.likelihoods import GaussianDecoder
 from vaelab.models import ConvDRAW
@@ -230,3 +231,50 @@ def test_norms_and_the_skip_limit_must_be_positive():
         descend({"encoder": 0.0}, [], Adam(), skip_norm=1.0, skip_limit=0)
     with pytest.raises(ValueError, match=r"clip_norm must be positive and finite, got 0\.0\."):
         descend({"encoder": 0.0}, [], Adam(), clip_norm=0.0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["params", "multipliers"])
+def test_a_non_finite_step_leaves_the_whole_saddle_point_as_it_was(bad, where):
+    """Parameters, multipliers, averages and moments are those of a run without that step."""
+    tx = transformation(
+        Adam(0.1, schedule=Cosine()), Geco(), parameter_groups={"encoder": "model"},
+        num_steps=NUM_STEPS, scales={"c": 1.0}, nonfinite_limit=1,
+    )  # fmt: skip
+
+    def run(gradients):
+        variables = Saddle({"encoder": jnp.array([0.0, 1.0])}, {"c": jnp.array(2.0)})
+        state = tx.init(variables)
+        for gradient in gradients:
+            updates, state = jax.jit(tx.update)(gradient, state, variables)
+            variables = optax.apply_updates(variables, updates)
+        return variables, state
+
+    good = [Saddle({"encoder": jnp.array([3.0, g])}, {"c": jnp.array(g)}) for g in (1.0, -2.0)]
+    one_bad = {"params": jnp.array([0.5, bad]), "multipliers": jnp.array(1.0)}
+    if where == "multipliers":
+        one_bad = {"params": jnp.array([0.5, 1.0]), "multipliers": jnp.array(bad)}
+    bad_step = Saddle({"encoder": one_bad["params"]}, {"c": one_bad["multipliers"]})
+    alone, ours = run(good), run([good[0], bad_step, good[1]])
+    assert int(ours[1].step) == 2
+    assert_close(ours, alone, rtol=0)
+
+
+def test_a_constraint_that_is_not_finite_leaves_its_average_and_multiplier_finite():
+    """Where `skip_above` skips the parameters' step, the multiplier makes its step with the average."""
+    tx = transformation(
+        Descent(1.0), Geco(), parameter_groups={"encoder": "model"}, num_steps=NUM_STEPS,
+        scales={"c": 1.0}, skip_norm=5.0,
+    )  # fmt: skip
+
+    def run(constraints, gradients):
+        variables = Saddle({"encoder": jnp.array(0.0)}, {"c": jnp.array(1.0)})
+        state = tx.init(variables)
+        for constraint, gradient in zip(constraints, gradients, strict=True):
+            step = Saddle({"encoder": jnp.array(gradient)}, {"c": jnp.array(constraint)})
+            updates, state = tx.update(step, state, variables)
+            variables = optax.apply_updates(variables, updates)
+        return variables, state.average
+
+    ours = run([2.0, np.nan, 1.0], [1.0, np.nan, 1.0])
+    assert_close(ours, run([2.0, 2.0, 1.0], [1.0, 9.0, 1.0]), rtol=1e-6)

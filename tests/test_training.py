@@ -198,10 +198,12 @@ def by_hand():
 
 def test_steps_equal_the_hand_written_ones():
     state, metrics = one_run()
+    metrics = dict(metrics)
     params, rows, counts = by_hand()
     latch = [row["feasible_once"] for row in rows]
     assert 0 < sum(latch) < NUM_STEPS, "the pinned steps must show both phases"
     assert counts["prior"] == sum(latch)
+    assert not metrics.pop("skipped").any()
     assert metrics.keys() == rows[0].keys()
     for name, values in metrics.items():
         expected = [row[name] for row in rows]
@@ -425,7 +427,9 @@ class Notes(Hook):
         self.saved.append(int(state.step))
 
 
-def loop_run(timetable, bounds, averages=None, losses=None, from_step=0, interrupted_at=None):
+def loop_run(
+    timetable, bounds, averages=None, losses=None, from_step=0, interrupted_at=None, **settings
+):
     """(a function that runs `fit`, the dispatches it made, the rows it logged, the steps it saved)."""
     dispatches, notes = [], Notes()
 
@@ -445,6 +449,7 @@ def loop_run(timetable, bounds, averages=None, losses=None, from_step=0, interru
         empty = np.full(3, np.nan)  # as from a program with a capacity
         return state, {
             "loss": jnp.asarray([*loss, *empty]), "rate": jnp.asarray([*2.0 * steps, *empty]),
+            "skipped": jnp.asarray([*~np.isfinite(loss), *empty], jnp.float32),
         }  # fmt: skip
 
     state = jax.tree.map(jnp.copy, start())._replace(step=jnp.asarray(from_step))
@@ -458,6 +463,7 @@ def loop_run(timetable, bounds, averages=None, losses=None, from_step=0, interru
             validate=lambda variables: {"validation/bound": np.asarray(next(validations))},
             hooks=(notes,),
             interrupted=lambda: from_step + sum(dispatches) == interrupted_at,
+            **settings,
         )
 
     return run, dispatches, notes.rows, notes.saved
@@ -623,6 +629,29 @@ def test_a_non_finite_loss_stops_the_run(bad_step, last, saved_before, value):
     assert error.value.last_metrics == ({} if last is None else {"loss": last, "rate": 2.0 * last})
     assert saved == saved_before
     assert all(np.isfinite(value) for _, row in rows for value in row.values())
+
+
+def test_some_non_finite_losses_in_a_row_are_skipped_and_counted():
+    """Two of them in a row, at the end of one row and at the start of the next, and one alone."""
+    losses = {5: np.nan, 6: np.inf, 18: np.nan}
+    run, _, rows, _ = loop_run(Timetable(20, 5, 10), [0.0] * 2, losses=losses, nonfinite_limit=2)
+    assert int(run().step) == 20
+    assert [row for _, row in rows if "loss" in row] == [
+        {"loss": 2.5, "rate": 5.0, "skipped": 1.0},
+        {"loss": 8.5, "rate": 17.0, "skipped": 1.0},
+        {"loss": 13.0, "rate": 26.0},
+        {"loss": 18.0, "rate": 36.0, "skipped": 1.0},
+    ]
+
+
+def test_more_non_finite_losses_in_a_row_stop_the_run():
+    losses = dict.fromkeys((5, 6, 7), np.nan)
+    run, _, _, saved = loop_run(Timetable(20, 5, 10), [0.0] * 2, losses=losses, nonfinite_limit=2)
+    with pytest.raises(NonFiniteLossError, match="at step 5 and stayed so for 3 steps") as error:
+        run()
+    assert error.value.step == 5
+    assert error.value.last_metrics == {"loss": 4.0, "rate": 8.0}
+    assert not saved
 
 
 def test_a_non_finite_validation_stops_the_run():

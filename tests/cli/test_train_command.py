@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import signal
 import subprocess
@@ -322,26 +321,3 @@ def test_a_full_disk_can_be_mended(command, finished, small_disk):
     assert result.returncode == 0, result.stderr
     for name in ("report.json", "metrics.jsonl"):
         assert (run / name).read_text() == (finished / name).read_text()
-
-
-@pytest.mark.slow
-def test_soak(command, tmp_path):
-    """A longer run, killed at twelve random moments: start-up, training, evaluation, plots."""
-    longer = ["--num-steps", "1500", "--evaluate-every", "40", "--log-every", "20"]
-    reference, workdir = tmp_path / "reference", tmp_path / "run"
-    assert command.train(reference, *longer).returncode == 0
-    shutil.rmtree(reference)
-    start = time.monotonic()
-    assert command.train(reference, *longer).returncode == 0
-    duration = time.monotonic() - start  # with everything compiled, as in the runs below
-    generator, kills = random.Random(0), 0
-    while kills < 12:
-        end = time.monotonic() + generator.uniform(0.0, 0.4 * duration)
-        process = command.start_training(workdir, *longer)
-        code, _, err = stop_when(process, lambda end=end: time.monotonic() > end)
-        assert code in (0, -signal.SIGKILL), err
-        kills += code != 0
-        (workdir / "report.json").unlink(missing_ok=True)  # evaluate and draw once more
-    result = command.train(workdir, *longer)
-    assert result.returncode == 0, result.stderr
-    assert_same_run(workdir, reference)

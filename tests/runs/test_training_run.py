@@ -12,6 +12,7 @@ import threading
 import warnings
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from small import TEST, TRAIN, VALIDATION, assert_close, bits, constrained, elbo, small_model
@@ -425,3 +426,50 @@ def test_a_divergence_says_where_the_last_good_parameters_are(tmp_path):
     again = train(start=folder, optimiser=Adam(1e-3), workdir=tmp_path / "again")
     assert again.started_from is not None
     assert again.last_step == 20
+
+
+@dataclasses.dataclass(frozen=True)
+class BadAt(ELBO):
+    """The ELBO, whose loss is NaN after some numbers of steps."""
+
+    steps: tuple[int, ...] = ()
+
+    def __call__(self, model, multipliers, examples, key, step):
+        loss, metrics = super().__call__(model, multipliers, examples, key, step)
+        bad = jnp.any(step == jnp.array(self.steps))
+        loss *= jnp.where(bad, jnp.nan, 1.0)
+        return loss, metrics | {"loss": loss}
+
+
+def test_steps_that_are_not_finite_are_skipped_counted_and_reported(tmp_path):
+    """Steps 4 and 8, and nothing of them remains: the rows are means over the other steps."""
+    settings = dict(objective=BadAt(steps=(3, 7)), log_every=2, workdir=tmp_path)
+    result = train(nonfinite_limit=1, **settings)
+    assert result.history["skipped"].tolist() == [1.0, 1.0]
+    assert result.history.steps("skipped").tolist() == [4, 8]
+    assert np.isfinite(result.history["loss"]).all()
+    assert int(result.state.step) - int(result.state.opt_state.step) == 2
+    report = result.report()
+    assert report.skipped_steps == 2
+    assert "2 training steps of 20 had no finite gradient" in " ".join(repr(report).split())
+    assert train(nonfinite_limit=5, **settings).last_step == 20  # the limit may change
+    assert train().report().skipped_steps == 0
+
+
+def test_one_skipped_step_more_than_the_limit_ends_training():
+    bad = BadAt(steps=(3, 4, 5))
+    with pytest.raises(UsageError, match="non-finite at step 4 and stayed so for 3 steps, and tr"):
+        train(objective=bad, nonfinite_limit=2)
+    assert train(objective=bad, nonfinite_limit=3).report().skipped_steps == 3
+    with pytest.raises(UsageError, match="the loss became non-finite at step 4, and training"):
+        train(objective=bad)
+
+
+def test_a_members_skipped_steps_leave_its_constraints_alone():
+    """A member that is skipped while its gradient is too large, and has NaN in a constraint."""
+    members = train(
+        objective=BadAt(steps=(3,)), members=runs.grid({"seed": [0, 1]}), nonfinite_limit=1
+    )
+    for member in members:
+        assert member.history["skipped"].tolist() == [1.0]
+        assert np.isfinite(member.history["loss"]).all()

@@ -67,7 +67,9 @@ class TrainingProgress(Hook):
 
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         with np.errstate(invalid="ignore"):
-            self._metrics.update({name: float(np.mean(v)) for name, v in metrics.items()})
+            means = {name: float(np.mean(v)) for name, v in metrics.items()}
+            means["skipped"] = self._metrics.get("skipped", 0.0) + means.get("skipped", 0.0)
+            self._metrics.update(means)
         if self._times and step <= self._times[-1][1]:  # a validation: shown with the next step
             return
         now = time.monotonic()
@@ -117,6 +119,8 @@ def _notebook_line(num_steps: int, first_step: int) -> Shown:
 def _line(metrics: Mapping[str, float]) -> str:
     shown = [name for name in ("elbo", "rate", "distortion") if name in metrics]
     parts = [f"{name} {metrics[name]:.1f}" for name in shown or ["loss"]]
+    if metrics.get("skipped"):
+        parts.append(f"skipped {metrics['skipped']:g}")
     for name, value in metrics.items():
         if name.startswith("average/"):
             parts.append(f"C({name.removeprefix('average/')}) {value:+.3g}")

@@ -13,6 +13,7 @@ from vaelab.checks import (
     check_at_least_one,
     check_fraction,
     check_instance,
+    check_not_negative,
     check_positive,
 )
 from vaelab.data import DataSet, as_data_set
@@ -69,6 +70,8 @@ class Experiment:
     """Steps are skipped if the L2 norm of the whole gradient, after its division by max(1, λ), is larger than this. None skips no step."""
     skip_limit: int = 10
     """Number of skipped steps in a row after which a gradient is clipped to `skip_norm` and accepted."""
+    nonfinite_limit: int = 0
+    """Number of steps in a row that may be skipped because the loss or a gradient is not finite. One more ends training. 0 ends training at the first. The check takes about a tenth of a small model's step."""
     ema_decay: float | None = None
     """Decay of the moving average of the parameters, in [0, 1). Validation and report use the average. None averages nothing."""
     prior_period: int = 1
@@ -112,6 +115,7 @@ class Experiment:
                 raise UsageError(f"{field.name} must be a whole number, got {value!r}.")
         check_positive(clip_norm=self.clip_norm, skip_norm=self.skip_norm)
         check_fraction(ema_decay=self.ema_decay)
+        check_not_negative(nonfinite_limit=self.nonfinite_limit)
         for name, least in (("num_test", 2), ("patience", 1)):  # one example has no standard error
             value = getattr(self, name)
             if value is not None and value < least:

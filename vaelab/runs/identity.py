@@ -16,8 +16,11 @@ from vaelab.types import PyTree
 
 
 def identity(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a record that must be equal for a run to continue: all but its length and its evaluation."""
-    free = ("num_steps", *EVALUATION_FIELDS)
+    """The part of a record that must be equal for a run to continue.
+
+    All but its length, its evaluation, and how many bad steps end it.
+    """
+    free = ("num_steps", "nonfinite_limit", *EVALUATION_FIELDS)
     return {name: value for name, value in plain(record).items() if name not in free}
 
 

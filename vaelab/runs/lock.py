@@ -140,17 +140,19 @@ def _create(path: epath.Path, content: str) -> None:
             raise FileExistsError
         return
     partial = f"{os.fspath(path)}.{os.getpid()}.partial"
-    with open(partial, "w") as file:
-        file.write(content)
     try:
-        os.link(partial, os.fspath(path))
-    except FileExistsError:
-        raise
-    except OSError:  # a mounted drive without hard links
-        with open(os.fspath(path), "x") as file:
+        with open(partial, "w") as file:
             file.write(content)
+        try:
+            os.link(partial, os.fspath(path))
+        except FileExistsError:
+            raise
+        except OSError:  # a mounted drive without hard links
+            with open(os.fspath(path), "x") as file:
+                file.write(content)
     finally:
-        os.unlink(partial)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
 
 
 def _remove(path: epath.Path, holder: dict | None) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
+from vaelab.checks import counted
 from vaelab.evaluation import Amortised, Estimate
 from vaelab.runs import display
 
@@ -70,6 +71,9 @@ class Report(NamedTuple):
     bits_per_dim: Estimate | None = None  # −log p(x) in bits per dimension; None for densities
     level_rates: tuple[Estimate, ...] = ()  # of several levels, top first; they add up to the rate
     data_units: float | None = None  # nats to add for the log density in the data's own units
+    skipped_steps: int = (
+        0  # training steps that were skipped: their loss or gradient was not finite
+    )
 
     def __repr__(self) -> str:
         return display.as_text(self.table())
@@ -87,6 +91,11 @@ class Report(NamedTuple):
         """The numbers of a report, and the sentences that make them true."""
         likelihood = self.log_likelihood
         sentences = [self.bound]
+        if self.skipped_steps:
+            sentences.append(
+                f"{counted(self.skipped_steps, 'training step')} of {self.num_steps} had no finite gradient "
+                "and changed nothing."
+            )
         if self.data_units is not None:
             sentences.append(
                 "The data are standardised: add "

@@ -92,6 +92,7 @@ def make_report(
         bound=_bound_sentence(experiment, trained),
         bits_per_dim=_bits_per_dim(run, likelihood.mean, likelihood.standard_error),
         data_units=_data_units(run.splits),
+        skipped_steps=int(sum(row.get("skipped", 0) for row in history.rows)),
         level_rates=tuple(estimates[name] for name in by_level if num_levels > 1),
     )
 

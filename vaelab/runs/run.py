@@ -120,6 +120,7 @@ class Run:
             clip_norm=experiment.clip_norm,
             skip_norm=experiment.skip_norm,
             skip_limit=experiment.skip_limit,
+            nonfinite_limit=experiment.nonfinite_limit,
         )
         return Setup(
             experiment.model,

@@ -197,6 +197,7 @@ def _train(
                     timetable=timetable,
                     validate=lambda variables: program.validate(sharding.local(variables)),
                     hooks=(together,),
+                    nonfinite_limit=experiment.nonfinite_limit,
                     interrupted=together.interrupted,
                     unlogged=store.unlogged(step) if resumed else {},
                     agreed=together.fewest,

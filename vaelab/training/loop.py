@@ -69,17 +69,20 @@ class Timetable:
 
 
 class NonFiniteLossError(UsageError):
-    """The loss of a run, or of all members, is NaN or infinite."""
+    """The loss of a run, or of all members, is NaN or infinite, at more steps in a row than may be skipped."""
 
-    def __init__(self, step: int, last_metrics: Mapping[str, Any]):
+    def __init__(self, step: int, last_metrics: Mapping[str, Any], num_steps: int = 1):
         self.step = step
         self.last_metrics = {name: np.asarray(value) for name, value in last_metrics.items()}
         shown = ", ".join(
             f"{name} {np.array2string(value, precision=6)}"
             for name, value in self.last_metrics.items()
         )
+        what, since = "the loss", ""
+        if num_steps > 1:
+            what, since = "the loss or its gradient", f" and stayed so for {num_steps} steps"
         super().__init__(
-            f"the loss became non-finite at step {step}, and training stopped; the last finite "
+            f"{what} became non-finite at step {step}{since}, and training stopped; the last finite "
             f"metrics were: {shown or 'none'}."
         )
 
@@ -110,6 +113,7 @@ def fit(
     timetable: Timetable,
     validate: Callable[[Saddle], Metrics],
     hooks: tuple[Hook, ...] = (),
+    nonfinite_limit: int = 0,
     interrupted: Callable[[], int] = lambda: False,
     unlogged: Metrics | None = None,
     agreed: Callable[[int], int] = lambda number: number,
@@ -127,32 +131,24 @@ def fit(
       timetable: when to log, validate and end.
       validate: metrics of the validation set; early stopping maximises "validation/bound".
       hooks: called in their order.
+      nonfinite_limit: number of steps in a row that may have a loss or gradient that is not finite. The metric
+        "skipped" is 1 at a step that was skipped; means leave it out, and the row holds the number of them.
       interrupted: called between two dispatches; True ends training at that step.
       unlogged: what `on_unlogged` received at the state's step.
       agreed: one number for all processes, at most that of each; at first the numbers are equal.
 
     Raises:
-      NonFiniteLossError: the loss of all members is non-finite; no checkpoint is made after it.
+      NonFiniteLossError: the loss of all members is non-finite at more steps in a row; no checkpoint is made
+        after it.
     """
     last_row: Metrics = {}
-
-    def fetched(interval: _Interval) -> Metrics:
-        """The metrics of each step. The loss of a member is finite."""
-        nonlocal last_row
-        steps, first_step = interval.fetch(), interval.first_step
-        # The first step at which no member has a finite loss.
-        loss = steps["loss"].reshape(-1, steps["loss"].shape[-1])
-        bad = np.flatnonzero(~np.isfinite(loss).any(axis=0))
-        if bad.size:
-            if bad[0] > 0:
-                last_row = {name: value[..., bad[0] - 1] for name, value in steps.items()}
-            raise NonFiniteLossError(first_step + int(bad[0]) + 1, last_row)
-        return steps
+    bad = _BadSteps(nonfinite_limit)
 
     def report(interval: _Interval) -> None:
         nonlocal last_row
-        steps = fetched(interval)
-        last_row = {name: np.mean(value, axis=-1) for name, value in steps.items()}
+        steps = interval.fetch()
+        bad.check(interval.first_step, steps, last_row)
+        last_row = _means(steps)
         for hook in hooks:
             hook.on_metrics(interval.first_step + steps["loss"].shape[-1], last_row)
 
@@ -177,7 +173,8 @@ def fit(
             if step < stop or timetable.evaluates_at(step) or interrupted():
                 break
         if step < stop:
-            rows = fetched(pending)
+            rows = pending.fetch()
+            bad.check(pending.first_step, rows, last_row)
             for hook in hooks:
                 hook.on_unlogged(step, rows)
         else:
@@ -223,6 +220,43 @@ class _Interval:
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([p[name] for p in parts], axis=-1) for name in parts[0]}
+
+
+class _BadSteps:
+    """Counts the steps in a row at which no member has a finite loss and gradient."""
+
+    def __init__(self, limit: int):
+        self._limit, self._in_a_row = limit, 0
+        self._before: Metrics = {}  # metrics of the last step that was none of them
+
+    def check(self, first_step: int, steps: Metrics, last_row: Metrics) -> None:
+        """Raises if there are more than the limit, at the metrics [T] or [M, T] of the next steps."""
+        loss = steps["loss"]
+        skipped = steps.get("skipped", np.zeros_like(loss))
+        bad = np.all((~np.isfinite(loss) | (skipped > 0)).reshape(-1, loss.shape[-1]), axis=0)
+        for index in range(len(bad)) if self._in_a_row or bad.any() else ():
+            if bad[index] and not self._in_a_row:
+                before = {n: v[..., index - 1] for n, v in steps.items() if n != "skipped"}
+                self._before = before if index else last_row
+            self._in_a_row = self._in_a_row + 1 if bad[index] else 0
+            if self._in_a_row > self._limit:
+                step = first_step + index + 2 - self._in_a_row
+                raise NonFiniteLossError(step, self._before, self._in_a_row)
+
+
+def _means(steps: Metrics) -> dict[str, np.ndarray]:
+    """The mean of each metric over the steps [T] or [M, T], and the number of skipped ones if there are any."""
+    rest = {name: value for name, value in steps.items() if name != "skipped"}
+    skipped = steps.get("skipped", np.zeros(1))
+    if not skipped.any():
+        return {name: np.mean(value, axis=-1) for name, value in rest.items()}
+    made = skipped == 0
+    with np.errstate(invalid="ignore"):  # NaN if every step was skipped
+        means = {
+            name: np.where(made, value, 0).sum(axis=-1) / made.sum(axis=-1)
+            for name, value in rest.items()
+        }
+    return means | {"skipped": skipped.sum(axis=-1)}
 
 
 def _better(state: TrainState, bound: Array, trained_on: Array) -> TrainState:

@@ -44,6 +44,8 @@ def train_step(
         metrics[f"multiplier/{name}"] = multiplier
     if variables.multipliers:
         metrics["feasible_once"] = opt_state.feasible_once.astype(jnp.float32)
+    # 0, unless the transformation skips steps: `saddle.skip_nonfinite`.
+    metrics["skipped"] = 1.0 - (opt_state.step - state.opt_state.step)
     step = state.step + 1
     ema = update_average(state.ema, variables.params, step)
     state = state._replace(step=step, variables=variables, opt_state=opt_state, ema=ema)
