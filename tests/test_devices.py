@@ -100,15 +100,21 @@ def test_a_device_holds_a_part_of_sharded_parameters(eight):
     specs = eight[1]["specs"]
     assert specs["replicated"] == {}
     names = {name for name in specs["sharded"]}
-    for part in ("variables", "opt_state", "best", "ema"):
+    for part in ("variables", "opt_state", "ema"):
         assert any(name.startswith(f".{part}") for name in names), part
+
+
+def test_the_best_is_not_on_the_devices(alone):
+    assert int(alone.state.best.step) in (25, NUM_STEPS)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(alone.state.best))
 
 
 def test_checkpoints_of_sharded_parameters_continue_on_other_devices(eight, alone):
     """The first half was trained on eight devices, and is continued on one."""
-    result = train(eight[0] / "half")
-    for ours, theirs in zip(result.history.rows, alone.history.rows, strict=True):
-        small.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    for settings in ({"start": eight[0] / "half"}, {"folder": eight[0] / "half"}):
+        result = train(**settings)
+        for ours, theirs in zip(result.history.rows, alone.history.rows, strict=True):
+            small.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
     assert runs.load(eight[0] / "replicated half").step == NUM_STEPS
 
 
@@ -138,7 +144,7 @@ def main(folder: str) -> None:
         mesh = runs.Mesh(parameters=kind)
         result = train(mesh=mesh)
         output["metrics"][kind] = result.history.rows
-        leaves = jax.tree_util.tree_leaves_with_path(result.state._replace(key=()))
+        leaves = jax.tree_util.tree_leaves_with_path(result.state._replace(key=(), best=()))
         output["bytes"][kind] = sum(leaf.addressable_shards[0].data.nbytes for _, leaf in leaves)
         output["specs"][kind] = {
             jax.tree_util.keystr(path): str(leaf.sharding.spec)

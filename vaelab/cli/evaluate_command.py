@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.cli.parsing import TrainedCommand
+from vaelab.cli.parsing import HostsCommand, TrainedCommand
 from vaelab.evaluation import Amortised, Refined
 from vaelab.runs import display
 from vaelab.runs.files import write_json
@@ -16,7 +16,7 @@ from vaelab.storage import folder_at, is_remote
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluate(TrainedCommand):
+class Evaluate(TrainedCommand, HostsCommand):
     """Evaluates a run, finished or not: its report, and its prior beside the aggregated posterior.
 
     Writes evaluation.json into the folder of the run, or evaluation-STEM.json for the file STEM.npz.

@@ -72,7 +72,25 @@ class Distributed:
 
 
 @dataclasses.dataclass(frozen=True)
-class ExperimentCommand(Command):
+class HostsCommand(Command):
+    """A command that several hosts may share."""
+
+    hosts: Annotated[Distributed, tyro.conf.OmitArgPrefixes] = dataclasses.field(
+        default=Distributed(), kw_only=True
+    )
+
+    @staticmethod
+    def join(argv: Sequence[str]) -> None:
+        """Joins the processes: JAX does it before it computes anything, and experiments may compute."""
+        if not {"-h", "--help"} & set(argv):
+            known, _ = tyro.cli(
+                Distributed, args=list(argv), return_unknown_args=True, add_help=False
+            )
+            known.join()
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentCommand(HostsCommand):
     """A command on one experiment, which is named first; any of its fields may follow as an option."""
 
     continues: ClassVar[bool] = True
@@ -88,9 +106,6 @@ class ExperimentCommand(Command):
     """True streams the training set while the devices train. False keeps it in their memory."""
     mesh: runs.Mesh = dataclasses.field(default=runs.Mesh(), kw_only=True)
     """Devices. Default: as many as divide the batch and the members."""
-    hosts: Annotated[Distributed, tyro.conf.OmitArgPrefixes] = dataclasses.field(
-        default=Distributed(), kw_only=True
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +149,8 @@ def parse(command: type[Command], argv: Sequence[str], *, prog: str) -> Command:
     """The command of an argv. A mistake is a `UsageError`, or a message of tyro and exit code 2."""
     description = inspect.cleandoc(command.__doc__ or "")
     if not issubclass(command, ExperimentCommand):
+        if issubclass(command, HostsCommand):
+            command.join(argv)
         return tyro.cli(command, args=list(argv), prog=prog, description=description)
     if not argv or argv[0] in ("-h", "--help"):
         print(_list(prog, description))
@@ -141,9 +158,7 @@ def parse(command: type[Command], argv: Sequence[str], *, prog: str) -> Command:
     target, *options = argv
     if target.startswith("-"):
         raise UsageError(f"the name of the experiment comes first, got {target!r} (see --help).")
-    if not {"-h", "--help"} & set(options):
-        # JAX joins the processes before it computes anything, and experiments may compute.
-        tyro.cli(Distributed, args=options, return_unknown_args=True, add_help=False)[0].join()
+    command.join(options)
     found = lookup.find(target)
     default: Any = command(experiment=found.experiment, name=found.name, source=found.source)
     return tyro.cli(

@@ -5,6 +5,7 @@ result.report(); result.plot_curves(); result.save("runs/mine")
 trained = runs.load("runs/mine")         # without the data set
 """
 
+from vaelab.processes import initialize, is_primary
 from vaelab.runs.comparison import Comparison, compare
 from vaelab.runs.experiment import Experiment
 from vaelab.runs.history import History
@@ -30,6 +31,8 @@ __all__ = [
     "compare",
     "grid",
     "import_params",
+    "initialize",
+    "is_primary",
     "keep_programs",
     "load",
     "train",

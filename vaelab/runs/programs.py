@@ -68,8 +68,9 @@ class Program:
         return self.run.setup().initial_state(self.run.sample, key, params)
 
     def place(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
-        """A copy of the state on the devices, which training may donate."""
-        return sharding.place(state, self._shardings(state, mesh))
+        """A copy of the state on the devices, which training may donate. The best stays on the host."""
+        best, state = sharding.fetch(state.best), state._replace(best=())  # type: ignore[arg-type]
+        return sharding.place(state, self._shardings(state, mesh))._replace(best=best)
 
     def feed(self, mesh: jax.sharding.Mesh) -> Feed:
         """What hands each dispatch its batches: the training set on the devices, or a stream of it."""
@@ -114,6 +115,7 @@ class Program:
 
     def check_memory(self, run_steps, state: TrainState, feed: Feed) -> None:
         """Compiles the program, and raises one sentence if it does not fit into the memory."""
+        state = state._replace(best=())  # type: ignore[arg-type]
         memory.check_fits(run_steps, state, feed.shapes, num_steps=feed.capacity)
 
     def _shardings(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
@@ -178,11 +180,14 @@ class Members(Program):
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
     def member_states(self, state: TrainState) -> list[TrainState]:
+        best, state = state.best, state._replace(best=())  # type: ignore[arg-type]
         if processes.count() > 1:  # each member whole in each process
             state = sharding.replicate(state, state.step.sharding.mesh)  # type: ignore[attr-defined]
         members = state._replace(step=None)  # type: ignore[arg-type]
         return [
-            population.member(members, index)._replace(step=state.step)
+            population.member(members, index)._replace(
+                step=state.step, best=jax.tree.map(np.asarray, population.member(best, index))
+            )
             for index in range(len(self.members))
         ]
 

@@ -48,7 +48,7 @@ def starting_point(
         identity(run.record), identity(record)
     ):  # fmt: skip
         usable = can_continue(run.experiment, record["num_steps"])
-        state = start.whole_state(jax.eval_shape(program.initial_state), usable)
+        state = start.whole_state(program.shapes(program.mesh()), usable)
         if state is not None:
             _check_continues(start, run.experiment, int(state.step))
             return StartingPoint(state, start.history, None, start.started_from)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.training.pace import Pace
 from vaelab.training.sharding import fetch
-from vaelab.training.state import MEMBERS, Best, TrainState
+from vaelab.training.state import Best, TrainState
 from vaelab.types import Array, Saddle
 
 Metrics = Mapping[str, np.ndarray]  # {name: []} of one run, {name: [M]} of M members
@@ -152,7 +150,8 @@ def fit(
         for hook in hooks:
             hook.on_metrics(interval.first_step + steps["loss"].shape[-1], last_row)
 
-    step, pace = int(state.step), Pace()
+    state = state._replace(best=fetch(state.best))
+    run_steps, step, pace = _without_best(run_steps), int(state.step), Pace()
     while not timetable.stopped(state):
         # Metrics are fetched one dispatch late, so that the device never waits for the host.
         pending = None
@@ -188,8 +187,7 @@ def fit(
                 hook.on_metrics(step, validation)
             before = (step - 1) // timetable.evaluate_every * timetable.evaluate_every
             trained_on = ~timetable.out_of_patience(state.best, before)
-            keep = _keep_best if bound.ndim == 0 else _keep_best_members
-            state = keep(state, np.float32(bound), trained_on)
+            state = _keep_best(state, bound, trained_on)
         for hook in hooks:
             hook.on_checkpoint(state)
         if interrupted():
@@ -259,17 +257,29 @@ def _means(steps: Metrics) -> dict[str, np.ndarray]:
     return means | {"skipped": skipped.sum(axis=-1)}
 
 
-def _better(state: TrainState, bound: Array, trained_on: Array) -> TrainState:
-    """Best variables until now, among those at which every constraint was met on average."""
-    average = jax.tree.leaves(state.opt_state.average)
-    met = jnp.all(jnp.array([c <= 0 for c in average], bool))
-    better = met & jnp.isfinite(bound) & (bound > state.best.bound) & trained_on
-    candidate = Best(bound, state.step, state.evaluated, state.opt_state.average)
-    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, state.best)
-    return state._replace(best=best)
+def _without_best(run_steps: Callable[..., Any]) -> Callable[..., Any]:
+    """The same steps on a state whose best stays on the host."""
+
+    def run(state: TrainState, *, num_steps: int) -> tuple[TrainState, dict[str, Array]]:
+        stepped, metrics = run_steps(state._replace(best=()), num_steps=num_steps)
+        return stepped._replace(best=state.best), metrics
+
+    return run
 
 
-_keep_best = partial(jax.jit, donate_argnums=0)(_better)
-_keep_best_members = partial(jax.jit, donate_argnums=0)(
-    jax.vmap(_better, in_axes=(MEMBERS, 0, 0), out_axes=MEMBERS)
-)
+def _keep_best(state: TrainState, bound: np.ndarray, trained_on: np.ndarray) -> TrainState:
+    """Best variables until now, among those at which every constraint was met on average. [] or [M]."""
+    bound, average = bound.astype(np.float32), fetch(state.opt_state.average)
+    better = np.isfinite(bound) & (bound > state.best.bound) & trained_on
+    for constraint in jax.tree.leaves(average):
+        better = better & (constraint <= 0)
+    if not better.any():
+        return state
+
+    def choose(new: Any, old: np.ndarray) -> np.ndarray:
+        chosen = better.reshape(better.shape + (1,) * (old.ndim - better.ndim))
+        return np.where(chosen, new, old)
+
+    step = np.asarray(state.step, state.best.step.dtype)
+    candidate = Best(bound, step, fetch(state.evaluated), average)
+    return state._replace(best=jax.tree.map(choose, candidate, state.best))

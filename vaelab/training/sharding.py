@@ -128,7 +128,9 @@ def local(tree: PyTree) -> PyTree:
 
 
 def _whole(leaf: Any) -> Any:
-    if not isinstance(leaf, jax.Array) or leaf.is_fully_replicated:
+    if not isinstance(leaf, jax.Array):
+        return jnp.asarray(leaf)
+    if leaf.is_fully_replicated:
         return leaf
     return jax.device_put(leaf, replicated(leaf.sharding.mesh))  # type: ignore[attr-defined]
 

@@ -20,7 +20,10 @@ INIT, ORDER = 2**31 - 1, 2**31 - 2
 
 
 class Best(NamedTuple):
-    """The best evaluation so far; its bound is −inf before there is one."""
+    """The best evaluation so far; its bound is −inf before there is one.
+
+    The training loop keeps it on the host: on the devices it would take as much memory as the parameters.
+    """
 
     bound: Array  # [], validation bound, nats
     step: Array  # [], when
