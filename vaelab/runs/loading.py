@@ -167,8 +167,8 @@ def _experiment(source: DataSet, fields: dict[str, Any]) -> Experiment:
     """The experiment of these data and of the fields of a record, which may hold any values."""
     try:
         return Experiment(data=source, **fields)
-    except UsageError:
-        raise
+    except UsageError as error:
+        raise UsageError(one_line(str(error), 1000)) from None
     except Exception as error:
         reason = one_line(f"{type(error).__name__}: {error}", 200)
         raise UsageError(
