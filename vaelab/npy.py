@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 import zipfile
 from collections.abc import Sequence
 from typing import IO
 
 import numpy as np
 
-from vaelab.untrusted import check_memory, printable
+from vaelab.untrusted import check_memory, printable, without_warnings
 
 _MAGIC = b"\x93NUMPY"
 
@@ -27,8 +26,7 @@ def read_array(file: IO[bytes], num_bytes: int) -> np.ndarray:
       PickledError: it holds objects.
       ValueError: it is damaged, or larger than the file.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of headers that earlier versions wrote
+    with without_warnings():  # of headers that earlier versions wrote
         check_memory(_checked_size(file, num_bytes))
         return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -40,8 +38,7 @@ def mapped_array(file: IO[bytes], path: str) -> np.ndarray:
       PickledError: it holds objects.
       ValueError: it is damaged, or larger than the file.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with without_warnings():
         _checked_size(file, os.path.getsize(path))
         return np.load(path, mmap_mode="r", allow_pickle=False)
 

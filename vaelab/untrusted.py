@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import threading
+import warnings
+from collections.abc import Iterator
 from typing import IO, Any
 
 _CHUNK = 2**20  # bytes read at once
@@ -31,6 +35,17 @@ def one_line(text: str, limit: int = 500) -> str:
     'two lines'
     """
     return printable(" ".join(text.split()), limit)
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Drops warnings of libraries in the main thread. Other threads share the filters, and leave them alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def check_memory(num_bytes: int) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 from collections.abc import Iterator
 
 from etils import epath
 
 from vaelab.checks import DamagedFileError, MissingFileError, MissingPackageError, UsageError
-from vaelab.untrusted import one_line
+from vaelab.untrusted import one_line, without_warnings
 
 FETCH_AGAIN = "fetch the file again"
 
@@ -63,8 +62,7 @@ def reading(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> Iterator[None]:
       MissingPackageError: reading needs a package that is not installed.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with without_warnings():
             yield
     except (DamagedFileError, MissingPackageError):
         raise
