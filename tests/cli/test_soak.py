@@ -16,6 +16,7 @@ from vaelab.training.checkpoint_reading import read_raw
 LONGER = ["--num-steps", "1500", "--evaluate-every", "40", "--log-every", "20"]
 COMMANDS = {
     "run": ["train", "digits_vhp_rewo", *SMALL, *LONGER],
+    "streaming": ["train", "digits_vhp_rewo", *SMALL, *LONGER, "--streaming", "True"],
     "sweep": ["sweep", "digits_vhp_rewo", *SMALL, *LONGER, "--seeds", "2"],
 }
 KILLS = 20

@@ -11,7 +11,7 @@ from etils import epath
 from vaelab.checks import UsageError
 from vaelab.runs.experiment import Experiment
 from vaelab.runs.history import History
-from vaelab.runs.identity import digest_of, identity
+from vaelab.runs.identity import digest_of, generator, identity
 from vaelab.runs.programs import Program
 from vaelab.runs.record import differing_fields
 from vaelab.runs.trained import Trained, check_fits
@@ -50,11 +50,21 @@ def starting_point(
         usable = can_continue(run.experiment, record["num_steps"])
         state = start.whole_state(program.shapes(program.mesh()), usable)
         if state is not None:
+            _check_generator(state)
             _check_continues(start, run.experiment, int(state.step))
             return StartingPoint(state, start.history, None, start.started_from)
     like = jax.eval_shape(program.runs[0].initial_params)
     check_fits("start has", start.params, like)
     return StartingPoint(params=start.params, digest=digest_of(start.params))
+
+
+def _check_generator(state: TrainState) -> None:
+    theirs = str(jax.random.key_impl(state.key))
+    if theirs != generator():
+        raise UsageError(
+            f"start was trained with the random number generator {theirs}, and this process has "
+            f"{generator()}: set jax_default_prng_impl to that of start."
+        )
 
 
 def _check_continues(start: Trained, experiment: Experiment, step: int) -> None:
