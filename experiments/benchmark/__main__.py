@@ -129,7 +129,7 @@ class Benchmark(parsing.Command):
     def _steps(self, name: str) -> blocks.Timer:
         return blocks.steps(EXPERIMENTS[name], self.steps)
 
-    def _in_turn(self, *timers: blocks.Timer) -> Sequence[list[float]]:
+    def _in_turn(self, *timers: blocks.Timer) -> list[tuple[float, ...]]:
         """The seconds of each timer, measured in turn in each round."""
         rounds = ([timer(self.clock) for timer in timers] for _ in range(self.rounds))
         return list(zip(*rounds, strict=True))

@@ -14,6 +14,7 @@ from vaelab.checks import UsageError
 def timer(name: str, python: str | None, script: str | None) -> Timer:
     """Seconds for a training step: Pythae by its own benchmark, and eager PyTorch by ours."""
     library, model = name.split()
+    command: tuple[str, ...]
     if library == "PyTorch":
         command = (str(Path(__file__).with_name("eager_torch.py")),)
     else:
