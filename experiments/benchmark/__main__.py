@@ -11,7 +11,6 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
 from typing import Annotated
 
 import jax
