@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import jax
@@ -17,18 +16,19 @@ from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.step import compile_train_steps
 from vaelab.types import PyTree, Saddle
 
-Timer = Callable[[], float]  # measures once, seconds for a step
+Clock = Callable[[], float]  # seconds: `time.perf_counter`, or `time.process_time` of all threads
+Timer = Callable[[Clock], float]  # measures once, seconds for a step
 
 
 def timed(function: Callable[[], object], units: int) -> Timer:
-    """Seconds for a unit of a function, which is called twice before: its result may be placed in another way than its start."""
+    """Seconds for a unit of a function, which is called twice before: a state that it returns may lie otherwise than the first."""
     for _ in range(2):
         jax.block_until_ready(function())
 
-    def seconds() -> float:
-        start = time.perf_counter()
+    def seconds(clock: Clock) -> float:
+        start = clock()
         jax.block_until_ready(function())
-        return (time.perf_counter() - start) / units
+        return (clock() - start) / units
 
     return seconds
 

@@ -65,12 +65,14 @@ class Work:
         @jax.jit
         def run(pairs: list[tuple[Array, Array]]) -> Array:
             def step(_, total: Array) -> Array:
-                for pair, ((_, _, numbers), times) in zip(pairs, self.products, strict=True):
+                for (left, right), ((_, _, numbers), times) in zip(
+                    pairs, self.products, strict=True
+                ):
                     for _ in range(times):
                         # The barriers keep the compiler from moving or shrinking the product.
-                        pair, total = jax.lax.optimization_barrier((pair, total))
-                        out = jax.lax.optimization_barrier(jax.lax.dot_general(*pair, numbers))
-                        total = total + out.ravel()[0]
+                        left, right, total = jax.lax.optimization_barrier((left, right, total))
+                        out = jax.lax.dot_general(left, right, numbers)
+                        total = total + jax.lax.optimization_barrier(out).ravel()[0]
                 return total
 
             return jax.lax.fori_loop(0, num_steps, step, jnp.zeros([]))

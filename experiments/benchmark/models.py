@@ -25,8 +25,10 @@ def _experiment(prior: Prior | None = None, *, flow: bool = False, **changes) ->
         decoder=BernoulliDecoder(MLP(_SIZES), shape=(28, 28, 1)),
         prior=prior or StandardNormal(40),
     )
-    fields = dict(data=MNIST(), model=model, objective=ELBO(), optimiser=Adam(5e-4), num_steps=1000)
-    return Experiment(**fields | changes)
+    plain = Experiment(
+        data=MNIST(), model=model, objective=ELBO(), optimiser=Adam(5e-4), num_steps=1000
+    )
+    return plain.with_fields(**changes)
 
 
 def _hierarchical() -> HierarchicalPrior:

@@ -12,7 +12,7 @@ import time
 def main(mode: str, num_steps: int, repeats: int = 3) -> dict:
     try:
         import torch
-        from eager_torch import VAE
+        from eager_torch import VAE  # type: ignore[import-not-found]
     except ImportError as error:
         return {"skipped": f"{error.name} is not installed"}
     cuda = torch.cuda.is_available()
