@@ -18,7 +18,7 @@ LAYERS = [
     {"losses", "constraints"},
     {"saddle"},
     {"natural"},
-    {"separate", "events", "stateless"},
+    {"separate", "events", "stateless", "one_off"},
     {"likelihoods", "networks"},
     {"priors"},
     {"models"},
