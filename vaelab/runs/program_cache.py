@@ -8,6 +8,7 @@ import os
 import platform
 import warnings
 import zlib
+from typing import Any
 
 import jax
 from etils import epath
@@ -34,7 +35,8 @@ def keep_programs(folder: epath.PathLike | None = None) -> epath.Path | None:
     Returns:
       The folder of this processor, None if nothing is kept.
     """
-    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache:
         return None
     if folder is None:
         home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -47,9 +49,9 @@ def keep_programs(folder: epath.PathLike | None = None) -> epath.Path | None:
         tidy(place)
     except OSError:  # a cache is not worth an error
         return None
-    jax.config.update("jax_compilation_cache_dir", os.fspath(place))
+    config.update("jax_compilation_cache_dir", os.fspath(place))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+        config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
     # A full disk, or a file that another process is just writing: the program is compiled.
     message = "Error (reading|writing) persistent compilation cache"
     warnings.filterwarnings("ignore", message=message)
