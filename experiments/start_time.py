@@ -107,11 +107,11 @@ class Programs:
         jax.monitoring.register_scalar_listener(self._begin)
         jax.monitoring.register_event_time_span_listener(self._end)
 
-    def _begin(self, event: str, value: float, **details: Any) -> None:
+    def _begin(self, event: str, value: float, **details: str | int) -> None:
         if event in _EVENTS:
             self._begun.append((time.time(), time.process_time()))
 
-    def _end(self, event: str, begin: float, end: float, **details: Any) -> None:
+    def _end(self, event: str, begin: float, end: float, **details: str | int) -> None:
         if event not in _EVENTS:
             return
         wall, cpu = self._begun.pop()

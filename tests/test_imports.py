@@ -21,7 +21,7 @@ LAYERS = [
     {"losses", "constraints"},
     {"saddle"},
     {"natural"},
-    {"separate", "events", "stateless", "streams"},
+    {"separate", "events", "stateless", "streams", "one_off"},
     {"likelihoods", "networks"},
     {"priors"},
     {"models"},

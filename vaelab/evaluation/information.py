@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.evaluation.subject import Subject
+from vaelab.one_off import one_off
 from vaelab.types import Array, PRNGKey
 
 
@@ -52,7 +52,7 @@ def active_units(
     ]
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(one_off, static_argnums=(0, 1), level=1)
 def _moments(model, num_samples, params, examples, key) -> list[tuple[Array, Array]]:
     terms = model.at(params)(examples.x, key, num_samples, context=examples.context)
     return [(jnp.mean(z, axis=0), jnp.var(z, axis=0, ddof=1)) for z in terms.latents]

@@ -13,8 +13,8 @@ from jax.flatten_util import ravel_pytree
 
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.evaluation.batches import Progress, explained
-from vaelab.evaluation.one_off import one_off
 from vaelab.evaluation.subject import Subject
+from vaelab.one_off import one_off
 from vaelab.types import Array, Examples, PRNGKey, Terms
 
 
@@ -106,7 +106,7 @@ def kkt_residuals(
     )
 
 
-@partial(one_off, static_argnums=(0, 1, 2))
+@partial(one_off, static_argnums=(0, 1, 2), level=1)
 def _gradients(model, functions, num_samples, params, examples, key) -> tuple[Array, Array]:
     """Means of the constraints [J], and the flat gradients of rate and constraints, [1 + J, P]."""
 

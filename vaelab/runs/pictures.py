@@ -14,9 +14,9 @@ from vaelab import plotting
 from vaelab.checks import UndefinedError
 from vaelab.data import LabelMeaning
 from vaelab.data.show import Shown
-from vaelab.evaluation.one_off import one_off
 from vaelab.models import Model
 from vaelab.models.base import check_level_exists
+from vaelab.one_off import one_off
 from vaelab.plotting import PlaneSeries
 from vaelab.runs.history import History
 from vaelab.runs.measures import Measures

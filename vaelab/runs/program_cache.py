@@ -49,9 +49,9 @@ def keep_programs(folder: epath.PathLike | None = None) -> epath.Path | None:
         tidy(place)
     except OSError:  # a cache is not worth an error
         return None
-    jax.config.update("jax_compilation_cache_dir", os.fspath(place))
+    config.update("jax_compilation_cache_dir", os.fspath(place))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+        config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
     # A full disk, or a file that another process is just writing: the program is compiled.
     message = "Error (reading|writing) persistent compilation cache"
     warnings.filterwarnings("ignore", message=message)

@@ -261,7 +261,7 @@ def _without_best(run_steps: Callable[..., Any]) -> Callable[..., Any]:
     """The same steps on a state whose best stays on the host."""
 
     def run(state: TrainState, *, num_steps: int) -> tuple[TrainState, dict[str, Array]]:
-        stepped, metrics = run_steps(state._replace(best=()), num_steps=num_steps)
+        stepped, metrics = run_steps(state._replace(best=()), num_steps=num_steps)  # type: ignore[arg-type]
         return stepped._replace(best=state.best), metrics
 
     return run
@@ -281,5 +281,5 @@ def _keep_best(state: TrainState, bound: np.ndarray, trained_on: np.ndarray) -> 
         return np.where(chosen, new, old)
 
     step = np.asarray(state.step, state.best.step.dtype)
-    candidate = Best(bound, step, fetch(state.evaluated), average)
+    candidate = Best(bound, step, fetch(state.evaluated), average)  # type: ignore[arg-type]
     return state._replace(best=jax.tree.map(choose, candidate, state.best))

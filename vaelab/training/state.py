@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from vaelab.models import Model
+from vaelab.one_off import quick_options
 from vaelab.saddle import SaddleState
 from vaelab.training.averaging import ParameterAverage, start_average
 from vaelab.training.objectives import Objective
@@ -78,8 +80,11 @@ def initial_state(
         else dict.fromkeys(objective.constraints, initial_multiplier)
     )
 
-    # One program: op by op, each shape of a parameter would be several programs.
-    @jax.jit
+    # One program: op by op, each shape of a parameter would be several programs. A part of another
+    # program has no options of its own.
+    options = {} if isinstance(key, jax.core.Tracer) else quick_options(1)
+
+    @partial(jax.jit, compiler_options=options)
     def start(examples: Examples, key: PRNGKey, params: PyTree | None) -> TrainState:
         if params is None:
             keys = jax.random.split(jax.random.fold_in(key, INIT), 3)
