@@ -111,7 +111,7 @@ class Programs:
         if event in _EVENTS:
             self._begun.append((time.time(), time.process_time()))
 
-    def _end(self, event: str, begin: float, end: float, **details: str | int) -> None:
+    def _end(self, event: str, start_time: float, end_time: float, **details: str | int) -> None:
         if event not in _EVENTS:
             return
         wall, cpu = self._begun.pop()
