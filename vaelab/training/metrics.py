@@ -6,9 +6,9 @@ import json
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from etils import epath
-from tensorboardX import SummaryWriter
 
 from vaelab import processes
 from vaelab.storage import is_remote, make_folder, writing
@@ -32,9 +32,11 @@ class MetricsLog:
     ):
         self._path = write_metrics(directory, rows)
         self._lines = list(map(_line, rows)) if is_remote(self._path) else None
-        self._events: SummaryWriter | None = None
+        self._events: Any = None
         self._events_here: tempfile.TemporaryDirectory | None = None
         if events and processes.is_primary():
+            from tensorboardX import SummaryWriter  # its import takes a sixth of a second
+
             self._events_folder = self._path.parent / "tensorboard"
             folder = str(self._events_folder)
             if is_remote(folder):
