@@ -291,13 +291,12 @@ def test_a_loaded_run_continues_as_its_workdir_does(first, tmp_path):
 
 
 def test_a_start_of_another_generator_is_refused(result, tmp_path):
-    """In memory, and from its folder, where its key has another shape."""
+    """In memory, and from its folder."""
     result.save(tmp_path / "run")
-    with jax.default_prng_impl("rbg"):
-        with pytest.raises(UsageError, match="generator threefry2x32, and this process has rbg"):
-            train(start=result, num_steps=30)
-        with pytest.raises(UsageError, match=r"none of the checkpoints \[20\]"):
-            train(start=tmp_path / "run", num_steps=30)
+    for start in (result, tmp_path / "run"):
+        sentence = "generator threefry2x32, and this process has rbg"
+        with jax.default_prng_impl("rbg"), pytest.raises(UsageError, match=sentence):
+            train(start=start, num_steps=30)
 
 
 def test_a_finished_start_fills_a_new_workdir(result, tmp_path):
