@@ -46,7 +46,7 @@ def one_off(
 
 @functools.cache
 def quick_options(level: int) -> dict[str, Any]:
-    """Options of quick compilation, if the backend is a CPU and its XLA knows them; else none."""
+    """Options of quick compilation, if the backend is a CPU and its XLA accepts them; else none."""
     if jax.default_backend() != "cpu":
         return {}
     options = {_LEVEL: level, **_QUICK}

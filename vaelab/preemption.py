@@ -35,7 +35,7 @@ def preemptible() -> Iterator[None]:
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first one is being answered
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one SIGTERM is enough
         raise Preempted(CONTINUES)
 
     ours, theirs = socket.socketpair()

@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from vaelab.checks import UsageError
 
 HEARTBEAT_SECONDS = 30
-"""A process that gives no sign of life for this time is taken for dead. The others then end."""
+"""Seconds without a heartbeat after which a process counts as dead. Then the other processes end."""
 _TEXT_BYTES = 2048
 
 
@@ -84,13 +84,13 @@ def any_of(flag: bool) -> bool:
 
 
 def barrier() -> None:
-    """Returns when every process is here. What was read before may then be overwritten."""
+    """Returns when every process has called it. Files that were read before may be overwritten afterwards."""
     any_of(False)
 
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """What one process refuses, all refuse with the same sentence. The block itself communicates nothing.
+    """If one process raises in the block, all processes raise. The block must not communicate.
 
     Raises:
       UsageError: the sentence of another process.
@@ -126,7 +126,7 @@ def check_equal(step: int, place: str) -> None:
     """Raises in all processes if they found different steps in a folder.
 
     Raises:
-      UsageError: the folder is not one folder.
+      UsageError: the processes see different folders.
     """
     steps = gather(np.asarray(step)).tolist()
     if len(set(steps)) > 1:
@@ -168,7 +168,7 @@ class Agreement:
 
 
 def _gathered(numbers: tuple[int, ...]) -> jax.Array:
-    """The numbers of all processes, on their way."""
+    """The numbers of all processes, as an array that may not be computed yet."""
     devices = [
         next(d for d in jax.devices() if d.process_index == p) for p in range(jax.process_count())
     ]

@@ -45,7 +45,7 @@ def folder_at(path: epath.PathLike) -> epath.Path:
 
 @contextlib.contextmanager
 def reaching(folder: epath.Path) -> Iterator[None]:
-    """Turns what the client of a bucket raises into one sentence. A missing file is none of it.
+    """Turns what the client of a bucket raises into one sentence. FileNotFoundError passes unchanged.
 
     Raises:
       MissingPackageError: the client is not installed.
@@ -84,7 +84,7 @@ def writing(path: epath.Path, mode: str = "w") -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _writing(path: epath.Path, mode: str) -> Iterator[Any]:
-    if is_remote(path):  # an object appears whole, also if an exception closes it: write it at once
+    if is_remote(path):  # closing a file makes an object, also after an exception: write it at once
         file: Any = io.BytesIO() if "b" in mode else io.StringIO()
         yield file
         content = file.getvalue()

@@ -17,7 +17,7 @@ _SAMPLE = 2**28  # bytes of x, as float32, of the random subset that stands for 
 
 
 class Stream(abc.ABC):
-    """Examples [N] of one shape, of which `rows` reads any. Reading is safe in several threads.
+    """Examples [N] of one shape. `rows` reads any of them, and is safe in several threads.
 
     x is uint8, which stands for multiples of 1/255, or float32. The device divides bytes by 255, so that
     files, memory and bus move one byte for each value.

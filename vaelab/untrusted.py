@@ -60,14 +60,15 @@ def check_memory(num_bytes: int) -> None:
     Traceback (most recent call last):
     ValueError: it takes 1,000,000,000,000,000,000 bytes, more than half of the memory
     """
-    if num_bytes > _memory() // 2:
+    if num_bytes > host_memory() // 2:
         raise ValueError(f"it takes {num_bytes:,} bytes, more than half of the memory")
 
 
-def _memory() -> int:
+def host_memory() -> int:
+    """Bytes of this machine's memory."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # a system that does not say
+    except (AttributeError, OSError, ValueError):  # the system does not report its memory
         return 2**36
 
 

@@ -13,7 +13,7 @@ from malformed import damaged, for_all, is_sentence, reads_or_refuses
 
 from vaelab import runs
 from vaelab.checks import UsageError
-from vaelab.training.checkpoint import read_raw
+from vaelab.training.checkpoint_reading import read_raw
 
 # Orbax leaves coroutines behind when it cannot read a checkpoint.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -71,7 +71,7 @@ def changed_metadata(folder: pathlib.Path, change) -> None:
 
 def test_a_checkpoint_that_is_larger_than_memory_is_not_read(folder, monkeypatch):
     read_raw(folder / "checkpoints")
-    monkeypatch.setattr("vaelab.untrusted._memory", lambda: 2000)
+    monkeypatch.setattr("vaelab.untrusted.host_memory", lambda: 2000)
     with pytest.warns(UserWarning, match="cannot be read"), pytest.raises(UsageError) as error:
         read_raw(folder / "checkpoints")
     assert "holds no checkpoint that can be read" in str(error.value)

@@ -75,6 +75,8 @@ def entry() -> None:
     if os.getcwd() not in sys.path:  # as `python -m` has it: experiments import their siblings
         sys.path.insert(0, os.getcwd())
     code = main(sys.argv[1:])
-    if code and "vaelab.processes" in sys.modules:
-        sys.modules["vaelab.processes"].end_without_the_others(code)
+    if code:
+        from vaelab import processes
+
+        processes.end_without_the_others(code)
     raise SystemExit(code)

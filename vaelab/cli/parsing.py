@@ -45,16 +45,16 @@ class Command(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Distributed:
-    """The processes of a training on several hosts. Each host runs the same command."""
+    """Several hosts that train together. Start the same command on each host."""
 
     distributed: bool = False
-    """True joins the processes of all hosts. A TPU pod, Slurm and MPI know the three options below."""
-    coordinator: str | None = None
-    """HOST:PORT of process 0. Default: $JAX_COORDINATOR_ADDRESS."""
-    num_processes: int | None = None
-    """Number of processes. Default: $JAX_NUM_PROCESSES."""
-    process_id: int | None = None
-    """Number of this process, from 0. Default: $JAX_PROCESS_ID."""
+    """True joins the processes of all hosts. A TPU pod, Slurm and MPI need no other option. Elsewhere give the next three."""
+    coordinator: Annotated[str | None, if_left_out("$JAX_COORDINATOR_ADDRESS")] = None
+    """Address of the first process, HOST:PORT."""
+    num_processes: Annotated[int | None, if_left_out("$JAX_NUM_PROCESSES")] = None
+    """Number of processes."""
+    process_id: Annotated[int | None, if_left_out("$JAX_PROCESS_ID")] = None
+    """Number of this process: 0 on the first host, then 1, 2, ..."""
 
     def __post_init__(self) -> None:
         given = [self.coordinator, self.num_processes, self.process_id]
@@ -98,14 +98,16 @@ class ExperimentCommand(HostsCommand):
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
     name: tyro.conf.Suppress[str]
     source: tyro.conf.Suppress[str]
-    data_dir: str | None = dataclasses.field(default=None, kw_only=True)
-    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
+    data_dir: Annotated[str | None, if_left_out("$VAELAB_DATA, else ~/.cache/vaelab")] = (
+        dataclasses.field(default=None, kw_only=True)
+    )
+    """Folder of the data files."""
     streaming: Annotated[bool | None, if_left_out("by its size")] = dataclasses.field(
         default=None, kw_only=True
     )
-    """True streams the training set while the devices train. False keeps it in their memory."""
+    """True reads the training set from its files while training. False loads it into the memory of the devices. Left out, it is read from its files if it is larger than a quarter of the memory."""
     mesh: runs.Mesh = dataclasses.field(default=runs.Mesh(), kw_only=True)
-    """Devices. Default: as many as divide the batch and the members."""
+    """Devices of the training. Left out, as many as divide the batch and the members."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -127,7 +127,9 @@ def _take(path: epath.Path, content: str) -> None:
                     f"no longer runs, delete {path}."
                 ) from None
             _remove(path, holder)
-    raise UsageError(f"workdir {path.parent} is in use: another process took it at this moment.")
+    raise UsageError(
+        f"workdir {path.parent} is in use: another process took it at this moment: start the command again, or choose another workdir."
+    )
 
 
 def _create(path: epath.Path, content: str) -> None:

@@ -19,9 +19,9 @@ class Mesh:
     """
 
     data: int | None = None
-    """Number of devices that share each batch. It divides the batch size."""
+    """Number of devices that share each batch: a divisor of the batch size. Left out, the largest that fits."""
     sweep: int | None = None
-    """Number of groups of devices that share the members of a sweep. It divides the number of members."""
+    """Number of groups of devices, which share the members of a sweep: a divisor of the number of members. Left out, the largest that fits."""
     parameters: Literal["replicated", "sharded"] = "replicated"
     """Choose sharded to split parameters and optimiser state over the devices that share a batch."""
 
@@ -86,14 +86,14 @@ class Mesh:
             raise UsageError(
                 f"{num_devices} devices of {num_processes} processes cannot share "
                 f"{' and '.join([f'batch_size = {batch_size}', *asked])}: every process needs the same "
-                f"number of devices, so choose multiples of {num_processes}."
+                f"number of devices, so choose a batch_size that is a multiple of {num_processes}."
             )
         raise UsageError(
-            f"{' times '.join(asked)} needs more than the {num_devices} devices that there are: decrease it."
+            f"{' times '.join(asked)} is more than the {num_devices} devices of this training: decrease it."
         )
 
     def sentences(self, mesh: jax.sharding.Mesh, batch_size: int) -> list[str]:
-        """What a user should know of devices that are left out without being asked for."""
+        """A sentence for the user if devices stay unused."""
         used, available = mesh.size, jax.device_count()
         if used == available or self.data is not None or self.sweep is not None:
             return []

@@ -73,7 +73,7 @@ class Program:
         return sharding.place(state, self._shardings(state, mesh))._replace(best=best)
 
     def feed(self, mesh: jax.sharding.Mesh) -> Feed:
-        """What hands each dispatch its batches: the training set on the devices, or a stream of it."""
+        """The feed of the training set: resident on the devices, or streamed."""
         experiment = self.run.experiment
         if self.run.stream is None:
             return Resident(self.run.source, mesh, self._longest)

@@ -97,7 +97,7 @@ class Run:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about the data that a user should know of."""
+        """Sentences about the data, for the user."""
         streamed = () if self.stream is None else (sentence(self.stream),)
         return (*self.splits.conversions, *streamed)
 

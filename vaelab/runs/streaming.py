@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from vaelab.data import DataSet
 from vaelab.streams import ArrayStream, Stream
-from vaelab.training.memory import device_memory, host_memory
+from vaelab.training.memory import device_memory
 from vaelab.types import Splits
+from vaelab.untrusted import host_memory
 
 _SHARE = 0.25  # largest share of a memory that a training set in memory takes
 

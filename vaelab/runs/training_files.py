@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import time
-import zipfile
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from vaelab.checks import UsageError
+from vaelab.checks import DamagedFileError, UsageError
+from vaelab.data.readers import names_in_npz, read_npz
 from vaelab.runs.experiment import Experiment
 from vaelab.runs.files import read_typed, write_json
 from vaelab.storage import writing
@@ -70,12 +69,12 @@ class TrainingFiles:
         if not path.exists():
             return {}
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-                if int(arrays["step"]) != step:
-                    return {}
-                return {n.removeprefix("metrics/"): arrays[n] for n in arrays if n != "step"}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            arrays = read_npz(path, names_in_npz(path))
+            if int(arrays.pop("step")) != step:
+                return {}
+        except (DamagedFileError, KeyError, TypeError, ValueError):
             return {}
+        return {name.removeprefix("metrics/"): array for name, array in arrays.items()}
 
     def set_aside_after(self, step: int) -> bool:
         """Moves the checkpoints after this step, such as a shorter run's last one, to checkpoints/before.

@@ -27,7 +27,7 @@ METADATA = "_CHECKPOINT_METADATA"  # orbax's file of a checkpoint, which holds t
 
 
 class Checkpoints:
-    """The checkpoints of one run in a folder, newest last; a half-written or unreadable one does no harm.
+    """The checkpoints of one run in a folder, newest last. Incomplete and unreadable checkpoints are ignored.
 
     A checkpoint appears under its final name only when it is complete, so a run killed at any
     moment finds the one before. It restores bit for bit, onto the shardings of the state given. A

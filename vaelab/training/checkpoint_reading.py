@@ -20,7 +20,7 @@ def open_checkpoints(directory: epath.PathLike, *, max_to_keep: int = 3) -> Chec
     return kind(directory, max_to_keep=max_to_keep)
 
 
-def read_raw(directory: epath.PathLike, step: int | None = None) -> dict[str, Any]:
+def read_raw(directory: epath.PathLike) -> dict[str, Any]:
     """The newest readable train state as nested dicts of arrays, without its types: no data are needed.
 
     Raises:
@@ -32,8 +32,7 @@ def read_raw(directory: epath.PathLike, step: int | None = None) -> dict[str, An
     if not is_remote(directory) and not epath.Path(directory).is_dir():  # it would be made
         raise none
     with contextlib.closing(open_checkpoints(directory)) as checkpoints:
-        steps = [each for each in checkpoints.steps()[::-1] if step is None or each == step]
-        for each in steps:
+        for each in checkpoints.steps()[::-1]:
             try:
                 state = checkpoints.read(each)
                 if isinstance(state, dict) and "variables" in state:
@@ -41,5 +40,8 @@ def read_raw(directory: epath.PathLike, step: int | None = None) -> dict[str, An
             except UnreachableError:
                 raise
             except Exception:  # orbax and tensorstore raise many kinds
-                warnings.warn(f"checkpoint {each} of {directory} cannot be read.", stacklevel=2)
+                warnings.warn(
+                    f"checkpoint {each} of {directory} cannot be read, and the one before it is used.",
+                    stacklevel=2,
+                )
     raise none

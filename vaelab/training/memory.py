@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import jax
 from jax.sharding import Sharding
 
 from vaelab.checks import UsageError
+from vaelab.untrusted import host_memory
 
 
 def placed(tree: Any, shardings: Sharding | Any) -> Any:
@@ -76,8 +76,3 @@ def device_memory() -> float:
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"]
     return host_memory()
-
-
-def host_memory() -> float:
-    """Bytes of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

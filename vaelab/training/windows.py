@@ -119,7 +119,7 @@ class Windows(Feed):
             raise
         assert first == step, f"the window of step {first} comes at step {step}"
         if window.examples.x.dtype == np.uint8:
-            # Not by the threads: all processes must call their programs in one order.
+            # Threads must not do this: all processes must start their programs in the same order.
             window = dataclasses.replace(window, examples=self._decode(window.examples))
         self._current, self._current_end = window, step + steps
 
