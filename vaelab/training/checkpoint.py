@@ -56,14 +56,12 @@ class Checkpoints:
 
     def save(self, state: TrainState) -> None:
         """Writes the state in the background; a failure is raised here or at the next call."""
+        state = with_key_data(state)
         with _disk_errors():
             self._manager.save(
                 int(state.step),
                 args=ocp.args.StandardSave(state),
-                custom_metadata={
-                    "checksums": checksums(state),
-                    "key is data": not _is_key(state.key),
-                },
+                custom_metadata={"checksums": checksums(state)},
             )
 
     def wait(self) -> None:
@@ -145,7 +143,10 @@ class Checkpoints:
         return None
 
     def read(self, step: int, like: TrainState | None = None) -> Any:
-        """The state of one step; nested dicts of arrays without `like`. It raises errors of many kinds."""
+        """The state of one step; nested dicts of arrays without `like`, the key as its data.
+
+        Errors are of many kinds.
+        """
         self._check_size(step)
         kept = self._manager.metadata(step).custom_metadata
         if kept is None:
@@ -155,22 +156,18 @@ class Checkpoints:
             if like is None
             else jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         )
-        key_is_data = bool(kept.get("key is data", False))
-        if like is not None and key_is_data:
+        if like is not None:
             data = jax.eval_shape(jax.random.key_data, like.key)
             abstract = abstract._replace(key=data.update(sharding=like.key.sharding))
         state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
-        if like is not None and key_is_data:
-            state = state._replace(key=jax.random.wrap_key_data(state.key))
         # An empty folder restores as nothing.
         structure = jax.tree.structure
-        if like is not None and structure(state) != structure(like):  # type: ignore[operator]
+        if like is not None and structure(state) != structure(abstract):
             raise UsageError("it holds no train state")
         found = checksums(state)
-        # Earlier versions kept none.
-        if any(found.get(name, each) != each for name, each in kept.get("checksums", {}).items()):
+        if any(found.get(name, each) != each for name, each in kept["checksums"].items()):
             raise UsageError("its arrays are not those that were written")
-        return state
+        return state if like is None else state._replace(key=jax.random.wrap_key_data(state.key))
 
     def _check_size(self, step: int) -> None:
         """Raises a ValueError unless the arrays that the metadata of a step describe fit into memory."""
@@ -212,8 +209,9 @@ def _disk_errors():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
-def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+def with_key_data(state: TrainState) -> TrainState:
+    """The state with the data of its key, as checkpoints hold it."""
+    return state._replace(key=jax.random.key_data(state.key))
 
 
 def on_one_device(metadata: Any) -> Any:
@@ -232,8 +230,6 @@ def checksums(tree: PyTree) -> dict[str, str]:
     found = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if isinstance(leaf, jax.Array):
-            if _is_key(leaf):
-                leaf = jax.random.key_data(leaf)
             if not leaf.is_fully_addressable:
                 if not leaf.is_fully_replicated:
                     continue

@@ -8,12 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
-import numpy as np
 from etils import epath
 
 from vaelab import processes, storage
 from vaelab.training import sharding
-from vaelab.training.checkpoint import METADATA, Checkpoints
+from vaelab.training.checkpoint import METADATA, Checkpoints, on_one_device
 from vaelab.training.state import TrainState
 
 
@@ -71,7 +70,7 @@ class RemoteCheckpoints(Checkpoints):
             with contextlib.closing(Checkpoints(here, shared=False)) as checkpoints:
                 if like is None or processes.count() == 1:
                     return checkpoints.read(step, like)
-                state = checkpoints.read(step, jax.tree.map(_of_this_process, like))
+                state = checkpoints.read(step, on_one_device(like))
         return sharding.place(state, jax.tree.map(lambda leaf: leaf.sharding, like))
 
     def _complete(self) -> set[int]:
@@ -97,10 +96,4 @@ def _whole(state: TrainState) -> TrainState:
     """The state on the host if there are several processes: Orbax saves no arrays of one of them."""
     if processes.count() == 1:
         return state
-    fetched = sharding.fetch(state)
-    return fetched._replace(key=np.asarray(jax.random.key_data(fetched.key)))
-
-
-def _of_this_process(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+    return sharding.fetch(state)
