@@ -8,19 +8,33 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 GRACE = 25.0  # seconds after SIGTERM at which a process that has not ended yet is ended
 CONTINUES = "preempted; the same command continues."
 
 
+_before_exit: list[Callable[[], object]] = []
+
+
+@contextlib.contextmanager
+def calling_before_exit(function: Callable[[], object]) -> Iterator[None]:
+    """Calls the function if `preemptible` ends the process while the block runs."""
+    _before_exit.append(function)
+    try:
+        yield
+    finally:
+        _before_exit.remove(function)
+
+
 class Preempted(SystemExit):
     """The process ends with exit code 0, and the same command continues. `sentence` is for the user."""
 
-    def __init__(self, sentence: str):
+    def __init__(self, sentence: str, *, alone: bool = False):
+        """`alone`: of several processes this one ends without waiting for the others."""
         super().__init__(0)
-        self.sentence = sentence
+        self.sentence, self.alone = sentence, alone
 
 
 @contextlib.contextmanager
@@ -36,7 +50,7 @@ def preemptible() -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one SIGTERM is enough
-        raise Preempted(CONTINUES)
+        raise Preempted(CONTINUES, alone=True)
 
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -62,5 +76,8 @@ def _end_in_time(signals: socket.socket, ended: threading.Event) -> None:
             if not ended.wait(GRACE):
                 # Checkpoints and files appear whole, so that the process may end at any moment.
                 print(CONTINUES, file=sys.stderr, flush=True)
+                for function in list(_before_exit):
+                    with contextlib.suppress(Exception):
+                        function()
                 os._exit(0)
             return

@@ -40,6 +40,8 @@ def plain_errors() -> Iterator[Outcome]:
                 sys.stdout.flush()  # a broken pipe shows here, and not at Python's exit
         except Preempted as end:
             print(end.sentence)
+            if end.alone:
+                processes.end_without_the_others(0)
         except SystemExit as exit_:  # tyro's messages, and --help
             outcome.code = (
                 exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)

@@ -72,6 +72,11 @@ class Records(Stream):
                     f"{self._path}: {name} of record {row} has the shape {np.shape(leaf)}, and that of "
                     f"record 0 has {np.shape(first)}: give all examples one shape."
                 )
+            if leaf is not None and leaf.dtype != first.dtype:
+                raise UsageError(
+                    f"{self._path}: {name} of record {row} is {leaf.dtype}, and that of record 0 is "
+                    f"{first.dtype}: give all examples one type."
+                )
         return example
 
     def _floats(self, name: str, values: Any) -> np.ndarray:

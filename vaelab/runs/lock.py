@@ -11,11 +11,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from etils import epath
 
+from vaelab import processes
 from vaelab.checks import UsageError, is_number
+from vaelab.preemption import calling_before_exit
 from vaelab.storage import is_remote, make_folder
 from vaelab.untrusted import parse_json, printable
 
@@ -49,6 +52,31 @@ def held(folder: epath.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def shared(folder: epath.Path) -> Iterator[None]:
+    """Holds the folder for the processes of one training, whose primary process holds the lock.
+
+    Raises:
+      UsageError: as `held`, in all processes; or the processes see different folders.
+    """
+    with processes.in_primary(held(folder)):
+        if processes.count() > 1:
+            with processes.together():
+                _check_seen(folder / "lock.json")
+        yield
+
+
+def _check_seen(path: epath.Path) -> None:
+    """Raises if this process does not see the lock of the primary. A network drive may show it late."""
+    for _ in range(20):
+        if path.exists():
+            return
+        time.sleep(0.5)
+    raise UsageError(
+        f"workdir {path.parent} is not the same folder in all processes: choose one that all hosts share."
+    )
+
+
+@contextlib.contextmanager
 def _writable(folder: epath.Path) -> Iterator[None]:
     try:
         yield
@@ -76,7 +104,8 @@ def _locked(folder: epath.Path) -> Iterator[None]:
 def _taken(path: epath.Path, mine: dict[str, Any]) -> Iterator[None]:
     _take(path, json.dumps(mine))
     try:
-        yield
+        with calling_before_exit(partial(path.unlink, missing_ok=True)):
+            yield
     finally:
         path.unlink(missing_ok=True)
 
@@ -95,22 +124,26 @@ def _taken_in_a_bucket(path: epath.Path, mine: dict[str, Any]) -> Iterator[None]
 
     def renew() -> None:
         while not ended.wait(RENEWED):
-            with contextlib.suppress(
-                Exception
-            ):  # a network that fails for a minute ends no training
+            # A network that fails for a minute ends no training.
+            with contextlib.suppress(Exception):
                 if is_mine():
                     path.write_bytes(content().encode())
 
     _take(path, content())
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
+
+    def release() -> None:
+        if is_mine():
+            path.unlink(missing_ok=True)
+
     try:
-        yield
+        with calling_before_exit(release):
+            yield
     finally:
         ended.set()
         thread.join()
-        if is_mine():
-            path.unlink(missing_ok=True)
+        release()
 
 
 def _take(path: epath.Path, content: str) -> None:

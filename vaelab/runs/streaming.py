@@ -9,6 +9,7 @@ from vaelab.types import Splits
 from vaelab.untrusted import host_memory
 
 _SHARE = 0.25  # largest share of a memory that a training set in memory takes
+_SUBSET = 2**30  # bytes of the validation and test sets beside a stream, the same on every machine
 
 
 def load_splits(
@@ -23,7 +24,7 @@ def load_splits(
     if streaming is not False:
         stored = data_set.open(data_dir)
         if stored is not None and (streaming or not fits(stored.train)):
-            return stored.sampled(int(_SHARE * host_memory() / 2)), stored.train
+            return stored.sampled(_SUBSET), stored.train
     splits = data_set.load(data_dir)
     return splits, stream_of(splits, streaming)
 

@@ -13,7 +13,7 @@ from vaelab.runs.config import ConfigurationError, check_same, described, read_k
 from vaelab.runs.files import damaged, write_json
 from vaelab.runs.history import History
 from vaelab.runs.identity import plain
-from vaelab.runs.lock import held
+from vaelab.runs.lock import shared
 from vaelab.runs.members import Member
 from vaelab.runs.programs import Program
 from vaelab.runs.record import to_record
@@ -42,7 +42,7 @@ class SweepFolder:
     @contextlib.contextmanager
     def opened(self) -> Iterator[SweepFolder]:
         """Holds the folder for this process."""
-        with processes.in_primary(held(self.folder)):
+        with shared(self.folder):
             yield self
 
     def groups(self, run: Run, members: Sequence[Member]) -> list[Group]:
@@ -181,8 +181,9 @@ class Group(Store):
         return self._files.unlogged(step)
 
     def on_checkpoint(self, state: TrainState) -> None:
-        for log in self._logs:
-            log.flush()
+        with processes.together():
+            for log in self._logs:
+                log.flush()
         self._files.save(state)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from vaelab import processes
 from vaelab.checks import DamagedFileError, UsageError
 from vaelab.data.readers import names_in_npz, read_npz
 from vaelab.runs.experiment import Experiment
@@ -64,31 +65,42 @@ class TrainingFiles:
             np.savez(file, **arrays, step=step)
 
     def unlogged(self, step: int) -> Metrics:
-        """Those metrics, if they are of this step. Nothing if the file is damaged: the next row lacks them."""
+        """Those metrics up to this step. Nothing if the file is damaged: the next row lacks them.
+
+        The file may be of a later step, whose checkpoint was not completed.
+        """
         path = self._folder / UNLOGGED
         if not path.exists():
             return {}
         try:
             arrays = read_npz(path, names_in_npz(path))
-            if int(arrays.pop("step")) != step:
+            later = int(arrays.pop("step")) - step
+            num_steps = arrays["metrics/loss"].shape[-1]
+            if not 0 <= later < num_steps or {a.shape[-1] for a in arrays.values()} != {num_steps}:
                 return {}
-        except (DamagedFileError, KeyError, TypeError, ValueError):
+        except (DamagedFileError, KeyError, TypeError, ValueError, IndexError):
             return {}
-        return {name.removeprefix("metrics/"): array for name, array in arrays.items()}
+        return {
+            name.removeprefix("metrics/"): array[..., : num_steps - later]
+            for name, array in arrays.items()
+        }
 
     def set_aside_after(self, step: int) -> bool:
         """Moves the checkpoints after this step, such as a shorter run's last one, to checkpoints/before.
 
         True if there are any.
         """
-        later = (self._folder / "checkpoints").exists() and self.newest > step
+        # No process moves a checkpoint before all have listed them.
+        there = processes.any_of((self._folder / "checkpoints").exists())
+        later = there and processes.any_of(self.newest > step)
         if later:
             self._checkpoints().set_aside_after(step)
         return later
 
     def forget_before(self) -> None:
         """Deletes what only an unfinished run needs: checkpoints that were set aside, unlogged metrics."""
-        (self._folder / UNLOGGED).unlink(missing_ok=True)
+        if processes.is_primary():
+            (self._folder / UNLOGGED).unlink(missing_ok=True)
         if (self._folder / "checkpoints").exists():
             self._checkpoints().forget_before()
 
@@ -98,8 +110,11 @@ class TrainingFiles:
 
     def save(self, state: TrainState) -> None:
         """Writes a checkpoint in the background, unless this step has one."""
-        if int(state.step) not in self._checkpoints().steps():
-            self._checkpoints().save(state)
+        checkpoints = self._checkpoints()
+        with processes.together():  # a save that failed in one process ends all of them
+            checkpoints.wait()
+        if int(state.step) not in checkpoints.steps():
+            checkpoints.save(state)
         if self._start is not None:
             seconds = self._seconds_before + time.monotonic() - self._start
             write_json(self._folder / "seconds.json", seconds)

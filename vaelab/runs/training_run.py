@@ -133,8 +133,11 @@ def train(
     with SweepFolder(workdir).opened() as sweep:
         for group in sweep.groups(run, members):
             program = Members(run, group.members, devices=devices)
-            results = _train(program, group, starting_point(start, program, modules), *settings)
-            group.finish(results)
+            try:
+                results = _train(program, group, starting_point(start, program, modules), *settings)
+                group.finish(results)
+            finally:
+                group.close()
             trained += zip(group.members, results, strict=True)
             if results[0].interrupted:
                 break
@@ -190,9 +193,10 @@ def _train(
                 bar = display.TrainingProgress(program.label, experiment.num_steps, step)
                 together.hooks += (stack.enter_context(bar),)
                 bar.announce(store.place, resumed or step > 0, repeats)
+            placed, state = program.place(state, mesh), None  # one copy on the devices
             try:
                 state = fit(
-                    program.place(state, mesh),
+                    placed,
                     run_steps=Fed(run_steps, feed, step),
                     timetable=timetable,
                     validate=lambda variables: program.validate(sharding.local(variables)),

@@ -16,7 +16,7 @@ from vaelab.checks import UndefinedError, UsageError
 from vaelab.runs.config import check_config, read_config, write_config
 from vaelab.runs.files import write_figure, write_json
 from vaelab.runs.history import History
-from vaelab.runs.lock import held
+from vaelab.runs.lock import shared
 from vaelab.runs.programs import Program
 from vaelab.runs.report import Report
 from vaelab.runs.reporting import is_current, read_report
@@ -44,7 +44,7 @@ class Workdir(Store):
     @contextlib.contextmanager
     def opened(self) -> Iterator[Workdir]:
         """Holds the folder for this process. A folder that nothing was written to is removed again."""
-        with processes.in_primary(held(self.folder)):
+        with shared(self.folder):
             try:
                 yield self
             finally:
@@ -88,7 +88,8 @@ class Workdir(Store):
 
     def on_checkpoint(self, state: TrainState) -> None:
         assert self._log is not None
-        self._log.flush()
+        with processes.together():
+            self._log.flush()
         self._files.save(state)
 
     def close(self) -> None:

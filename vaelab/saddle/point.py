@@ -100,7 +100,12 @@ def saddle_point(
             state.average,
             batch,
         )
-        met = [jnp.all(c <= 0) for c in jax.tree.leaves(average)]
+        met = [
+            jnp.all((c <= 0) & jnp.isfinite(new))
+            for c, new in zip(
+                jax.tree.leaves(average), jax.tree.leaves(gradients.multipliers), strict=True
+            )
+        ]
         feasible_once = state.feasible_once | jnp.all(jnp.array(met, bool))
         extra_args = dict(extra_args, constraint=scaled(batch), feasible_once=feasible_once)
         param_updates, primal_state = primal.update(

@@ -84,11 +84,12 @@ class Checkpoints:
         Orbax saves no step before its newest checkpoint.
         """
         later = [each for each in self.steps() if each > step]
-        if later:
+        if processes.any_of(
+            bool(later)
+        ):  # no process moves a checkpoint before all have listed them
             self.wait()  # a checkpoint that is being written cannot be moved
-        for each in later:
-            self._set_aside(each, "before")
-        if later:
+            for each in later:
+                self._set_aside(each, "before")
             processes.barrier()
             self._manager.reload()
 
@@ -118,7 +119,8 @@ class Checkpoints:
             except UnreachableError:
                 raise
             except Exception as error:  # orbax and tensorstore raise many kinds
-                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+                if full or isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
                     raise
                 unread = error
             if processes.any_of(unread is not None):
@@ -147,7 +149,7 @@ class Checkpoints:
 
         Errors are of many kinds.
         """
-        self._check_size(step)
+        self._check_size(step, like)
         kept = self._manager.metadata(step).custom_metadata
         if kept is None:
             raise UsageError(f"it has no {METADATA}")
@@ -162,18 +164,25 @@ class Checkpoints:
         state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
         # An empty folder restores as nothing.
         structure = jax.tree.structure
-        if like is not None and structure(state) != structure(abstract):
+        if like is not None and structure(state) != structure(abstract):  # type: ignore[operator]
             raise UsageError("it holds no train state")
         found = checksums(state)
         if any(found.get(name, each) != each for name, each in kept["checksums"].items()):
             raise UsageError("its arrays are not those that were written")
         return state if like is None else state._replace(key=jax.random.wrap_key_data(state.key))
 
-    def _check_size(self, step: int) -> None:
-        """Raises a ValueError unless the arrays that the metadata of a step describe fit into memory."""
+    def _check_size(self, step: int, like: TrainState | None) -> None:
+        """Raises a ValueError unless the arrays that the metadata describe fit into memory, or are as large as `like`."""
         leaves = jax.tree.leaves(self._manager.item_metadata(step).tree)
         arrays = [leaf for leaf in leaves if isinstance(leaf, ocp.metadata.ArrayMetadata)]
-        check_memory(sum(map(_num_bytes, arrays)))
+        total = sum(map(_num_bytes, arrays))
+        if like is None:
+            check_memory(total)
+        elif (
+            total
+            > 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(like)) + 2**20
+        ):
+            raise ValueError("its arrays are larger than those of the model")
 
     def _set_aside(self, step: int, name: str) -> epath.Path:
         folder = self.directory / name
@@ -230,10 +239,9 @@ def checksums(tree: PyTree) -> dict[str, str]:
     found = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if isinstance(leaf, jax.Array):
-            if not leaf.is_fully_addressable:
-                if not leaf.is_fully_replicated:
-                    continue
-                leaf = leaf.addressable_data(0)
+            if not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+                continue
+            leaf = leaf.addressable_data(0) if leaf.is_fully_replicated else leaf
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         content = np.ascontiguousarray(leaf).view(np.uint8)
         found[name] = f"{leaf.dtype}{list(leaf.shape)}{zlib.crc32(content.data):08x}"

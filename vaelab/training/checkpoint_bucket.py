@@ -35,8 +35,8 @@ class RemoteCheckpoints(Checkpoints):
         self._copied = set[int]()  # the step of that copy
 
     def save(self, state: TrainState) -> None:
+        state = _whole(state)  # by all processes together
         self.wait()  # the folder holds one checkpoint at a time
-        state = _whole(state)
         self._copied = {int(state.step)}
         if not processes.is_primary():
             return

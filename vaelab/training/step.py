@@ -47,7 +47,10 @@ def train_step(
     # 0, unless the transformation skips steps: `saddle.skip_nonfinite`.
     metrics["skipped"] = 1.0 - (opt_state.step - state.opt_state.step)
     step = state.step + 1
-    ema = update_average(state.ema, variables.params, step)
+    # Steps that are skipped do not count.
+    made = opt_state.step > state.opt_state.step
+    average = update_average(state.ema, variables.params, jnp.maximum(opt_state.step, 1))
+    ema = jax.tree.map(lambda new, old: jnp.where(made, new, old), average, state.ema)
     state = state._replace(step=step, variables=variables, opt_state=opt_state, ema=ema)
     return state, metrics
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from vaelab import processes
 from vaelab.checks import MissingPackageError, UsageError, check_values
 from vaelab.streams import Stream, as_floats
 from vaelab.training.feeds import Feed
@@ -112,11 +113,12 @@ class Windows(Feed):
         """Makes the window that begins with this step the current one."""
         if self._ahead is None:
             self._ahead = self._start(step)
-        try:
-            first, steps, window = next(self._ahead)
-        except UsageError as error:
-            vars(error).pop("__notes__", None)  # grain's, about its own frames
-            raise
+        with processes.together():  # what one process cannot read ends all of them
+            try:
+                first, steps, window = next(self._ahead)
+            except UsageError as error:
+                vars(error).pop("__notes__", None)  # grain's, about its own frames
+                raise
         assert first == step, f"the window of step {first} comes at step {step}"
         if window.examples.x.dtype == np.uint8:
             # Threads must not do this: all processes must start their programs in the same order.
