@@ -180,7 +180,7 @@ class Members(Program):
             members=True,
             sharded=self.devices.sharded,
         )
-        return members._replace(step=replicated(mesh))  # type: ignore[arg-type]
+        return members._replace(step=replicated(mesh))
 
     def _run(self, member: Mapping[str, Any]) -> Run:
         return dataclasses.replace(self.run, experiment=at(self.run.experiment, member))
