@@ -107,15 +107,16 @@ def make_result(
     started_from: str | None = None,
 ) -> Result:
     """The result of a run's last state: its best parameters under early stopping, else its last."""
-    variables, average, step = state.evaluated, state.opt_state.average, state.step
+    variables, average, step = state.evaluated, state.opt_state.average, int(state.step)
     if run.experiment.patience is not None and np.isfinite(state.best.bound):
-        variables, average, step = state.best.variables, state.best.average, state.best.step
+        variables, average = state.best.variables, state.best.average
+        step = int(state.best.step)
     return Result(
         model=run.experiment.model,
         params=local(variables.params),
         multipliers={name: float(value) for name, value in variables.multipliers.items()},
         average={name: float(value) for name, value in average.items()},
-        step=int(step),
+        step=step,
         scaling=run.splits.scaling,
         name=run.name,
         state=state,

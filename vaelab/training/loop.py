@@ -261,7 +261,8 @@ def _without_best(run_steps: Callable[..., Any]) -> Callable[..., Any]:
     """The same steps on a state whose best stays on the host."""
 
     def run(state: TrainState, *, num_steps: int) -> tuple[TrainState, dict[str, Array]]:
-        stepped, metrics = run_steps(state._replace(best=()), num_steps=num_steps)  # type: ignore[arg-type]
+        bare = state._replace(best=())  # type: ignore[arg-type]
+        stepped, metrics = run_steps(bare, num_steps=num_steps)
         return stepped._replace(best=state.best), metrics
 
     return run

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from vaelab.models import Model
@@ -27,8 +28,8 @@ class Best(NamedTuple):
     The training loop keeps it on the host: on the devices it would take as much memory as the parameters.
     """
 
-    bound: Array  # [], validation bound, nats
-    step: Array  # [], when
+    bound: Array | np.ndarray  # [], validation bound, nats
+    step: Array | np.ndarray  # [], when
     variables: Saddle
     average: PyTree  # of each constraint, at that step
 
