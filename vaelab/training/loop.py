@@ -282,5 +282,5 @@ def _keep_best(state: TrainState, bound: np.ndarray, trained_on: np.ndarray) -> 
         return np.where(chosen, new, old)
 
     step = np.asarray(state.step, state.best.step.dtype)
-    candidate = Best(bound, step, fetch(state.evaluated), average)  # type: ignore[arg-type]
+    candidate = Best(bound, step, fetch(state.evaluated), average)
     return state._replace(best=jax.tree.map(choose, candidate, state.best))
