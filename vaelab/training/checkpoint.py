@@ -56,7 +56,9 @@ class Checkpoints:
 
     def save(self, state: TrainState) -> None:
         """Writes the state in the background; a failure is raised here or at the next call."""
-        state = with_key_data(state)
+        self._write(with_key_data(state))
+
+    def _write(self, state: TrainState) -> None:
         with _disk_errors():
             self._manager.save(
                 int(state.step),

@@ -12,7 +12,7 @@ from etils import epath
 
 from vaelab import processes, storage
 from vaelab.training import sharding
-from vaelab.training.checkpoint import METADATA, Checkpoints, on_one_device
+from vaelab.training.checkpoint import METADATA, Checkpoints, on_one_device, with_key_data
 from vaelab.training.state import TrainState
 
 
@@ -35,12 +35,12 @@ class RemoteCheckpoints(Checkpoints):
         self._copied = set[int]()  # the step of that copy
 
     def save(self, state: TrainState) -> None:
-        state = _whole(state)  # by all processes together
+        state = _whole(with_key_data(state))  # by all processes together
         self.wait()  # the folder holds one checkpoint at a time
         self._copied = {int(state.step)}
         if not processes.is_primary():
             return
-        super().save(state)
+        self._write(state)
         self._copy = self._thread.submit(self._copy_to_bucket, int(state.step))
 
     def wait(self) -> None:
