@@ -13,10 +13,12 @@ import pytest
 import small
 
 from vaelab import evaluation, runs
+from vaelab.constraints import NLL
 from vaelab.likelihoods import BernoulliDecoder
 from vaelab.networks import MLP, ConditionalGaussian
 from vaelab.runs.programs import Program
 from vaelab.runs.run import Run
+from vaelab.training.objectives import Lagrangian
 from vaelab.training.sharding import replicate
 
 NUM_STEPS = 50
@@ -31,7 +33,8 @@ def experiment(**changes) -> runs.Experiment:
         decoder=BernoulliDecoder(MLP((96, 96)), shape=small.SHAPE),
     )
     settings = dict(
-        model=model, batch_size=16, num_steps=NUM_STEPS, log_every=1, evaluate_every=25, ema_decay=0.9
+        model=model, batch_size=16, num_steps=NUM_STEPS, log_every=1, evaluate_every=25, ema_decay=0.9,
+        objective=Lagrangian({"nll": NLL(0.9)}),  # met from the start, so that there is a best
     )  # fmt: skip
     return small.constrained(**settings | changes)
 

@@ -76,7 +76,7 @@ def test_the_limit_is_what_states_and_densities_take(monkeypatch):
         program.check_memory, program.compile_steps(mesh), program.shapes(mesh), program.feed(mesh)
     )
     monkeypatch.setattr(memory, "device_memory", lambda: state + densities)
-    with pytest.raises(ValueError, match=r"of memory, and the device has 0\.0086"):
+    with pytest.raises(ValueError, match=r"of memory, and the device has 0\.00857"):
         check()
     monkeypatch.setattr(memory, "device_memory", lambda: state + 10 * densities)
     check()

@@ -39,7 +39,7 @@ def test_the_report_adds_up(result):
     report, experiment = result.report(), result.run.experiment
     assert report.elbo.mean == pytest.approx(-(report.rate.mean + report.distortion.mean), abs=1e-4)
     likelihood = report.log_likelihood
-    assert likelihood[2:] == (5, likelihood.effective_sample_size, 4, None)
+    assert likelihood[2:] == (5, likelihood.effective_sample_size, 4, None, "q(z|x)")
     assert 1 <= likelihood.effective_sample_size <= 5
     assert (report.step, report.num_steps, report.epochs_trained) == (20, 20, 20 * 10 / 50)
     assert (report.num_test, report.posterior_samples, report.prior_samples) == (10, 2, None)

@@ -180,7 +180,7 @@ def test_frozen_networks_are_read_or_refused(num_inputs, tmp_path):
 
 
 def test_a_compressed_bomb_is_refused_before_it_expands(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaelab.untrusted._memory", lambda: 2**21)
+    monkeypatch.setattr("vaelab.untrusted.host_memory", lambda: 2**21)
     path = tmp_path / "x.npz"
     path.write_bytes(npz(np.savez_compressed, x=np.zeros(2**21, np.uint8)))
     assert path.stat().st_size < 5000

@@ -142,7 +142,7 @@ def test_other_formats_behind_the_name_of_an_image_are_refused(tmp_path):
 def test_images_that_do_not_fit_into_memory_are_refused_after_the_first(tmp_path, monkeypatch):
     for name in "abcd":
         (tmp_path / f"{name}.png").write_bytes(image())
-    monkeypatch.setattr("vaelab.untrusted._memory", lambda: 4 * GREY.size)
+    monkeypatch.setattr("vaelab.untrusted.host_memory", lambda: 4 * GREY.size)
     with pytest.raises(DamagedFileError, match="it takes 256 bytes, more than half of the memory"):
         read_image_folder([tmp_path])
 

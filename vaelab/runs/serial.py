@@ -69,6 +69,8 @@ def from_json(kind: type[T], value: Any) -> T:
         # A field that the file does not have keeps its default.
         items = _of(dict, value).items()
         result = kind(**{name: from_json(hints[name], item) for name, item in items})
+    elif kind is np.ndarray:
+        result = np.array([from_json(float, item) for item in _of(list, value)])
     elif kind is float:
         result = math.nan if value is None else float(_of(int | float, value))
     else:
