@@ -125,7 +125,8 @@ def test_evaluations_of_eight_devices_are_those_of_one(eight, alone):
     ours, theirs = eight[1]["numbers"], numbers(alone)
     assert ours.keys() == theirs.keys()
     for name, values in theirs.items():
-        np.testing.assert_allclose(ours[name], values, rtol=1e-5, err_msg=name)
+        # Near zero they are differences of log densities of some nats.
+        np.testing.assert_allclose(ours[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def collectives(run_steps, *arguments) -> list[tuple[str, list[int]]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 
@@ -43,6 +44,19 @@ def initialize(
     coordinator = coordinator or environment("JAX_COORDINATOR_ADDRESS")
     num_processes = _number("JAX_NUM_PROCESSES", num_processes)
     process_id = _number("JAX_PROCESS_ID", process_id)
+    if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
+        raise UsageError(f"coordinator must be HOST:PORT, got {coordinator!r}.")
+    if num_processes is not None and process_id is not None and not 0 <= process_id < num_processes:
+        raise UsageError(
+            f"process_id must be from 0 to {num_processes - 1}, got {process_id}: there are "
+            f"{num_processes} processes."
+        )
+    if coordinator is not None:
+        print(
+            f"waiting for {num_processes or 'all'} processes at {coordinator}; after five minutes this "
+            "process ends.",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
     # Collectives of CPUs. Preemption is handled by the training itself.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)

@@ -74,6 +74,11 @@ def _sentence(error: Exception) -> str | None:
         return f"there is not enough memory ({one_line(str(error), 200)}): choose smaller sizes."
     if not isinstance(error, OSError):
         return None
+    if error.errno in (errno.EFBIG, errno.EDQUOT):
+        return (
+            f"a file cannot grow further ({error.strerror}): raise the limit of this user, and run the same "
+            "command again."
+        )
     if error.errno == errno.ENOSPC:
         what = "" if error.filename is None else f" ({error.filename})"
         return f"the disk is full{what}: free space, and run the same command again."

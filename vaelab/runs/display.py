@@ -54,6 +54,10 @@ class TrainingProgress(Hook):
         if resumed:
             validation = ", the last validation" if repeats else ""
             print(f"continuing {self._what}{where} from step {self._first_step}{validation}")
+        elif repeats:
+            print(
+                f"training {self._what}{where} again from step 0: the shorter run ended before its first validation"
+            )
         elif place:
             print(f"training {self._what}{where}")
 

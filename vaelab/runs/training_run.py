@@ -169,6 +169,8 @@ def _train(
     if state is not None and timetable.stopped(state):
         _claim(program, store, point, source)
         histories = _histories(program, store, point, step, resumed)
+        if progress and resumed:
+            print(f"{program.label} in {store.place} is finished at step {step}")
         if not resumed:
             store.adopt(state, histories)
     else:

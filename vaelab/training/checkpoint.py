@@ -211,13 +211,16 @@ def _num_bytes(array: ocp.metadata.ArrayMetadata) -> int:
 
 @contextlib.contextmanager
 def _disk_errors():
-    """A full disk as the OSError it is; tensorstore raises it as a ValueError."""
+    """A full disk, quota or file as the OSError it is; tensorstore raises it as a ValueError."""
     try:
         yield
     except ValueError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        codes = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+        found = [code for code in codes if os.strerror(code) in str(error)]
+        if not found and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        code = found[0] if found else errno.ENOSPC
+        raise OSError(code, os.strerror(code)) from error
 
 
 def with_key_data(state: TrainState) -> TrainState:
