@@ -234,3 +234,13 @@ def counted(number: int, noun: str) -> str:
 def noun_of(x: np.ndarray) -> str:
     """The word for one element of x [N, *event] in sentences."""
     return "image" if x.ndim == 4 else "example"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """True if an error means that memory is lacking, whichever library raised it.
+
+    >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: ..."))
+    (True, True)
+    """
+    texts = ("RESOURCE_EXHAUSTED", "Out of memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)

@@ -55,7 +55,10 @@ def test_help_of_every_command_explains_every_option(name, capsys, monkeypatch):
     assert cli.main([name, *([NAME] if on_experiment else []), "--help"]) == 0
     text = " ".join(capsys.readouterr().out.translate(str.maketrans("│╭╮╰╯─", "      ")).split())
     hidden = {"experiment", "name", "source"} if on_experiment else set()
-    for field in dataclasses.fields(command):
+    fields = {field.name: field for field in dataclasses.fields(command)}
+    if fields.pop("hosts", None) is not None:  # whose fields are options without a prefix
+        fields |= {field.name: field for field in dataclasses.fields(parsing.Distributed)}
+    for field in fields.values():
         if field.name in hidden:
             continue
         option = f"--{field.name.replace('_', '-')}"

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 
 from vaelab import processes
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, out_of_memory
 from vaelab.preemption import Preempted
 from vaelab.untrusted import one_line
 
@@ -70,7 +70,7 @@ def _sentence(error: Exception) -> str | None:
         return str(error)
     if (sentence := processes.sentence_of_loss(error)) is not None:
         return sentence
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+    if out_of_memory(error):
         return f"there is not enough memory ({one_line(str(error), 200)}): choose smaller sizes."
     if not isinstance(error, OSError):
         return None

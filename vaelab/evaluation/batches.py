@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from vaelab.checks import UsageError, check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one, out_of_memory
 from vaelab.evaluation import spreading
 from vaelab.types import PRNGKey, PyTree
 
@@ -106,7 +106,7 @@ def explained(
             f"the evaluation was interrupted after {batches} of {batch_size}, and has no result."
         ) from None
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not out_of_memory(error):
             raise
         raise UsageError(
             f"a batch with batch_size = {batch_size} does not fit into memory: decrease batch_size, "

@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from vaelab import processes
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, out_of_memory
 from vaelab.storage import UnreachableError
 from vaelab.training.state import TrainState
 from vaelab.types import PyTree
@@ -56,14 +56,14 @@ class Checkpoints:
 
     def save(self, state: TrainState) -> None:
         """Writes the state in the background; a failure is raised here or at the next call."""
-        self._write(with_key_data(state))
+        self._write(with_key_data(state), str(jax.random.key_impl(state.key)))
 
-    def _write(self, state: TrainState) -> None:
+    def _write(self, state: TrainState, generator: str) -> None:
         with _disk_errors():
             self._manager.save(
                 int(state.step),
                 args=ocp.args.StandardSave(state),
-                custom_metadata={"checksums": checksums(state)},
+                custom_metadata={"checksums": checksums(state), "generator": generator},
             )
 
     def wait(self) -> None:
@@ -122,7 +122,7 @@ class Checkpoints:
                 raise
             except Exception as error:  # orbax and tensorstore raise many kinds
                 full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-                if full or isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+                if full or out_of_memory(error):
                     raise
                 unread = error
             if processes.any_of(unread is not None):
@@ -161,8 +161,13 @@ class Checkpoints:
             else jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         )
         if like is not None:
-            data = jax.eval_shape(jax.random.key_data, like.key)
-            abstract = abstract._replace(key=data.update(sharding=like.key.sharding))
+            one = jax.eval_shape(
+                lambda: jax.random.key_data(jax.random.key(0, impl=kept["generator"]))
+            )
+            data = jax.ShapeDtypeStruct(
+                like.key.shape + one.shape, one.dtype, sharding=like.key.sharding
+            )
+            abstract = abstract._replace(key=data)
         state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
         # An empty folder restores as nothing.
         structure = jax.tree.structure
@@ -171,7 +176,9 @@ class Checkpoints:
         found = checksums(state)
         if any(found.get(name, each) != each for name, each in kept["checksums"].items()):
             raise UsageError("its arrays are not those that were written")
-        return state if like is None else state._replace(key=jax.random.wrap_key_data(state.key))
+        if like is None:
+            return state
+        return state._replace(key=jax.random.wrap_key_data(state.key, impl=kept["generator"]))
 
     def _check_size(self, step: int, like: TrainState | None) -> None:
         """Raises a ValueError unless the arrays that the metadata describe fit into memory, or are as large as `like`."""

@@ -35,12 +35,13 @@ class RemoteCheckpoints(Checkpoints):
         self._copied = set[int]()  # the step of that copy
 
     def save(self, state: TrainState) -> None:
+        generator = str(jax.random.key_impl(state.key))
         state = _whole(with_key_data(state))  # by all processes together
         self.wait()  # the folder holds one checkpoint at a time
         self._copied = {int(state.step)}
         if not processes.is_primary():
             return
-        self._write(state)
+        self._write(state, generator)
         self._copy = self._thread.submit(self._copy_to_bucket, int(state.step))
 
     def wait(self) -> None:

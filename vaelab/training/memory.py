@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import Sharding
 
-from vaelab.checks import UsageError
+from vaelab.checks import UsageError, out_of_memory
 from vaelab.untrusted import host_memory
 
 
@@ -38,7 +38,7 @@ def check_fits(run_steps: Any, *arguments: Any, num_steps: int) -> None:
         try:
             compiled = run_steps.lower(*arguments, num_steps=num_steps).compile()
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            if not out_of_memory(error):
                 raise
             needed = math.inf  # some compilers refuse by themselves
         else:

@@ -83,7 +83,7 @@ def initial_state(
 
     # One program: op by op, each shape of a parameter would be several programs. A part of another
     # program has no options of its own.
-    options = {} if isinstance(key, jax.core.Tracer) else quick_options(1)
+    options = {} if isinstance(jax.device_put(0.0), jax.core.Tracer) else quick_options(1)
 
     @partial(jax.jit, compiler_options=options)
     def start(examples: Examples, key: PRNGKey, params: PyTree | None) -> TrainState:
