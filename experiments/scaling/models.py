@@ -27,7 +27,7 @@ class StepCost(NamedTuple):
     parameters: int
     """Number of parameters."""
     state: float
-    """Bytes of the train state: parameters, moments of Adam, and what else a run keeps."""
+    """Bytes of the train state on the devices: parameters, moments of Adam, and what else a run keeps there."""
     fixed: Work
     """Work of a step that does not depend on the batch, Adam's traffic included."""
     example: Work
@@ -46,7 +46,8 @@ class StepCost(NamedTuple):
 def step_cost(run: Run) -> StepCost:
     """Counts the work of a step at two batch sizes; the work is linear in the batch."""
     experiment = run.experiment
-    state = jax.eval_shape(lambda: run.setup().initial_state(run.splits.train, jax.random.key(0)))
+    state = jax.eval_shape(lambda: run.setup().initial_state(run.sample, jax.random.key(0)))
+    state = state._replace(best=())  # which stays on the host
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.variables.params))
     batch = experiment.batch_size
     small, large = (_products(run, experiment, state, size) for size in (batch, _LARGER * batch))
