@@ -71,7 +71,7 @@ class Experiment:
     skip_limit: int = 10
     """Number of skipped steps in a row after which a gradient is clipped to `skip_norm` and accepted."""
     nonfinite_limit: int = 0
-    """Number of steps in a row that may be skipped because the loss or a gradient is not finite. One more ends training. 0 ends training at the first. The check takes about a tenth of a small model's step."""
+    """Number of successive steps that may have a gradient that is NaN or infinite. These steps are skipped and counted; one more ends training. 0 skips none: the first loss that is NaN or infinite ends training."""
     ema_decay: float | None = None
     """Decay of the moving average of the parameters, in [0, 1). Validation and report use the average. None averages nothing."""
     prior_period: int = 1
