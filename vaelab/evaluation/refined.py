@@ -85,8 +85,8 @@ class Refined(Proposal):
         fit_key, shift_key = jax.random.split(key)
         encoding = bound.encode(x, context)
         fitted = self.fit(bind, encoding, examples, fit_key)
-        # The first sample of q(z|x) is only left out where there is one sample in total.
-        num_defensive = int(np.ceil(self.defensive * num_samples)) if num_samples > 1 else 0
+        # At least one sample comes from the fitted Gaussian.
+        num_defensive = min(int(np.ceil(self.defensive * num_samples)), num_samples - 1)
         num_fitted = num_samples - num_defensive
         shift = jax.random.uniform(shift_key, fitted.mean.shape)
         points = jnp.asarray(_sobol(num_fitted, fitted.mean.shape[-1]))
