@@ -40,11 +40,11 @@ def test_the_default_uses_as_many_devices_as_divide(batch_size, num_members, num
         ),
         (
             Mesh(data=10, sweep=2), (100, 2, 8),
-            r"^mesh\.data = 10 times mesh\.sweep = 2 needs more than the 8 devices that there are: ",
+            r"^mesh\.data = 10 times mesh\.sweep = 2 is more than the 8 devices of this training: ",
         ),
         (
             Mesh(), (100, None, 9, 3),
-            r"^9 devices of 3 processes cannot share batch_size = 100: .* choose multiples of 3\.$",
+            r"^9 devices of 3 processes cannot share batch_size = 100: .* choose a batch_size that is a multiple of 3\.$",
         ),
         (
             Mesh(data=1), (90, None, 9, 3),

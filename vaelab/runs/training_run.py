@@ -169,7 +169,7 @@ def _train(
     if state is not None and timetable.stopped(state):
         _claim(program, store, point, source)
         histories = _histories(program, store, point, step, resumed)
-        if progress and resumed:
+        if progress and resumed and program.alone:
             print(f"{program.label} in {store.place} is finished at step {step}")
         if not resumed:
             store.adopt(state, histories)
