@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -12,7 +13,7 @@ from experiments.benchmark.models import images
 from vaelab.runs import Experiment
 from vaelab.runs.run import Run
 from vaelab.training import population
-from vaelab.training.sharding import make_mesh, replicate
+from vaelab.training.sharding import make_mesh, place, replicate, replicated, state_shardings
 from vaelab.training.step import compile_train_steps
 from vaelab.types import PyTree, Saddle
 
@@ -87,7 +88,8 @@ def work(experiment: Experiment) -> Work:
 def members(experiment: Experiment, num_members: int, num_steps: int) -> Timer:
     """A step of members in one program: all of them."""
     run = Run.load(experiment, splits=images(experiment.model.decoder.event_shape))
-    mesh = make_mesh(devices=jax.devices()[:1])
+    num_devices = math.gcd(num_members, jax.device_count())
+    mesh = make_mesh(sweep=num_devices, devices=jax.devices()[:num_devices])
     together = population.compile_member_steps(
         lambda values: run.setup(), preprocess=experiment.data.preprocess, mesh=mesh,
         capacity=num_steps,
@@ -95,6 +97,8 @@ def members(experiment: Experiment, num_members: int, num_steps: int) -> Timer:
     source = replicate(run.source(), mesh)
     keys = jax.vmap(jax.random.key)(jnp.arange(num_members))
     states = population.initial_states(lambda values: run.setup(), {}, run.splits.train, keys)
+    shardings = state_shardings(states, mesh, members=True, sharded=False)
+    states = place(states, shardings._replace(step=replicated(mesh)))
 
     def block() -> PyTree:
         nonlocal states

@@ -173,8 +173,10 @@ class Checkpoints:
         structure = jax.tree.structure
         if like is not None and structure(state) != structure(abstract):  # type: ignore[operator]
             raise UsageError("it holds no train state")
-        found = checksums(state)
-        if any(found.get(name, each) != each for name, each in kept["checksums"].items()):
+        # Checkpoints of before have no checksums. Their parameters are loaded, and their runs do not continue.
+        written = kept.get("checksums", {}) if like is None else kept["checksums"]
+        found = checksums(state) if written else {}
+        if any(found.get(name, each) != each for name, each in written.items()):
             raise UsageError("its arrays are not those that were written")
         if like is None:
             return state
