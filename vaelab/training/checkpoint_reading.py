@@ -41,7 +41,7 @@ def read_raw(directory: epath.PathLike) -> dict[str, Any]:
                 raise
             except Exception:  # orbax and tensorstore raise many kinds
                 warnings.warn(
-                    f"checkpoint {each} of {directory} cannot be read, and the one before it is used.",
+                    f"checkpoint {each} of {directory} cannot be read; an earlier one is looked for.",
                     stacklevel=2,
                 )
     raise none
