@@ -23,6 +23,8 @@ class ObjectStore(AbstractFileSystem):
     objects: ClassVar[dict[str, bytes]] = {}
     changes_left: ClassVar[float] = float("inf")
     """Changes after which the process is killed."""
+    last_name: ClassVar[str | None] = None
+    """The process is killed when an object of this name would change."""
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> str:
@@ -30,9 +32,9 @@ class ObjectStore(AbstractFileSystem):
         return path.split("://", 1)[-1].strip("/")
 
     @classmethod
-    def change(cls) -> None:
-        """Counts one change of the bucket."""
-        if cls.changes_left <= 0:
+    def change(cls, name: str) -> None:
+        """Counts one change of the bucket, of the object of this name."""
+        if cls.changes_left <= 0 or name == cls.last_name:
             raise Killed
         cls.changes_left -= 1
 
@@ -65,8 +67,9 @@ class ObjectStore(AbstractFileSystem):
         return found if detail else [each["name"] for each in found]
 
     def cp_file(self, path1, path2, **kwargs):
-        self.change()
-        self.objects[self._strip_protocol(path2)] = self.objects[self._strip_protocol(path1)]
+        source, target = self._strip_protocol(path1), self._strip_protocol(path2)
+        self.change(target)
+        self.objects[target] = self.objects[source]
 
     def rm(self, path, recursive=False, maxdepth=None):
         name = self._strip_protocol(path)
@@ -75,7 +78,7 @@ class ObjectStore(AbstractFileSystem):
         if not found:
             raise FileNotFoundError(path)
         for each in found:
-            self.change()
+            self.change(each)
             del self.objects[each]
 
     def mkdir(self, path, create_parents=True, **kwargs):
@@ -99,7 +102,7 @@ class _Upload(io.BytesIO):
         if not self.closed:
             content = self.getvalue()
             super().close()
-            self._store.change()
+            self._store.change(self._name)
             self._store.objects[self._name] = content
 
 
@@ -108,6 +111,7 @@ def bucket(monkeypatch):
     """The objects of gs://, by their names: {"bucket/run/config.json": content}."""
     monkeypatch.setattr(ObjectStore, "objects", {})
     monkeypatch.setattr(ObjectStore, "changes_left", float("inf"))
+    monkeypatch.setattr(ObjectStore, "last_name", None)
     monkeypatch.setitem(_registry, "gcs", ObjectStore)
     ObjectStore.clear_instance_cache()
     backend.fsspec_backend._get_filesystem.cache_clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 
 import jax
 import numpy as np
@@ -179,13 +180,11 @@ def feed(stream, *, num_steps=60, log_every=10):
     )  # fmt: skip
 
 
-def wait_until(condition) -> None:
-    deadline = threading.Event()
-    for _ in range(1000):
-        if condition():
-            return
-        deadline.wait(0.01)
-    raise AssertionError("nothing was read ahead")
+def wait_until(condition, seconds=60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was never met"
+        time.sleep(0.01)
 
 
 def test_the_next_windows_are_read_while_the_first_is_in_use():
@@ -202,11 +201,12 @@ def test_the_next_windows_are_read_while_the_first_is_in_use():
 
 
 def test_leaving_a_feed_ends_its_threads_in_the_middle():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with feed(Watched(Examples(np.zeros((50, 2), np.float32)))) as ahead:
         next(ahead.parts(0, 60))
-        assert threading.active_count() > before
-    wait_until(lambda: threading.active_count() == before)
+        started = set(threading.enumerate()) - before
+        assert started
+    wait_until(lambda: not any(thread.is_alive() for thread in started))
 
 
 def test_a_file_that_cannot_be_read_ends_training_with_its_sentence():

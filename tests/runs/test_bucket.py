@@ -107,19 +107,22 @@ def test_a_run_killed_at_any_change_of_the_bucket_loses_only_its_last_steps(alon
     """At every second change in turn the process ends. What is there then continues to the same end."""
     result, _ = alone
     train(hooks=[Interruption(8)])
-    first, changes, starts = dict(bucket), 0, set[int]()
-    while True:
+    first, starts = dict(bucket), []
+
+    def killed_and_continued(**when) -> bool:
+        """Whether the run was killed before its end."""
         bucket.clear()
         bucket.update(first)
-        ObjectStore.changes_left = changes
+        for name, value in when.items():
+            setattr(ObjectStore, name, value)
         try:
             train()
-            break
+            return False
         except Killed:
-            ObjectStore.changes_left = float("inf")
+            ObjectStore.changes_left, ObjectStore.last_name = float("inf"), None
         bucket.pop("bucket/run/lock.json", None)  # this process, which is alive, still holds it
         with contextlib.closing(open_checkpoints(f"{RUN}/checkpoints")) as checkpoints:
-            starts.add(checkpoints.steps()[-1])
+            starts.append(checkpoints.steps()[-1])
         assert bits(train().state) == bits(result.state)
         assert [row["step"] for row in read_metrics(RUN)] == [
             *range(2, 12, 2),
@@ -127,9 +130,17 @@ def test_a_run_killed_at_any_change_of_the_bucket_loses_only_its_last_steps(alon
             20,
         ]
         assert "bucket/run/report.json" in bucket
+        return True
+
+    assert killed_and_continued(changes_left=0)
+    assert starts == [10]
+    assert killed_and_continued(last_name="bucket/run/report.json")
+    assert starts == [10, 20]
+    changes = 2
+    while killed_and_continued(changes_left=changes):
         changes += 2
     assert changes > 20
-    assert starts == {10, 20}
+    assert set(starts) == {10, 20}
 
 
 def test_a_lock_in_a_bucket_ends_when_its_machine_does(bucket, monkeypatch):
