@@ -92,12 +92,17 @@ def train_steps(
     batch_sharding = NamedSharding(mesh, PartitionSpec("data"))
     order_key = jax.random.fold_in(state.key, ORDER)
 
-    def body(carry, _):
+    def body(carry, index):
         state, position = carry
         examples, position = source.next(position, order_key, state.step)
         examples = jax.lax.with_sharding_constraint(examples, batch_sharding)
         preprocess_key, key = jax.random.split(jax.random.fold_in(state.key, state.step))
-        examples = examples._replace(x=preprocess(preprocess_key, examples.x))
+        # XLA's CPU compiler would draw the batch again for each of its uses. It does not look into a
+        # conditional, whose condition always holds.
+        x = jax.lax.cond(
+            index >= 0, preprocess, lambda _, x: jnp.zeros_like(x), preprocess_key, examples.x
+        )
+        examples = examples._replace(x=x)
         state, metrics = train_step(state, examples, key, model=model, objective=objective, tx=tx)
         if sharded:
             shardings = state_shardings(state, mesh, members=False, sharded=True)
@@ -107,15 +112,15 @@ def train_steps(
     carry = (state, source.start(order_key, state.step))
     if capacity is None:
         length = cast(int, num_steps)
-        (state, _), metrics = jax.lax.scan(body, carry, None, length=length)
+        (state, _), metrics = jax.lax.scan(body, carry, jnp.arange(length))
         return state, metrics
     body = jax.jit(body, inline=True)  # traced once, for the shapes and for the loop
-    shapes = jax.eval_shape(body, carry, None)[1]
+    shapes = jax.eval_shape(body, carry, 0)[1]
     empty = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), shapes)
 
     def counted(index, carry_and_metrics):
         carry, metrics = carry_and_metrics
-        carry, row = body(carry, None)
+        carry, row = body(carry, index)
         return carry, jax.tree.map(lambda rows, one: rows.at[index].set(one), metrics, row)
 
     (state, _), metrics = jax.lax.fori_loop(0, num_steps, counted, (carry, empty))
