@@ -1,6 +1,7 @@
 """Time from the start of a process to its report: how much of it is compilation, and in how many programs.
 
 python -m experiments.start_time digits_vae_elbo color_mnist_convdraw_re
+python -m experiments.start_time all --once
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from vaelab.runs import Experiment, display
 from vaelab.runs.files import write_json
 from vaelab.types import Examples, Splits
 
-_STEPS, _EXAMPLES = 20, 600
+_STEPS, _EXAMPLES = 20, 200
+_ALL = "all"
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 _EVENTS = (
     "/jax/core/compile/jaxpr_trace_duration",
@@ -49,36 +51,48 @@ class StartTime(parsing.Command):
     names: tyro.conf.Positional[
         Annotated[tuple[str, ...], parsing.if_left_out("all experiments")]
     ] = ()
-    """Names of experiments."""
-    programs: int = 0
-    """Number of programs to list, the slowest first."""
+    """Names of experiments. `all` means all of them."""
+    programs: int = 3
+    """Number of programs to list, the slowest first, with their CPU seconds."""
+    once: bool = False
+    """True leaves the second start out."""
     workdir: str = "runs/start_time"
     """Folder of the results."""
 
     def run(self) -> None:
         folder = epath.Path(self.workdir).expanduser()
-        names = self.names or tuple(lookup.find_all())
+        names = tuple(lookup.find_all()) if self.names in ((), (_ALL,)) else self.names
         for name in names:
             lookup.find(name)
-        columns = ["programs", "compile, s", "its CPU, s", "total, s", "second start, s"]
+        again = () if self.once else ("second start, s",)
+        columns = ("programs", "compile, s", "its CPU, s", "total, s", *again, "slowest programs")
         table = Table("experiment", *columns)
         starts: dict[str, Any] = {}
         for name in names:
-            with tempfile.TemporaryDirectory() as cache:
-                first, second = start(name, cache), start(name, cache)
+            starts[name] = _starts(name, 1 if self.once else 2)
+            first = starts[name][0]
             if "refused" in first:
                 print(f"{name} is left out: {first['refused']}", file=sys.stderr)
+                del starts[name]
                 continue
-            starts[name] = {"first": first, "second": second}
-            row = (first["num_programs"], first["compile"], first["compile_cpu"], first["total"])
-            again = f"{second['compile']:.1f} of {second['total']:.1f}"
-            table.add_row(name, *(f"{value:.3g}" for value in row), again)
-            print(f"{name}: {row}, second start {again}", file=sys.stderr)
-            for program in first["programs"][: self.programs]:
-                print(f"  {program['cpu_seconds']:6.2f} s  {program['name']}", file=sys.stderr)
+            numbers = [first[key] for key in ("num_programs", "compile", "compile_cpu", "total")]
+            seconds = [f"{each['compile']:.1f} of {each['total']:.1f}" for each in starts[name][1:]]
+            slowest = ", ".join(
+                f"{program['name']} {program['cpu_seconds']:.1f}"
+                for program in first["programs"][: self.programs]
+            )
+            row = (*(f"{value:.3g}" for value in numbers), *seconds, slowest)
+            table.add_row(name, *row)
+            print(f"{name}: {', '.join(row)}", file=sys.stderr)
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "start_time.json", starts)
         display.show(table, f"everything is in {folder}")
+
+
+def _starts(name: str, number: int) -> list[dict[str, Any]]:
+    """What each of several processes measures, one after the other with one cache of programs."""
+    with tempfile.TemporaryDirectory() as cache:
+        return [start(name, cache) for _ in range(number)]
 
 
 def start(name: str, cache: str) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.evaluation.subject import Subject
+from vaelab.one_off import one_off
 from vaelab.types import Array, Examples, PRNGKey, Terms
 
 
@@ -124,7 +124,7 @@ def stratified_mean_and_error(values: np.ndarray, inputs: np.ndarray) -> Estimat
     return Estimate(float(np.mean(values)), float(error))
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(one_off, static_argnums=(0, 1, 2), level=1)
 def _batch_means(model, functions, num_samples, params, examples, key) -> dict[str, Array]:
     terms = model.at(params)(examples.x, key, num_samples, context=examples.context)
     means = {}
