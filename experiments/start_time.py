@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from typing import Annotated, Any
 
@@ -112,28 +113,39 @@ def start(name: str, cache: str) -> dict[str, Any]:
 
 
 class Programs:
-    """The programs that JAX compiles in this process, and the time that it takes."""
+    """The programs that JAX compiles in this process, and the time that it takes.
+
+    Several threads may compile at the same time. That time counts once.
+    """
 
     def __init__(self) -> None:
         self.programs: list[dict[str, Any]] = []
         self.seconds, self.cpu_seconds = 0.0, 0.0  # of tracing, lowering and compiling
-        self._begun: list[tuple[float, float]] = []
+        self._begun: dict[int, list[tuple[float, float]]] = {}  # by thread
+        self._first, self._lock = (0.0, 0.0), threading.Lock()
         jax.monitoring.register_scalar_listener(self._begin)
         jax.monitoring.register_event_time_span_listener(self._end)
 
     def _begin(self, event: str, value: float, **details: str | int) -> None:
-        if event in _EVENTS:
-            self._begun.append((time.time(), time.process_time()))
+        if event not in _EVENTS:
+            return
+        now = time.time(), time.process_time()
+        with self._lock:
+            if not any(self._begun.values()):
+                self._first = now
+            self._begun.setdefault(threading.get_ident(), []).append(now)
 
     def _end(self, event: str, start_time: float, end_time: float, **details: str | int) -> None:
         if event not in _EVENTS:
             return
-        wall, cpu = self._begun.pop()
-        seconds, cpu_seconds = time.time() - wall, time.process_time() - cpu
-        if not self._begun:  # a function may be traced while another one is
-            self.seconds += seconds
-            self.cpu_seconds += cpu_seconds
+        wall, cpu = time.time(), time.process_time()
+        with self._lock:
+            begun = self._begun[threading.get_ident()].pop()
+            if not any(self._begun.values()):  # a function may be traced while another one is
+                self.seconds += wall - self._first[0]
+                self.cpu_seconds += cpu - self._first[1]
         if event == _COMPILED:
+            seconds, cpu_seconds = wall - begun[0], cpu - begun[1]
             name = details["fun_name"]
             self.programs.append({"name": name, "seconds": seconds, "cpu_seconds": cpu_seconds})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -113,10 +113,25 @@ class Program:
         shapes = jax.eval_shape(self.initial_state)
         return memory.placed(shapes, self._shardings(shapes, mesh))
 
-    def check_memory(self, run_steps, state: TrainState, feed: Feed) -> None:
-        """Compiles the program, and raises one sentence if it does not fit into the memory."""
+    def compile_ahead(self, run_steps, state: TrainState, feed: Feed) -> Callable[[], None]:
+        """Compiles the program in a thread, for shapes of a state and the feed. The result waits for it.
+
+        Raises:
+          UsageError: it does not fit into the memory, here or when the result is called.
+        """
         state = state._replace(best=())  # type: ignore[arg-type]
-        memory.check_fits(run_steps, state, feed.shapes, num_steps=feed.capacity)
+        return memory.check_fits(run_steps, state, feed.shapes, num_steps=feed.capacity)
+
+    def validate_ahead(self, state: TrainState, mesh: jax.sharding.Mesh) -> None:
+        """Compiles the validation, by one batch of it."""
+        if processes.count() > 1:  # another process may have failed, and this one would wait for it
+            return
+        state = state._replace(best=())  # type: ignore[arg-type]
+        shardings = self._shardings(state, mesh).variables
+        self._validate_batch(sharding.local(sharding.place(state.evaluated, shardings)))
+
+    def _validate_batch(self, variables: Saddle) -> None:
+        self.run.validate(variables, num_batches=1)
 
     def _shardings(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
         return sharding.state_shardings(state, mesh, members=False, sharded=self.devices.sharded)
@@ -178,6 +193,9 @@ class Members(Program):
             run.validate(population.member(variables, index)) for index, run in enumerate(self.runs)
         ]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _validate_batch(self, variables: Saddle) -> None:
+        self.runs[0].validate(population.member(variables, 0), num_batches=1)
 
     def member_states(self, state: TrainState) -> list[TrainState]:
         best, state = state.best, state._replace(best=())  # type: ignore[arg-type]

@@ -142,15 +142,21 @@ class Run:
             self.splits.train, batch_size=experiment.batch_size, sampler=experiment.sampler
         )
 
-    def validate(self, variables: Saddle) -> Metrics:
-        """The bound that early stopping maximises, and the ELBO, each time with the same noise."""
-        objective = self.experiment.objective
+    def validate(self, variables: Saddle, num_batches: int | None = None) -> Metrics:
+        """The bound that early stopping maximises, and the ELBO, each time with the same noise.
+
+        `num_batches` is the number of batches of the validation set. None takes all.
+        """
+        objective, examples = self.experiment.objective, self.splits.validation
+        batch_size = min(500, len(examples.x))
+        if num_batches is not None:
+            examples = examples.take(slice(num_batches * batch_size))
         estimates = evaluation.expectations(
-            self.subject(variables.params, self.splits.validation),
+            self.subject(variables.params, examples),
             self.key("validation"),
             {"bound": objective.validation, "elbo": elbo},
             num_samples=objective.validation_samples,
-            batch_size=min(500, len(self.splits.validation.x)),
+            batch_size=batch_size,
         )
         return {f"validation/{name}": np.asarray(e.mean) for name, e in estimates.items()}
 
