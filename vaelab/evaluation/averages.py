@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.evaluation.batches import Progress, map_batches
+from vaelab.evaluation import spreading
+from vaelab.evaluation.batches import Progress, map_batches, take_batch
 from vaelab.evaluation.subject import Subject
 from vaelab.one_off import one_off
 from vaelab.types import Array, Examples, PRNGKey, Terms
@@ -80,6 +82,24 @@ def expectations(
         progress=progress,
     )
     return {name: mean_and_error(values) for name, values in means.items()}
+
+
+def compile_expectations(
+    subject: Subject,
+    key: PRNGKey,
+    functions: Mapping[str, Callable[[Examples, Terms], Array]],
+    *,
+    num_samples: int,
+    batch_size: int,
+) -> None:
+    """Compiles the program of `expectations` ahead, for parameters or their shapes on the device.
+
+    It does nothing where batches are spread over several devices.
+    """
+    if spreading.num_places() == 1:
+        settings = (subject.model, tuple(functions.items()), num_samples, subject.params)
+        batch = take_batch(subject.examples, 0, batch_size)
+        _batch_means.lower(*settings, batch, jax.random.fold_in(key, 0)).compile()
 
 
 def mean_and_error(values: np.ndarray) -> Estimate:

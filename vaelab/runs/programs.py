@@ -122,16 +122,9 @@ class Program:
         state = state._replace(best=())  # type: ignore[arg-type]
         return memory.check_fits(run_steps, state, feed.shapes, num_steps=feed.capacity)
 
-    def validate_ahead(self, state: TrainState, mesh: jax.sharding.Mesh) -> None:
-        """Compiles the validation, by one batch of it."""
-        if processes.count() > 1:  # another process may have failed, and this one would wait for it
-            return
-        state = state._replace(best=())  # type: ignore[arg-type]
-        shardings = self._shardings(state, mesh).variables
-        self._validate_batch(sharding.local(sharding.place(state.evaluated, shardings)))
-
-    def _validate_batch(self, variables: Saddle) -> None:
-        self.run.validate(variables, num_batches=1)
+    def compile_validation(self, shapes: TrainState) -> None:
+        """Compiles the validation ahead, for the shapes of a state on the devices."""
+        self.run.compile_validation(shapes.evaluated)
 
     def _shardings(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
         return sharding.state_shardings(state, mesh, members=False, sharded=self.devices.sharded)
@@ -194,8 +187,8 @@ class Members(Program):
         ]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
-    def _validate_batch(self, variables: Saddle) -> None:
-        self.runs[0].validate(population.member(variables, 0), num_batches=1)
+    def compile_validation(self, shapes: TrainState) -> None:
+        """Does nothing: the variables of a member are parts of arrays."""
 
     def member_states(self, state: TrainState) -> list[TrainState]:
         best, state = state.best, state._replace(best=())  # type: ignore[arg-type]

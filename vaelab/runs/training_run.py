@@ -178,9 +178,8 @@ def _train(
             feed = program.feed(mesh)
             run_steps = program.compile_steps(mesh, feed.capacity)
             wait = program.compile_ahead(run_steps, shapes, feed)
-        # Meanwhile the first state and the validation are compiled.
+            program.compile_validation(shapes)
         state = program.initial_state(point.params) if state is None else state
-        program.validate_ahead(state, mesh)
         with processes.together():
             wait()
         processes.barrier()  # everything is read
