@@ -1,6 +1,7 @@
 """Time from the start of a process to its report: how much of it is compilation, and in how many programs.
 
 python -m experiments.start_time digits_vae_elbo color_mnist_convdraw_re
+python -m experiments.start_time all --once
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from typing import Annotated, Any
 
@@ -28,7 +30,8 @@ from vaelab.runs import Experiment, display
 from vaelab.runs.files import write_json
 from vaelab.types import Examples, Splits
 
-_STEPS, _EXAMPLES = 20, 600
+_STEPS, _EXAMPLES = 20, 200
+_ALL = "all"
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 _EVENTS = (
     "/jax/core/compile/jaxpr_trace_duration",
@@ -49,36 +52,48 @@ class StartTime(parsing.Command):
     names: tyro.conf.Positional[
         Annotated[tuple[str, ...], parsing.if_left_out("all experiments")]
     ] = ()
-    """Names of experiments."""
-    programs: int = 0
-    """Number of programs to list, the slowest first."""
+    """Names of experiments. `all` means all of them."""
+    programs: int = 3
+    """Number of programs to list, the slowest first, with their CPU seconds."""
+    once: bool = False
+    """True leaves the second start out."""
     workdir: str = "runs/start_time"
     """Folder of the results."""
 
     def run(self) -> None:
         folder = epath.Path(self.workdir).expanduser()
-        names = self.names or tuple(lookup.find_all())
+        names = tuple(lookup.find_all()) if self.names in ((), (_ALL,)) else self.names
         for name in names:
             lookup.find(name)
-        columns = ["programs", "compile, s", "its CPU, s", "total, s", "second start, s"]
+        again = () if self.once else ("second start, s",)
+        columns = ("programs", "compile, s", "its CPU, s", "total, s", *again, "slowest programs")
         table = Table("experiment", *columns)
         starts: dict[str, Any] = {}
         for name in names:
-            with tempfile.TemporaryDirectory() as cache:
-                first, second = start(name, cache), start(name, cache)
+            starts[name] = _starts(name, 1 if self.once else 2)
+            first = starts[name][0]
             if "refused" in first:
                 print(f"{name} is left out: {first['refused']}", file=sys.stderr)
+                del starts[name]
                 continue
-            starts[name] = {"first": first, "second": second}
-            row = (first["num_programs"], first["compile"], first["compile_cpu"], first["total"])
-            again = f"{second['compile']:.1f} of {second['total']:.1f}"
-            table.add_row(name, *(f"{value:.3g}" for value in row), again)
-            print(f"{name}: {row}, second start {again}", file=sys.stderr)
-            for program in first["programs"][: self.programs]:
-                print(f"  {program['cpu_seconds']:6.2f} s  {program['name']}", file=sys.stderr)
+            numbers = [first[key] for key in ("num_programs", "compile", "compile_cpu", "total")]
+            seconds = [f"{each['compile']:.1f} of {each['total']:.1f}" for each in starts[name][1:]]
+            slowest = ", ".join(
+                f"{program['name']} {program['cpu_seconds']:.1f}"
+                for program in first["programs"][: self.programs]
+            )
+            row = (*(f"{value:.3g}" for value in numbers), *seconds, slowest)
+            table.add_row(name, *row)
+            print(f"{name}: {', '.join(row)}", file=sys.stderr)
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "start_time.json", starts)
         display.show(table, f"everything is in {folder}")
+
+
+def _starts(name: str, number: int) -> list[dict[str, Any]]:
+    """What each of several processes measures, one after the other with one cache of programs."""
+    with tempfile.TemporaryDirectory() as cache:
+        return [start(name, cache) for _ in range(number)]
 
 
 def start(name: str, cache: str) -> dict[str, Any]:
@@ -98,28 +113,39 @@ def start(name: str, cache: str) -> dict[str, Any]:
 
 
 class Programs:
-    """The programs that JAX compiles in this process, and the time that it takes."""
+    """The programs that JAX compiles in this process, and the time that it takes.
+
+    Several threads may compile at the same time. That time counts once.
+    """
 
     def __init__(self) -> None:
         self.programs: list[dict[str, Any]] = []
         self.seconds, self.cpu_seconds = 0.0, 0.0  # of tracing, lowering and compiling
-        self._begun: list[tuple[float, float]] = []
+        self._begun: dict[int, list[tuple[float, float]]] = {}  # by thread
+        self._first, self._lock = (0.0, 0.0), threading.Lock()
         jax.monitoring.register_scalar_listener(self._begin)
         jax.monitoring.register_event_time_span_listener(self._end)
 
     def _begin(self, event: str, value: float, **details: str | int) -> None:
-        if event in _EVENTS:
-            self._begun.append((time.time(), time.process_time()))
+        if event not in _EVENTS:
+            return
+        now = time.time(), time.process_time()
+        with self._lock:
+            if not any(self._begun.values()):
+                self._first = now
+            self._begun.setdefault(threading.get_ident(), []).append(now)
 
     def _end(self, event: str, start_time: float, end_time: float, **details: str | int) -> None:
         if event not in _EVENTS:
             return
-        wall, cpu = self._begun.pop()
-        seconds, cpu_seconds = time.time() - wall, time.process_time() - cpu
-        if not self._begun:  # a function may be traced while another one is
-            self.seconds += seconds
-            self.cpu_seconds += cpu_seconds
+        wall, cpu = time.time(), time.process_time()
+        with self._lock:
+            begun = self._begun[threading.get_ident()].pop()
+            if not any(self._begun.values()):  # a function may be traced while another one is
+                self.seconds += wall - self._first[0]
+                self.cpu_seconds += cpu - self._first[1]
         if event == _COMPILED:
+            seconds, cpu_seconds = wall - begun[0], cpu - begun[1]
             name = details["fun_name"]
             self.programs.append({"name": name, "seconds": seconds, "cpu_seconds": cpu_seconds})
 

@@ -46,6 +46,7 @@ def test_a_run_with_odd_gaps_compiles_one_step_and_few_other_programs(tmp_path):
         runs.train(EXPERIMENT, workdir=tmp_path / "run", progress=False)
     assert names["jit(train_steps)"] == 1
     assert names["jit(start)"] == 1
+    assert names["jit(_batch_means)"] == 2  # of the validation, compiled ahead, and of the report
     assert names.total() <= 25, names
     # The same experiment again traces its functions anew, and its evaluation has its programs.
     with counted_programs() as names:

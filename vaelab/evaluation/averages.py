@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.evaluation.batches import Progress, map_batches
+from vaelab.evaluation import spreading
+from vaelab.evaluation.batches import Progress, map_batches, take_batch
 from vaelab.evaluation.subject import Subject
+from vaelab.one_off import one_off
 from vaelab.types import Array, Examples, PRNGKey, Terms
 
 
@@ -82,6 +84,24 @@ def expectations(
     return {name: mean_and_error(values) for name, values in means.items()}
 
 
+def compile_expectations(
+    subject: Subject,
+    key: PRNGKey,
+    functions: Mapping[str, Callable[[Examples, Terms], Array]],
+    *,
+    num_samples: int,
+    batch_size: int,
+) -> None:
+    """Compiles the program of `expectations` ahead, for parameters or their shapes on the device.
+
+    It does nothing where batches are spread over several devices.
+    """
+    if spreading.num_places() == 1:
+        settings = (subject.model, tuple(functions.items()), num_samples, subject.params)
+        batch = take_batch(subject.examples, 0, batch_size)
+        _batch_means.lower(*settings, batch, jax.random.fold_in(key, 0)).compile()
+
+
 def mean_and_error(values: np.ndarray) -> Estimate:
     """Mean and its standard error, s/√N. [N] -> Estimate.
 
@@ -124,7 +144,7 @@ def stratified_mean_and_error(values: np.ndarray, inputs: np.ndarray) -> Estimat
     return Estimate(float(np.mean(values)), float(error))
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(one_off, static_argnums=(0, 1, 2), level=1)
 def _batch_means(model, functions, num_samples, params, examples, key) -> dict[str, Array]:
     terms = model.at(params)(examples.x, key, num_samples, context=examples.context)
     means = {}

@@ -68,21 +68,26 @@ def each_batch(
     rounds: list[PyTree] = []
     pending: PyTree = None
 
-    def batch(index: int) -> PyTree:
-        rows = np.arange(index * batch_size, (index + 1) * batch_size)
-        return jax.tree.map(lambda leaf: jax.device_put(leaf[np.minimum(rows, size - 1)]), data)
-
     with explained(batch_size, at_once) as count:
         for first in count(progress(range(0, num_batches, at_once))):
             own = [min(first + place, num_batches - 1) for place in spreading.own_places()]
             keys = [jax.random.fold_in(key, index) for index in own]
-            values = spreading.call(function, [batch(index) for index in own], keys)
+            values = spreading.call(
+                function, [take_batch(data, index, batch_size) for index in own], keys
+            )
             if pending is not None:  # one round late, so that the device does not wait for the host
                 rounds.append(jax.tree.map(np.asarray, pending))
             pending = values
         rounds.append(jax.tree.map(np.asarray, pending))
     values = spreading.gathered(jax.tree.map(lambda *leaves: np.stack(leaves), *rounds))
     return jax.tree.map(lambda leaf: leaf[:num_batches].astype(np.float64), values)
+
+
+def take_batch(data: PyTree, index: int, batch_size: int) -> PyTree:
+    """A batch of the data on the device, filled with copies of the last example."""
+    size = len(jax.tree.leaves(data)[0])
+    rows = np.minimum(np.arange(index * batch_size, (index + 1) * batch_size), size - 1)
+    return jax.tree.map(lambda leaf: jax.device_put(leaf[rows]), data)
 
 
 @contextlib.contextmanager

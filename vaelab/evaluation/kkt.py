@@ -124,7 +124,7 @@ def _gradients(model, functions, num_samples, params, examples, key) -> tuple[Ar
     return values[1:], gradients
 
 
-@jax.jit
+@partial(one_off, static_argnums=(), level=1)
 def _inner_products(parts: list[Array]) -> Array:
     """Inner products of the gradients of all pairs of parts, [G, G, 1 + J, 1 + J]."""
     stacked = jnp.stack(parts)

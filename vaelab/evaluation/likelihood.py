@@ -15,6 +15,7 @@ from vaelab.evaluation.averages import mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
 from vaelab.evaluation.proposals import Amortised, Proposal
 from vaelab.evaluation.subject import Subject
+from vaelab.one_off import one_off
 from vaelab.types import Array, Examples, PRNGKey
 
 _AMORTISED = Amortised()
@@ -74,7 +75,7 @@ def log_likelihood(
     return LogLikelihood(mean, standard_error, num_samples, effective, log_prob, proposal.label)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 6))
+@partial(one_off, static_argnums=(0, 1, 2, 6), level=1)
 def batch_estimate(
     model, num_samples, chunk_size, params, examples, key, proposal: Proposal = _AMORTISED
 ) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -113,10 +113,18 @@ class Program:
         shapes = jax.eval_shape(self.initial_state)
         return memory.placed(shapes, self._shardings(shapes, mesh))
 
-    def check_memory(self, run_steps, state: TrainState, feed: Feed) -> None:
-        """Compiles the program, and raises one sentence if it does not fit into the memory."""
+    def compile_ahead(self, run_steps, state: TrainState, feed: Feed) -> Callable[[], None]:
+        """Compiles the program in a thread, for shapes of a state and the feed. The result waits for it.
+
+        Raises:
+          UsageError: it does not fit into the memory, here or when the result is called.
+        """
         state = state._replace(best=())  # type: ignore[arg-type]
-        memory.check_fits(run_steps, state, feed.shapes, num_steps=feed.capacity)
+        return memory.check_fits(run_steps, state, feed.shapes, num_steps=feed.capacity)
+
+    def compile_validation(self, shapes: TrainState) -> None:
+        """Compiles the validation ahead, for the shapes of a state on the devices."""
+        self.run.compile_validation(shapes.evaluated)
 
     def _shardings(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
         return sharding.state_shardings(state, mesh, members=False, sharded=self.devices.sharded)
@@ -178,6 +186,9 @@ class Members(Program):
             run.validate(population.member(variables, index)) for index, run in enumerate(self.runs)
         ]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def compile_validation(self, shapes: TrainState) -> None:
+        """Does nothing: the variables of a member are parts of arrays."""
 
     def member_states(self, state: TrainState) -> list[TrainState]:
         best, state = state.best, state._replace(best=())  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from vaelab import data, evaluation
 from vaelab.data.show import Shown
 from vaelab.evaluation import Subject, elbo
+from vaelab.evaluation.averages import compile_expectations
 from vaelab.runs.experiment import Experiment
 from vaelab.runs.identity import digest_of
 from vaelab.runs.record import to_record
@@ -144,15 +146,22 @@ class Run:
 
     def validate(self, variables: Saddle) -> Metrics:
         """The bound that early stopping maximises, and the ELBO, each time with the same noise."""
+        estimates = self._validation(evaluation.expectations, variables)
+        return {f"validation/{name}": np.asarray(e.mean) for name, e in estimates.items()}
+
+    def compile_validation(self, variables: Saddle) -> None:
+        """Compiles the program of `validate` ahead, for shapes of the variables on the device."""
+        self._validation(compile_expectations, variables)
+
+    def _validation(self, function: Callable[..., Any], variables: Saddle) -> Any:
         objective = self.experiment.objective
-        estimates = evaluation.expectations(
+        return function(
             self.subject(variables.params, self.splits.validation),
             self.key("validation"),
             {"bound": objective.validation, "elbo": elbo},
             num_samples=objective.validation_samples,
             batch_size=min(500, len(self.splits.validation.x)),
         )
-        return {f"validation/{name}": np.asarray(e.mean) for name, e in estimates.items()}
 
     def key(self, purpose: str) -> PRNGKey:
         """A key of its own for each purpose, from the seed of the run."""

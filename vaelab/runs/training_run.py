@@ -177,8 +177,11 @@ def _train(
         with processes.together():
             feed = program.feed(mesh)
             run_steps = program.compile_steps(mesh, feed.capacity)
-            program.check_memory(run_steps, shapes, feed)  # some mistakes show while it is traced
+            wait = program.compile_ahead(run_steps, shapes, feed)
+            program.compile_validation(shapes)
         state = program.initial_state(point.params) if state is None else state
+        with processes.together():
+            wait()
         processes.barrier()  # everything is read
         repeats = store.set_aside_after(step)
         _claim(program, store, point, source)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,30 +28,44 @@ def placed(tree: Any, shardings: Sharding | Any) -> Any:
     )
 
 
-def check_fits(run_steps: Any, *arguments: Any, num_steps: int) -> None:
-    """Raises one sentence where `run_steps(*arguments, num_steps=num_steps)` does not fit.
+def check_fits(run_steps: Any, *arguments: Any, num_steps: int) -> Callable[[], None]:
+    """Compiles `run_steps(*arguments, num_steps=num_steps)` in a thread. The result waits for it.
 
-    The arguments are trees of shapes, made by `placed`. The answer is the compiler's: the program is
-    compiled here, and JAX keeps it for the first call with such arguments.
+    The arguments are trees of shapes, made by `placed`. The answer is the compiler's, and JAX keeps the
+    program for the first call with such arguments. Mistakes in the program show here, while it is traced.
+
+    Raises:
+      UsageError: the program does not fit, here or when the result is called: one sentence.
     """
     limit = device_memory()
     needed = sum(map(_bytes, jax.tree.leaves(arguments)))
-    if needed <= limit:  # a program whose arguments do not fit is not compiled
+    if needed > limit:  # a program whose arguments do not fit is not compiled
+        raise _too_large(needed, limit)
+    lowered = run_steps.lower(*arguments, num_steps=num_steps)
+    thread = concurrent.futures.ThreadPoolExecutor(1, "compile")
+    compiled = thread.submit(lowered.compile)
+    thread.shutdown(wait=False)
+
+    def wait() -> None:
         try:
-            compiled = run_steps.lower(*arguments, num_steps=num_steps).compile()
+            needed = _needed(compiled.result().memory_analysis())
         except jax.errors.JaxRuntimeError as error:
             if not out_of_memory(error):
                 raise
             needed = math.inf  # some compilers refuse by themselves
-        else:
-            needed = _needed(compiled.memory_analysis())
-    if needed > limit:
-        size = f"about {needed / 2**30:.3g}" if math.isfinite(needed) else "more"
-        raise UsageError(
-            f"a training step needs {size} GiB of memory, and the device has {limit / 2**30:.3g}: "
-            "choose a smaller model (for a mixture prior fewer components), a smaller batch_size, "
-            "fewer samples, or in a sweep fewer members."
-        )
+        if needed > limit:
+            raise _too_large(needed, limit)
+
+    return wait
+
+
+def _too_large(needed: float, limit: float) -> UsageError:
+    size = f"about {needed / 2**30:.3g}" if math.isfinite(needed) else "more"
+    return UsageError(
+        f"a training step needs {size} GiB of memory, and the device has {limit / 2**30:.3g}: "
+        "choose a smaller model (for a mixture prior fewer components), a smaller batch_size, "
+        "fewer samples, or in a sweep fewer members."
+    )
 
 
 def _needed(analysis: Any) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from vaelab.models import Model
-from vaelab.one_off import quick_options
+from vaelab.one_off import is_traced, quick_options
 from vaelab.saddle import SaddleState
 from vaelab.training.averaging import ParameterAverage, start_average
 from vaelab.training.objectives import Objective
@@ -83,7 +83,7 @@ def initial_state(
 
     # One program: op by op, each shape of a parameter would be several programs. A part of another
     # program has no options of its own.
-    options = {} if isinstance(jax.device_put(0.0), jax.core.Tracer) else quick_options(1)
+    options = {} if is_traced() else quick_options(1)
 
     @partial(jax.jit, compiler_options=options)
     def start(examples: Examples, key: PRNGKey, params: PyTree | None) -> TrainState:
