@@ -14,11 +14,12 @@ from test_checkpoint import MODEL, OBJECTIVE, TX, X
 from vaelab.data import bernoulli
 from vaelab.training.averaging import start_average, update_average
 from vaelab.training.checkpoint import Checkpoints
-from vaelab.training.loop import Timetable, fit
+from vaelab.training.loop import fit
 from vaelab.training.sharding import make_mesh
 from vaelab.training.sources import in_memory
 from vaelab.training.state import initial_state
 from vaelab.training.step import compile_train_steps
+from vaelab.training.timetable import Timetable
 
 DECAY, NUM_STEPS = 0.9, 6
 RUN = compile_train_steps(

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.benchmark.limit import Work
+from experiments.benchmark.limit import bare
 from experiments.benchmark.rows import row
+from experiments.scaling.work import products_of, total, work_of
 
 X, W = jnp.ones((5, 7)), jnp.ones((7, 3))
 
@@ -18,22 +19,23 @@ def test_work_counts_products_forward_and_backward():
     def gradient(w):
         return jax.grad(lambda w: jnp.sum(jax.jit(jnp.tanh)(X @ w)))(w)
 
-    work = Work.of(gradient, W, num_params=W.size)
-    assert work.flops == 2 * (2 * 5 * 7 * 3)  # X w, and Xᵀ times the cotangent
-    results = 5 * 3 + 7 * 3  # each is written and read
-    assert work.num_bytes == 4 * (7 * W.size + 2 * results)
-    np.testing.assert_allclose(work.bare(4)(), 4 * 1e-4 * (7 + 5), rtol=1e-5)
+    products = products_of(gradient, W)
+    assert total(products).flops == 2 * (2 * 5 * 7 * 3)  # X w, and Xᵀ times the cotangent
+    assert total(products).results == 4 * (5 * 3 + 7 * 3)
+    np.testing.assert_allclose(bare(products, 4)(), 4 * 1e-4 * (7 + 5), rtol=1e-5)
 
 
-def test_work_counts_a_product_in_a_loop_each_time():
-    def loop(w):
-        return jax.lax.scan(lambda total, _: (jnp.tanh(total + X @ w), None), X @ w, length=6)[0]
-
-    assert Work.of(loop, W, num_params=0).flops == 7 * (2 * 5 * 7 * 3)
+def test_a_bare_program_makes_convolutions():
+    images, kernel = jnp.ones((2, 6, 6, 3)), jnp.ones((3, 3, 3, 4))
+    products = products_of(
+        lambda x, k: jax.lax.conv(x, k, (1, 1), "VALID"),
+        *(each.transpose(axes) for each, axes in ((images, (0, 3, 1, 2)), (kernel, (3, 2, 0, 1)))),
+    )
+    np.testing.assert_allclose(bare(products, 2)(), 2 * 1e-4 * 3 * 3 * 3, rtol=1e-5)
 
 
 def test_work_leaves_out_products_that_no_result_needs():
-    work = Work.of(lambda w: (X @ w, X.T @ X)[0], W, num_params=0)
+    work = work_of(lambda w: (X @ w, X.T @ X)[0], W)
     assert work.flops == 2 * 5 * 7 * 3
 
 

@@ -145,7 +145,7 @@ def main(folder: str) -> None:
     """Trains on eight devices; prints what the tests above read."""
     output: dict = {"metrics": {}, "bytes": {}, "specs": {}}
     for kind in ("replicated", "sharded"):
-        mesh = runs.Mesh(parameters=kind)
+        mesh = runs.Mesh(shard_parameters=kind == "sharded")
         result = train(mesh=mesh)
         output["metrics"][kind] = result.history.rows
         leaves = jax.tree_util.tree_leaves_with_path(result.state._replace(key=(), best=()))
@@ -155,7 +155,7 @@ def main(folder: str) -> None:
             for path, leaf in leaves
             if not leaf.is_fully_replicated
         }
-    sharded = runs.Mesh(parameters="sharded")
+    sharded = runs.Mesh(shard_parameters=True)
     runs.train(experiment(num_steps=25), workdir=f"{folder}/half", mesh=sharded, progress=False)
     # From sharded to replicated parameters, on a part of the devices.
     other = f"{folder}/replicated half"

@@ -17,7 +17,7 @@ LAYERS = [
     {"types", "checks", "untrusted"},
     {"npy"},
     {"processes"},
-    {"storage", "preemption"},
+    {"storage", "signals"},
     {"losses", "constraints"},
     {"saddle"},
     {"natural"},

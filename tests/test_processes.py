@@ -4,47 +4,19 @@ from __future__ import annotations
 
 import json
 import pathlib
-import socket
-import subprocess
 import time
 
 import numpy as np
 import pytest
 import several_processes
-from conftest import ROOT
+from conftest import ROOT, Command
+from several import assert_equal_metrics, ends, free_port, start
 
 from vaelab import processes, runs
+from vaelab.checks import UsageError
 from vaelab.training.checkpoint import Checkpoints
 
 SCRIPT = ROOT / "tests" / "several_processes.py"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return listener.getsockname()[1]
-
-
-def start(command, number: int, argv, *, devices: int = 1, **variables) -> list[subprocess.Popen]:
-    """A process for each number, which argv(process, port) describes."""
-    port = free_port()
-    paths = f"{ROOT}:{ROOT / 'tests'}"
-    return [
-        command.start(
-            *argv(process, port), devices=devices, quick=True, PYTHONPATH=paths, **variables
-        )
-        for process in range(number)
-    ]
-
-
-def ends(started: list[subprocess.Popen], timeout: float) -> list[tuple[int, str, str]]:
-    """(exit code, output, errors) of each process."""
-    try:
-        outputs = [process.communicate(timeout=timeout) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return [(p.returncode, *texts) for p, texts in zip(started, outputs, strict=True)]
 
 
 @pytest.fixture(
@@ -69,14 +41,6 @@ def alone(without_plots):
     """The same run and the same sweep on one device of one process."""
     del without_plots
     return several_processes.train(None), several_processes.sweep(None)
-
-
-def assert_equal_metrics(ours, theirs):
-    assert len(ours) == len(theirs)
-    for a, b in zip(ours, theirs, strict=True):
-        assert a.keys() == b.keys()
-        # A rate near 0 is a difference of numbers near 1.
-        np.testing.assert_allclose(list(a.values()), [b[name] for name in a], rtol=1e-5, atol=1e-6)
 
 
 def test_processes_have_the_metrics_of_one(several, alone):
@@ -126,27 +90,44 @@ def test_a_refusal_of_one_process_is_that_of_all(several):
         assert output["a hook"] == "the primary stops here."
 
 
-def train_together(command, folder: pathlib.Path, number: int, *options: str, **variables):
-    """The small training of the command line, in several processes."""
-    return start(
-        command,
-        number,
-        lambda i, port: (
-            *command.training(folder, *options),
-            "--distributed", "--coordinator", f"localhost:{port}",
-            "--num-processes", number, "--process-id", i,
-        ),
-        **variables,
-    )  # fmt: skip
+def of_command(folder: pathlib.Path, seconds: float, *options) -> list:
+    """The small training of the command line, with another time until a process counts as dead or missing."""
+    code = (
+        "import sys; from vaelab import cli, processes; "
+        "processes.HEARTBEAT_SECONDS = processes.JOIN_SECONDS = int(sys.argv.pop(1)); cli.entry()"
+    )
+    module, name, *argv = Command.training(folder, *options)
+    assert (module, name) == ("-m", "vaelab")
+    return ["-c", code, seconds, *argv]
 
 
-@pytest.mark.parametrize("dead", [1, pytest.param(0, marks=pytest.mark.slow)])
-def test_the_death_of_a_process_ends_the_others(dead, command, tmp_path):
+def joining(port: int, process: int) -> list:
+    """The options of one of two processes."""
+    return [
+        "--distributed", "--coordinator", f"localhost:{port}", "--num-processes", 2,
+        "--process-id", process,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("dead", "seconds"),
+    [
+        (1, 8),
+        pytest.param(1, processes.HEARTBEAT_SECONDS, marks=pytest.mark.slow),
+        pytest.param(0, processes.HEARTBEAT_SECONDS, marks=pytest.mark.slow),
+    ],
+)
+def test_the_death_of_a_process_ends_the_others(dead, seconds, command, tmp_path):
     """`kill -9` of one of two: the other ends within the time of a heartbeat, and says why.
 
     JAX ends the processes itself if the primary dies, and may do so before the sentence is printed.
     """
-    started = train_together(command, tmp_path / "run", 2, "--num-steps", "1000000")
+    options = ("--num-steps", "1000000")
+    started = start(
+        command,
+        2,
+        lambda i, port: of_command(tmp_path / "run", seconds, *options, *joining(port, i)),
+    )
     left = started[1 - dead]
     try:
         deadline = time.monotonic() + 200
@@ -156,12 +137,12 @@ def test_the_death_of_a_process_ends_the_others(dead, command, tmp_path):
             time.sleep(0.2)
         started[dead].kill()
         killed = time.monotonic()
-        _, errors = left.communicate(timeout=processes.HEARTBEAT_SECONDS + 30)
+        _, errors = left.communicate(timeout=seconds + 30)
     finally:
         for process in started:
             process.kill()
         started[dead].communicate()
-    assert time.monotonic() - killed < processes.HEARTBEAT_SECONDS + 30
+    assert time.monotonic() - killed < seconds + 30
     assert left.returncode not in (0, None)
     sentences = ["another process of this training has ended"]
     sentences += ["indicates that another task died"] if dead == 0 else []
@@ -169,12 +150,37 @@ def test_the_death_of_a_process_ends_the_others(dead, command, tmp_path):
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize("process", [0, 1])
+def test_a_process_whose_others_do_not_come_ends_with_a_sentence(process, command, tmp_path):
+    port = free_port()
+    result = command(*of_command(tmp_path / "run", 3, *joining(port, process)))
+    assert result.returncode == 2, result.stderr
+    assert (
+        f"waiting for 2 processes at localhost:{port} (this is process {process})\n"
+        in result.stderr
+    )
+    assert f"error: 2 processes did not come at localhost:{port} within 3 s: start" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         (["--process-id", "0"], "add --distributed"),
         (["--distributed", "--process-id", "0"], "the processes could not be joined"),
+        (["--distributed", "--coordinator", "localhost"], "coordinator must be HOST:PORT, got"),
+        (
+            ["--distributed", "--num-processes", "2", "--process-id", "2"],
+            "process_id must be from 0 to 1, got 2",
+        ),
     ],
 )
 def test_processes_that_cannot_be_joined_are_a_sentence(options, sentence, refusal):
     assert sentence in refusal("digits_vae_elbo", *options)
+
+
+def test_first_states_that_differ_are_refused(monkeypatch):
+    monkeypatch.setattr(processes, "gather", lambda value: np.array([value, 2**32 - 1]))
+    processes.check_same_start(2**32 - 1)
+    with pytest.raises(UsageError, match="the first states of the processes differ"):
+        processes.check_same_start(7)

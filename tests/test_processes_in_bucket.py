@@ -8,7 +8,7 @@ import pytest
 import several_processes
 from conftest import ROOT
 from processes_in_bucket import RUN, SWEEP, open_bucket
-from test_processes import assert_equal_metrics, ends, start
+from several import assert_equal_metrics, ends, start
 
 from vaelab import runs
 

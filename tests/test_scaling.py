@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 from conftest import ROOT  # noqa: F401  experiments are importable from here
 
-from experiments.scaling.__main__ import Scaling, bound, compute_bound_batch
+from experiments.scaling.__main__ import Scaling, compute_bound_batch, limit
 from experiments.scaling.machines import H200, MACHINES, V5E, Machine
 from experiments.scaling.models import StepCost
 from experiments.scaling.work import Work, work_of
@@ -33,7 +33,7 @@ def convolve(images, kernel, **settings):
 
 def test_a_batched_product_counts_every_matrix():
     work = work_of(jax.vmap(jnp.matmul), jnp.zeros((7, 3, 4)), jnp.zeros((7, 4, 5)))
-    assert work == Work(7 * 2 * 3 * 4 * 5, 7 * 4 * (3 * 4 + 4 * 5 + 3 * 5), 1)
+    assert work == Work(7 * 2 * 3 * 4 * 5, 7 * 4 * (3 * 4 + 4 * 5 + 3 * 5), 1, 7 * 4 * 3 * 5)
 
 
 def test_a_gradient_has_three_products_of_the_same_size():
@@ -104,18 +104,18 @@ def test_the_compute_bound_batch_balances_computing_and_moving():
     assert work.flops / H200.flops == pytest.approx(work.moved / H200.bandwidth)
     never = cost._replace(example=Work(flops=1e5, moved=1e5))
     assert math.isinf(compute_bound_batch(never, H200))
-    assert bound(never, MACHINES[2]).wider == pytest.approx(H200.flops / H200.bandwidth)
+    assert limit(never, MACHINES[2]).wider == pytest.approx(H200.flops / H200.bandwidth)
 
 
 def test_the_command_writes_the_work_of_an_experiment(tmp_path, capsys):
     output = tmp_path / "scaling.json"
     argv = ["digits_vae_elbo", "--no-measure", "--output", str(output)]
     assert parsing.run(Scaling, argv, prog="scaling") == 0
-    assert "Lower bounds on v5e-8" in capsys.readouterr().out
+    assert "Limits on v5e-8" in capsys.readouterr().out
     numbers = json.loads(output.read_text())
     (cost,) = numbers["work"]
-    # Fields of the layers of digits_vae_elbo: every weight takes 3 products of 2 FLOP, the first only 2.
+    # A weight of digits_vae_elbo takes three products of 2 FLOP for an example; the first layer takes two.
     assert cost["example"]["products"] == 0
     assert 4 * cost["parameters"] < cost["example"]["flops"] < 6 * cost["parameters"]
     assert cost["fixed"]["flops"] == 0
-    assert len(numbers["bounds"]) == len(MACHINES)
+    assert len(numbers["limits"]) == len(MACHINES)

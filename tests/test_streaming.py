@@ -16,6 +16,7 @@ from vaelab import data, runs
 from vaelab.runs.run import Run
 from vaelab.streams import ArrayStream
 from vaelab.training import Balanced, Timetable, Uniform, in_memory, windows
+from vaelab.training.bytes_as_floats import divided_by_255
 from vaelab.training.orders import Order
 from vaelab.training.sharding import make_mesh
 from vaelab.training.state import ORDER
@@ -108,7 +109,10 @@ def test_files_are_streamed_by_a_mapped_array(tmp_path):
     run = streamed.run
     assert run.stream.first.x.dtype == np.uint8
     assert run.num_train == 42
-    assert run.notes == ("the 42 training examples are streamed, because streaming is True.",)
+    assert run.notes == (
+        "x is converted from uint8 to float32 and divided by 255.",
+        "the 42 training examples are streamed, because streaming is True.",
+    )
     assert run.record == Run.load(experiment, streaming=False).record
 
 
@@ -135,7 +139,7 @@ def test_bytes_become_the_floats_that_numpy_makes():
     """Compilers replace x / 255 by a product, which differs in the last bit."""
     every = np.arange(256, dtype=np.uint8)
     expected = np.divide(every, np.float32(255), dtype=np.float32)
-    np.testing.assert_array_equal(jax.jit(windows.divided_by_255)(every), expected)
+    np.testing.assert_array_equal(jax.jit(divided_by_255)(every), expected)
 
 
 @pytest.mark.parametrize("sampler", [Uniform(), Balanced()])

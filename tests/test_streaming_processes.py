@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import streaming_processes
 from conftest import ROOT
-from test_processes import ends, start
+from several import ends, start
 
 SCRIPT = ROOT / "tests" / "streaming_processes.py"
 

@@ -20,12 +20,15 @@ from vaelab.networks import MLP, ConditionalGaussian, GatedMLP
 from vaelab.priors import HierarchicalPrior, StandardNormal
 from vaelab.training import duals, optimisers
 from vaelab.training.groups import transformation
-from vaelab.training.loop import Hook, NonFiniteLossError, Timetable, fit
+from vaelab.training.hooks import Hook
+from vaelab.training.loop import fit
+from vaelab.training.nonfinite import NonFiniteLossError
 from vaelab.training.objectives import ELBO, Lagrangian
 from vaelab.training.sharding import make_mesh, replicate
 from vaelab.training.sources import in_memory
 from vaelab.training.state import initial_state as create
 from vaelab.training.step import compile_train_steps, train_steps
+from vaelab.training.timetable import Timetable
 
 MESH = make_mesh(devices=jax.devices()[:1])
 NUM_PIXELS, BATCH_SIZE, NUM_ROWS = 16, 8, 44  # 5 batches an epoch, 4 rows left out
@@ -203,7 +206,7 @@ def test_steps_equal_the_hand_written_ones():
     latch = [row["feasible_once"] for row in rows]
     assert 0 < sum(latch) < NUM_STEPS, "the pinned steps must show both phases"
     assert counts["prior"] == sum(latch)
-    assert not metrics.pop("skipped").any()
+    assert not metrics.pop("nonfinite").any()
     assert metrics.keys() == rows[0].keys()
     for name, values in metrics.items():
         expected = [row[name] for row in rows]
@@ -449,7 +452,7 @@ def loop_run(
         empty = np.full(3, np.nan)  # as from a program with a capacity
         return state, {
             "loss": jnp.asarray([*loss, *empty]), "rate": jnp.asarray([*2.0 * steps, *empty]),
-            "skipped": jnp.asarray([*~np.isfinite(loss), *empty], jnp.float32),
+            "nonfinite": jnp.asarray([*~np.isfinite(loss), *empty], jnp.float32),
         }  # fmt: skip
 
     state = jax.tree.map(jnp.copy, start())._replace(step=jnp.asarray(from_step))
@@ -637,10 +640,10 @@ def test_some_non_finite_losses_in_a_row_are_skipped_and_counted():
     run, _, rows, _ = loop_run(Timetable(20, 5, 10), [0.0] * 2, losses=losses, nonfinite_limit=2)
     assert int(run().step) == 20
     assert [row for _, row in rows if "loss" in row] == [
-        {"loss": 2.5, "rate": 5.0, "skipped": 1.0},
-        {"loss": 8.5, "rate": 17.0, "skipped": 1.0},
+        {"loss": 2.5, "rate": 5.0, "nonfinite": 1.0},
+        {"loss": 8.5, "rate": 17.0, "nonfinite": 1.0},
         {"loss": 13.0, "rate": 26.0},
-        {"loss": 18.0, "rate": 36.0, "skipped": 1.0},
+        {"loss": 18.0, "rate": 36.0, "nonfinite": 1.0},
     ]
 
 

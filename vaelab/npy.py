@@ -10,9 +10,9 @@ from typing import IO
 
 import numpy as np
 
-from vaelab.untrusted import check_memory, printable, without_warnings
+from vaelab.untrusted import check_size, printable, without_warnings
 
-_MAGIC = b"\x93NUMPY"
+MAGIC = b"\x93NUMPY"
 
 
 class PickledError(ValueError):
@@ -27,7 +27,7 @@ def read_array(file: IO[bytes], num_bytes: int) -> np.ndarray:
       ValueError: it is damaged, or larger than the file.
     """
     with without_warnings():  # of headers that earlier versions wrote
-        check_memory(_checked_size(file, num_bytes))
+        check_size(_checked_size(file, num_bytes))
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
@@ -45,7 +45,7 @@ def mapped_array(file: IO[bytes], path: str) -> np.ndarray:
 
 def _checked_size(file: IO[bytes], num_bytes: int) -> int:
     """The bytes of the array of an npy file of this length, whose header is checked. The file is at its start."""
-    if file.read(len(_MAGIC)) != _MAGIC:
+    if file.read(len(MAGIC)) != MAGIC:
         raise ValueError("it is no npy file")
     file.seek(0)
     version = np.lib.format.read_magic(file)
@@ -94,7 +94,7 @@ def read_arrays(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, np.
       ValueError: one is damaged, or they do not fit into memory.
     """
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    check_memory(sum(members[name].file_size for name in names))
+    check_size(sum(members[name].file_size for name in names))
     found = {}
     for name in names:
         with archive.open(members[name]) as file:

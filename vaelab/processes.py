@@ -9,17 +9,24 @@ import contextlib
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
+from typing import TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from vaelab.checks import UsageError
+from vaelab.untrusted import reason_of
 
 HEARTBEAT_SECONDS = 30
 """Seconds without a heartbeat after which a process counts as dead. Then the other processes end."""
+JOIN_SECONDS = 120
+"""Seconds after which a process that waits for the others at the start ends."""
 _TEXT_BYTES = 2048
+
+T = TypeVar("T")
 
 
 def initialize(
@@ -29,21 +36,18 @@ def initialize(
 ) -> None:
     """Joins the processes of one training. To be called once in each, before JAX computes anything.
 
-    A TPU pod, Slurm and MPI know all three. Elsewhere they are given here, or by the variables
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+    A TPU pod, Slurm and MPI know all three. If the others do not come within `JOIN_SECONDS`, this process
+    ends with a sentence and exit code 2.
 
     Args:
-      coordinator: host:port of process 0.
+      coordinator: host:port of process 0. None takes $JAX_COORDINATOR_ADDRESS.
       num_processes: number of processes.
       process_id: number of this process, from 0.
 
     Raises:
-      UsageError: numbers are missing or wrong, or the others cannot be reached.
+      UsageError: numbers are missing or wrong.
     """
-    environment = os.environ.get
-    coordinator = coordinator or environment("JAX_COORDINATOR_ADDRESS")
-    num_processes = _number("JAX_NUM_PROCESSES", num_processes)
-    process_id = _number("JAX_PROCESS_ID", process_id)
+    coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
     if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
         raise UsageError(f"coordinator must be HOST:PORT, got {coordinator!r}.")
     if num_processes is not None and process_id is not None and not 0 <= process_id < num_processes:
@@ -51,28 +55,48 @@ def initialize(
             f"process_id must be from 0 to {num_processes - 1}, got {process_id}: there are "
             f"{num_processes} processes."
         )
-    if coordinator is not None:
-        print(
-            f"waiting for {num_processes or 'all'} processes at {coordinator}; after five minutes this "
-            "process ends.",
-            file=sys.stderr, flush=True,
-        )  # fmt: skip
     # Collectives of CPUs. Preemption is handled by the training itself.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)
+    everyone = "all processes" if num_processes is None else f"{num_processes} processes"
+    where = "" if coordinator is None else f" at {coordinator}"
+    own = "" if process_id is None else f" (this is process {process_id})"
+    print(f"waiting for {everyone}{where}{own}", file=sys.stderr, flush=True)
     try:
-        jax.distributed.initialize(
-            coordinator,
-            num_processes,
-            process_id,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-        )
+        with _ending_after(JOIN_SECONDS, f"{everyone} did not come{where}"):
+            jax.distributed.initialize(
+                coordinator,
+                num_processes,
+                process_id,
+                initialization_timeout=10 * JOIN_SECONDS,
+                heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            )
     except (ValueError, TypeError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
         raise UsageError(
-            f"the processes could not be joined ({reason}): name coordinator (HOST:PORT of process 0), "
-            "num_processes and process_id, and start all processes."
+            f"the processes could not be joined ({reason_of(error)}): name coordinator "
+            "(HOST:PORT of process 0), num_processes and process_id, and start all processes."
         ) from error
+
+
+@contextlib.contextmanager
+def _ending_after(seconds: float, what: str) -> Iterator[None]:
+    """Ends the process if the block takes longer. JAX would abort it without a sentence."""
+    done = threading.Event()
+
+    def watch() -> None:
+        if not done.wait(seconds):
+            print(
+                f"error: {what} within {seconds:g} s: start the same command on each host, or correct "
+                "--coordinator.",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
+            os._exit(2)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def count() -> int:
@@ -103,7 +127,7 @@ def barrier() -> None:
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
+def agreeing_on_errors() -> Iterator[None]:
     """If one process raises in the block, all processes raise. The block must not communicate.
 
     Raises:
@@ -117,10 +141,10 @@ def together() -> Iterator[None]:
         yield
     except Exception as error:
         own = error
-    raise_together(own)
+    raise_in_all(own)
 
 
-def raise_together(own: Exception | None) -> None:
+def raise_in_all(own: Exception | None) -> None:
     """Raises the error of this process. Without one, raises the first sentence of another process.
 
     Raises:
@@ -136,7 +160,7 @@ def raise_together(own: Exception | None) -> None:
         raise UsageError(next(filter(None, texts)))
 
 
-def check_equal(step: int, place: str) -> None:
+def check_same_step(step: int, place: str) -> None:
     """Raises in all processes if they found different steps in a folder.
 
     Raises:
@@ -150,14 +174,28 @@ def check_equal(step: int, place: str) -> None:
         )
 
 
+def check_same_start(checksum: int) -> None:
+    """Raises in all processes if their first states differ. No process returns before all have called it.
+
+    Raises:
+      UsageError: the checksums of the states are not equal.
+    """
+    if len(set(gather(np.asarray(checksum, np.uint32)).tolist())) > 1:
+        raise UsageError(
+            "the first states of the processes differ, as hosts of different kinds may round differently: "
+            "use hosts of one kind, or start from the parameters of a run (start=, or --start-from)."
+        )
+
+
 @contextlib.contextmanager
-def in_primary(context: contextlib.AbstractContextManager) -> Iterator[None]:
-    """Enters a context in the primary process. If it is refused there, all processes refuse."""
+def in_primary(context: contextlib.AbstractContextManager[T]) -> Iterator[T | None]:
+    """Enters a context in the primary process; others get None. If it is refused there, all processes refuse."""
+    value = None
     with contextlib.ExitStack() as stack:
-        with together():
+        with agreeing_on_errors():
             if is_primary():
-                stack.enter_context(context)
-        yield
+                value = stack.enter_context(context)
+        yield value
 
 
 class Agreement:
@@ -196,42 +234,3 @@ def _gathered(numbers: tuple[int, ...]) -> jax.Array:
 
 def _same(numbers: jax.Array) -> jax.Array:
     return numbers
-
-
-def sentence_of_loss(error: Exception) -> str | None:
-    """The sentence if an error means that another process has ended. None for other errors."""
-    text = str(error)
-    signs = (
-        "Gloo",
-        "Connection closed",
-        "heartbeat",
-        "coordination service",
-        "UNAVAILABLE",
-        "barrier",
-    )
-    if count() == 1 or isinstance(error, UsageError) or not any(sign in text for sign in signs):
-        return None
-    return (
-        "another process of this training has ended or cannot be reached: its own last message says "
-        "why, and the same command in all processes continues from the last checkpoint."
-    )
-
-
-def end_without_the_others(code: int) -> None:
-    """Ends this process at once if there are others. Python's exit would wait for them."""
-    if count() > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _number(variable: str, given: int | None) -> int | None:
-    if given is not None:
-        return given
-    text = os.environ.get(variable)
-    if text is None:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"{variable} must be a whole number, got {text!r}.") from None

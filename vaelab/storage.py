@@ -13,6 +13,7 @@ from etils import epath
 
 from vaelab import processes
 from vaelab.checks import MissingPackageError, UsageError
+from vaelab.untrusted import reason_of
 
 
 class UnreachableError(UsageError):
@@ -64,7 +65,7 @@ def reaching(folder: epath.Path) -> Iterator[None]:
         if not is_remote(folder) or getattr(error, "errno", None) == errno.ENOSPC:
             raise
         raise UnreachableError(
-            f"{folder} cannot be reached ({type(error).__name__}: {_first_line(error)}): correct the name "
+            f"{folder} cannot be reached ({type(error).__name__}: {reason_of(error)}): correct the name "
             "of the bucket, the rights or the network, and run the same command again."
         ) from error
 
@@ -131,7 +132,3 @@ def _files_below(folder: epath.Path, prefix: str = "") -> Iterator[str]:
             yield from _files_below(path, f"{name}/")
         else:
             yield name
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")

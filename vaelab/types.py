@@ -70,15 +70,19 @@ class Saddle(NamedTuple):
 class Examples(NamedTuple):
     """Some examples of a data set: a batch or a whole split, as numpy or jax arrays.
 
-    `len(examples)` is the number of fields, as for any tuple. `len(examples.x)` counts examples.
+    `len(examples)` is the number of fields, as for any tuple.
     """
 
     x: Any  # [N, *event] float32: images [N, height, width, channels] in [0, 1], vectors, sequences
     labels: Any = None  # classes [N] int32, or real-valued targets, float32 [N] or [N, T]
     context: Any = None  # [N, *event] float32, of any event shape: the input of a conditional model
-    groups: Any = (
-        None  # [N] int32: examples with the same number belong together, such as frames of a clip
-    )
+    # [N] int32: examples with the same number belong together, such as frames of a clip.
+    groups: Any = None
+
+    @property
+    def num_examples(self) -> int:
+        """Number of examples N."""
+        return len(self.x)
 
     def take(self, rows: Any) -> Examples:
         """The examples of these rows: an index array, or a slice."""

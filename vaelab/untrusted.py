@@ -48,7 +48,7 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def check_memory(num_bytes: int) -> None:
+def check_size(num_bytes: int) -> None:
     """Raises unless an array of this size fits into half of this machine's memory.
 
     Files from elsewhere state sizes that they do not have, and small ones are decompressed to any size.
@@ -56,7 +56,7 @@ def check_memory(num_bytes: int) -> None:
     Raises:
       ValueError: the reason, for a sentence about the file.
 
-    >>> check_memory(10**18)
+    >>> check_size(10**18)
     Traceback (most recent call last):
     ValueError: it takes 1,000,000,000,000,000,000 bytes, more than half of the memory
     """
@@ -83,6 +83,33 @@ def read_at_most(file: IO[bytes], num_bytes: int) -> bytes:
     while chunk := file.read(min(_CHUNK, num_bytes - len(found))):
         found += chunk
     return bytes(found)
+
+
+def read_whole(file: IO[bytes], limit: int) -> bytes:
+    """The content of a file of at most `limit` bytes.
+
+    Raises:
+      ValueError: the file is larger.
+
+    >>> import io
+    >>> read_whole(io.BytesIO(b"abc"), 2)
+    Traceback (most recent call last):
+    ValueError: it has more than 2 bytes
+    """
+    content = read_at_most(file, limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"it has more than {limit:,} bytes")
+    return content
+
+
+def reason_of(error: BaseException) -> str:
+    """The message of an error on one line, without a final stop. If it is empty, the error's type.
+
+    >>> reason_of(ValueError("two\\nlines."))
+    'two lines'
+    """
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return one_line(reason, 200).rstrip(".") or type(error).__name__
 
 
 def parse_json(content: bytes) -> Any:

@@ -1,1 +1,1 @@
-"""Speed and memory: `python -m experiments.benchmark --help`."""
+"""Speed of training steps and of log p(x): `python -m experiments.benchmark --help`."""

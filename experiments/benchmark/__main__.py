@@ -18,9 +18,11 @@ import tyro
 from etils import epath
 
 from experiments.benchmark import blocks, likelihood, peers
-from experiments.benchmark.limit import triad
-from experiments.benchmark.models import EXPERIMENTS, SMALL
+from experiments.benchmark.limit import bare, triad
+from experiments.benchmark.models import SMALL
 from experiments.benchmark.rows import Row, row, table
+from experiments.scaling.models import num_parameters, step_products
+from experiments.scaling.work import ADAM_BYTES, total
 from experiments.study import main
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.cli import parsing
@@ -113,20 +115,22 @@ class Benchmark(parsing.Command):
 
     def _of_limit(self, name: str) -> Row:
         """Time of the products and bytes alone, divided by the time of a step."""
-        work = blocks.work(EXPERIMENTS[name])
+        run = blocks.made_run(name)
+        made = step_products(run, run.experiment.batch_size)
+        work = total(made)
+        moved = ADAM_BYTES * num_parameters(run) + 2 * work.results
         copy, num_bytes = triad()
-        parts = self._in_turn(
-            self._steps(name),
-            blocks.timed(work.bare(self.steps), self.steps),
+        times, products, per_byte = self._in_turn(
+            blocks.steps(run, self.steps),
+            blocks.timed(bare(made, self.steps), self.steps),
             blocks.timed(copy, num_bytes),
         )
-        times, products, per_byte = parts
-        limits = [p + b * work.num_bytes for p, b in zip(products, per_byte, strict=True)]
+        limits = [p + b * moved for p, b in zip(products, per_byte, strict=True)]
         measured = row(f"limit / step, {name}", limits, times, f"at least {LIMITS[name]}")
-        return measured.with_parts(times, products, work, per_byte)
+        return measured.with_parts(times, products, work.flops, per_byte, moved)
 
     def _steps(self, name: str) -> blocks.Timer:
-        return blocks.steps(EXPERIMENTS[name], self.steps)
+        return blocks.steps(blocks.made_run(name), self.steps)
 
     def _in_turn(self, *timers: blocks.Timer) -> list[tuple[float, ...]]:
         """The seconds of each timer, measured in turn in each round."""

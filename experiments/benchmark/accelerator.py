@@ -13,8 +13,10 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,8 @@ from rich.table import Table
 
 from experiments.benchmark import blocks
 from experiments.benchmark.models import EXPERIMENTS, images
+from experiments.scaling.models import step_products
+from experiments.scaling.work import total
 from experiments.study import main
 from vaelab.checks import check_at_least_one, check_sizes
 from vaelab.cli import parsing
@@ -32,6 +36,22 @@ from vaelab.runs.run import Run
 
 MODELS = ("VAE", "VAMP-500", "hierarchical prior", "IWAE-10")
 PRECISIONS = ("float32", "bfloat16")
+TORCH_MODES = ("eager", "compile", "graph")
+
+
+class Skipped(Exception):  # noqa: N818  nothing is wrong
+    """A measurement that is impossible here. The message is the reason."""
+
+
+class Measured(NamedTuple):
+    """A row. None is what it does not have."""
+
+    name: str
+    seconds: float | None = None
+    rate: float | None = None  # models times steps per second; None for a product of matrices
+    flops: float | None = None  # FLOP/s of the products
+    precision: str | None = None
+    nats: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,57 +79,67 @@ class Accelerator(parsing.Command):
 
     def run(self) -> None:
         started = time.monotonic()
-        rows: list[dict[str, Any]] = []
+        rows: list[Measured] = []
         skipped: list[str] = []
-        measurements: list[tuple[Any, ...]] = [
-            *(("rate", precision) for precision in PRECISIONS),
-            *(("step", precision, MODELS[0]) for precision in PRECISIONS),
-            *(("torch", mode) for mode in ("eager", "compile", "graph")),
-            *(("members", number) for number in self.members),
-            ("elbo",),
-            *(("step", precision, name) for name in MODELS[1:] for precision in PRECISIONS),
-        ]  # the most important ones first
-        for kind, *arguments in measurements:
-            name = " ".join(map(str, (kind, *arguments)))
-            if time.monotonic() - started > 60 * self.minutes:
-                skipped.append(f"{name}: {self.minutes:g} minutes are over")
-                continue
-            row = getattr(self, f"measure_{kind}")(*arguments)
-            (skipped if isinstance(row, str) else rows).append(row)
-            print(name, row, file=sys.stderr)
-        device = jax.devices()[0]
-        rows = _with_shares(rows)
-        numbers: dict[str, Any] = {"device": device.device_kind, "rows": rows, "skipped": skipped}
-        write_json(epath.Path(self.output), numbers)
-        columns = ("", "ms", "models · steps/s", "TFLOP/s", "share of the largest rate", "nats")
-        table = Table(*columns, title=f"{device.device_kind}, batches of 100 images")
-        for row in rows:
-            cells = ("ms", "rate", "tflops", "share", "nats")
-            table.add_row(row["name"], *(f"{row[c]:.4g}" if c in row else "" for c in cells))
-        display.show(table, *(f"skipped: {reason}" for reason in skipped))
+        for name, measure in self._measurements():
+            try:
+                if time.monotonic() - started > 60 * self.minutes:
+                    raise Skipped(f"{self.minutes:g} minutes are over")
+                rows.append(measure())
+                print(rows[-1], file=sys.stderr)
+            except Skipped as reason:
+                skipped.append(f"{name}: {reason}")
+        kind = jax.devices()[0].device_kind
+        write_json(epath.Path(self.output), {"device": kind, "rows": rows, "skipped": skipped})
+        display.show(table(kind, rows), *(f"skipped: {reason}" for reason in skipped))
 
-    def measure_rate(self, precision: str) -> dict:
-        """The largest rate of matrix products: one product of large matrices."""
+    def _measurements(self) -> list[tuple[str, Callable[[], Measured]]]:
+        """(name, what measures a row), the most important ones first."""
+        steps = [(name, precision) for name in MODELS for precision in PRECISIONS]
+        of_steps = [
+            (f"{name}, {precision}", partial(self.step, name, precision))
+            for name, precision in steps
+        ]
+        first = len(PRECISIONS)  # the steps of the first model
+        return [
+            *((f"largest rate, {each}", partial(self.largest_rate, each)) for each in PRECISIONS),
+            *of_steps[:first],
+            *((f"PyTorch {mode}", partial(self.torch, mode)) for mode in TORCH_MODES),
+            *((f"{n} members", partial(self.together, n)) for n in self.members),
+            ("negative ELBO", self.negative_elbo),
+            *of_steps[first:],
+        ]
+
+    def largest_rate(self, precision: str) -> Measured:
+        """One product of large matrices."""
         a = jnp.full((self.size, self.size), 0.01)
         with jax.default_matmul_precision(precision):
             seconds = _median(blocks.timed(lambda: _product(a, a), 1))
-        return {"name": f"product of {self.size}² matrices, {precision}", "ms": 1e3 * seconds, "tflops": 2e-12 * self.size**3 / seconds, "precision": precision, "largest": True}  # fmt: skip
+        name = f"product of {self.size}² matrices, {precision}"
+        return Measured(name, seconds, flops=2 * self.size**3 / seconds, precision=precision)
 
-    def measure_step(self, precision: str, name: str) -> dict:
+    def step(self, model: str, precision: str) -> Measured:
         """A training step."""
+        run = blocks.made_run(model)
         with jax.default_matmul_precision(precision):
-            seconds = _median(blocks.steps(EXPERIMENTS[name], self.steps))
-        flops = blocks.work(EXPERIMENTS[name]).flops
-        return {"name": f"{name}, {precision}", "ms": 1e3 * seconds, "rate": 1 / seconds, "tflops": 1e-12 * flops / seconds, "precision": precision}  # fmt: skip
+            seconds = _median(blocks.steps(run, self.steps))
+        flops = total(step_products(run, run.experiment.batch_size)).flops
+        return Measured(f"{model}, {precision}", seconds, 1 / seconds, flops / seconds, precision)
 
-    def measure_members(self, number: int) -> dict:
+    def together(self, number: int) -> Measured:
         """A step of members in one program."""
-        seconds = _median(blocks.members(EXPERIMENTS["VAE"], number, self.steps))
-        flops = number * blocks.work(EXPERIMENTS["VAE"]).flops
-        return {"name": f"{number} VAEs in one program", "ms": 1e3 * seconds, "rate": number / seconds, "tflops": 1e-12 * flops / seconds, "precision": "float32"}  # fmt: skip
+        run = blocks.made_run("VAE")
+        seconds = _median(blocks.members(run.experiment, number, self.steps))
+        flops = number * total(step_products(run, run.experiment.batch_size)).flops
+        name = f"{number} VAEs in one program"
+        return Measured(name, seconds, number / seconds, flops / seconds, "float32")
 
-    def measure_torch(self, mode: str) -> dict | str:
-        """A step of PyTorch, or why there is none."""
+    def torch(self, mode: str) -> Measured:
+        """A step of PyTorch.
+
+        Raises:
+          Skipped: PyTorch cannot do it here.
+        """
         script = str(Path(__file__).with_name("torch_steps.py"))
         command = [self.peer_python or sys.executable, script, mode, str(self.steps)]
         try:
@@ -117,20 +147,41 @@ class Accelerator(parsing.Command):
                 command, capture_output=True, text=True, timeout=120, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            return f"PyTorch {mode}: {error}"
+            raise Skipped(str(error)) from error
         if output.returncode:
-            return f"PyTorch {mode}: {output.stderr.strip()[-200:]}"
+            raise Skipped(output.stderr.strip()[-200:])
         found = json.loads(output.stdout.strip().splitlines()[-1])
         if "skipped" in found:
-            return f"PyTorch {mode}: {found['skipped']}"
-        return {"name": f"PyTorch {mode} ({found['device']})", "ms": 1e3 * found["seconds"], "rate": 1 / found["seconds"]}  # fmt: skip
+            raise Skipped(found["skipped"])
+        seconds = found["seconds"]
+        return Measured(f"PyTorch {mode} ({found['device']})", seconds, 1 / seconds)
 
-    def measure_elbo(self) -> dict:
+    def negative_elbo(self) -> Measured:
         """The change of the negative ELBO that bfloat16 products cause, in evaluation alone and with training."""
         values = {p: _negative_elbos(EXPERIMENTS["VAE"], p, self.trained) for p in PRECISIONS}
         nats = values["bfloat16"]["bfloat16"] - values["float32"]["float32"]
         alone = values["float32"]["bfloat16"] - values["float32"]["float32"]
-        return {"name": f"negative ELBO, bfloat16 − float32, {self.trained} steps (evaluation alone {alone:+.3f})", "nats": nats}  # fmt: skip
+        name = f"negative ELBO, bfloat16 − float32, {self.trained} steps (evaluation alone {alone:+.3f})"
+        return Measured(name, nats=nats)
+
+
+def table(device: str, rows: Sequence[Measured]) -> Table:
+    """A line for each row, with its share of the largest rate of products at its precision."""
+    columns = ("", "ms", "models · steps/s", "TFLOP/s", "share of the largest rate", "nats")
+    found = Table(*columns, title=f"{device}, batches of 100 images")
+    largest: dict[str | None, float] = {}
+    for each in rows:
+        if each.rate is None and each.flops is not None:
+            largest[each.precision] = each.flops
+    for each in rows:
+        share = None
+        if each.rate is not None and each.flops is not None and each.precision in largest:
+            share = each.flops / largest[each.precision]
+        milliseconds = None if each.seconds is None else 1e3 * each.seconds
+        teraflops = None if each.flops is None else 1e-12 * each.flops
+        cells = (milliseconds, each.rate, teraflops, share, each.nats)
+        found.add_row(each.name, *("" if cell is None else f"{cell:.4g}" for cell in cells))
+    return found
 
 
 @jax.jit
@@ -152,15 +203,6 @@ def _negative_elbos(experiment: Experiment, precision: str, num_steps: int) -> d
         with jax.default_matmul_precision(name):
             values[name] = -float(run.validate(variables)["validation/elbo"])
     return values
-
-
-def _with_shares(rows: list[dict]) -> list[dict]:
-    """Rows with their share of the largest measured rate at their precision."""
-    largest = {row["precision"]: row["tflops"] for row in rows if row.pop("largest", False)}
-    for row in rows:
-        if row.get("precision") in largest:
-            row["share"] = row["tflops"] / largest[row["precision"]]
-    return rows
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from experiments.benchmark.limit import Work
-from experiments.benchmark.models import images
+from experiments.benchmark.models import EXPERIMENTS, images
 from vaelab.runs import Experiment
 from vaelab.runs.run import Run
 from vaelab.training import population
@@ -34,9 +33,13 @@ def timed(function: Callable[[], object], units: int) -> Timer:
     return seconds
 
 
-def steps(experiment: Experiment, num_steps: int) -> Timer:
+def made_run(name: str) -> Run:
+    """A run of a model of the benchmark on made images."""
+    return Run.load(EXPERIMENTS[name], splits=images(), name=name)
+
+
+def steps(run: Run, num_steps: int) -> Timer:
     """A training step of the program that training runs."""
-    run = Run.load(experiment, splits=images())
     run_steps, state, source = _start(run, num_steps)
 
     def block() -> PyTree:
@@ -61,28 +64,6 @@ def _start(run: Run, num_steps: int):
     )  # fmt: skip
     state = replicate(setup.initial_state(run.splits.train, jax.random.key(0)), mesh)
     return run_steps, state, replicate(run.source(), mesh)
-
-
-def work(experiment: Experiment) -> Work:
-    """The products and the bytes of one step."""
-    splits = images()
-    run = Run.load(experiment, splits=splits)
-    setup = run.setup()
-    state = setup.initial_state(splits.train, jax.random.key(0))
-    examples = splits.train.take(slice(experiment.batch_size))
-    x = jnp.asarray(examples.x)
-
-    def gradients(variables: PyTree) -> PyTree:
-        def loss(variables):
-            bound = setup.model.at(variables.params)
-            batch = examples._replace(x=x)
-            return setup.objective(
-                bound, variables.multipliers, batch, jax.random.key(1), state.step
-            )[0]
-
-        return jax.grad(loss)(variables)
-
-    return Work.of(gradients, state.variables, num_params=_size(state.variables.params))
 
 
 def members(experiment: Experiment, num_members: int, num_steps: int) -> Timer:
@@ -120,7 +101,3 @@ def in_turn(experiment: Experiment, num_members: int, num_steps: int) -> Timer:
         return metrics
 
     return timed(block, num_steps)
-
-
-def _size(tree: PyTree) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))

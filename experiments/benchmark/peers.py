@@ -14,22 +14,12 @@ from vaelab.checks import UsageError
 def timer(name: str, python: str | None, script: str | None) -> Timer:
     """Seconds for a training step: Pythae by its own benchmark, and eager PyTorch by ours."""
     library, model = name.split()
-    command: tuple[str, ...]
     if library == "PyTorch":
-        command = (str(Path(__file__).with_name("eager_torch.py")),)
+        command = [str(Path(__file__).with_name("torch_steps.py")), "eager", "60"]
     else:
-        kind = model.removesuffix("-500")
-        command = (
-            str(script),
-            "--models",
-            kind,
-            "--repeats",
-            "3",
-            "--steps",
-            "60",
-            "--mode",
-            "loop",
-        )
+        settings = {"models": model.removesuffix("-500"), "repeats": 3, "steps": 60, "mode": "loop"}
+        options = (word for key, value in settings.items() for word in (f"--{key}", str(value)))
+        command = [str(script), *options]
 
     def seconds(clock: Clock) -> float:
         output = subprocess.run(
@@ -38,6 +28,10 @@ def timer(name: str, python: str | None, script: str | None) -> Timer:
         if output.returncode:
             raise UsageError(f"{python} {command[0]} failed: {output.stderr.strip()[-300:]}")
         found = json.loads(output.stdout.strip().splitlines()[-1])
+        if library == "PyTorch":
+            if "skipped" in found:
+                raise UsageError(f"{python} {command[0]} measured nothing: {found['skipped']}.")
+            return found["cpu_seconds" if clock is time.process_time else "seconds"]
         return 1 / found["per_cpu_s" if clock is time.process_time else "median"]
 
     return seconds

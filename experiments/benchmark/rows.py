@@ -9,8 +9,6 @@ import numpy as np
 from rich.table import Table
 from scipy import stats
 
-from experiments.benchmark.limit import Work
-
 
 class Row(NamedTuple):
     """A ratio of times: median over rounds, and 95 % t interval of the mean."""
@@ -27,16 +25,17 @@ class Row(NamedTuple):
         self,
         times: Sequence[float],
         products: Sequence[float],
-        work: Work,
+        flops: float,
         per_byte: Sequence[float],
+        num_bytes: float,
     ) -> Row:
         """The row with the parts of its limit in words."""
         product, bandwidth = float(np.median(products)), 1e-9 / float(np.median(per_byte))
-        moved = work.num_bytes * float(np.median(per_byte))
+        moved = num_bytes * float(np.median(per_byte))
         share = product / float(np.median(times))
         return self._replace(
-            detail=f"products {1e3 * product:.2f} ms ({work.flops / product / 1e9:.0f} GFLOP/s), "
-            f"{work.num_bytes / 1e6:.0f} MB {1e3 * moved:.2f} ms ({bandwidth:.1f} GB/s); products / step {share:.2f}"
+            detail=f"products {1e3 * product:.2f} ms ({flops / product / 1e9:.0f} GFLOP/s), "
+            f"{num_bytes / 1e6:.0f} MB {1e3 * moved:.2f} ms ({bandwidth:.1f} GB/s); products / step {share:.2f}"
         )  # fmt: skip
 
 

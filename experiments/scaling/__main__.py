@@ -28,7 +28,7 @@ NAMES = (
 _PLANE = 1000  # members of a plane of two hyperparameters
 
 
-class Bound(NamedTuple):
+class Limit(NamedTuple):
     """The least time of a step of an experiment on a machine, and what a chip holds."""
 
     name: str
@@ -59,7 +59,7 @@ class Scaling(parsing.Command):
     experiments: tyro.conf.Positional[tuple[str, ...]] = NAMES
     """Names of experiments."""
     measure: bool = True
-    """True also measures each step on this machine, beside its bound."""
+    """True also measures each step on this machine, beside its limit."""
     steps: int = 20
     """Training steps in a timed block."""
     rounds: int = 5
@@ -81,22 +81,22 @@ class Scaling(parsing.Command):
         chip, times = None, list[Measured]()
         if self.measure:
             chip = this_chip()
-            settings = {"steps": self.steps, "rounds": self.rounds}
             times = [
-                measured(cost, run, chip, **settings) for cost, run in zip(costs, runs, strict=True)
+                measured(cost, run, chip, num_steps=self.steps, rounds=self.rounds)
+                for cost, run in zip(costs, runs, strict=True)
             ]
-        bounds = [bound(cost, machine) for machine in MACHINES for cost in costs]
-        numbers = {"work": costs, "bounds": bounds, "this machine": chip, "measured": times}
+        limits = [limit(cost, machine) for machine in MACHINES for cost in costs]
+        numbers = {"work": costs, "limits": limits, "this machine": chip, "measured": times}
         write_json(epath.Path(self.output), numbers)
-        display.show(work_table(costs), *(bound_table(bounds, machine) for machine in MACHINES))
+        display.show(work_table(costs), *(limit_table(limits, machine) for machine in MACHINES))
         if chip is not None:
             display.show(measured_table(times, chip.flops, chip.bandwidth))
 
 
-def bound(cost: StepCost, machine: Machine) -> Bound:
+def limit(cost: StepCost, machine: Machine) -> Limit:
     """The numbers of an experiment on a machine."""
     chip, batch = machine.chip, cost.batch_size
-    return Bound(
+    return Limit(
         cost.name,
         machine.name,
         chip.seconds(cost.work(batch)),
@@ -133,8 +133,8 @@ def work_table(costs: Sequence[StepCost]) -> Table:
     return display.table("Work of a training step", columns, rows)
 
 
-def bound_table(bounds: Sequence[Bound], machine: Machine) -> Table:
-    """The bounds on one machine."""
+def limit_table(limits: Sequence[Limit], machine: Machine) -> Table:
+    """The limits on one machine."""
     rows = [
         (
             each.name, f"{each.step * 1e6:.0f}", f"{each.share * 1e6:.0f}",
@@ -143,7 +143,7 @@ def bound_table(bounds: Sequence[Bound], machine: Machine) -> Table:
             f"{each.members:,}",
             f"{each.plane * 1e3:.0f}",
         )
-        for each in bounds
+        for each in limits
         if each.machine == machine.name
     ]  # fmt: skip
     columns = (
@@ -153,11 +153,11 @@ def bound_table(bounds: Sequence[Bound], machine: Machine) -> Table:
         "step, all-reduce: µs. batch, wider: examples a chip, or factor of the widths, from which a step is "
         "bound by computing. members: of which a chip holds the states. plane: a step of 1,000 members."
     )
-    return display.table(f"Lower bounds on {machine.name}", columns, rows, caption)
+    return display.table(f"Limits on {machine.name}", columns, rows, caption)
 
 
 def measured_table(times: Sequence[Measured], flops: float, bandwidth: float) -> Table:
-    """Steps of this machine beside their bounds."""
+    """Steps of this machine beside their limits."""
     rows = [
         (each.name, f"{each.seconds * 1e3:.2f}", f"{each.least * 1e3:.2f}", f"{each.least / each.seconds:.2f}")
         for each in times
@@ -165,7 +165,7 @@ def measured_table(times: Sequence[Measured], flops: float, bandwidth: float) ->
     caption = (
         f"This machine reaches {flops / 1e9:.0f} GFLOP/s and moves {bandwidth / 1e9:.1f} GB/s."
     )
-    return display.table("Measured here", ("", "step, ms", "bound, ms", "share"), rows, caption)
+    return display.table("Measured here", ("", "step, ms", "limit, ms", "share"), rows, caption)
 
 
 if __name__ == "__main__":

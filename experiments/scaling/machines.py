@@ -9,7 +9,7 @@ from experiments.scaling.work import Work
 
 
 class Chip(NamedTuple):
-    """One accelerator, by its published figures."""
+    """One accelerator, with its published numbers."""
 
     name: str
     flops: float

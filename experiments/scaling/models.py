@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from experiments.scaling.work import Work, work_of
+from experiments.scaling.work import ADAM_BYTES, Product, Work, products_of, total
 from vaelab.checks import UsageError
-from vaelab.runs import Experiment
 from vaelab.runs.run import Run
 from vaelab.training.state import TrainState
 from vaelab.training.step import train_step
@@ -45,20 +44,23 @@ class StepCost(NamedTuple):
 
 def step_cost(run: Run) -> StepCost:
     """Counts the work of a step at two batch sizes; the work is linear in the batch."""
-    experiment = run.experiment
-    state = jax.eval_shape(lambda: run.setup().initial_state(run.sample, jax.random.key(0)))
-    state = state._replace(best=())  # which stays on the host
-    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.variables.params))
-    batch = experiment.batch_size
-    small, large = (_products(run, experiment, state, size) for size in (batch, _LARGER * batch))
+    state = _state(run)
+    on_devices = _bytes(state) - _bytes(state.best)
+    parameters = num_parameters(run)
+    batch = run.experiment.batch_size
+    small, large = (total(step_products(run, size)) for size in (batch, _LARGER * batch))
     example = Work(*((b - a) / ((_LARGER - 1) * batch) for a, b in zip(small, large, strict=True)))
     example = example._replace(products=0.0)
-    # Adam reads parameters, two moments and the gradient, and writes the first three.
-    fixed = small.plus(example, -batch).plus(Work(moved=7 * 4 * parameters))
-    return StepCost(run.name, batch, parameters, _bytes(state), fixed, example)
+    fixed = small.plus(example, -batch).plus(Work(moved=ADAM_BYTES * parameters))
+    return StepCost(run.name, batch, parameters, on_devices, fixed, example)
 
 
-def _products(run: Run, experiment: Experiment, state: TrainState, batch_size: int) -> Work:
+def step_products(run: Run, batch_size: int) -> Mapping[Product, float]:
+    """The products of a training step, forward and backward.
+
+    Raises:
+      UsageError: a loop of unknown length holds a product.
+    """
     setup, train = run.setup(), run.splits.train
 
     def leaf(array):
@@ -66,15 +68,24 @@ def _products(run: Run, experiment: Experiment, state: TrainState, batch_size: i
 
     batch: Examples = jax.tree.map(leaf, train)
     try:
-        return work_of(
+        return products_of(
             lambda state, batch, key: train_step(
                 state, batch, key, model=setup.model, objective=setup.objective, tx=setup.tx
             ),
-            state, batch, jax.random.key(0),
+            _state(run), batch, jax.random.key(0),
         )  # fmt: skip
     except ValueError as error:
         raise UsageError(f"the work of {run.name} cannot be counted: {error}") from error
 
 
+def num_parameters(run: Run) -> int:
+    """Number of parameters of the model."""
+    return sum(leaf.size for leaf in jax.tree.leaves(_state(run).variables.params))
+
+
+def _state(run: Run) -> TrainState:
+    return jax.eval_shape(lambda: run.setup().initial_state(run.sample, jax.random.key(0)))
+
+
 def _bytes(tree) -> float:
-    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

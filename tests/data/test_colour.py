@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
 import pathlib
 import re
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
+from prepared_data import describe, write
 
 from vaelab.data import CIFAR10, CIFAR10JPEG, SVHN, CelebA
 from vaelab.data.colour import crop_face
@@ -23,54 +22,6 @@ from vaelab.data.prepare import DATA_SETS, prepare
 DATA = pathlib.Path(
     os.environ.get("VAELAB_DATA") or pathlib.Path(__file__).parents[2] / "../shared/data"
 )
-
-
-def describe(root: pathlib.Path, name: str, lengths: dict[str, list[int]]) -> pathlib.Path:
-    """Writes the metadata of TFDS's own builder of `name`, with the lengths of the shards of each split."""
-    builder = tfds.builder(name, data_dir=str(root), file_format="array_record")
-    folder = pathlib.Path(builder.data_dir)
-    folder.mkdir(parents=True)
-    builder.info.write_to_directory(str(folder))
-    info = json.loads((folder / "dataset_info.json").read_text())
-    info["splits"] = [
-        {
-            "name": split,
-            "shardLengths": [str(length) for length in shards],
-            "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-        }
-        for split, shards in lengths.items()
-    ]
-    (folder / "dataset_info.json").write_text(json.dumps(info))
-    return folder
-
-
-def write(
-    folder: pathlib.Path, split: str, keys: list, images, features, lengths: list[int]
-) -> None:
-    """Writes examples in the order of TFDS 4, md5(split + key), cut into shards of these lengths."""
-    pytest.importorskip("array_record", reason="array_record is not made for this system")
-    from array_record.python.array_record_module import ArrayRecordWriter
-    from tensorflow_datasets.proto import tf_example_pb2
-
-    order = sorted(
-        range(len(keys)),
-        key=lambda i: int(hashlib.md5(f"{split}{keys[i]}".encode()).hexdigest(), 16),
-    )
-    stop = 0
-    for shard, length in enumerate(lengths):
-        name = f"{folder.parent.name}-{split}.array_record-{shard:05d}-of-{len(lengths):05d}"
-        writer = ArrayRecordWriter(str(folder / name), "group_size:1")
-        start, stop = stop, stop + length
-        for i in order[start:stop]:
-            example = tf_example_pb2.Example()
-            file = io.BytesIO()
-            Image.fromarray(images[i]).save(file, format="png")
-            example.features.feature["image"].bytes_list.value.append(file.getvalue())
-            for feature, value in features(i).items():
-                kind = "bytes_list" if isinstance(value, bytes) else "int64_list"
-                getattr(example.features.feature[feature], kind).value.append(value)
-            writer.write(example.SerializeToString())
-        writer.close()
 
 
 @pytest.mark.parametrize("data_set", [CIFAR10, SVHN])
@@ -147,7 +98,7 @@ def test_the_crop_is_the_middle_of_the_face():
 )
 def test_mocked_data_of_tfds_are_read(data_set, name, size, tmp_path, monkeypatch):
     # TFDS mocks images as pixels. As the bytes of files it mocks them only with TensorFlow.
-    monkeypatch.setattr("vaelab.data.prepared.skipped_images", lambda features: None)
+    monkeypatch.setattr("vaelab.data.tfds_source._skipped_images", lambda features: None)
     splits = ["train", "test"] + ["validation"] * (name == "celeb_a")
     folder = describe(tmp_path / "tensorflow_datasets", name, {split: [20] for split in splits})
     (folder / f"{name}-train.array_record-00000-of-00001").write_bytes(bytes(100))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from test_colour import describe
+from prepared_data import describe
 
 import vaelab
 from experiments.vlae import EXPERIMENTS
@@ -31,9 +31,8 @@ def thin(ladder):
     ],
 )
 def test_experiments_of_colour_images_train(name, data_set, tfds_name, dims, tmp_path, monkeypatch):
-    # As in `test_colour.test_mocked_data_of_tfds_are_read`; also in the file of streams.
-    for module in ("prepared", "streamed_images"):
-        monkeypatch.setattr(f"vaelab.data.{module}.skipped_images", lambda features: None)
+    # As in `test_colour.test_mocked_data_of_tfds_are_read`.
+    monkeypatch.setattr("vaelab.data.tfds_source._skipped_images", lambda features: None)
     splits = ["train", "test"] + ["validation"] * (tfds_name == "celeb_a")
     folder = describe(tmp_path / "tensorflow_datasets", tfds_name, {part: [20] for part in splits})
     (folder / f"{tfds_name}-train.array_record-00000-of-00001").write_bytes(bytes(100))

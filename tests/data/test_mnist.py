@@ -21,7 +21,8 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 
 from vaelab.data import MNIST, FashionMNIST
 from vaelab.data.prepare import main, prepare
-from vaelab.data.prepared import prepared_folders, read_prepared
+from vaelab.data.prepared import prepared_folders
+from vaelab.data.prepared_images import PreparedImages
 from vaelab.data.readers import read_idx
 
 DATA = pathlib.Path(
@@ -145,7 +146,8 @@ def test_a_prepared_data_set_is_read_in_the_original_order_without_tensorflow(pr
     images, labels, folder = prepared
     (found,) = prepared_folders("mnist", str(tmp_path))
     assert pathlib.Path(found) == folder
-    x, read_labels = read_prepared(found, "train")
+    stream = PreparedImages(found, "train")
+    x, read_labels, *_ = stream.rows(np.arange(stream.num_examples))
     np.testing.assert_array_equal(x[..., 0], images)
     np.testing.assert_array_equal(read_labels, labels)
     assert x.dtype == np.uint8

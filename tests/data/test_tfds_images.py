@@ -9,26 +9,9 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from test_colour import describe, write
+from prepared_data import describe, prepare
 
 from vaelab.data import TFDS
-
-GENERATOR = np.random.default_rng(0)
-
-
-def prepare(tmp_path, name, lengths, shape):
-    """Writes random images and labels. Returns {split: (images, labels)} in the stored order."""
-    folder = describe(tmp_path / "tensorflow_datasets", name, {k: [n] for k, n in lengths.items()})
-    written = {}
-    for split, length in lengths.items():
-        images = GENERATOR.integers(256, size=(length, *shape), dtype=np.uint8)
-        labels = GENERATOR.integers(10, size=length)
-        values = lambda i, labels=labels: (  # noqa: E731
-            {"id": b"", "label": int(labels[i]), "coarse_label": 0}
-        )
-        write(folder, split, list(range(length)), images, values, [length])
-        written[split] = images, labels
-    return folder, written
 
 
 def rows(images) -> set[bytes]:

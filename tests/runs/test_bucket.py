@@ -15,17 +15,19 @@ from small import bits, constrained
 
 from vaelab import runs
 from vaelab.checks import UsageError
-from vaelab.runs import lock
+from vaelab.runs import lock_bucket, lock_file
 from vaelab.runs.workdir import Workdir
 from vaelab.storage import UnreachableError, folder_at, writing
 from vaelab.training.checkpoint import METADATA
 from vaelab.training.checkpoint_reading import open_checkpoints
-from vaelab.training.loop import Hook
+from vaelab.training.hooks import Hook
 from vaelab.training.metrics import read_metrics
 
 pytestmark = pytest.mark.usefixtures("without_plots", "shared_programs")
 
 RUN = "gs://bucket/run"
+HOLDER = {"process": 1, "started": "1", "host": "another", "since": "2026-01-01T00:00:00+00:00"}
+TAKEN = json.dumps(HOLDER | {"renewed": 1e12}).encode()
 
 
 def experiment(**changes):
@@ -145,10 +147,9 @@ def test_a_run_killed_at_any_change_of_the_bucket_loses_only_its_last_steps(alon
 
 def test_a_lock_in_a_bucket_ends_when_its_machine_does(bucket, monkeypatch):
     """Another machine's lock holds for as long as it is renewed."""
-    held = {"process": 1, "started": "1", "host": "another", "since": "2026-01-01T00:00:00+00:00"}
-    seconds_ago = {"fresh": 10.0, "old": lock.EXPIRES + 10.0}
+    seconds_ago = {"fresh": 10.0, "old": lock_file.EXPIRES + 10.0}
     for age, seconds in seconds_ago.items():
-        content = json.dumps(held | {"renewed": time.time() - seconds}).encode()
+        content = json.dumps(HOLDER | {"renewed": time.time() - seconds}).encode()
         bucket["bucket/run/lock.json"] = content
         if age == "old":
             with Workdir(RUN).opened():
@@ -163,7 +164,7 @@ def test_a_lock_in_a_bucket_ends_when_its_machine_does(bucket, monkeypatch):
 
 
 def test_a_lock_in_a_bucket_is_renewed_unless_it_was_taken(bucket, monkeypatch):
-    monkeypatch.setattr(lock, "RENEWED", 0.01)
+    monkeypatch.setattr(lock_bucket, "RENEWED", 0.01)
 
     def renewed():
         return json.loads(bucket["bucket/run/lock.json"])["renewed"]
@@ -173,10 +174,30 @@ def test_a_lock_in_a_bucket_is_renewed_unless_it_was_taken(bucket, monkeypatch):
         while renewed() == first and time.monotonic() < deadline:
             time.sleep(0.01)
         assert renewed() > first
-        bucket["bucket/run/lock.json"] = b"{}"  # of another process, which came at the same moment
+        bucket["bucket/run/lock.json"] = TAKEN  # by a process that came at the same moment
         time.sleep(0.1)
-        assert bucket["bucket/run/lock.json"] == b"{}"
-    assert bucket == {"bucket/run/lock.json": b"{}"}
+        assert bucket["bucket/run/lock.json"] == TAKEN
+    assert bucket == {"bucket/run/lock.json": TAKEN}
+
+
+class Theft(Hook):
+    """Another machine takes the lock at the first validation."""
+
+    def __init__(self, bucket):
+        self._bucket = bucket
+
+    def on_metrics(self, step, metrics):
+        self._bucket["bucket/run/lock.json"] = TAKEN
+
+
+@pytest.mark.parametrize("members", [None, [{"seed": 0}, {"seed": 1}]])
+def test_a_run_whose_lock_was_taken_writes_no_further_checkpoint(bucket, members):
+    with pytest.raises(
+        UsageError, match=r"^workdir gs://bucket/run was taken by process 1 on another"
+    ):
+        train(hooks=[Theft(bucket)], members=members)
+    assert not [name for name in bucket if "checkpoints" in name]
+    assert bucket["bucket/run/lock.json"] == TAKEN
 
 
 def test_a_file_that_fails_leaves_the_old_object(bucket):
@@ -203,7 +224,7 @@ def test_a_bucket_that_cannot_be_reached_is_one_sentence(bucket, monkeypatch, re
         )
     else:
         assert sentence.startswith(
-            f"{RUN} cannot be reached ({kind.__name__}: no way): correct the"
+            f"{RUN} cannot be reached ({kind.__name__}: no way at all): correct the"
         )
 
 

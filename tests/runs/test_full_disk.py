@@ -33,7 +33,7 @@ class Full:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def writelines(self, lines):
-        self.write(type(lines)(lines)[0] if isinstance(lines, list) else "".join(lines))
+        self.write("".join(lines))
 
     def __getattr__(self, name):
         return getattr(self._file, name)
@@ -88,17 +88,15 @@ def assert_whole(folder):
 def test_a_full_disk_ends_a_run_with_a_sentence_and_the_run_continues(
     alone, full_at, monkeypatch, tmp_path, capsys, name
 ):
-    with monkeypatch.context() as patch:
-        full_at(name)
-        with plain_errors() as outcome:
-            train(tmp_path / "run")
-        patch.undo()
+    full_at(name)
+    with plain_errors() as outcome:
+        train(tmp_path / "run")
     monkeypatch.undo()
     error = capsys.readouterr().err
     assert outcome.code == 2
     assert error.startswith("error: ")
     assert error.count("\n") == 1
-    assert "the disk is full" in error or "No space left on device" in error
+    assert "the disk is full" in error
     if (tmp_path / "run").exists():
         assert_whole(tmp_path / "run")
     assert bits(train(tmp_path / "run").state) == bits(alone.state)

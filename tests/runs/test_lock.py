@@ -16,6 +16,7 @@ from small import elbo
 from vaelab import runs
 from vaelab.checks import UsageError
 from vaelab.runs.lock import held
+from vaelab.runs.lock_file import Holder
 
 
 @pytest.fixture
@@ -105,18 +106,16 @@ def test_a_damaged_lock_is_taken_over(folder, content):
 
 def test_a_lock_that_was_taken_meanwhile_is_left_alone(folder, monkeypatch):
     """Between reading a dead lock and removing it another process takes the folder."""
-    from vaelab.runs import lock
-
     lock_of(folder, process=dead_process())
-    alive = lock._alive
+    alive = Holder.alive
 
     def taken_meanwhile(holder):
-        answer = alive(holder)
-        monkeypatch.setattr(lock, "_alive", alive)
+        answer = alive.fget(holder)
+        monkeypatch.setattr(Holder, "alive", alive)
         lock_of(folder)
         return answer
 
-    monkeypatch.setattr(lock, "_alive", taken_meanwhile)
+    monkeypatch.setattr(Holder, "alive", property(taken_meanwhile))
     with pytest.raises(UsageError, match="in use"), held(folder):
         pass
     assert json.loads((folder / "lock.json").read_text())["started"]

@@ -18,7 +18,7 @@ from vaelab.networks import MLP
 from vaelab.runs.measures import measure
 from vaelab.runs.members import at
 from vaelab.training import Adam, Lagrangian
-from vaelab.training.loop import Hook
+from vaelab.training.hooks import Hook
 
 pytestmark = pytest.mark.usefixtures("without_plots")
 

@@ -58,9 +58,7 @@ def test_a_shape_that_does_not_fit_is_refused(mesh, arguments, sentence):
         mesh.shape(*arguments)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"data": 0}, {"sweep": -1}, {"data": 1.5}, {"parameters": "split"}]
-)
+@pytest.mark.parametrize("settings", [{"data": 0}, {"sweep": -1}, {"data": 1.5}])
 def test_settings_are_checked_where_they_are_made(settings):
     (name,) = settings
     with pytest.raises(ValueError, match=name):

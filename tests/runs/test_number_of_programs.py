@@ -40,7 +40,7 @@ def counted_programs():
 
 
 def test_a_run_with_odd_gaps_compiles_one_step_and_few_other_programs(tmp_path):
-    """Gaps of 7, 4, 3, 7, 1, ... steps. Op by op, the start of a run alone was 45 programs."""
+    """Gaps of 7, 4, 3, 7, 1, ... steps."""
     jax.clear_caches()
     with counted_programs() as names:
         runs.train(EXPERIMENT, workdir=tmp_path / "run", progress=False)

@@ -13,8 +13,8 @@ from small import bits, constrained
 
 from vaelab import runs
 from vaelab.cli.errors import plain_errors
-from vaelab.preemption import CONTINUES, Preempted, preemptible
 from vaelab.runs.result import Result
+from vaelab.signals import CONTINUES, Preempted, preemptible
 from vaelab.training import pace
 from vaelab.training.checkpoint_reading import read_raw
 from vaelab.training.pace import Pace
@@ -141,13 +141,13 @@ def test_handlers_are_those_of_before(tmp_path):
 STUCK = """
 import os, signal, threading, time
 import jax
-from vaelab import preemption
-preemption.GRACE = 0.5
-threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
-with preemption.preemptible():
+from vaelab import signals
+signals.GRACE = 0.5
+with signals.preemptible():
     try:
+        threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
         {body}
-    except preemption.Preempted:
+    except signals.Preempted:
         time.sleep(100)  # its end takes too long
 """
 

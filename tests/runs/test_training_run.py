@@ -454,22 +454,22 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_reported(tmp_path):
     """Steps 4 and 8, and nothing of them remains: the rows are means over the other steps."""
     settings = dict(objective=BadAt(steps=(3, 7)), log_every=2, workdir=tmp_path)
     result = train(nonfinite_limit=1, **settings)
-    assert result.history["skipped"].tolist() == [1.0, 1.0]
-    assert result.history.steps("skipped").tolist() == [4, 8]
+    assert result.history["nonfinite"].tolist() == [1.0, 1.0]
+    assert result.history.steps("nonfinite").tolist() == [4, 8]
     assert np.isfinite(result.history["loss"]).all()
     assert int(result.state.step) - int(result.state.opt_state.step) == 2
     report = result.report()
-    assert report.skipped_steps == 2
+    assert report.nonfinite_steps == 2
     assert "2 training steps of 20 had no finite gradient" in " ".join(repr(report).split())
     assert train(nonfinite_limit=5, **settings).last_step == 20  # the limit may change
-    assert train().report().skipped_steps == 0
+    assert train().report().nonfinite_steps == 0
 
 
 def test_one_skipped_step_more_than_the_limit_ends_training():
     bad = BadAt(steps=(3, 4, 5))
     with pytest.raises(UsageError, match="non-finite at step 4 and stayed so for 3 steps, and tr"):
         train(objective=bad, nonfinite_limit=2)
-    assert train(objective=bad, nonfinite_limit=3).report().skipped_steps == 3
+    assert train(objective=bad, nonfinite_limit=3).report().nonfinite_steps == 3
     with pytest.raises(UsageError, match="the loss became non-finite at step 4, and training"):
         train(objective=bad)
 
@@ -480,5 +480,5 @@ def test_a_members_skipped_steps_leave_its_constraints_alone():
         objective=BadAt(steps=(3,)), members=runs.grid({"seed": [0, 1]}), nonfinite_limit=1
     )
     for member in members:
-        assert member.history["skipped"].tolist() == [1.0]
+        assert member.history["nonfinite"].tolist() == [1.0]
         assert np.isfinite(member.history["loss"]).all()

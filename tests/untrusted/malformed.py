@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import pathlib
 import resource
 import warnings
@@ -32,23 +34,51 @@ NUMBERS = [
 SPLICES = st.sampled_from([b"\x00", b"\xff" * 8, b"\r\n", b"\x1b[31m", b"{", b"[", b'"', b"PK\x03\x04", b",", b"\xc2\x85"]) | st.binary(max_size=16)  # fmt: skip
 
 
-def for_all(num_inputs: int, check: Callable[..., None], *strategies: Any) -> None:
-    """Calls `check` with this many inputs, the same in each run. Memory stays bounded."""
+def for_all(
+    num_inputs: int, check: Callable[..., bool], *strategies: Any, some_are_read: bool = True
+) -> None:
+    """Calls `check` with this many inputs, the same in each run. Memory stays bounded.
+
+    `check` returns True if the input was read. Some inputs are read, and some are refused: otherwise the
+    inputs, or a path, are wrong.
+    """
     quiet = settings(
         max_examples=num_inputs, derandomize=True, database=None, deadline=None,
         suppress_health_check=list(HealthCheck), phases=[Phase.generate],
     )  # fmt: skip
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    quiet(given(st.tuples(*strategies))(lambda values: check(*values)))()
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    outcomes: collections.Counter[bool] = collections.Counter()
+    _reset_peak()
+    before = _peak()
+    quiet(given(st.tuples(*strategies))(lambda values: outcomes.update([check(*values)])))()
+    grown = _peak() - before
     assert grown < 2**20, f"{grown} KiB"  # 1 GiB
+    assert outcomes.keys() == ({True, False} if some_are_read else {False}), outcomes
+
+
+def _reset_peak() -> None:
+    """The peak of the memory is that of the process until now: an earlier test may have set it."""
+    with contextlib.suppress(OSError):
+        pathlib.Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    """The largest memory of this process since then, in KiB."""
+    try:
+        (line,) = (
+            each
+            for each in pathlib.Path("/proc/self/status").read_text().splitlines()
+            if each.startswith("VmHWM:")
+        )
+        return int(line.split()[1])
+    except (OSError, ValueError):  # a system without /proc
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 @st.composite
 def damaged(draw, valid: bytes) -> bytes:
-    """The bytes of a file after one to three damages."""
+    """The bytes of a file after up to three damages."""
     content = bytearray(valid)
-    for _ in range(draw(st.integers(1, 3))):
+    for _ in range(draw(st.integers(0, 3))):
         place = draw(st.integers(0, max(0, min(len(content), 400) - 1) if draw(st.booleans()) else len(content)))  # fmt: skip
         stop = min(len(content), place + draw(st.integers(0, 40)))
         kind = draw(st.sampled_from(["cut", "flip", "splice", "repeat", "drop", "number"]))

@@ -93,8 +93,9 @@ def test_npy_files_are_read_or_refused(num_inputs, tmp_path):
 
     def check(content):
         path.write_bytes(content)
-        reads_or_refuses(lambda: read_npy(path), is_array, folder=tmp_path)
+        read = reads_or_refuses(lambda: read_npy(path), is_array, folder=tmp_path)
         reads_or_refuses(Files(path).load, are_splits, folder=tmp_path)
+        return read
 
     for_all(num_inputs, check, damaged(npy(X)) | headers() | st.binary(max_size=200))
 
@@ -107,8 +108,8 @@ def test_npz_files_are_read_or_refused(num_inputs, tmp_path):
         path.write_bytes(content)
         arrays = lambda: read_npz(path, ("x", "labels"))  # noqa: E731
         reads_or_refuses(arrays, lambda found: [is_array(each) for each in found.values()])
-        reads_or_refuses(Files(path).load, are_splits, folder=tmp_path)
         reads_or_refuses(lambda: runs.import_params(path), folder=tmp_path)
+        return reads_or_refuses(Files(path).load, are_splits, folder=tmp_path)
 
     valid = npz(x=X, labels=np.arange(20)), npz(np.savez_compressed, x=X)
     for_all(num_inputs, check, damaged(valid[0]) | damaged(valid[1]) | archives())
@@ -128,7 +129,7 @@ def test_matlab_files_are_read_or_refused(num_inputs, tmp_path):
     def check(content):
         path.write_bytes(content)
         found = lambda: read_mat(path, ("x",))["x"]  # noqa: E731
-        reads_or_refuses(found, is_array, folder=tmp_path)
+        return reads_or_refuses(found, is_array, folder=tmp_path)
 
     valid = [*compressed, plain.getvalue(), old.getvalue()]
     for_all(num_inputs, check, st.sampled_from(valid).flatmap(damaged))
@@ -141,7 +142,7 @@ def test_idx_files_are_read_or_refused(num_inputs, tmp_path):
     def check(axes, count, content, compressed):
         plain = b"\0\0\x08" + bytes([count]) + struct.pack(f">{len(axes)}I", *axes) + content
         path.write_bytes(gzip.compress(plain, 1) if compressed else plain)
-        reads_or_refuses(lambda: read_idx(path), is_array, folder=tmp_path)
+        return reads_or_refuses(lambda: read_idx(path), is_array, folder=tmp_path)
 
     axes = st.lists(st.sampled_from([0, 1, 1, 2, 28, 2**32 - 1]), max_size=70)
     given = axes.flatmap(lambda a: st.tuples(st.just(a), st.just(len(a)) | st.integers(0, 255)))
@@ -151,7 +152,7 @@ def test_idx_files_are_read_or_refused(num_inputs, tmp_path):
 
     def check_bytes(content):
         path.write_bytes(content)
-        reads_or_refuses(lambda: read_idx(path), is_array)
+        return reads_or_refuses(lambda: read_idx(path), is_array)
 
     for_all(num_inputs, check_bytes, damaged(whole))
 
@@ -167,7 +168,7 @@ def test_frozen_networks_are_read_or_refused(num_inputs, tmp_path):
     def check(content):
         path.write_bytes(content)
         load_frozen.cache_clear()
-        reads_or_refuses(lambda: load_frozen(str(path)), folder=tmp_path)
+        return reads_or_refuses(lambda: load_frozen(str(path)), folder=tmp_path)
 
     def with_metadata(text: bytes) -> bytes:
         return npz(**kept | {"metadata": np.array(text.decode("latin-1"))})

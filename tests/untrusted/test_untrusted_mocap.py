@@ -85,7 +85,7 @@ def test_skeletons_are_read_or_refused(num_inputs, tmp_path):
 
     def check(content):
         path.write_bytes(content)
-        reads_or_refuses(lambda: read_skeleton(path), accept, folder=tmp_path)
+        return reads_or_refuses(lambda: read_skeleton(path), accept, folder=tmp_path)
 
     for_all(num_inputs, check, damaged(VALID) | SKELETONS | damaged(gzip.compress(VALID)))
     path.write_bytes(VALID)
@@ -106,9 +106,9 @@ def test_clips_are_read_or_refused(num_inputs, tmp_path):
 
     def check(content):
         path.write_bytes(content)
-        reads_or_refuses(lambda: read_clip(path, two), accept, folder=tmp_path)
         finite = lambda splits: np.isfinite(splits.train.x).all() or pytest.fail("inf")  # noqa: E731
         reads_or_refuses(data_set.load, finite)
+        return reads_or_refuses(lambda: read_clip(path, two), accept, folder=tmp_path)
 
     words = st.lists(st.sampled_from(["1", "2", "²", "hip", "root", ":DEGREES", "\n", "9" * 5000, *(n.decode() for n in NUMBERS)]), max_size=20)  # fmt: skip
     texts = words.map(lambda found: " ".join(found).encode("latin-1"))
@@ -145,7 +145,7 @@ def test_a_body_of_too_many_bones_is_refused(shape, tmp_path):
 def test_a_compressed_text_without_an_end_is_refused(tmp_path):
     path = tmp_path / "x.asf"
     path.write_bytes(gzip.compress(b"# " + bytes(2**26), 1))
-    with pytest.raises(DamagedFileError, match=r"it has more than 67,108,864 bytes or"):
+    with pytest.raises(DamagedFileError, match="it has more than 67,108,864 bytes"):
         read_skeleton(path)
 
 

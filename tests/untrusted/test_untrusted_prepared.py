@@ -10,13 +10,15 @@ import warnings
 
 import numpy as np
 import pytest
+from etils import epath
 from hypothesis import strategies as st
 from malformed import damaged, for_all, num_inputs, reads_or_refuses
 from PIL import Image
 
 from vaelab.checks import DamagedFileError
 from vaelab.data import TFDS
-from vaelab.data.prepared import prepared_folders, prepared_splits, read_prepared, versions
+from vaelab.data.prepared import prepared_folders, prepared_splits, versions
+from vaelab.data.prepared_images import PreparedImages
 
 MODULE = "tensorflow_datasets.core.features"
 FEATURES = {
@@ -83,7 +85,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def images(folder):
-    return read_prepared(folder, "train", key=None)[0]
+    stream = PreparedImages(epath.Path(folder), "train", key=None)
+    return stream.rows(np.arange(stream.num_examples)).x
 
 
 def test_a_whole_data_set_is_read(folder, tmp_path):
@@ -101,8 +104,9 @@ def test_metadata_are_read_or_refused(num_inputs, folder, tmp_path):
         found = content if swap is None else whole.replace(swap[0].encode(), swap[1].encode())
         (folder / name).write_bytes(found)
         reads_or_refuses(lambda: prepared_splits(folder))
-        reads_or_refuses(lambda: images(folder), folder=tmp_path)
+        read = reads_or_refuses(lambda: images(folder), folder=tmp_path)
         (folder / name).write_bytes(whole)
+        return read
 
     def inputs(name):
         content = damaged(names[name].encode())
@@ -118,7 +122,7 @@ def test_files_of_records_are_read_or_refused(num_inputs, folder, tmp_path):
 
     def check(content):
         (folder / RECORDS).write_bytes(content)
-        reads_or_refuses(lambda: images(folder), folder=tmp_path)
+        return reads_or_refuses(lambda: images(folder), folder=tmp_path)
 
     for_all(num_inputs, check, damaged(whole))
 
@@ -129,7 +133,7 @@ def test_images_of_records_are_read_or_refused(num_inputs, folder):
 
     def check(content):
         write(folder, [png(image) for image in IMAGES[1:]] + [content])
-        reads_or_refuses(lambda: images(folder))
+        return reads_or_refuses(lambda: images(folder))
 
     for_all(num_inputs // 2, check, damaged(png(IMAGES[0])) | st.sampled_from(others))
 

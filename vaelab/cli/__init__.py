@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from vaelab.checks import MissingPackageError, UsageError
-from vaelab.cli.errors import plain_errors
+from vaelab.cli.errors import end_without_the_others, plain_errors
 
 # {command: (module, class, one line)}: a module is imported when its command is used.
 COMMANDS = {
@@ -76,7 +76,5 @@ def entry() -> None:
         sys.path.insert(0, os.getcwd())
     code = main(sys.argv[1:])
     if code:
-        from vaelab import processes
-
-        processes.end_without_the_others(code)
+        end_without_the_others(code)
     raise SystemExit(code)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from rich.table import Table
 
 from vaelab import evaluation, runs
 from vaelab.checks import MissingFileError, UsageError, check_at_least_one, check_positive
-from vaelab.cli.parsing import ExperimentCommand, end_if_interrupted
+from vaelab.cli.parsing import ExperimentCommand, end_if_interrupted, if_left_out
 from vaelab.runs import Experiment, display
 from vaelab.runs.files import read_typed, write_json
 from vaelab.runs.result import Result
@@ -40,10 +40,10 @@ class Calibrate(ExperimentCommand):
 
     fraction: float = 1.0
     """Target, as a fraction of the pilot's error (or of 1 − accuracy). 0.5 halves it."""
-    pilot_steps: int | None = None
-    """Training steps of the pilot. Default: a quarter of the experiment's."""
-    workdir: str | None = None
-    """Folder of the pilot. Default: runs/calibrate-NAME."""
+    pilot_steps: Annotated[int | None, if_left_out("a quarter of the experiment's")] = None
+    """Training steps of the pilot."""
+    workdir: Annotated[str | None, if_left_out("runs/calibrate-NAME")] = None
+    """Folder of the pilot."""
 
     def __post_init__(self) -> None:
         check_positive(fraction=self.fraction)

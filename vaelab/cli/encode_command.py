@@ -21,7 +21,7 @@ class Encode(TrainedCommand):
     """Encodes data with a trained model: one code for each example, in the order of the file."""
 
     data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """Data: an npy, npz or csv file, or a folder of images."""
+    """Data: an npy, npz, csv or array_record file, or a folder of images."""
     out: str = "codes.npz"
     """File to write: .npy for the codes of a model with one level, .npz for all levels, z0, z1, ..."""
     sampled: bool = False

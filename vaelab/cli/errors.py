@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from vaelab import processes
 from vaelab.checks import UsageError, out_of_memory
-from vaelab.preemption import Preempted
+from vaelab.signals import Preempted
 from vaelab.untrusted import one_line
 
 
@@ -28,8 +28,8 @@ class Outcome:
 def plain_errors() -> Iterator[Outcome]:
     """Turns an exception into a message on standard error and an exit code. Nothing changes for good.
 
-    `UsageError` is one sentence and exit code 2, Ctrl-C is 130, preemption is a sentence and 0. With $VAELAB_TRACEBACK every exception is
-    raised.
+    `UsageError` is one sentence and exit code 2, Ctrl-C is 130, preemption is a sentence and 0. With
+    $VAELAB_TRACEBACK every exception is raised.
     """
     outcome = Outcome()
     with _quiet_process():
@@ -41,7 +41,7 @@ def plain_errors() -> Iterator[Outcome]:
         except Preempted as end:
             print(end.sentence)
             if end.alone:
-                processes.end_without_the_others(0)
+                end_without_the_others(0)
         except SystemExit as exit_:  # tyro's messages, and --help
             outcome.code = (
                 exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
@@ -68,7 +68,7 @@ def _sentence(error: Exception) -> str | None:
     """What the user can correct, or None for a bug."""
     if isinstance(error, UsageError):
         return str(error)
-    if (sentence := processes.sentence_of_loss(error)) is not None:
+    if (sentence := lost_process_sentence(error)) is not None:
         return sentence
     if out_of_memory(error):
         return f"there is not enough memory ({one_line(str(error), 200)}): choose smaller sizes."
@@ -85,6 +85,29 @@ def _sentence(error: Exception) -> str | None:
     if error.filename is None or error.strerror is None:
         return None
     return f"{error.filename}: {error.strerror}. Correct the path or the rights, and run the command again."
+
+
+def lost_process_sentence(error: Exception) -> str | None:
+    """The sentence if an error means that another process has ended. None for other errors."""
+    text = str(error)
+    signs = (
+        "Gloo", "Connection closed", "heartbeat", "coordination service", "UNAVAILABLE", "barrier",
+    )  # fmt: skip
+    if processes.count() == 1 or not any(sign in text for sign in signs):
+        return None
+    return (
+        "another process of this training has ended or cannot be reached: its own last message says "
+        "why, and the same command in all processes continues from the last checkpoint "
+        f"({one_line(text, 200)})."
+    )
+
+
+def end_without_the_others(code: int) -> None:
+    """Ends this process at once if there are others. Python's exit would wait for them."""
+    if processes.count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 @contextlib.contextmanager

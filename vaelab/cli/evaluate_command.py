@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.cli.parsing import HostsCommand, TrainedCommand
+from vaelab.cli.parsing import HostsCommand, TrainedCommand, if_left_out
 from vaelab.evaluation import Amortised, Refined
 from vaelab.runs import display
 from vaelab.runs.files import write_json
@@ -22,10 +23,10 @@ class Evaluate(TrainedCommand, HostsCommand):
     Writes evaluation.json into the folder of the run, or evaluation-STEM.json for the file STEM.npz.
     """
 
-    data: str | None = None
-    """Other data: an npy, npz or csv file, or a folder of images, all of which is evaluated. Default: the run's own test set."""
-    num_samples: int | None = None
-    """Importance samples per test example. Default: the experiment's."""
+    data: Annotated[str | None, if_left_out("the run's own test set")] = None
+    """Other data: an npy, npz, csv or array_record file, or a folder of images. All of it is evaluated."""
+    num_samples: Annotated[int | None, if_left_out("the experiment's")] = None
+    """Importance samples per test example."""
     refined: bool = False
     """True draws importance samples from a Gaussian that is fitted to each test example. The bound on log p(x) is tighter, and fewer samples are enough, such as --num-samples 200; the fit takes as long as some hundred samples."""
     num_points: int = 2000
@@ -34,8 +35,8 @@ class Evaluate(TrainedCommand, HostsCommand):
     """Test examples on which annealed importance sampling is compared. 0 leaves it out."""
     annealed_temperatures: int = 500
     """Temperatures of annealed importance sampling. More temperatures give a tighter bound."""
-    data_dir: str | None = None
-    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
+    data_dir: Annotated[str | None, if_left_out("$VAELAB_DATA, else ~/.cache/vaelab")] = None
+    """Folder of the data files."""
 
     def __post_init__(self) -> None:
         check_at_least_one(

@@ -18,8 +18,8 @@ from vaelab import processes, runs
 from vaelab.checks import UsageError
 from vaelab.cli import lookup
 from vaelab.cli.errors import plain_errors
-from vaelab.preemption import preemptible
 from vaelab.runs import Experiment, keep_programs
+from vaelab.signals import preemptible
 
 
 def if_left_out(meaning: str) -> Any:
@@ -51,9 +51,9 @@ class Distributed:
     """True joins the processes of all hosts. A TPU pod, Slurm and MPI need no other option. Elsewhere give the next three."""
     coordinator: Annotated[str | None, if_left_out("$JAX_COORDINATOR_ADDRESS")] = None
     """Address of the first process, HOST:PORT."""
-    num_processes: Annotated[int | None, if_left_out("$JAX_NUM_PROCESSES")] = None
+    num_processes: Annotated[int | None, if_left_out("known to TPU pods, Slurm and MPI")] = None
     """Number of processes."""
-    process_id: Annotated[int | None, if_left_out("$JAX_PROCESS_ID")] = None
+    process_id: Annotated[int | None, if_left_out("known to TPU pods, Slurm and MPI")] = None
     """Number of this process: 0 on the first host, then 1, 2, ..."""
 
     def __post_init__(self) -> None:
@@ -177,10 +177,13 @@ def parse(command: type[Command], argv: Sequence[str], *, prog: str) -> Command:
 
 
 def _list(prog: str, description: str) -> str:
-    lines = [f"usage: {prog} NAME | FILE.py[:KEY] [--FIELD VALUE ...]", "", description, ""]
+    lines = [
+        f"usage: {prog} NAME | FILE.py[:KEY] [--FIELD VALUE ...]", "", description, "",
+        f"`{prog} NAME --help` lists all options, such as --workdir, and the fields of an experiment.",
+    ]  # fmt: skip
     everything = lookup.find_all()
     if not everything:
-        lines.append("There are no experiments in experiments/*.py below the current folder.")
+        lines.append("\nThere are no experiments in experiments/*.py below the current folder.")
         return "\n".join(lines)
     width = max(map(len, everything))
     source = ""
@@ -189,7 +192,7 @@ def _list(prog: str, description: str) -> str:
             source = found.source
             lines += ["", f"experiments in {source}:"]
         lines.append(f"  {found.name:<{width}}  {summary(found.experiment)}")
-    return "\n".join([*lines, "", f"`{prog} NAME --help` lists the fields of an experiment."])
+    return "\n".join(lines)
 
 
 def summary(experiment: Experiment) -> str:

@@ -15,7 +15,7 @@ from rich.table import Table
 from vaelab import runs
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.cli.lookup import Found, find_file
-from vaelab.cli.parsing import Command, end_if_interrupted
+from vaelab.cli.parsing import Command, end_if_interrupted, if_left_out
 from vaelab.runs import display, results
 from vaelab.runs.config import read_config
 from vaelab.runs.report import Report
@@ -40,16 +40,16 @@ class Suite(Command):
     """Experiments to run. Default: all of the file."""
     seeds: int = 1
     """Runs of each experiment, with the seeds 0, 1, ..."""
-    num_steps: int | None = None
+    num_steps: Annotated[int | None, if_left_out("the experiment's own")] = None
     """Length of every run, if it is not the experiment's own. The row names it."""
-    num_samples: int | None = None
-    """Importance samples per test example. Default: the experiment's. The row names it."""
-    num_test: int | None = None
-    """Test examples for log p(x). Default: the experiment's. The row names it."""
-    workdir: str | None = None
-    """Folder of the runs. Default: runs/SUITE."""
-    data_dir: str | None = None
-    """Folder of the data files. Default: $VAELAB_DATA, else ~/.cache/vaelab."""
+    num_samples: Annotated[int | None, if_left_out("the experiment's")] = None
+    """Importance samples per test example. The row names it."""
+    num_test: Annotated[int | None, if_left_out("the experiment's")] = None
+    """Test examples for log p(x). The row names it."""
+    workdir: Annotated[str | None, if_left_out("runs/SUITE")] = None
+    """Folder of the runs."""
+    data_dir: Annotated[str | None, if_left_out("$VAELAB_DATA, else ~/.cache/vaelab")] = None
+    """Folder of the data files."""
 
     def __post_init__(self) -> None:
         check_at_least_one(

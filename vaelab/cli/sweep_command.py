@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from vaelab import runs
 from vaelab.checks import UndefinedError, UsageError, check_at_least_one, check_not_negative
-from vaelab.cli.parsing import ExperimentCommand, end_if_interrupted
+from vaelab.cli.parsing import ExperimentCommand, end_if_interrupted, if_left_out
 from vaelab.runs import display
 from vaelab.runs.files import write_figure
 from vaelab.runs.measures import Measures, measure, measures_table, read_measures, write_measures
@@ -32,16 +32,16 @@ class Sweep(ExperimentCommand):
     """Learning rates of the optimiser. Default: the experiment's own."""
     seeds: int = 1
     """Number of seeds of each combination, from the experiment's seed upwards."""
-    constraint: str | None = None
-    """Name of the constraint to which `kappas` belong. Default: the only one."""
+    constraint: Annotated[str | None, if_left_out("the only one")] = None
+    """Name of the constraint to which `kappas` belong."""
     marginal_inputs: int = 0
     """Training inputs over which the marginal KL is measured. 0 leaves it out."""
     beside: tuple[str, ...] = ()
     """Folders of other sweeps, drawn into the same information plane."""
     trajectory: int = 0
     """Member whose trajectory is drawn."""
-    workdir: str | None = None
-    """Folder of the sweep. Default: runs/sweep-NAME."""
+    workdir: Annotated[str | None, if_left_out("runs/sweep-NAME")] = None
+    """Folder of the sweep."""
 
     def __post_init__(self) -> None:
         check_at_least_one(seeds=self.seeds)

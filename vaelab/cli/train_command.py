@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 from vaelab import runs
 from vaelab.checks import check_positive
 from vaelab.cli.calibrate_command import with_pilot
 from vaelab.cli.lookup import import_modules
-from vaelab.cli.parsing import ExperimentCommand, end_if_interrupted
+from vaelab.cli.parsing import ExperimentCommand, end_if_interrupted, if_left_out
 from vaelab.runs import display
 from vaelab.storage import folder_at
 
@@ -20,13 +21,13 @@ class Train(ExperimentCommand):
     The same command continues where it was interrupted. A larger --num-steps continues a finished run.
     """
 
-    workdir: str | None = None
-    """Folder of the run. Default: runs/NAME."""
-    start_from: str | None = None
+    workdir: Annotated[str | None, if_left_out("runs/NAME")] = None
+    """Folder of the run."""
+    start_from: Annotated[str | None, if_left_out("fresh parameters")] = None
     """Folder of another run, whose parameters are the start of this run."""
     modules: tuple[str, ...] = ()
     """Modules or files with types of your own, which `start_from` uses."""
-    pilot: str | None = None
+    pilot: Annotated[str | None, if_left_out("no pilot")] = None
     """Folder of a `vaelab calibrate` run. Each κ becomes `pilot_fraction` of the value reached there."""
     pilot_fraction: float = 1.0
     """Target, as a fraction of the pilot's error (or of 1 − accuracy). 0.5 halves it."""

@@ -10,8 +10,8 @@ import dataclasses
 import numpy as np
 
 from vaelab.checks import UsageError, check_values
+from vaelab.data.streamed import StreamedSplits
 from vaelab.data.treatments import Treatment, in_levels
-from vaelab.streams import StreamedSplits
 from vaelab.types import Examples, Splits
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import io
 import zipfile
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -13,56 +15,88 @@ from etils import epath
 
 from vaelab.checks import DamagedFileError, UsageError
 from vaelab.data.dataset import DataSet
-from vaelab.data.decoding import opened_image
 from vaelab.data.files import find_file, naming, reading
-from vaelab.data.prepared import first_whole, read_prepared, require_prepared
-from vaelab.data.streamed_images import PreparedImages
+from vaelab.data.image_folder import opened_image
+from vaelab.data.prepared import first_whole, require_prepared
+from vaelab.data.prepared_images import PreparedImages
+from vaelab.data.streamed import StreamedSplits
 from vaelab.data.validation import validate
-from vaelab.streams import StreamedSplits
 from vaelab.types import Examples, Splits
-from vaelab.untrusted import printable, read_at_most
+from vaelab.untrusted import printable, read_whole
 
 _LARGEST_JPEG = 2**16  # bytes of a file; those of 32x32 images have about 2,000
 
 
 @dataclasses.dataclass(frozen=True)
-class CIFAR10(DataSet):
-    """CIFAR-10, 32x32 colour: 45,000 / 5,000 / 10,000. Validation is the end of the training set. Krizhevsky, 2009."""
+class _Prepared(DataSet):
+    """Colour images that TFDS has prepared. They are read from the first folder that is not damaged."""
 
     num_levels: ClassVar[int] = 256
+
+    def load(self, data_dir: str | None = None) -> Splits:
+        def read(folder: epath.Path) -> Splits:
+            return _validated(folder, self._opened(folder).read())
+
+        return first_whole(self._folders(data_dir), read)
+
+    def open(self, data_dir: str | None = None) -> StreamedSplits:
+        return first_whole(self._folders(data_dir), self._opened)
+
+    @abc.abstractmethod
+    def _folders(self, data_dir: str | None) -> Sequence[epath.Path]:
+        """The folders of the prepared data set, at least one."""
+
+    @abc.abstractmethod
+    def _opened(self, folder: epath.Path) -> StreamedSplits:
+        """The splits in a folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Labelled(_Prepared):
+    """A data set with the splits train and test. Validation is the end of train."""
+
+    prepared: ClassVar[str]
+    """Name in TFDS."""
 
     num_validation: int = 5_000
     """Number of validation images."""
 
-    def load(self, data_dir: str | None = None) -> Splits:
-        return _load_labelled("cifar10", data_dir, self.num_validation)
+    def _folders(self, data_dir: str | None) -> Sequence[epath.Path]:
+        return require_prepared(self.prepared, data_dir)
 
-    def open(self, data_dir: str | None = None) -> StreamedSplits:
-        return _open_labelled("cifar10", data_dir, self.num_validation)
+    def _opened(self, folder: epath.Path) -> StreamedSplits:
+        train, test = PreparedImages(folder, "train"), PreparedImages(folder, "test")
+        num_train = train.num_examples
+        if not 1 <= self.num_validation < num_train:
+            raise UsageError(
+                f"num_validation must lie in 1 to {num_train - 1}, because {self.prepared} has {num_train} "
+                f"training images, got {self.num_validation}."
+            )
+        rows = np.arange(num_train)
+        cut = num_train - self.num_validation
+        return StreamedSplits(train.take(rows[:cut]), train.take(rows[cut:]), test)
 
 
 @dataclasses.dataclass(frozen=True)
-class SVHN(DataSet):
+class CIFAR10(_Labelled):
+    """CIFAR-10, 32x32 colour: 45,000 / 5,000 / 10,000. Validation is the end of the training set. Krizhevsky, 2009."""
+
+    prepared: ClassVar[str] = "cifar10"
+
+
+@dataclasses.dataclass(frozen=True)
+class SVHN(_Labelled):
     """Street view house numbers, cropped, 32x32 colour: 68,257 / 5,000 / 26,032.
 
     Validation is the end of the training set. The 531,131 easier `extra` images are not used.
     Netzer et al., 2011.
     """
 
-    num_levels: ClassVar[int] = 256
-
-    num_validation: int = 5_000
-    """Number of validation images."""
-
-    def load(self, data_dir: str | None = None) -> Splits:
-        return _load_labelled("svhn_cropped", data_dir, self.num_validation)
-
-    def open(self, data_dir: str | None = None) -> StreamedSplits:
-        return _open_labelled("svhn_cropped", data_dir, self.num_validation)
+    prepared: ClassVar[str] = "svhn_cropped"
 
 
 @dataclasses.dataclass(frozen=True)
-class CelebA(DataSet):
+class CelebA(_Prepared):
     """CelebA's aligned faces, 64x64 colour: 162,770 / 19,867 / 19,962, its own split, without labels.
 
     The central 148x148 of each 218x178 image is resized to 64x64 (bilinear, antialiased, rounded to
@@ -71,8 +105,6 @@ class CelebA(DataSet):
     Raises:
       UsageError: fewer than one image.
     """
-
-    num_levels: ClassVar[int] = 256
 
     num_train: int | None = None
     """Largest number of images of each split, the first of its files. None keeps all."""
@@ -83,25 +115,15 @@ class CelebA(DataSet):
                 f"num_train must be at least 1, or None for all, got {self.num_train}."
             )
 
-    def load(self, data_dir: str | None = None) -> Splits:
-        return first_whole(require_prepared("celeb_a", data_dir, version=2), self._read)
+    def _folders(self, data_dir: str | None) -> Sequence[epath.Path]:
+        return require_prepared("celeb_a", data_dir, version=2)
 
-    def open(self, data_dir: str | None = None) -> StreamedSplits:
-        return first_whole(require_prepared("celeb_a", data_dir, version=2), self._open)
-
-    def _open(self, folder: epath.Path) -> StreamedSplits:
+    def _opened(self, folder: epath.Path) -> StreamedSplits:
         train, validation, test = (
             PreparedImages(folder, split, key, crop_face, self.num_train)
             for split, key in _CELEBA_KEYS.items()
         )
         return StreamedSplits(train, validation, test)
-
-    def _read(self, folder: epath.Path) -> Splits:
-        train, validation, test = (
-            _examples(*read_prepared(folder, split, key=key, crop=crop_face, limit=self.num_train))
-            for split, key in _CELEBA_KEYS.items()
-        )
-        return _validated(folder, Splits(train, validation, test))
 
 
 # CelebA numbers its files across its splits, which begin at these numbers.
@@ -147,7 +169,8 @@ class CIFAR10JPEG(DataSet):
             names.sort(key=lambda name: (name[-1], name[-2]))
             x = np.stack([_cifar_image(archive, "/".join(name)) for name in names])
         classes = sorted({name[-2] for name in names})  # CIFAR-10 numbers them alphabetically
-        images = _examples(x, np.array([classes.index(name[-2]) for name in names], np.int32))
+        labels = np.array([classes.index(name[-2]) for name in names], np.int32)
+        images = Examples(x / np.float32(255), labels)
         tenth = len(x) // 10
         if not tenth:
             raise DamagedFileError(f"{path} holds {len(x)} images, and 10 are needed: {remedy}.")
@@ -158,51 +181,13 @@ class CIFAR10JPEG(DataSet):
 
 def _cifar_image(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     with archive.open(name) as file:
-        image = opened_image(io.BytesIO(read_at_most(file, _LARGEST_JPEG)))
+        image = opened_image(io.BytesIO(read_whole(file, _LARGEST_JPEG)))
         if image.size != (32, 32) or image.mode != "RGB":
             raise ValueError(f"{printable(name)} is no colour image of 32x32 pixels")
         return np.asarray(image)
-
-
-def _load_labelled(name: str, data_dir: str | None, num_validation: int) -> Splits:
-    """A data set with the splits train and test. Validation is the end of train."""
-
-    def read(folder: epath.Path) -> tuple[epath.Path, list[Examples]]:
-        return folder, [_examples(*read_prepared(folder, split)) for split in ("train", "test")]
-
-    folder, (train, test) = first_whole(require_prepared(name, data_dir), read)
-    cut = _cut(name, len(train.x), num_validation)
-    splits = Splits(train.take(slice(cut)), train.take(slice(cut, None)), test)
-    return _validated(folder, splits)
-
-
-def _open_labelled(name: str, data_dir: str | None, num_validation: int) -> StreamedSplits:
-    """The same, left in their files."""
-
-    def open_in(folder: epath.Path) -> StreamedSplits:
-        train, test = PreparedImages(folder, "train"), PreparedImages(folder, "test")
-        cut = _cut(name, train.num_examples, num_validation)
-        rows = np.arange(train.num_examples)
-        return StreamedSplits(train.take(rows[:cut]), train.take(rows[cut:]), test)
-
-    return first_whole(require_prepared(name, data_dir), open_in)
-
-
-def _cut(name: str, num_examples: int, num_validation: int) -> int:
-    """The number of training images that are left."""
-    if not 1 <= num_validation < num_examples:
-        raise UsageError(
-            f"num_validation must lie in 1 to {num_examples - 1}, because {name} has {num_examples} "
-            f"training images, got {num_validation}."
-        )
-    return num_examples - num_validation
 
 
 def _validated(path: epath.Path, splits: Splits) -> Splits:
     with naming(path):
         validate(splits)
     return splits
-
-
-def _examples(images: np.ndarray, labels: np.ndarray | None) -> Examples:
-    return Examples(images / np.float32(255), labels)

@@ -13,8 +13,8 @@ from vaelab.checks import UsageError
 from vaelab.data import show
 from vaelab.data.binarise import SEED, bernoulli, binarise_splits
 from vaelab.data.show import Shown
+from vaelab.data.streamed import StreamedSplits
 from vaelab.data.validation import validate
-from vaelab.streams import StreamedSplits
 from vaelab.types import Array, PRNGKey, Splits
 
 Binarisation = Literal["dynamic", "fixed", "none"]
@@ -24,10 +24,10 @@ class LabelMeaning(NamedTuple):
     """What labels mean, for the legends and scales of plots."""
 
     name: str = "label"
-    names: Sequence[
-        str
-    ] = ()  # of the classes 0, 1, ...; empty for classes without names and for real values
-    period: float | None = None  # of real values that return to their start, such as 2π for angles
+    # Of the classes 0, 1, ...; empty for classes without names and for real values.
+    names: Sequence[str] = ()
+    # Of real values that return to their start, such as 2π for angles.
+    period: float | None = None
 
 
 class DataSet(abc.ABC):
@@ -55,8 +55,8 @@ class DataSet(abc.ABC):
     def open(self, data_dir: str | None = None) -> StreamedSplits | None:
         """The same splits as those of `load`, left in their files. The default is None: there is no such way.
 
-        It reads what tells number and shape of the examples, and no more. Training streams a data set that
-        is too large for the memory.
+        Only the number and the shape of the examples are read. Training streams a data set that is too large
+        for the memory.
         """
         del data_dir
         return None

@@ -6,14 +6,16 @@ A constraint on the reconstruction makes this baseline unnecessary. Rezende & Vi
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
+import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vaelab.checks import check_values
+from vaelab.data.streamed import StreamedSplits
 from vaelab.data.treatments import Treatment, in_levels
-from vaelab.streams import Loaded, StreamedSplits
+from vaelab.streams import Stream
 from vaelab.types import Array, Examples, PRNGKey, Splits
 
 _SEED = 0  # of the noise on validation and test
@@ -53,14 +55,30 @@ class Dequantised(Treatment):
         splits = self.source.open(data_dir)
         if splits is None:
             return None
-        return splits._replace(
-            validation=Loaded(splits.validation, partial(_noisy, 0)),
-            test=Loaded(splits.test, partial(_noisy, 1)),
-        )
+        return splits._replace(validation=_Noisy(splits.validation, 0), test=_Noisy(splits.test, 1))
 
     def preprocess(self, key: PRNGKey, x: Array) -> Array:
         source_key, noise_key = jax.random.split(key)
         return dequantise(noise_key, self.source.preprocess(source_key, x))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Noisy(Stream):
+    """Validation (0) or test (1) with its noise, which is drawn for all examples at once. They are loaded then."""
+
+    stream: Stream
+    place: int
+
+    @property
+    def num_examples(self) -> int:
+        return self.stream.num_examples
+
+    def rows(self, rows: np.ndarray) -> Examples:
+        return self._examples.take(rows)
+
+    @functools.cached_property
+    def _examples(self) -> Examples:
+        return _noisy(self.place, self.stream.read())
 
 
 def _noisy(place: int, part: Examples) -> Examples:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from etils import epath
 
 from vaelab.checks import DamagedFileError, MissingFileError, MissingPackageError, UsageError
-from vaelab.untrusted import one_line, without_warnings
+from vaelab.untrusted import reason_of, without_warnings
 
 FETCH_AGAIN = "fetch the file again"
 
@@ -80,16 +80,6 @@ def reading(path: epath.PathLike, remedy: str = FETCH_AGAIN) -> Iterator[None]:
         ) from error
     except Exception as error:  # libraries raise errors of many types
         raise DamagedFileError(f"{path} cannot be read ({reason_of(error)}): {remedy}.") from error
-
-
-def reason_of(error: BaseException) -> str:
-    """The message of an error on one line, without a final stop.
-
-    >>> reason_of(ValueError("two\\nlines."))
-    'two lines'
-    """
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return one_line(reason, 200).rstrip(".") or type(error).__name__
 
 
 @contextlib.contextmanager

@@ -1,67 +1,28 @@
-"""Folders of PNG and JPEG images."""
+"""PNG and JPEG files, alone and in folders. They are decoded only if their size is one of an image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from etils import epath
 
 from vaelab.checks import UsageError
-from vaelab.data.decoding import opened_image
 from vaelab.data.files import reading
-from vaelab.types import Examples
-from vaelab.untrusted import check_memory, printable
+from vaelab.untrusted import printable
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _GREY, _COLOUR = ("1", "L", "LA"), ("P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "PA")
+_LARGEST_IMAGE = 2**26  # pixels; a file of some kilobytes may claim any number
 
 
 def is_image_folder(folder: epath.Path) -> bool:
     """True for a folder with images in it or in its sub-folders."""
     return folder.is_dir() and any(True for _ in images_in(folder))
-
-
-def read_image_folder(
-    folders: Sequence[epath.PathLike], *, size: int | None = None
-) -> list[Examples]:
-    """For each folder x [N, height, width, 1 or 3] uint8, and labels if the images lie in sub-folders.
-
-    The sorted names of the sub-folders of all folders are the classes 0, 1, ... Transparency is
-    dropped. Grey images become colour images if one image has colours. With `size`, images are resized
-    to size x size without regard to their proportions: bilinear, antialiased.
-
-    Raises:
-      UsageError: no images; images of several sizes; an image that cannot be read. The sentence names it.
-    """
-    roots = [epath.Path(folder) for folder in folders]
-    paths = [sorted(images_in(root)) for root in roots]
-    for root, found in zip(roots, paths, strict=True):
-        if not found:
-            raise UsageError(f"{root} holds no PNG or JPEG files: name a folder with images.")
-    flat: list[np.ndarray] = []
-    flat_paths = [path for found in paths for path in found]
-    for path in flat_paths:
-        image = read_image(path, size)
-        flat.append(image)
-        if image.shape[:2] != flat[0].shape[:2]:
-            raise other_size(path, image.shape, flat_paths[0], flat[0].shape)
-        if len(flat) == 1:
-            with reading(roots[0], "set size, or use fewer images"):
-                check_memory(len(flat_paths) * image.size)
-    channels = max(image.shape[-1] for image in flat)
-    rest = iter(flat)
-    images = [[next(rest) for _ in found] for found in paths]
-    classes = class_names(roots, paths)
-    parts = []
-    for root, found, part in zip(roots, paths, images, strict=True):
-        x = np.stack([np.broadcast_to(image, (*image.shape[:2], channels)) for image in part])
-        labels = (
-            [classes.index(path.relative_to(root).parts[0]) for path in found] if classes else None
-        )
-        parts.append(Examples(x, None if labels is None else np.array(labels, np.int32)))
-    return parts
 
 
 def images_in(folder: epath.Path) -> Iterator[epath.Path]:
@@ -71,7 +32,7 @@ def images_in(folder: epath.Path) -> Iterator[epath.Path]:
 
 
 def class_names(roots: Sequence[epath.Path], paths: Sequence[Sequence[epath.Path]]) -> list[str]:
-    """The sorted names of sub-folders with images. None if no image lies in a sub-folder."""
+    """The sorted names of sub-folders with images. None at all if no image lies in a sub-folder."""
     places = [path.relative_to(root).parts for root, found in zip(roots, paths, strict=True) for path in found]  # fmt: skip
     inside = [len(place) > 1 for place in places]
     if any(inside) and not all(inside):
@@ -81,6 +42,29 @@ def class_names(roots: Sequence[epath.Path], paths: Sequence[Sequence[epath.Path
             f"{printable(alone)}: move it into one of them."
         )
     return sorted({place[0] for place in places}) if all(inside) else []
+
+
+def opened_image(file: IO[bytes]) -> Image.Image:
+    """The image of a PNG or JPEG file. Its pixels are not decoded yet.
+
+    Other formats are refused whatever the file's name: Pillow starts another program for some of them.
+
+    Raises:
+      ValueError: the file is of another format, or the image has too many pixels.
+      Exception: errors of many kinds, of Pillow.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = Image.open(file, formats=("PNG", "JPEG"))
+    except UnidentifiedImageError:
+        raise ValueError("it is no PNG or JPEG image") from None
+    width, height = image.size
+    if width * height > _LARGEST_IMAGE:
+        raise ValueError(
+            f"{width}x{height} pixels are more than the {_LARGEST_IMAGE} that are read"
+        )
+    return image
 
 
 def read_image(path: epath.Path, size: int | None) -> np.ndarray:

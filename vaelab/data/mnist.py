@@ -13,7 +13,8 @@ from etils import epath
 from vaelab.checks import DamagedFileError
 from vaelab.data.dataset import GreyImages
 from vaelab.data.files import FETCH_AGAIN, data_directory, find_file
-from vaelab.data.prepared import PREPARE_AGAIN, first_whole, prepared_folders, read_prepared
+from vaelab.data.prepared import PREPARE_AGAIN, first_whole, prepared_folders
+from vaelab.data.prepared_images import PreparedImages
 from vaelab.data.readers import check_shape, read_idx
 from vaelab.types import Examples, Splits
 
@@ -56,24 +57,24 @@ def read_mnist(name: str, data_dir: str | None = None) -> Splits:
     )
 
 
-def _read(name: str, data_dir: str | None) -> list[tuple[np.ndarray, np.ndarray | None]]:
+def _read(name: str, data_dir: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
     """Train and test, from the prepared data set, or from the idx files if none is whole."""
 
-    def prepared(folder: epath.Path) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        return [_with_labels(folder, read_prepared(folder, part)) for part in ("train", "test")]
+    def prepared(folder: epath.Path) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [_prepared(folder, part) for part in ("train", "test")]
 
-    def files() -> list[tuple[np.ndarray, np.ndarray | None]]:
+    def files() -> list[tuple[np.ndarray, np.ndarray]]:
         return [_read_files(name, part, data_dir) for part in ("train", "test")]
 
     return first_whole(prepared_folders(name, data_dir), prepared, otherwise=files)
 
 
-def _with_labels(
-    folder: epath.Path, part: tuple[np.ndarray, np.ndarray | None]
-) -> tuple[np.ndarray, np.ndarray | None]:
-    if part[1] is None:
+def _prepared(folder: epath.Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    stream = PreparedImages(folder, split)
+    images, labels, *_ = stream.rows(np.arange(stream.num_examples))
+    if labels is None:
         raise DamagedFileError(f"{folder} has no integer labels: {PREPARE_AGAIN}.")
-    return part
+    return images, labels
 
 
 def _read_files(name: str, split: str, data_dir: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +93,6 @@ def _read_files(name: str, split: str, data_dir: str | None) -> tuple[np.ndarray
     return images[..., None], labels
 
 
-def _floats(images: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _floats(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bytes divided by 255, and labels as int32."""
-    assert labels is not None
     return images.astype(np.float32) / 255, labels.astype(np.int32)

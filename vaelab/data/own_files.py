@@ -12,20 +12,20 @@ from etils import epath
 from vaelab.checks import MissingFileError, UsageError, check_at_least_one
 from vaelab.data.arrays import Arrays
 from vaelab.data.content import content_digest
+from vaelab.data.conversion import as_floats
 from vaelab.data.csv_table import read_csv
 from vaelab.data.dataset import DataSet
 from vaelab.data.files import data_directory, naming, reading
-from vaelab.data.image_folder import images_in, is_image_folder, read_image_folder
-from vaelab.data.parts import Fractions, check_cut
+from vaelab.data.image_files import read_image_folder, stream_image_folder
+from vaelab.data.image_folder import images_in, is_image_folder
+from vaelab.data.parts import PARTS, Fractions, check_cut
 from vaelab.data.readers import names_in_npz, read_npy, read_npz
 from vaelab.data.records import Records
-from vaelab.data.streamed import map_npy, streamed_splits
-from vaelab.data.streamed_images import stream_image_folder
-from vaelab.streams import Stream, StreamedSplits
+from vaelab.data.streamed import StreamedSplits, map_npy, streamed_splits
+from vaelab.streams import Stream
 from vaelab.types import Examples, Splits
 from vaelab.untrusted import printable
 
-_PARTS = ("train", "validation", "test")
 _READ_BY_SUFFIX = (".npy", ".npz", ".csv", ".array_record")
 
 
@@ -97,15 +97,15 @@ class Files(DataSet):
                 validation=parts.get("validation"), test=parts.get("test"),
                 fractions=self.fractions, seed=self.seed,
             ).load()  # fmt: skip
-        images = path.is_dir() and _suffix(path) != ".array_record"
-        return splits._replace(conversions=()) if images else splits  # images are bytes
+        return splits._replace(conversions=()) if _is_images(path) else splits  # images are bytes
 
     def open(self, data_dir: str | None = None) -> StreamedSplits | None:
         """The splits of an npy file, of array_record files, or of a folder. None for other files."""
         path = self._checked(data_dir)
         if self.label_type is not None or (parts := self._streams(path)) is None:
             return None
-        return streamed_splits(parts, self.fractions, self.seed)
+        conversions = () if _is_images(path) else tuple(as_floats("x", parts["train"].first.x)[1])
+        return streamed_splits(parts, self.fractions, self.seed, conversions)
 
     def read(self, data_dir: str | None = None) -> Examples:
         """All examples in the order of the file, its parts one after the other, without a cut."""
@@ -139,7 +139,7 @@ class Files(DataSet):
         if path.is_dir():
             folders = self._folders(path)
             if not any(True for _ in images_in(folders["train"])):
-                return None  # `load` says what is wrong
+                return None  # `load` raises the error
             streams = stream_image_folder(list(folders.values()), size=self.size)
             return dict(zip(folders, streams, strict=True))
         return map_npy(path) if _suffix(path) == ".npy" else None
@@ -200,10 +200,14 @@ class Files(DataSet):
         return {"train": Examples(read_npy(path))} if suffix == ".npy" else _read_npz(path)
 
     def _folders(self, path: epath.Path) -> dict[str, epath.Path]:
-        folders = {name: path / name for name in _PARTS if is_image_folder(path / name)}
+        folders = {name: path / name for name in PARTS if is_image_folder(path / name)}
         if "train" not in folders:
             folders = {"train": path}
         return folders
+
+
+def _is_images(path: epath.Path) -> bool:
+    return path.is_dir() and _suffix(path) != ".array_record"
 
 
 def _suffix(path: epath.Path) -> str:
@@ -213,7 +217,7 @@ def _suffix(path: epath.Path) -> str:
 def _read_npz(path: epath.Path) -> dict[str, Examples]:
     expected = {
         f"{prefix}{field}": (part, field)
-        for part, prefix in zip(_PARTS, ("", "validation_", "test_"), strict=True)
+        for part, prefix in zip(PARTS, ("", "validation_", "test_"), strict=True)
         for field in Examples._fields
     }
     names = names_in_npz(path)

@@ -10,6 +10,7 @@ import numpy as np
 from vaelab.checks import UsageError, check_not_negative
 from vaelab.types import Examples
 
+PARTS = ("train", "validation", "test")
 Fractions = tuple[float, float, float]
 
 

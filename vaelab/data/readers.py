@@ -17,7 +17,7 @@ from etils import epath
 from vaelab import npy
 from vaelab.checks import DamagedFileError
 from vaelab.data.files import FETCH_AGAIN, reading
-from vaelab.untrusted import check_memory, printable, read_at_most
+from vaelab.untrusted import check_size, printable, read_at_most
 
 _UINT8 = b"\x00\x00\x08"  # first bytes of an idx file of unsigned bytes
 _GZIP = b"\x1f\x8b"
@@ -64,7 +64,7 @@ def read_npy(
     """
     path = epath.Path(path)
     with reading(path, remedy), path.open("rb") as file:
-        _check_begins(file, path, b"\x93NUMPY", "npy", remedy)
+        _check_begins(file, path, npy.MAGIC, "npy", remedy)
         try:
             if mapped:
                 return npy.mapped_array(file, os.fspath(path))
@@ -92,7 +92,7 @@ def read_mat(
             shape, kind = there[name]
             if kind not in _MATLAB_NUMBERS or any(length < 0 for length in shape):
                 raise ValueError(f"{name} is no array of numbers")
-            check_memory(8 * math.prod(map(int, shape)))
+            check_size(8 * math.prod(map(int, shape)))
         file.seek(0)
         arrays = loadmat(file, variable_names=list(names))
         if missing := [name for name in names if not isinstance(arrays.get(name), np.ndarray)]:
@@ -121,7 +121,7 @@ def read_idx(path: epath.PathLike) -> np.ndarray:
             )
         shape = struct.unpack(f">{num_axes}I", axes)
         size = math.prod(shape)
-        check_memory(size)
+        check_size(size)
         content = read_at_most(file, size + 1)
         if len(content) != size:
             found = f"{len(content)}" if len(content) < size else f"more than {size}"

@@ -19,7 +19,7 @@ from vaelab.data.image_folder import decode_image
 from vaelab.streams import Stream
 from vaelab.types import Examples
 
-_NPY, _NPZ = b"\x93NUMPY", b"PK"
+_NPZ = b"PK"
 _REMEDY = "write each example as an npy, npz, PNG or JPEG file into a record of its own"
 
 
@@ -60,7 +60,7 @@ class Records(Stream):
             if content.startswith(_NPZ):
                 with zipfile.ZipFile(io.BytesIO(content)) as archive:
                     example = Examples(**npy.read_arrays(archive, npy.names_of(archive)))
-            elif content.startswith(_NPY):
+            elif content.startswith(npy.MAGIC):
                 example = Examples(npy.read_array(io.BytesIO(content), len(content)))
             else:
                 example = Examples(decode_image(io.BytesIO(content)))

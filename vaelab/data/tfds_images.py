@@ -8,17 +8,14 @@ from typing import ClassVar
 from etils import epath
 
 from vaelab.checks import UsageError
-from vaelab.data.arrays import Arrays
 from vaelab.data.dataset import DataSet
 from vaelab.data.files import naming
-from vaelab.data.parts import Fractions, check_cut
-from vaelab.data.prepared import first_whole, prepared_splits, read_prepared, require_prepared
-from vaelab.data.streamed import streamed_splits
-from vaelab.data.streamed_images import PreparedImages
-from vaelab.streams import StreamedSplits
-from vaelab.types import Examples, Splits
-
-_PARTS = ("train", "validation", "test")
+from vaelab.data.parts import PARTS, Fractions, check_cut
+from vaelab.data.prepared import first_whole, prepared_splits, require_prepared
+from vaelab.data.prepared_images import PreparedImages
+from vaelab.data.streamed import StreamedSplits, streamed_splits
+from vaelab.data.validation import validate
+from vaelab.types import Splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,34 +48,25 @@ class TFDS(DataSet):
         return f"TFDS({self.name})"
 
     def load(self, data_dir: str | None = None) -> Splits:
-        return first_whole(require_prepared(self.name, data_dir, version=None), self._read)
+        return first_whole(self._folders(data_dir), self._read)
 
     def open(self, data_dir: str | None = None) -> StreamedSplits:
-        return first_whole(require_prepared(self.name, data_dir, version=None), self._open)
+        return first_whole(self._folders(data_dir), self._opened)
 
-    def _open(self, folder: epath.Path) -> StreamedSplits:
-        names = [name for name in self._splits(folder) if name in _PARTS]
-        parts = {name: PreparedImages(folder, name, key=None) for name in names}
-        return streamed_splits(parts, self.fractions, self.seed)
+    def _folders(self, data_dir: str | None) -> list[epath.Path]:
+        return require_prepared(self.name, data_dir, version=None)
 
-    def _splits(self, folder: epath.Path) -> list[str]:
+    def _opened(self, folder: epath.Path) -> StreamedSplits:
         there = prepared_splits(folder)
         if "train" not in there:
             raise UsageError(
                 f"{folder} has no split train, only {', '.join(there) or 'none at all'}."
             )
-        return there
+        parts = {name: PreparedImages(folder, name, key=None) for name in there if name in PARTS}
+        return streamed_splits(parts, self.fractions, self.seed)
 
     def _read(self, folder: epath.Path) -> Splits:
-        parts = {
-            name: Examples(*read_prepared(folder, name, key=None))
-            for name in self._splits(folder)
-            if name in _PARTS
-        }
-        train = parts.pop("train")
         with naming(folder):
-            splits = Arrays(
-                train.x, train.labels, validation=parts.get("validation"), test=parts.get("test"),
-                fractions=self.fractions, seed=self.seed,
-            ).load()  # fmt: skip
-        return splits._replace(conversions=())  # all images are bytes, as documented
+            splits = self._opened(folder).read()
+            validate(splits)
+        return splits

@@ -33,7 +33,7 @@ def ascend(
 
     def step(_, carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         position, value, gradient, size = carry
-        move = short(size[:, None] * scale * gradient)
+        move = clip_step(size[:, None] * scale * gradient)
         moved = position + scale * move
         new_value, new_gradient = evaluate(moved)
         taken = new_value > value  # False for NaN
@@ -49,7 +49,7 @@ def ascend(
     return jax.lax.fori_loop(0, num_steps, step, carry)[0]
 
 
-def short(move: Array) -> Array:
+def clip_step(move: Array) -> Array:
     """Moves of at most 3 standard deviations, in units of these. [B, D] -> [B, D]."""
     length = jnp.linalg.norm(move, axis=-1, keepdims=True)
     return move * jnp.minimum(1.0, _LONGEST / jnp.maximum(length, _LONGEST))

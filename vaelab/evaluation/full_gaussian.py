@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vaelab.evaluation.ascent import short
+from vaelab.evaluation.ascent import clip_step
 from vaelab.types import Array
 
 _PRECISIONS = 1e-2, 1e4  # of a fitted Gaussian, relative to that of the last one
@@ -56,8 +56,8 @@ class FullGaussian(NamedTuple):
 def with_curvature(log_density: Callable[[Array], Array], last: FullGaussian) -> FullGaussian:
     """A Newton step from m, and the covariance S = (−H)⁻¹.
 
-    Gradients g at the 2D points m ± R e_d give both: their mean is the gradient, and their differences are the Hessian H, both
-    averaged over the spread of the last Gaussian,
+    Gradients g at the 2D points m ± R e_d give both: their mean is the gradient, and their differences are the
+    Hessian H, both averaged over the spread of the last Gaussian,
 
       Rᵀ H R e_d = ½ Rᵀ (g(m + R e_d) − g(m − R e_d)).
 
@@ -84,7 +84,7 @@ def with_curvature(log_density: Callable[[Array], Array], last: FullGaussian) ->
     step = jnp.einsum("bij,bj->bi", axes, jnp.einsum("bji,bj->bi", axes, slope) / precision)
     scale = precision**-0.5
     return FullGaussian(
-        last.mean + jnp.einsum("bij,bj->bi", last.root, short(step)),
+        last.mean + jnp.einsum("bij,bj->bi", last.root, clip_step(step)),
         jnp.einsum("bij,bjk->bik", last.root, axes * scale[:, None, :]),
         jnp.einsum("bji,bjk->bik", axes, last.inverse_root) / scale[:, :, None],
         last.log_determinant + jnp.sum(jnp.log(scale), axis=-1),

@@ -13,12 +13,10 @@ from jax.scipy.special import logsumexp
 from vaelab.checks import check_at_least_one
 from vaelab.evaluation.averages import mean_and_error
 from vaelab.evaluation.batches import Progress, map_batches
-from vaelab.evaluation.proposals import Amortised, Proposal
+from vaelab.evaluation.proposals import AMORTISED, Proposal
 from vaelab.evaluation.subject import Subject
 from vaelab.one_off import one_off
 from vaelab.types import Array, Examples, PRNGKey
-
-_AMORTISED = Amortised()
 
 
 class LogLikelihood(NamedTuple):
@@ -29,7 +27,7 @@ class LogLikelihood(NamedTuple):
     num_samples: int  # importance samples per example
     effective_sample_size: float  # (Σ w)² / Σ w², mean over examples
     log_prob: np.ndarray  # [N], per example
-    proposal: str = _AMORTISED.label  # what the samples were drawn from
+    proposal: str = AMORTISED.label  # what the samples were drawn from
 
 
 def log_likelihood(
@@ -39,7 +37,7 @@ def log_likelihood(
     num_samples: int = 5000,
     batch_size: int = 20,
     chunk_size: int = 50,
-    proposal: Proposal = _AMORTISED,
+    proposal: Proposal = AMORTISED,
     progress: Progress = iter,
 ) -> LogLikelihood:
     """log 1/K Σ_k p(x, z_k)/q(z_k|x), z_k ~ q(z|x), with exactly K = `num_samples`.
@@ -48,8 +46,8 @@ def log_likelihood(
     example is encoded once. Samples are drawn in chunks with a running log-sum-exp, so the memory
     depends only on batch_size · chunk_size.
 
-    Another `proposal` than q(z|x) gives a tighter bound with fewer samples: see `Refined`. The points of `Refined` are held in memory,
-    num_samples for all examples together.
+    Another `proposal` than q(z|x) gives a tighter bound with fewer samples: see `Refined`. The points of
+    `Refined` are held in memory, num_samples for all examples together.
 
     Raises:
       UsageError: num_samples, batch_size or chunk_size is below 1.
@@ -77,7 +75,7 @@ def log_likelihood(
 
 @partial(one_off, static_argnums=(0, 1, 2, 6), level=1)
 def batch_estimate(
-    model, num_samples, chunk_size, params, examples, key, proposal: Proposal = _AMORTISED
+    model, num_samples, chunk_size, params, examples, key, proposal: Proposal = AMORTISED
 ) -> tuple[Array, Array]:
     """(log p(x), effective sample size) of a batch, each [B]: one compiled program."""
     # Chunks have the keys fold_in(key, 0), fold_in(key, 1) ...; the fit has one of its own.

@@ -62,3 +62,6 @@ class Amortised(Proposal):
             return bind().terms(encoding, examples.x, key, len(index)).log_weights
 
         return (Stratum(num_samples, log_weights),)
+
+
+AMORTISED = Amortised()

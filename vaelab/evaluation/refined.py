@@ -21,22 +21,21 @@ from vaelab.models.base import Latents
 from vaelab.types import Array, Examples, PRNGKey
 
 _NUM_DRAWS = 64  # of q(z|x), for the mean and the scale to start from
-_MAX_COORDINATES = (
-    512  # a covariance has D² entries for each example, and its fit takes 2D gradients
-)
+# A covariance has D² entries for each example, and its fit takes 2D gradients.
+_MAX_COORDINATES = 512
 
 
 @dataclasses.dataclass(frozen=True)
 class Refined(Proposal):
     """r(z|x) = (1 − a) N(z; m, S) + a q(z|x), with m and a full covariance S fitted to each example.
 
-    m starts at the mean of q(z|x), climbs log p(x, z) and ends with a Newton step. S⁻¹ is the curvature −∇² log p(x, z),
-    averaged over the spread of the proposal. The samples of N(m, S) are quasi-random: Sobol points with a random shift for each example. The
-    share a is drawn from q(z|x), so weights are bounded by those of q(z|x) over a. All weights are p̂(x, z) / r(z|x) of the
-    whole mixture.
+    m starts at the mean of q(z|x), climbs log p(x, z) and ends with a Newton step. S⁻¹ is the curvature
+    −∇² log p(x, z), averaged over the spread of the proposal. The samples of N(m, S) are quasi-random: Sobol
+    points with a random shift for each example. The share a is drawn from q(z|x), so weights are bounded by
+    those of q(z|x) over a. All weights are p̂(x, z) / r(z|x) of the whole mixture.
 
-    The fit uses other random numbers than the samples, and each shifted point is uniform. So the mean of the weights is an unbiased
-    estimate of p(x), and its logarithm is in expectation a lower bound. This holds for
+    The fit uses other random numbers than the samples, and each shifted point is uniform. So the mean of the
+    weights is an unbiased estimate of p(x), and its logarithm is in expectation a lower bound. This holds for
     a prior with an unbiased estimate of p(z), too: the fit holds the prior's noise fixed, and the weights
     draw new noise. All levels of a hierarchy are fitted jointly. Kim et al., 2018, Semi-amortized variational
     autoencoders; Hesterberg, 1995, Weighted average importance sampling and defensive mixture distributions;

@@ -121,7 +121,8 @@ class Decoder(nn.Module, abc.ABC):
         if np.abs(steps - np.round(steps)).max() > 1e-3:
             raise UsageError(
                 f"model.decoder has a discrete likelihood over {self.num_levels} levels, and the data "
-                "have other values: binarise them, or choose another decoder."
+                "have other values: round them to these levels (two levels: x > 0.5 as float32), or choose another "
+                "decoder."
             )
 
     @abc.abstractmethod

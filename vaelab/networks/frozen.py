@@ -23,7 +23,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from vaelab import npy
 from vaelab.checks import MissingFileError, UsageError, check_positive, check_sizes
 from vaelab.types import Array, PyTree
-from vaelab.untrusted import one_line, parse_json
+from vaelab.untrusted import parse_json, reason_of
 
 _FORMAT = (
     1  # Version of the files: what SmallClassifier computes, and which layer gives its features.
@@ -122,9 +122,8 @@ def load_frozen(path: str) -> Frozen:
             "give the path of another."
         ) from None
     except Exception as error:  # damaged archives raise errors of many types
-        reason = one_line(str(error), 200) or type(error).__name__
         raise UsageError(
-            f"{path} holds no frozen network ({reason}): train one with python -m "
+            f"{path} holds no frozen network ({reason_of(error)}): train one with python -m "
             "experiments.frozen_networks."
         ) from error
 

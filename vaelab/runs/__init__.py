@@ -17,7 +17,7 @@ from vaelab.runs.report import Report
 from vaelab.runs.result import Result
 from vaelab.runs.trained import Trained, import_params
 from vaelab.runs.training_run import train
-from vaelab.training.loop import Hook
+from vaelab.training.hooks import Hook
 
 __all__ = [
     "Comparison",

@@ -18,6 +18,7 @@ from vaelab.runs.files import damaged, read_json, write_json
 from vaelab.runs.identity import generator, identity, plain
 from vaelab.runs.record import differing_fields
 from vaelab.runs.run import Run
+from vaelab.runs.serial import from_json
 from vaelab.types import Scaling
 
 VERSION = 2  # of the files in a workdir
@@ -26,6 +27,7 @@ _TYPES: dict[str, Any] = {
     "experiment": str, "configuration": dict, "start": str | None, "prng": str, "versions": dict,
     "hardware": str, "commit": str, "scaling": dict | None, "groups": list,
 }  # fmt: skip
+_FIELDS: dict[str, Any] = {"model": dict, "num_steps": int, "patience": int | None}
 _PACKAGES = (
     "vaelab", "jax", "jaxlib", "flax", "optax", "distrax", "chex", "orbax-checkpoint", "numpy",
 )  # fmt: skip
@@ -86,7 +88,9 @@ def read_kept(path: epath.Path, needed: set[str]) -> dict[str, Any]:
       DamagedFileError: it cannot be read.
     """
     kept = read_json(path)
-    if not isinstance(kept, dict) or kept.get("version") != VERSION:
+    if not isinstance(kept, dict):
+        raise damaged(path, "it holds no fields")
+    if kept.get("version") != VERSION:
         raise ConfigurationError(
             f"{path} was written by another version of vaelab, which this version does not read: use "
             "that version, or train again in another workdir."
@@ -94,15 +98,13 @@ def read_kept(path: epath.Path, needed: set[str]) -> dict[str, Any]:
     needed = needed | {"experiment", "configuration", "start", "prng"}
     if missing := needed - kept.keys():
         raise damaged(path, f"without {', '.join(sorted(missing))}")
-    for name in needed & _TYPES.keys():
-        if not isinstance(kept[name], _TYPES[name]):
-            raise damaged(path, f"{name} is of the type {type(kept[name]).__name__}")
-    fields = kept["configuration"]
-    for name, kind in (("model", dict), ("num_steps", int), ("patience", int | None)):
-        if not isinstance(fields.get(name), kind):
-            raise damaged(
-                path, f"configuration.{name} is of the type {type(fields.get(name)).__name__}"
-            )
+    try:
+        for name in needed & _TYPES.keys():
+            from_json(_TYPES[name], kept[name])
+        for name, kind in _FIELDS.items():
+            from_json(kind, kept["configuration"].get(name))
+    except TypeError as error:
+        raise damaged(path, f"{name}: {error}") from None
     return kept
 
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.training.loop import Hook, Metrics
+from vaelab.training.hooks import Hook, Metrics
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -56,7 +56,8 @@ class TrainingProgress(Hook):
             print(f"continuing {self._what}{where} from step {self._first_step}{validation}")
         elif repeats:
             print(
-                f"training {self._what}{where} again from step 0: the shorter run ended before its first validation"
+                f"training {self._what}{where} again from step 0: the shorter run ended before its first "
+                "validation"
             )
         elif place:
             print(f"training {self._what}{where}")
@@ -72,7 +73,7 @@ class TrainingProgress(Hook):
     def on_metrics(self, step: int, metrics: Metrics) -> None:
         with np.errstate(invalid="ignore"):
             means = {name: float(np.mean(v)) for name, v in metrics.items()}
-            means["skipped"] = self._metrics.get("skipped", 0.0) + means.get("skipped", 0.0)
+            means["nonfinite"] = self._metrics.get("nonfinite", 0.0) + means.get("nonfinite", 0.0)
             self._metrics.update(means)
         if self._times and step <= self._times[-1][1]:  # a validation: shown with the next step
             return
@@ -123,8 +124,8 @@ def _notebook_line(num_steps: int, first_step: int) -> Shown:
 def _line(metrics: Mapping[str, float]) -> str:
     shown = [name for name in ("elbo", "rate", "distortion") if name in metrics]
     parts = [f"{name} {metrics[name]:.1f}" for name in shown or ["loss"]]
-    if metrics.get("skipped"):
-        parts.append(f"skipped {metrics['skipped']:g}")
+    if metrics.get("nonfinite"):
+        parts.append(f"not finite {metrics['nonfinite']:g}")
     for name, value in metrics.items():
         if name.startswith("average/"):
             parts.append(f"C({name.removeprefix('average/')}) {value:+.3g}")
@@ -147,7 +148,7 @@ def track(description: str) -> Callable[[Sequence[int]], Iterator[int]]:
 
 
 def say(sentences: Sequence[str]) -> None:
-    """Prints sentences that a user should know of."""
+    """Prints sentences for the user."""
     for sentence in sentences:
         print(f"note: {sentence}")
 

@@ -20,10 +20,10 @@ from vaelab.data import DataSet, as_data_set
 from vaelab.models import Model
 from vaelab.streams import Stream
 from vaelab.training.duals import Dual
-from vaelab.training.loop import Timetable
 from vaelab.training.objectives import Objective
 from vaelab.training.optimisers import Adam, Optimiser
 from vaelab.training.samplers import Sampler, Uniform
+from vaelab.training.timetable import Timetable
 from vaelab.types import Splits
 from vaelab.untrusted import one_line
 

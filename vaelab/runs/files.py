@@ -11,7 +11,7 @@ from etils import epath
 from vaelab.checks import DamagedFileError, MissingFileError, MissingPackageError, UsageError
 from vaelab.runs.serial import from_json, to_json
 from vaelab.storage import writing
-from vaelab.untrusted import one_line, parse_json, read_at_most
+from vaelab.untrusted import one_line, parse_json, read_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,10 +38,7 @@ def read_json(path: epath.Path) -> Any:
         if path.exists() and not path.is_file():  # a device or a pipe may have no end
             raise damaged(path, "it is no file")
         with path.open("rb") as file:
-            content = read_at_most(file, _LARGEST_JSON + 1)
-        if len(content) > _LARGEST_JSON:
-            raise damaged(path, f"it has more than {_LARGEST_JSON:,} bytes")
-        return parse_json(content)
+            return parse_json(read_whole(file, _LARGEST_JSON))
     except FileNotFoundError as error:
         raise MissingFileError(f"there is no file {path}: correct the folder.") from error
     except DamagedFileError:

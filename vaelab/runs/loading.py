@@ -20,12 +20,12 @@ from vaelab.runs.files import damaged
 from vaelab.runs.history import History
 from vaelab.runs.rebuild import UnknownPartError, from_record
 from vaelab.runs.run import Run
-from vaelab.runs.trained import Trained, check_fits
+from vaelab.runs.trained import Trained, check_params
 from vaelab.storage import folder_at
 from vaelab.training.checkpoint_reading import read_raw
 from vaelab.training.metrics import read_metrics
 from vaelab.types import Array, PRNGKey, PyTree
-from vaelab.untrusted import one_line, printable
+from vaelab.untrusted import one_line, printable, reason_of
 
 
 def load(
@@ -103,9 +103,9 @@ def _check_params(trained: Trained) -> None:
     except Exception as error:  # sizes of a record may be any numbers
         raise damaged(
             epath.Path(trained.folder or "") / "config.json",
-            f"its model cannot be made: {type(error).__name__}: {error}",
+            f"its model cannot be made: {reason_of(error)}",
         ) from None
-    check_fits(f"{trained.folder} has", trained.params, like)
+    check_params(f"{trained.folder} has", trained.params, like)
 
 
 def run_of(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 import jax
 
@@ -22,20 +21,11 @@ class Mesh:
     """Number of devices that share each batch: a divisor of the batch size. Left out, the largest that fits."""
     sweep: int | None = None
     """Number of groups of devices, which share the members of a sweep: a divisor of the number of members. Left out, the largest that fits."""
-    parameters: Literal["replicated", "sharded"] = "replicated"
-    """Choose sharded to split parameters and optimiser state over the devices that share a batch."""
+    shard_parameters: bool = False
+    """True splits parameters and optimiser state over the devices that share a batch. False copies them to each device."""
 
     def __post_init__(self) -> None:
         check_at_least_one(data=self.data, sweep=self.sweep)
-        if self.parameters not in ("replicated", "sharded"):
-            raise UsageError(
-                f"mesh.parameters must be replicated or sharded, got {self.parameters!r}."
-            )
-
-    @property
-    def sharded(self) -> bool:
-        """True if parameters are split over the devices that share a batch."""
-        return self.parameters == "sharded"
 
     def make(self, batch_size: int, num_members: int | None) -> jax.sharding.Mesh:
         """The mesh of these devices. Numbers that are left out use as many devices as possible.
@@ -89,19 +79,25 @@ class Mesh:
                 f"number of devices, so choose a batch_size that is a multiple of {num_processes}."
             )
         raise UsageError(
-            f"{' times '.join(asked)} is more than the {num_devices} devices of this training: decrease it."
+            f"{' times '.join(asked)} is more than the {num_devices} devices of this training: decrease "
+            f"{'it' if len(asked) == 1 else 'one of them'}."
         )
 
     def sentences(self, mesh: jax.sharding.Mesh, batch_size: int) -> list[str]:
-        """A sentence for the user if devices stay unused."""
+        """For the user, how many devices are used, and why not all."""
         used, available = mesh.size, jax.device_count()
-        if used == available or self.data is not None or self.sweep is not None:
-            return []
-        multiple = available // mesh.shape["sweep"]
-        return [
-            f"{used} of {available} devices are used, because batch_size = {batch_size} is divided "
-            f"evenly. A multiple of {multiple} uses all."
-        ]
+        found = []
+        if self.shard_parameters and mesh.shape["data"] == 1:
+            found.append("mesh.shard_parameters has no effect: each batch is on one device.")
+        if available == 1:
+            return found
+        sentence = f"{used} of {available} devices are used"
+        if used < available and self.data is None and self.sweep is None:
+            sentence += (
+                f", the most that divide batch_size = {batch_size}: a multiple of "
+                f"{available // mesh.shape['sweep']} uses all"
+            )
+        return [f"{sentence}.", *found]
 
 
 def _of(process: int) -> list[jax.Device]:

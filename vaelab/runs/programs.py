@@ -20,7 +20,7 @@ from vaelab.runs.mesh import Mesh
 from vaelab.runs.run import Run
 from vaelab.training import memory, population, sharding
 from vaelab.training.feeds import Feed, Resident
-from vaelab.training.loop import Metrics
+from vaelab.training.hooks import Metrics
 from vaelab.training.sharding import replicated
 from vaelab.training.state import TrainState
 from vaelab.training.step import compile_train_steps
@@ -93,7 +93,7 @@ class Program:
         return compile_train_steps(
             model=setup.model, objective=setup.objective, tx=setup.tx,
             preprocess=self.run.experiment.data.preprocess, mesh=mesh,
-            sharded=self.devices.sharded, capacity=capacity or self._longest,
+            sharded=self.devices.shard_parameters, capacity=capacity or self._longest,
         )  # fmt: skip
 
     def validate(self, variables: Saddle) -> Metrics:
@@ -127,7 +127,9 @@ class Program:
         self.run.compile_validation(shapes.evaluated)
 
     def _shardings(self, state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
-        return sharding.state_shardings(state, mesh, members=False, sharded=self.devices.sharded)
+        return sharding.state_shardings(
+            state, mesh, members=False, sharded=self.devices.shard_parameters
+        )
 
     @property
     def _longest(self) -> int:
@@ -176,7 +178,7 @@ class Members(Program):
     def compile_steps(self, mesh: jax.sharding.Mesh, capacity: int | None = None):
         run_steps = population.compile_member_steps(
             self._setup, preprocess=self.run.experiment.data.preprocess, mesh=mesh,
-            sharded=self.devices.sharded, capacity=capacity or self._longest,
+            sharded=self.devices.shard_parameters, capacity=capacity or self._longest,
         )  # fmt: skip
         values = sharding.place(self._values(), population.split(mesh))
         return population.BoundSteps(run_steps, values)
@@ -213,7 +215,7 @@ class Members(Program):
             state._replace(step=None),  # type: ignore[arg-type]
             mesh,
             members=True,
-            sharded=self.devices.sharded,
+            sharded=self.devices.shard_parameters,
         )
         return members._replace(step=replicated(mesh))
 

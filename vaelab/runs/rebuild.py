@@ -15,7 +15,7 @@ from vaelab.checks import UsageError
 from vaelab.runs.identity import plain
 from vaelab.runs.record import differing_fields, to_record
 from vaelab.runs.trust import TRUSTED, is_number_type, is_part, module_of
-from vaelab.untrusted import one_line, printable
+from vaelab.untrusted import one_line, printable, reason_of
 
 
 class UnknownPartError(UsageError):
@@ -116,9 +116,8 @@ def _object(
     except UsageError as error:
         raise UnknownPartError(f"{where} = {shown}: {one_line(str(error))}") from None
     except Exception as error:  # fields of any types
-        reason = one_line(str(error), 200)
         raise UnknownPartError(
-            f"{where} = {shown} cannot be rebuilt ({reason}): pass the experiment."
+            f"{where} = {shown} cannot be rebuilt ({reason_of(error)}): pass the experiment."
         ) from error
 
 

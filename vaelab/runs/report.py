@@ -71,9 +71,7 @@ class Report(NamedTuple):
     bits_per_dim: Estimate | None = None  # −log p(x) in bits per dimension; None for densities
     level_rates: tuple[Estimate, ...] = ()  # of several levels, top first; they add up to the rate
     data_units: float | None = None  # nats to add for the log density in the data's own units
-    skipped_steps: int = (
-        0  # training steps that were skipped: their loss or gradient was not finite
-    )
+    nonfinite_steps: int = 0  # training steps that were skipped: their gradient was not finite
 
     def __repr__(self) -> str:
         return display.as_text(self.table())
@@ -91,9 +89,9 @@ class Report(NamedTuple):
         """The numbers of a report, and the sentences that make them true."""
         likelihood = self.log_likelihood
         sentences = [self.bound]
-        if self.skipped_steps:
+        if self.nonfinite_steps:
             sentences.append(
-                f"{counted(self.skipped_steps, 'training step')} of {self.num_steps} had no finite gradient "
+                f"{counted(self.nonfinite_steps, 'training step')} of {self.num_steps} had no finite gradient "
                 "and changed nothing."
             )
         if self.data_units is not None:

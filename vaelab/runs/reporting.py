@@ -7,7 +7,8 @@ import math
 from etils import epath
 
 from vaelab import evaluation
-from vaelab.evaluation import Amortised, Estimate, LevelRate, Proposal, distortion, elbo, rate
+from vaelab.evaluation import Estimate, LevelRate, Proposal, distortion, elbo, rate
+from vaelab.evaluation.proposals import AMORTISED
 from vaelab.runs import display
 from vaelab.runs.constraint_report import report_constraints
 from vaelab.runs.experiment import Experiment
@@ -18,8 +19,6 @@ from vaelab.runs.run import Run
 from vaelab.runs.trained import Trained
 from vaelab.types import Splits
 
-_AMORTISED = Amortised()
-
 
 def make_report(
     run: Run,
@@ -27,7 +26,7 @@ def make_report(
     history: History,
     last_step: int,
     num_samples: int | None = None,
-    proposal: Proposal = _AMORTISED,
+    proposal: Proposal = AMORTISED,
 ) -> Report:
     """Evaluates trained parameters on the test set.
 
@@ -92,7 +91,7 @@ def make_report(
         bound=_bound_sentence(experiment, trained),
         bits_per_dim=_bits_per_dim(run, likelihood.mean, likelihood.standard_error),
         data_units=_data_units(run.splits),
-        skipped_steps=int(sum(row.get("skipped", 0) for row in history.rows)),
+        nonfinite_steps=int(sum(row.get("nonfinite", 0) for row in history.rows)),
         level_rates=tuple(estimates[name] for name in by_level if num_levels > 1),
     )
 

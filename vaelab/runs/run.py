@@ -21,7 +21,7 @@ from vaelab.runs.record import to_record
 from vaelab.runs.streaming import load_splits, sentence, stream_of
 from vaelab.streams import ArrayStream, Stream
 from vaelab.training.groups import transformation
-from vaelab.training.loop import Metrics
+from vaelab.training.hooks import Metrics
 from vaelab.training.population import Setup
 from vaelab.training.sources import InMemory, in_memory
 from vaelab.types import Array, Examples, Preprocess, PRNGKey, PyTree, Saddle, Splits

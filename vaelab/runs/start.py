@@ -14,7 +14,7 @@ from vaelab.runs.history import History
 from vaelab.runs.identity import digest_of, generator, identity
 from vaelab.runs.programs import Program
 from vaelab.runs.record import differing_fields
-from vaelab.runs.trained import Trained, check_fits
+from vaelab.runs.trained import Trained, check_params
 from vaelab.runs.training_files import can_continue
 from vaelab.training.state import TrainState
 from vaelab.types import PyTree
@@ -54,7 +54,7 @@ def starting_point(
             _check_continues(start, run.experiment, int(state.step))
             return StartingPoint(state, start.history, None, start.started_from)
     like = jax.eval_shape(program.runs[0].initial_params)
-    check_fits("start has", start.params, like)
+    check_params("start has", start.params, like)
     return StartingPoint(params=start.params, digest=digest_of(start.params))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vaelab.runs.history import History
 from vaelab.runs.programs import Program
-from vaelab.training.loop import Hook, Metrics
+from vaelab.training.hooks import Hook, Metrics
 from vaelab.training.state import TrainState
 
 

@@ -41,7 +41,7 @@ def fits(stream: Stream) -> bool:
 
 
 def sentence(stream: Stream) -> str:
-    """What a user should know of a streamed training set."""
+    """For the user, why a training set is streamed."""
     reason = (
         "because streaming is True"
         if fits(stream)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from etils import epath
@@ -24,7 +24,7 @@ from vaelab.runs.store import Store
 from vaelab.runs.training_files import TrainingFiles
 from vaelab.runs.workdir import Workdir
 from vaelab.storage import folder_at, make_folder
-from vaelab.training.loop import Metrics
+from vaelab.training.hooks import Metrics
 from vaelab.training.metrics import MetricsLog, read_metrics
 from vaelab.training.state import TrainState
 
@@ -38,11 +38,12 @@ class SweepFolder:
     def __init__(self, folder: epath.PathLike):
         self.folder = folder_at(folder)
         self.kept: list[dict[str, Any]] = []  # members and num_steps of each group
+        self.check_held: Callable[[], None] | None = None  # while it is open
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[SweepFolder]:
         """Holds the folder for this process."""
-        with shared(self.folder):
+        with shared(self.folder) as self.check_held:
             yield self
 
     def groups(self, run: Run, members: Sequence[Member]) -> list[Group]:
@@ -181,7 +182,9 @@ class Group(Store):
         return self._files.unlogged(step)
 
     def on_checkpoint(self, state: TrainState) -> None:
-        with processes.together():
+        assert self._sweep.check_held is not None
+        with processes.agreeing_on_errors():
+            self._sweep.check_held()
             for log in self._logs:
                 log.flush()
         self._files.save(state)

@@ -20,8 +20,9 @@ from vaelab.checks import DamagedFileError, UndefinedError, UsageError, counted
 from vaelab.data.conversion import as_floats
 from vaelab.data.files import FETCH_AGAIN
 from vaelab.data.readers import names_in_npz, read_npz
-from vaelab.evaluation import Amortised, LogLikelihood, Proposal, Subject
+from vaelab.evaluation import LogLikelihood, Proposal, Subject
 from vaelab.evaluation.batches import map_batches
+from vaelab.evaluation.proposals import AMORTISED
 from vaelab.evaluation.spreading import spread
 from vaelab.models import Model
 from vaelab.runs.history import History
@@ -30,8 +31,6 @@ from vaelab.training.checkpoint_reading import open_checkpoints
 from vaelab.training.state import TrainState
 from vaelab.types import Array, Examples, PRNGKey, PyTree, Scaling
 from vaelab.untrusted import printable
-
-_AMORTISED = Amortised()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -152,7 +151,7 @@ class Trained:
         *,
         num_samples: int = 1000,
         context: Any = None,
-        proposal: Proposal = _AMORTISED,
+        proposal: Proposal = AMORTISED,
     ) -> LogLikelihood:
         """log p(x) of each example by importance sampling, and their mean ± standard error, nats.
 
@@ -227,7 +226,7 @@ def _check_numbers(latents: tuple[Array, ...]) -> None:
             )
 
 
-def check_fits(what: str, params: PyTree, like: PyTree) -> None:
+def check_params(what: str, params: PyTree, like: PyTree) -> None:
     """Raises one sentence if parameters have another structure or other shapes than the model's."""
     ours, theirs = (
         {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(t)}

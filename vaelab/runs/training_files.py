@@ -16,7 +16,7 @@ from vaelab.runs.experiment import Experiment
 from vaelab.runs.files import read_typed, write_json
 from vaelab.storage import writing
 from vaelab.training.checkpoint_reading import Checkpoints, open_checkpoints
-from vaelab.training.loop import Metrics
+from vaelab.training.hooks import Metrics
 from vaelab.training.state import TrainState
 
 UNLOGGED = "unlogged.npz"
@@ -111,7 +111,7 @@ class TrainingFiles:
     def save(self, state: TrainState) -> None:
         """Writes a checkpoint in the background, unless this step has one."""
         checkpoints = self._checkpoints()
-        with processes.together():  # a save that failed in one process ends all of them
+        with processes.agreeing_on_errors():  # a save that failed in one process ends all of them
             checkpoints.wait()
         if int(state.step) not in checkpoints.steps():
             checkpoints.save(state)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, overload
 
@@ -12,24 +13,27 @@ from etils import epath
 
 from vaelab import processes
 from vaelab.checks import UsageError
-from vaelab.preemption import Preempted
 from vaelab.runs import display
 from vaelab.runs.experiment import Experiment, check_kind
 from vaelab.runs.history import History
-from vaelab.runs.interrupt import Reason, interruptible
 from vaelab.runs.members import Member, check_members
 from vaelab.runs.mesh import Mesh
 from vaelab.runs.programs import Members, Program
 from vaelab.runs.result import Result, make_result
 from vaelab.runs.run import Run
+from vaelab.runs.shared_hooks import SharedHooks
 from vaelab.runs.start import StartingPoint, starting_point
 from vaelab.runs.store import Store
 from vaelab.runs.sweep_folder import SweepFolder, as_recorded
 from vaelab.runs.trained import Trained
 from vaelab.runs.workdir import Workdir
+from vaelab.signals import Preempted, Reason, interruptible
 from vaelab.training import sharding
-from vaelab.training.feeds import Fed
-from vaelab.training.loop import Hook, Metrics, NonFiniteLossError, fit
+from vaelab.training.checkpoint import checksums, with_key_data
+from vaelab.training.feeds import FedSteps
+from vaelab.training.hooks import Hook, Metrics
+from vaelab.training.loop import fit
+from vaelab.training.nonfinite import NonFiniteLossError
 from vaelab.training.state import TrainState
 from vaelab.types import Splits
 
@@ -101,7 +105,7 @@ def train(
     (20, array([10, 20]))
     """
     check_kind("experiment", experiment, Experiment)
-    with processes.together():
+    with processes.agreeing_on_errors():
         run = Run.load(
             experiment.with_fields(**changes),
             data_dir,
@@ -156,7 +160,7 @@ def _train(
     source: str | None,
 ) -> list[Result]:
     """Trains a program from its newest state to its end."""
-    with processes.together():
+    with processes.agreeing_on_errors():
         store.check(program, point.digest)
         experiment, mesh = program.run.experiment, program.mesh()
         timetable, shapes = experiment.timetable, program.shapes(mesh)
@@ -164,7 +168,7 @@ def _train(
     resumed = state is not None
     state = point.state if state is None else state
     step = 0 if state is None else int(state.step)
-    processes.check_equal(step, store.place)
+    processes.check_same_step(step, store.place)
     reason, repeats = Reason.NONE, False
     if state is not None and timetable.stopped(state):
         _claim(program, store, point, source)
@@ -174,13 +178,15 @@ def _train(
         if not resumed:
             store.adopt(state, histories)
     else:
-        with processes.together():
+        with processes.agreeing_on_errors():
             feed = program.feed(mesh)
             run_steps = program.compile_steps(mesh, feed.capacity)
             wait = program.compile_ahead(run_steps, shapes, feed)
             program.compile_validation(shapes)
-        state = program.initial_state(point.params) if state is None else state
-        with processes.together():
+        if state is None:
+            state = program.initial_state(point.params)
+            processes.check_same_start(_checksum(state))
+        with processes.agreeing_on_errors():
             wait()
         processes.barrier()  # everything is read
         repeats = store.set_aside_after(step)
@@ -192,28 +198,28 @@ def _train(
             display.say(program.devices.sentences(mesh, experiment.batch_size))
         with contextlib.ExitStack() as stack:
             stack.enter_context(feed)
-            stop = stack.enter_context(interruptible(preemptible=bool(store.place)))
-            together = _Together((_Recorder(program, histories), store, *hooks), stop)
+            stop = stack.enter_context(interruptible(resumable=bool(store.place)))
+            shared = SharedHooks((_Recorder(program, histories), store, *hooks), stop)
             if progress:
                 bar = display.TrainingProgress(program.label, experiment.num_steps, step)
-                together.hooks += (stack.enter_context(bar),)
+                shared.hooks += (stack.enter_context(bar),)
                 bar.announce(store.place, resumed or step > 0, repeats)
             placed, state = program.place(state, mesh), None  # one copy on the devices
             try:
                 state = fit(
                     placed,
-                    run_steps=Fed(run_steps, feed, step),
+                    run_steps=FedSteps(run_steps, feed, step),
                     timetable=timetable,
                     validate=lambda variables: program.validate(sharding.local(variables)),
-                    hooks=(together,),
+                    hooks=(shared,),
                     nonfinite_limit=experiment.nonfinite_limit,
-                    interrupted=together.interrupted,
+                    interrupted=shared.interrupted,
                     unlogged=store.unlogged(step) if resumed else {},
-                    agreed=together.fewest,
+                    agreed=shared.fewest,
                 )
             except NonFiniteLossError as error:
                 raise UsageError(f"{error} {_remedy(store)}") from error
-            together.raise_error()
+            shared.raise_error()
             reason = Reason(int(processes.gather(np.asarray(int(stop()))).max()))
         if reason is Reason.PREEMPTION:
             store.close()
@@ -226,53 +232,6 @@ def _train(
         make_result(run, each, history, interrupted=interrupted, started_from=point.digest)
         for run, each, history in zip(program.runs, states, histories, strict=True)
     ]
-
-
-class _Together(Hook):
-    """Calls hooks. An interruption, or the error of a hook, in one process ends training in all of them."""
-
-    def __init__(self, hooks: tuple[Hook, ...], stop: Callable[[], int]):
-        self.hooks, self._stop = hooks, stop
-        self._error: Exception | None = None
-        self._agreement, self._of_numbers = processes.Agreement(), processes.Agreement()
-
-    def interrupted(self) -> int:
-        """What the largest answer of `stop` in any process is: not 0 if one is interrupted.
-
-        Raises:
-          Exception: of a hook in this process; the sentence of a hook in another process.
-        """
-        stopped, failed = self._agreement(self._stop(), self._error is not None)
-        if failed:
-            self.raise_error()
-        return stopped
-
-    def fewest(self, number: int) -> int:
-        """The smallest number of any process, above 0. At the first call it is that of this process."""
-        (least,) = self._of_numbers(-number)
-        return -least or number
-
-    def raise_error(self) -> None:
-        """Raises the error of a hook, in all processes."""
-        processes.raise_together(self._error)
-
-    def on_metrics(self, step: int, metrics: Metrics) -> None:
-        self._call(lambda hook: hook.on_metrics(step, metrics))
-
-    def on_unlogged(self, step: int, metrics: Metrics) -> None:
-        self._call(lambda hook: hook.on_unlogged(step, metrics))
-
-    def on_checkpoint(self, state: TrainState) -> None:
-        self._call(lambda hook: hook.on_checkpoint(state))
-
-    def _call(self, call: Callable[[Hook], None]) -> None:
-        for hook in self.hooks:
-            try:
-                call(hook)
-            except Exception as error:
-                if processes.count() == 1:
-                    raise
-                self._error = self._error or error
 
 
 class _Recorder(Hook):
@@ -297,8 +256,15 @@ def _histories(
 
 def _claim(program: Program, store: Store, point: StartingPoint, source: str | None) -> None:
     processes.barrier()  # what is there has been read
-    with processes.together():
+    with processes.agreeing_on_errors():
         store.claim(program, source, point.digest)
+
+
+def _checksum(state: TrainState) -> int:
+    """One number for a state on one device. 0 in a single process, which compares it with nothing."""
+    if processes.count() == 1:
+        return 0
+    return zlib.crc32(repr(checksums(with_key_data(state))).encode())
 
 
 def _remedy(store: Store) -> str:

@@ -24,7 +24,7 @@ from vaelab.runs.result import Result
 from vaelab.runs.store import Store
 from vaelab.runs.training_files import TrainingFiles
 from vaelab.storage import folder_at
-from vaelab.training.loop import Metrics
+from vaelab.training.hooks import Metrics
 from vaelab.training.metrics import MetricsLog, read_metrics, write_metrics
 from vaelab.training.state import TrainState
 
@@ -40,11 +40,12 @@ class Workdir(Store):
         self.place = str(self.folder)
         self._files = TrainingFiles(self.folder)
         self._log: MetricsLog | None = None
+        self._check_held: Callable[[], None] | None = None  # while it is open
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Workdir]:
         """Holds the folder for this process. A folder that nothing was written to is removed again."""
-        with shared(self.folder):
+        with shared(self.folder) as self._check_held:
             try:
                 yield self
             finally:
@@ -88,7 +89,9 @@ class Workdir(Store):
 
     def on_checkpoint(self, state: TrainState) -> None:
         assert self._log is not None
-        with processes.together():
+        assert self._check_held is not None
+        with processes.agreeing_on_errors():
+            self._check_held()
             self._log.flush()
         self._files.save(state)
 
@@ -111,7 +114,7 @@ class Workdir(Store):
         training = self.folder / "training.png"
         if processes.any_of(report is None):
             report = result.report()
-            with processes.together():
+            with processes.agreeing_on_errors():
                 if processes.is_primary():
                     training.unlink(missing_ok=True)  # the plots are older
                 write_json(self.folder / "report.json", report)

@@ -28,7 +28,8 @@ Import `training.checkpoint` and `training.metrics` by their own names: they nee
 from vaelab.training.averaging import ParameterAverage, start_average, update_average
 from vaelab.training.duals import Dual, Geco, NuPi, PiGeco, Projected, Rewo
 from vaelab.training.groups import transformation
-from vaelab.training.loop import NonFiniteLossError, Timetable, fit
+from vaelab.training.loop import fit
+from vaelab.training.nonfinite import NonFiniteLossError
 from vaelab.training.objectives import (
     ELBO,
     AnnealedVariance,
@@ -47,6 +48,7 @@ from vaelab.training.schedules import Constant, Cosine, Schedule, Steps, WarmUp
 from vaelab.training.sources import InMemory, Source, in_memory
 from vaelab.training.state import TrainState, initial_state
 from vaelab.training.step import compile_train_steps, train_step, train_steps
+from vaelab.training.timetable import Timetable
 
 __all__ = [
     "ELBO",

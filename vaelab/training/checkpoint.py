@@ -21,7 +21,7 @@ from vaelab.checks import UsageError, out_of_memory
 from vaelab.storage import UnreachableError
 from vaelab.training.state import TrainState
 from vaelab.types import PyTree
-from vaelab.untrusted import check_memory
+from vaelab.untrusted import check_size
 
 METADATA = "_CHECKPOINT_METADATA"  # orbax's file of a checkpoint, which holds the checksums
 
@@ -86,9 +86,8 @@ class Checkpoints:
         Orbax saves no step before its newest checkpoint.
         """
         later = [each for each in self.steps() if each > step]
-        if processes.any_of(
-            bool(later)
-        ):  # no process moves a checkpoint before all have listed them
+        # No process moves a checkpoint before all have listed them.
+        if processes.any_of(bool(later)):
             self.wait()  # a checkpoint that is being written cannot be moved
             for each in later:
                 self._set_aside(each, "before")
@@ -183,16 +182,15 @@ class Checkpoints:
         return state._replace(key=jax.random.wrap_key_data(state.key, impl=kept["generator"]))
 
     def _check_size(self, step: int, like: TrainState | None) -> None:
-        """Raises a ValueError unless the arrays that the metadata describe fit into memory, or are as large as `like`."""
+        """Raises a ValueError unless the arrays that the metadata describe are as large as `like`, or fit into memory."""
         leaves = jax.tree.leaves(self._manager.item_metadata(step).tree)
         arrays = [leaf for leaf in leaves if isinstance(leaf, ocp.metadata.ArrayMetadata)]
         total = sum(map(_num_bytes, arrays))
         if like is None:
-            check_memory(total)
-        elif (
-            total
-            > 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(like)) + 2**20
-        ):
+            check_size(total)
+            return
+        expected = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(like))
+        if total > 2 * expected + 2**20:
             raise ValueError("its arrays are larger than those of the model")
 
     def _set_aside(self, step: int, name: str) -> epath.Path:

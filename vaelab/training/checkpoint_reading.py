@@ -27,7 +27,8 @@ def read_raw(directory: epath.PathLike) -> dict[str, Any]:
       UsageError: there is no checkpoint, or none can be read.
     """
     none = UsageError(
-        f"{directory} holds no checkpoint that can be read: train the run further, or choose another."
+        f"{directory} holds no checkpoint that can be read: choose another run, or train this one again in "
+        "another workdir."
     )
     if not is_remote(directory) and not epath.Path(directory).is_dir():  # it would be made
         raise none

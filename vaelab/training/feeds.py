@@ -63,7 +63,7 @@ class Resident(Feed):
 
 
 @dataclasses.dataclass
-class Fed:
+class FedSteps:
     """Steps whose source comes from a feed: (state, *, num_steps) -> (state, metrics), from `step` on."""
 
     run_steps: Any

@@ -83,10 +83,10 @@ def transformation(
         primal = optax.chain(primal, optax.partition(schedules, parameter_groups))
     if dual is None:
         tx = saddle.saddle_point(primal, optax.identity(), scales=scales)
-        return saddle.skip_nonfinite(tx) if nonfinite_limit else tx
-    rescale = {MODEL: saddle.rescale_by_multipliers(), PRIOR: optax.identity()}
-    primal = optax.chain(optax.partition(rescale, parameter_groups), primal)
-    tx = saddle.saddle_point(primal, dual.build(num_steps), decay=dual.decay, scales=scales)
+    else:
+        rescale = {MODEL: saddle.rescale_by_multipliers(), PRIOR: optax.identity()}
+        primal = optax.chain(optax.partition(rescale, parameter_groups), primal)
+        tx = saddle.saddle_point(primal, dual.build(num_steps), decay=dual.decay, scales=scales)
     return saddle.skip_nonfinite(tx) if nonfinite_limit else tx
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from etils import epath
 
 from vaelab import processes
+from vaelab.checks import counted
 from vaelab.storage import is_remote, make_folder, writing
 from vaelab.untrusted import parse_json
 
@@ -112,7 +113,8 @@ def read_metrics(directory: epath.PathLike) -> list[dict[str, float]]:
             dropped.append(number)
     if dropped:
         warnings.warn(
-            f"{path} is damaged in line {dropped[0]}: {len(dropped)} lines are dropped.",
+            f"{path} is damaged in line {dropped[0]}: {counted(len(dropped), 'line')} will be missing from the "
+            "curves.",
             stacklevel=2,
         )
     return rows

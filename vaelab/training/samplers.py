@@ -26,8 +26,6 @@ class Sampler(abc.ABC):
     def plan(self, examples: Examples | Stream, batch_size: int) -> PyTree:
         """Arrays that `rows` needs, computed once on the host from number, labels and groups of the examples.
 
-        The x of a stream has only its shape.
-
         Raises:
           UsageError: these examples cannot be drawn in batches of this size.
         """
@@ -61,10 +59,10 @@ class Uniform(Sampler):
     """
 
     def plan(self, examples: Examples | Stream, batch_size: int) -> PyTree:
-        if batch_size > len(examples.x):
+        if batch_size > examples.num_examples:
             raise UsageError(
                 f"batch_size = {batch_size} is larger than the training set: choose at most "
-                f"{len(examples.x)}."
+                f"{examples.num_examples}."
             )
         return ()
 

@@ -17,7 +17,7 @@ from vaelab.checks import UsageError
 from vaelab.types import PyTree
 
 _SMALLEST_SPLIT = 4096
-"""Arrays of fewer elements stay whole: to split them costs more than it saves."""
+"""Arrays of fewer elements stay whole: splitting them costs more than it saves."""
 
 
 def make_mesh(*, sweep: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:

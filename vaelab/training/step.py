@@ -45,7 +45,7 @@ def train_step(
     if variables.multipliers:
         metrics["feasible_once"] = opt_state.feasible_once.astype(jnp.float32)
     # 0, unless the transformation skips steps: `saddle.skip_nonfinite`.
-    metrics["skipped"] = 1.0 - (opt_state.step - state.opt_state.step)
+    metrics["nonfinite"] = 1.0 - (opt_state.step - state.opt_state.step)
     step = state.step + 1
     # Steps that are skipped do not count.
     made = opt_state.step > state.opt_state.step

@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vaelab import processes
-from vaelab.checks import MissingPackageError, UsageError, check_values
-from vaelab.streams import Stream, as_floats
+from vaelab.checks import check_values
+from vaelab.streams import Stream, with_float_x
+from vaelab.training import bytes_as_floats, memory
 from vaelab.training.feeds import Feed
-from vaelab.training.loop import Timetable
 from vaelab.training.orders import Order
+from vaelab.training.read_ahead import ReadAhead, import_grain
 from vaelab.training.samplers import Sampler
 from vaelab.training.sources import Source, Window
+from vaelab.training.timetable import Timetable
 from vaelab.types import Array, Examples
 
 _WINDOW = 2**28  # largest number of bytes of a window's x, as float32
-_THREADS = 16  # threads that read
 
 
 class Windows(Feed):
     """The training set streamed from its files, in the same batches as from memory.
 
-    Threads read the batches of the next steps, and put them on the devices while the present steps run. At most
-    three windows lie on the devices: that of the present steps, and the next two as they are stored. The position of the stream
-    is the step, which the state holds. Each process reads only the rows of its own devices. x is checked
-    when it is read.
+    Threads read the batches of the next steps, and put them on the devices while the present steps run. The
+    devices hold at most three windows: the one in use, and the next two, whose bytes are not converted yet.
+    The position of the stream is the step, which the state holds. Each process reads only the rows of its own
+    devices. x is checked when it is read.
 
     Args:
       stream: the training set.
@@ -67,7 +66,7 @@ class Windows(Feed):
         batch_size: int, timetable: Timetable, mesh: Mesh,
         data_range: tuple[float, float] = (-math.inf, math.inf),
     ):  # fmt: skip
-        self._grain = _grain()
+        import_grain()  # raises before anything is read
         self._stream, self._timetable, self._batch_size = stream, timetable, batch_size
         self._range, self._which, self._mesh = data_range, np.asarray(which, np.int32), mesh
         self._num_seeds = len(seeds)
@@ -77,28 +76,24 @@ class Windows(Feed):
         self.capacity = math.ceil(longest / num_windows)
         self._order = Order(sampler, stream, seeds, batch_size)
         self._sharding = NamedSharding(mesh, PartitionSpec(None, None, "data"))
-        self._decode = jax.jit(_with_floats, out_shardings=self._sharding)
+        self._decode = jax.jit(bytes_as_floats.with_float_x, out_shardings=self._sharding)
         self._local = _local_part(self._sharding, batch_size)
-        self._ended = threading.Event()
-        self._ahead: Any = None  # iterators of grain
+        self._ahead: ReadAhead | None = None
         self._current: Any = None
         self._current_end = -1  # the step after the current window
-        self._batches: Any = None
 
     @property
     def shapes(self) -> Window:
-        def placed(leaf: np.ndarray, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
         whole = NamedSharding(self._mesh, PartitionSpec())
         examples = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(
-                self._shape(leaf), leaf.dtype, sharding=self._sharding
-            ),
-            as_floats(self._stream.first),
+            lambda leaf: jax.ShapeDtypeStruct(self._shape(leaf), leaf.dtype),
+            with_float_x(self._stream.first),
         )
-        which = NamedSharding(self._mesh, self._which_spec)
-        return Window(examples, placed(np.zeros([], np.int32), whole), placed(self._which, which))  # type: ignore[arg-type]
+        return Window(
+            memory.placed(examples, self._sharding),
+            memory.placed(np.zeros([], np.int32), whole),
+            memory.placed(self._which, NamedSharding(self._mesh, self._which_spec)),
+        )
 
     def parts(self, step: int, num_steps: int) -> Iterator[tuple[Source, int]]:
         end = step + num_steps
@@ -112,13 +107,12 @@ class Windows(Feed):
     def _next_window(self, step: int) -> None:
         """Makes the window that begins with this step the current one."""
         if self._ahead is None:
-            self._ahead = self._start(step)
-        with processes.together():  # what one process cannot read ends all of them
-            try:
-                first, steps, window = next(self._ahead)
-            except UsageError as error:
-                vars(error).pop("__notes__", None)  # grain's, about its own frames
-                raise
+            self._ahead = ReadAhead(
+                self._read, self._window, self._steps_of_windows(step), first_step=step,
+                num_steps=self._timetable.num_steps, capacity=self.capacity,
+            )  # fmt: skip
+        with processes.agreeing_on_errors():  # what one process cannot read ends all of them
+            first, steps, window = next(self._ahead)
         assert first == step, f"the window of step {first} comes at step {step}"
         if window.examples.x.dtype == np.uint8:
             # Threads must not do this: all processes must start their programs in the same order.
@@ -126,23 +120,10 @@ class Windows(Feed):
         self._current, self._current_end = window, step + steps
 
     def __exit__(self, *error: object) -> None:
-        self._ended.set()
         if self._ahead is not None:
             self._ahead.close()
-            self._batches.close()
-            self._ahead = self._batches = self._current = None
+            self._ahead = self._current = None
         self._order.close()
-
-    # Reading ahead.
-
-    def _start(self, step: int) -> Any:
-        """Grain's iterator over (first step, number of steps, window)."""
-        grain = self._grain
-        batches = grain.MapDataset.source(_Batches(self._timetable.num_steps, self._read))[step:]
-        options = grain.ReadOptions(_THREADS, prefetch_buffer_size=max(_THREADS, self.capacity))
-        self._batches = iter(batches.to_iter_dataset(options))
-        windows = _Assembled(self._batches, self._steps_of_windows(step), self._window, self._ended)
-        return grain.experimental.ThreadPrefetchDatasetIterator(windows, 1)
 
     def _steps_of_windows(self, step: int) -> Iterator[tuple[int, int]]:
         """(first step, number of steps) of each window from `step` to the end."""
@@ -202,79 +183,8 @@ class Windows(Feed):
         return (self._num_seeds, self.capacity, self._batch_size, *leaf.shape[1:])
 
 
-@dataclasses.dataclass(frozen=True)
-class _Batches:
-    """What grain reads in its threads: the batch of each step."""
-
-    num_steps: int
-    read: Callable[[int], Examples]
-
-    def __len__(self) -> int:
-        return self.num_steps
-
-    def __getitem__(self, step: Any) -> Examples:
-        return self.read(int(step))
-
-
-class _Assembled:
-    """An iterator over windows of successive batches, as grain's thread calls it."""
-
-    def __init__(
-        self,
-        batches: Iterator[Examples],
-        steps: Iterator[tuple[int, int]],
-        window: Callable[[int, list[Examples]], Window],
-        ended: threading.Event,
-    ):
-        self._batches, self._steps, self._window, self._ended = batches, steps, window, ended
-
-    def __next__(self) -> tuple[int, int, Window]:
-        first, num_steps = next(self._steps)
-        batches = []
-        for _ in range(num_steps):
-            if self._ended.is_set():
-                raise StopIteration
-            batches.append(next(self._batches))
-        return first, num_steps, self._window(first, batches)
-
-    def get_state(self) -> dict[str, int]:
-        return {}  # the position is the step, which the train state holds
-
-    def set_state(self, state: dict[str, int]) -> None:
-        """Changes nothing: a new iterator starts at the step."""
-
-
-def divided_by_255(x: Array) -> Array:
-    """x / 255 of bytes as numpy divides, on every device. Any shape.
-
-    Compilers replace a division by a product with the rounded 1/255, which differs in the last bit. Here
-    1/255 = a + b, and a has so few bits that x a is exact. A test tries all bytes.
-
-    >>> float(divided_by_255(jnp.uint8(51)))
-    0.20000000298...
-    """
-    floats = x.astype(jnp.float32)
-    return floats * _A + floats * _B
-
-
-_A = np.float32(math.floor(2**24 / 255) / 2**24)
-_B = np.float32(1 / 255 - float(_A))
-
-
-def _with_floats(examples: Examples) -> Examples:
-    return examples._replace(x=divided_by_255(examples.x))
-
-
 def _local_part(sharding: NamedSharding, batch_size: int) -> slice:
     """The rows of a batch that the devices of this process hold."""
     indices: Any = sharding.addressable_devices_indices_map((1, 1, batch_size)).values()
     ends = [index[2].indices(batch_size)[:2] for index in indices]
     return slice(min(start for start, _ in ends), max(stop for _, stop in ends))
-
-
-def _grain() -> Any:
-    try:
-        import grain
-    except ModuleNotFoundError as error:
-        raise MissingPackageError.of(error, "Streaming") from error
-    return grain

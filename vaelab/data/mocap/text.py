@@ -10,7 +10,7 @@ from etils import epath
 from vaelab.checks import UsageError
 from vaelab.data.files import reading
 from vaelab.data.readers import opened_gzip
-from vaelab.untrusted import printable, read_at_most
+from vaelab.untrusted import printable, read_whole
 
 _LARGEST_TEXT = 2**26  # bytes; the largest clips of CMU have 2**24
 _MOST_LINES = 2**22
@@ -28,12 +28,9 @@ def read_lines(path: epath.Path) -> list[Line]:
     """The lines of a text file with words in them. Lines end in LF, CRLF or CR. Its first bytes show if it is compressed."""
     with reading(path):
         with opened_gzip(path) as file:
-            content = read_at_most(file, _LARGEST_TEXT + 1)
-        if (
-            len(content) > _LARGEST_TEXT
-            or content.count(b"\n") + content.count(b"\r") > _MOST_LINES
-        ):
-            raise ValueError(f"it has more than {_LARGEST_TEXT:,} bytes or {_MOST_LINES:,} lines")
+            content = read_whole(file, _LARGEST_TEXT)
+        if content.count(b"\n") + content.count(b"\r") > _MOST_LINES:
+            raise ValueError(f"it has more than {_MOST_LINES:,} lines")
     # Names of files in comments are not always UTF-8. Latin 1 has a character for each byte.
     lines = content.decode("latin-1").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return [Line(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]

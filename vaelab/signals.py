@@ -1,8 +1,9 @@
-"""Preemption: a machine that is taken away sends SIGTERM, and kills the process half a minute later."""
+"""What Ctrl-C and SIGTERM do. A machine that is taken away sends SIGTERM, and kills the process half a minute later."""
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import signal
 import socket
@@ -11,9 +12,10 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from vaelab import processes
+
 GRACE = 25.0  # seconds after SIGTERM at which a process that has not ended yet is ended
 CONTINUES = "preempted; the same command continues."
-
 
 _before_exit: list[Callable[[], object]] = []
 
@@ -26,6 +28,58 @@ def calling_before_exit(function: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         _before_exit.remove(function)
+
+
+class Reason(enum.IntEnum):
+    """Why training ends before its end. False if it does not."""
+
+    NONE = 0
+    INTERRUPT = 1
+    PREEMPTION = 2
+
+
+@contextlib.contextmanager
+def interruptible(*, resumable: bool = False) -> Iterator[Callable[[], Reason]]:
+    """Yields a function: INTERRUPT after the first Ctrl-C. The second Ctrl-C raises KeyboardInterrupt.
+
+    If training keeps checkpoints, it is `resumable`: PREEMPTION after the first SIGTERM. The handlers of
+    signals are restored at the end. Only the main thread receives signals; in another thread nothing changes.
+    """
+    reason = Reason.NONE
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal reason
+        if reason is Reason.INTERRUPT:
+            raise KeyboardInterrupt
+        _tell_of("Ctrl-C")
+        reason = max(reason, Reason.INTERRUPT)
+
+    def preempt(number: int, frame: FrameType | None) -> None:
+        nonlocal reason
+        if reason is not Reason.PREEMPTION:
+            _tell_of("SIGTERM")
+        reason = Reason.PREEMPTION
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: Reason.NONE
+        return
+    handlers = {signal.SIGINT: interrupt} | ({signal.SIGTERM: preempt} if resumable else {})
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield lambda: reason
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tell_of(name: str) -> None:
+    """Of several processes only the one that receives a signal knows of it, and all end together."""
+    if processes.count() > 1:
+        print(
+            f"{name}: all processes end together, after their next steps",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 class Preempted(SystemExit):
@@ -49,7 +103,7 @@ def preemptible() -> Iterator[None]:
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one SIGTERM is enough
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # One SIGTERM is enough.
         raise Preempted(CONTINUES, alone=True)
 
     ours, theirs = socket.socketpair()

@@ -1,4 +1,4 @@
-"""What a prepared TFDS data set says of itself, checked before TFDS reads it."""
+"""The source of a prepared TFDS data set. Its metadata are checked before TFDS reads them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from vaelab.data.decoding import opened_image
-from vaelab.untrusted import parse_json, printable, read_at_most
+from vaelab.data.image_folder import opened_image
+from vaelab.untrusted import parse_json, printable, read_whole
 
 # TFDS imports the module of each class that features.json names.
 _OF_TFDS = "tensorflow_datasets.core.features."
@@ -30,8 +30,20 @@ def opened_builder(folder: epath.Path) -> Any:
     path = folder / "features.json"
     if path.is_file():
         with path.open("rb") as file:
-            _check_classes(parse_json(read_at_most(file, _LARGEST_JSON)))
+            _check_classes(parse_json(read_whole(file, _LARGEST_JSON)))
     return tfds.builder_from_directory(os.fspath(folder))
+
+
+def opened_source(folder: epath.Path, split: str) -> Any:
+    """The stored examples of a split: `source[place]` is a dict, whose images are bytes for `as_pixels`.
+
+    Raises:
+      ValueError: the files cannot hold as many examples as dataset_info.json counts.
+      Exception: errors of many kinds, as `opened_builder`.
+    """
+    builder = opened_builder(folder)
+    _check_num_examples(folder, split, builder.info)
+    return builder.as_data_source(split=split, decoders=_skipped_images(builder.info.features))
 
 
 def _check_classes(value: Any) -> None:
@@ -48,7 +60,7 @@ def _check_classes(value: Any) -> None:
         _check_classes(item)
 
 
-def check_num_examples(folder: epath.Path, split: str, info: Any) -> None:
+def _check_num_examples(folder: epath.Path, split: str, info: Any) -> None:
     """Raises unless the files have at least one byte for each example of the split in dataset_info.json.
 
     Raises:
@@ -62,7 +74,7 @@ def check_num_examples(folder: epath.Path, split: str, info: Any) -> None:
         )
 
 
-def skipped_images(features: Any) -> dict[str, Any] | None:
+def _skipped_images(features: Any) -> dict[str, Any] | None:
     """TFDS's decoders that leave images as bytes, for `as_pixels`."""
     import tensorflow_datasets as tfds
 
