@@ -227,7 +227,7 @@ def test_a_line_of_zero_bytes_is_dropped_with_a_warning(folder):
         file.write(b"\0\0\0\n")
     (folder / "report.json").unlink()
     with pytest.warns(
-        UserWarning, match=rf"^{folder}/metrics\.jsonl is damaged in line 7: 1 lines"
+        UserWarning, match=rf"^{folder}/metrics\.jsonl is damaged in line 7: 1 line will be missing"
     ):
         train(workdir=folder, name="mine")
     assert report_of(folder) == before

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError, check_at_least_one
-from vaelab.evaluation import spreading
 from vaelab.evaluation.batches import Progress, map_batches, take_batch
 from vaelab.evaluation.subject import Subject
 from vaelab.one_off import one_off
@@ -92,14 +91,10 @@ def compile_expectations(
     num_samples: int,
     batch_size: int,
 ) -> None:
-    """Compiles the program of `expectations` ahead, for parameters or their shapes on the device.
-
-    It does nothing where batches are spread over several devices.
-    """
-    if spreading.num_places() == 1:
-        settings = (subject.model, tuple(functions.items()), num_samples, subject.params)
-        batch = take_batch(subject.examples, 0, batch_size)
-        _batch_means.lower(*settings, batch, jax.random.fold_in(key, 0)).compile()
+    """Compiles the program of `expectations` ahead, for parameters or their shapes on the only device."""
+    settings = (subject.model, tuple(functions.items()), num_samples, subject.params)
+    batch = take_batch(subject.examples, 0, batch_size)
+    _batch_means.lower(*settings, batch, jax.random.fold_in(key, 0)).compile()
 
 
 def mean_and_error(values: np.ndarray) -> Estimate:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vaelab.checks import UsageError
@@ -51,6 +52,8 @@ class Subject:
         if len(x) == 0:
             raise UsageError("the data are empty: there is nothing to evaluate.")
         self.model.check_data(self.examples)
+        if not jnp.issubdtype(x.dtype, jnp.floating):  # every type gives the same bits
+            object.__setattr__(self, "data", examples._replace(x=x.astype(np.float32)))
 
     @property
     def examples(self) -> Examples:

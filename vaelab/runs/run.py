@@ -13,7 +13,7 @@ import numpy as np
 
 from vaelab import data, evaluation
 from vaelab.data.show import Shown
-from vaelab.evaluation import Subject, elbo
+from vaelab.evaluation import Subject, elbo, spreading
 from vaelab.evaluation.averages import compile_expectations
 from vaelab.runs.experiment import Experiment
 from vaelab.runs.identity import digest_of
@@ -150,8 +150,12 @@ class Run:
         return {f"validation/{name}": np.asarray(e.mean) for name, e in estimates.items()}
 
     def compile_validation(self, variables: Saddle) -> None:
-        """Compiles the program of `validate` ahead, for shapes of the variables on the device."""
-        self._validation(compile_expectations, variables)
+        """Compiles the program of `validate` ahead, for shapes of the variables on the device.
+
+        It does nothing where evaluations are spread over several devices.
+        """
+        if spreading.num_places() == 1:
+            self._validation(compile_expectations, variables)
 
     def _validation(self, function: Callable[..., Any], variables: Saddle) -> Any:
         objective = self.experiment.objective
