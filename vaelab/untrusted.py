@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -29,12 +30,12 @@ def printable(text: str, limit: int = 60) -> str:
 
 
 def one_line(text: str, limit: int = 500) -> str:
-    """Text that may hold text from a file, on one line.
+    """Text that may hold text from a file, on one line and without addresses of objects.
 
-    >>> one_line("two\\n  lines")
-    'two lines'
+    >>> one_line("two\\n  lines of <object at 0x7fb61efe7910>")
+    'two lines of <object>'
     """
-    return printable(" ".join(text.split()), limit)
+    return printable(re.sub(r" at 0x[0-9a-f]+", "", " ".join(text.split())), limit)
 
 
 @contextlib.contextmanager

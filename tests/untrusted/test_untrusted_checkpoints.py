@@ -58,6 +58,14 @@ def test_damaged_checkpoints_are_read_or_refused(num_inputs, short_run, tmp_path
     for_all(num_inputs, check, one.flatmap(lambda n: st.tuples(st.just(n), damaged(whole[n]))))
 
 
+def test_a_number_of_5000_digits_in_the_metadata_is_one_sentence(short_run, tmp_path):
+    folder = shutil.copytree(short_run, tmp_path / "run")
+    (path,) = folder.glob("checkpoints/*/_CHECKPOINT_METADATA")
+    path.write_text('{"init_timestamp_nsecs": ' + 5000 * "9" + "}")
+    with pytest.raises(UsageError, match=r"^a checkpoint in .* is damaged \(.*\): remove its folder"):
+        runs.load(folder)
+
+
 def changed_metadata(folder: pathlib.Path, change) -> None:
     """Changes the JSON of orbax's files with metadata of the arrays."""
     for name in files_of(folder):

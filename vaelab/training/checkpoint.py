@@ -21,7 +21,7 @@ from vaelab.checks import UsageError, out_of_memory
 from vaelab.storage import UnreachableError
 from vaelab.training.state import TrainState
 from vaelab.types import PyTree
-from vaelab.untrusted import check_size
+from vaelab.untrusted import check_size, reason_of
 
 METADATA = "_CHECKPOINT_METADATA"  # orbax's file of a checkpoint, which holds the checksums
 
@@ -35,7 +35,11 @@ class Checkpoints:
     """
 
     def __init__(self, directory: epath.PathLike, *, max_to_keep: int = 3, shared: bool = True):
-        """`shared`: all processes save and restore together. Otherwise this process does, by itself."""
+        """`shared`: all processes save and restore together. Otherwise this process does, by itself.
+
+        Raises:
+          UsageError: the metadata of a checkpoint cannot be read.
+        """
         self.directory = epath.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         own = jax.process_index()
@@ -48,11 +52,17 @@ class Checkpoints:
             max_to_keep=max_to_keep, create=shared, multiprocessing_options=of_processes
         )
         # Without a handler given, one empty folder of a step makes every checkpoint unreadable.
-        self._manager = ocp.CheckpointManager(
-            self.directory.resolve(),
-            options=options,
-            item_handlers=ocp.StandardCheckpointHandler(multiprocessing_options=of_processes),
-        )
+        try:
+            self._manager = ocp.CheckpointManager(
+                self.directory.resolve(),
+                options=options,
+                item_handlers=ocp.StandardCheckpointHandler(multiprocessing_options=of_processes),
+            )
+        except (ValueError, RecursionError) as error:  # of the JSON in _CHECKPOINT_METADATA
+            raise UsageError(
+                f"a checkpoint in {self.directory} is damaged ({reason_of(error)}): remove its folder, or choose "
+                "another workdir."
+            ) from error
 
     def save(self, state: TrainState) -> None:
         """Writes the state in the background; a failure is raised here or at the next call."""
