@@ -62,7 +62,9 @@ def test_a_number_of_5000_digits_in_the_metadata_is_one_sentence(short_run, tmp_
     folder = shutil.copytree(short_run, tmp_path / "run")
     (path,) = folder.glob("checkpoints/*/_CHECKPOINT_METADATA")
     path.write_text('{"init_timestamp_nsecs": ' + 5000 * "9" + "}")
-    with pytest.raises(UsageError, match=r"^a checkpoint in .* is damaged \(.*\): remove its folder"):
+    with pytest.raises(
+        UsageError, match=r"^a checkpoint in .* is damaged \(.*\): remove its folder"
+    ):
         runs.load(folder)
 
 

@@ -161,6 +161,18 @@ def test_config_files_are_read_or_refused(num_inputs, short_run, tmp_path):
     for_all(num_inputs, check, damaged(text(whole)) | changed(whole).map(text))
 
 
+def test_a_dict_in_the_model_is_one_sentence(short_run, tmp_path):
+    """Flax raises a TypeError of many lines, when a compiled function is called."""
+    folder = shutil.copytree(short_run, tmp_path / "run")
+    config = json.loads((folder / "config.json").read_text())
+    config["configuration"]["model"]["encoder"]["log_variance_range"] = {}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        UsageError, match="^a field of the model, or of one of its networks, holds a"
+    ):
+        runs.load(folder)
+
+
 @pytest.mark.parametrize("num_inputs", [20, pytest.param(1000, marks=pytest.mark.slow)], ids=["some", "all"])  # fmt: skip
 def test_runs_of_changed_files_are_loaded_or_refused(num_inputs, short_run, tmp_path):
     folder = shutil.copytree(short_run, tmp_path / "run")

@@ -15,7 +15,7 @@ from vaelab.checks import MissingFileError, UsageError
 from vaelab.data import DataSet, Files
 from vaelab.models import Model
 from vaelab.runs.config import read_config, scaling_of
-from vaelab.runs.experiment import Experiment, check_kind
+from vaelab.runs.experiment import Experiment, check_kind, check_model
 from vaelab.runs.files import damaged
 from vaelab.runs.history import History
 from vaelab.runs.rebuild import UnknownPartError, from_record
@@ -56,7 +56,7 @@ def load(
     record = config["configuration"]
     if model is None:
         model = from_record(record["model"], modules, "model")
-    check_kind("model", model, Model)
+    check_model(model)
     raw = read_raw(folder / "checkpoints")
     try:
         best, patience = raw["best"], record["patience"]
