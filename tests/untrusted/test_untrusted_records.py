@@ -168,7 +168,7 @@ def test_a_dict_in_the_model_is_one_sentence(short_run, tmp_path):
     config["configuration"]["model"]["encoder"]["log_variance_range"] = {}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(
-        UsageError, match="^a field of the model, or of one of its networks, holds a"
+        UsageError, match=r"^a field of the model, or of one of its networks, holds a"
     ):
         runs.load(folder)
 
