@@ -99,10 +99,9 @@ class Experiment:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", as_data_set(self.data))
-        check_model(self.model)
         for name, kind, optional in (
-            ("objective", Objective, False), ("optimiser", Optimiser, False), ("sampler", Sampler, False),
-            ("dual", Dual, True), ("prior_optimiser", Optimiser, True),
+            ("model", Model, False), ("objective", Objective, False), ("optimiser", Optimiser, False),
+            ("sampler", Sampler, False), ("dual", Dual, True), ("prior_optimiser", Optimiser, True),
         ):  # fmt: skip
             check_kind(name, getattr(self, name), kind, optional=optional)
         check_at_least_one(
@@ -236,18 +235,6 @@ def check_kind(name: str, value: Any, kind: type, *, optional: bool = False) -> 
         raise UsageError(
             f"{name} must be of the type {kind.__name__}{' or None' if optional else ''}, got {one_line(repr(value))}."
         )
-
-
-def check_model(model: Any) -> None:
-    """Raises one sentence if a value is no model, or one that cannot be a static argument of `jax.jit`."""
-    check_kind("model", model, Model)
-    try:
-        hash(model)
-    except TypeError as error:
-        raise UsageError(
-            "a field of the model, or of one of its networks, holds a dict, a set or an array: it must hold "
-            "numbers, strings, tuples, functions and modules."
-        ) from error
 
 
 def check_seed(seed: Any) -> None:

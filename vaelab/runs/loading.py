@@ -15,7 +15,7 @@ from vaelab.checks import MissingFileError, UsageError
 from vaelab.data import DataSet, Files
 from vaelab.models import Model
 from vaelab.runs.config import read_config, scaling_of
-from vaelab.runs.experiment import Experiment, check_kind, check_model
+from vaelab.runs.experiment import Experiment, check_kind
 from vaelab.runs.files import damaged
 from vaelab.runs.history import History
 from vaelab.runs.rebuild import UnknownPartError, from_record
@@ -56,7 +56,7 @@ def load(
     record = config["configuration"]
     if model is None:
         model = from_record(record["model"], modules, "model")
-    check_model(model)
+    _check_model(model)
     raw = read_raw(folder / "checkpoints")
     try:
         best, patience = raw["best"], record["patience"]
@@ -173,4 +173,16 @@ def _experiment(source: DataSet, fields: dict[str, Any]) -> Experiment:
         reason = one_line(f"{type(error).__name__}: {error}", 200)
         raise UsageError(
             f"the record holds no experiment ({reason}): repair config.json, or choose another folder."
+        ) from error
+
+
+def _check_model(model: Any) -> None:
+    """Raises one sentence if a value is no model, or one that cannot be a static argument of `jax.jit`."""
+    check_kind("model", model, Model)
+    try:
+        hash(model)
+    except TypeError as error:
+        raise UsageError(
+            "a field of the model, or of one of its networks, holds a dict, a set or an array: it must hold "
+            "numbers, strings, tuples, functions and modules."
         ) from error
