@@ -99,9 +99,9 @@ def train_steps(
         preprocess_key, key = jax.random.split(jax.random.fold_in(state.key, state.step))
         # XLA's CPU compiler would draw the batch again for each of its uses. It does not look into a
         # conditional, whose condition always holds.
-        x = jax.lax.cond(
-            index >= 0, preprocess, lambda _, x: jnp.zeros_like(x), preprocess_key, examples.x
-        )
+        shape = jax.eval_shape(preprocess, preprocess_key, examples.x)
+        never = lambda key, x: jnp.zeros(shape.shape, shape.dtype)  # noqa: E731
+        x = jax.lax.cond(index >= 0, preprocess, never, preprocess_key, examples.x)
         examples = examples._replace(x=x)
         state, metrics = train_step(state, examples, key, model=model, objective=objective, tx=tx)
         if sharded:
