@@ -326,6 +326,19 @@ def record(num_steps, *, seed=0, step=0, source=None):
     return np.asarray(metrics["rows"], int), np.asarray(metrics["noise"])
 
 
+def test_preprocessing_may_change_shape_and_type():
+    """Half-precision rows of 16 numbers become the images that the model takes."""
+    rows = np.asarray(DATA, np.float16).reshape(len(DATA), -1)
+    source = in_memory(rows, batch_size=BATCH_SIZE)
+    run_steps = compile_train_steps(
+        **settings(),
+        preprocess=lambda key, x: x.reshape(-1, *DATA.shape[1:]).astype(jnp.float32),
+        mesh=MESH,
+    )
+    _, metrics = run_steps(fresh(), source, num_steps=1)
+    assert np.isfinite(metrics["loss"]).all()
+
+
 def test_an_epoch_draws_no_example_twice():
     rows, _ = record(30)
     epochs = rows.reshape(6, -1)  # 5 batches of 8 out of 44
