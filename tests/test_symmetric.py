@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import test_models
+import small_models
 from binary_model import Chain
 from jax.flatten_util import ravel_pytree
 from oracles import LinearGaussian, within_confidence
@@ -106,16 +106,16 @@ def test_the_gradients_of_both_players_equal_enumeration():
 
 ROWS = ("vamp", "hierarchical", "two levels, vamp on top", "convdraw, conditional")
 MODELS = {
-    **{name: lambda name=name: test_models.make(name) for name in ROWS},
-    "bits": lambda: test_models.Case(BITS, params_of(BITS)),
-    "a Gaussian above bits": lambda: test_models.Case(MIXED, params_of(MIXED)),
+    **{name: lambda name=name: small_models.make(name) for name in ROWS},
+    "bits": lambda: small_models.Case(BITS, params_of(BITS)),
+    "a Gaussian above bits": lambda: small_models.Case(MIXED, params_of(MIXED)),
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_each_loss_moves_the_parameters_of_its_player_alone(name):
     case = MODELS[name]()
-    x = test_models.X if case.model.decoder.event_shape == test_models.SHAPE else X
+    x = small_models.X if case.model.decoder.event_shape == small_models.SHAPE else X
     objective = SymmetricLearning(num_samples=2)
 
     @jax.jit
@@ -127,8 +127,8 @@ def test_each_loss_moves_the_parameters_of_its_player_alone(name):
 
     (model, posterior), metrics = report(case.params)
     names = set(case.model.posterior_parameters)
-    assert test_models.moved(model) == set(case.params) - names
-    assert test_models.moved(posterior) == names
+    assert small_models.moved(model) == set(case.params) - names
+    assert small_models.moved(posterior) == names
     np.testing.assert_allclose(
         metrics["loss"], metrics["model_loss"] + metrics["posterior_loss"], rtol=1e-6
     )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import files
 from small import SHAPE, TEST, TRAIN, VALIDATION, assert_close, bits, elbo, small_model
-from test_models import two_level
+from small_models import two_level
 
 from vaelab import data, evaluation, runs
 from vaelab.checks import UndefinedError, UsageError
