@@ -109,11 +109,11 @@ class Chain(Model):
             logits[level] = values.reshape(shape)[number, 0]
         return Antithetic(terms, tuple(logits))
 
-    def log_posterior(self, encoding, latents):
+    def level_log_posteriors(self, encoding, latents):
         given = lambda level, q: latents[level]  # noqa: E731
         posteriors = self.walk(encoding, given)[3]
         pairs = zip(posteriors, latents, strict=True)
-        return sum(jnp.sum(q.log_prob(z), -1) for q, z in pairs)
+        return tuple(jnp.sum(q.log_prob(z), -1) for q, z in pairs)
 
     def decode(self, latents, context=None):
         return self.decoder(latents[-1])

@@ -331,7 +331,6 @@ def test_a_trunk_of_vectors_is_refused():
         (2, {"context": CONTEXT[:2]}, r"context has the shape \(2, 4, 6, 2\): give 3 images"),
         (2, {"context": CONTEXT[:, :2]}, r"give 3 images of shape \(4, 6, 2\)"),
         (2, {"context": CONTEXT[..., :1]}, r"give 3 images of shape \(4, 6, 2\)"),
-        (None, {"weights": jnp.ones((1, B))}, "no doubly reparameterised gradient"),
         (
             None,
             {"x": IMAGES[..., :1]},

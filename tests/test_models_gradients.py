@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import critical_value, z_scores
 from small_models import KEY, MODELS, Case, K, X, make, moved
 
+from vaelab import losses
 from vaelab.models import VAE
 
 
@@ -122,3 +124,39 @@ def test_with_gradient_in_works_in_a_method_in_init_and_under_vmap():
     assert moved(held) == {"encoder"}
     assert moved(live) == {"encoder", "decoder"}
     assert_trees_close(held["encoder"], live["encoder"])
+
+
+@pytest.mark.parametrize("name", ["convdraw, conditional", "deep, vamp on top"])
+def test_weights_give_an_unbiased_gradient_of_the_importance_weighted_bound(name):
+    """Its mean over many keys is that of the plain gradient: each level moves the densities of later levels."""
+    model, params, _ = case = make(name)
+    num, x = 1500, X[:1]
+    context = None if case.context is None else case.context[:1]
+
+    def plain(params, key):
+        terms = model.at(params)(x, key, 3, context=context)
+        return losses.importance_weighted_bound(terms.log_weights)[0]
+
+    def doubly(params, key):
+        bound = model.at(params)
+        encoding = bound.encode(x, context)
+        weights = losses.normalised_weights(bound.terms(encoding, x, key, 3).log_weights)
+        terms = bound.terms(encoding, x, key, 3, weights)
+        return losses.importance_weighted_bound(terms.log_weights)[0]
+
+    def gradients(function):
+        values, leaves = jax.jit(jax.vmap(jax.value_and_grad(function), (None, 0)))(params, keys)
+        flat = [np.reshape(leaf, (num, -1)) for leaf in jax.tree.leaves(leaves)]
+        return values, np.concatenate(flat, axis=1, dtype=np.float64)
+
+    keys = jax.random.split(KEY, num)
+    (values, naive), (again, double) = gradients(plain), gradients(doubly)
+    np.testing.assert_allclose(values, again, rtol=1e-3, atol=1e-4)
+    difference = double - naive
+    changed = np.std(difference, axis=0) > 1e-3 * np.std(naive, axis=0)
+    assert np.mean(changed) > 0.2
+    scores = z_scores(difference[:, changed], 0.0)
+    assert np.all(np.abs(scores) < critical_value(scores.size))
+    # The test can tell: the error of the mean is small beside the gradient.
+    error = np.std(double, axis=0) / np.sqrt(num)
+    assert np.median(np.abs(np.mean(double, axis=0)) / np.maximum(error, 1e-12)) > 3

@@ -59,9 +59,9 @@ class TwoLevel(Model):
         kl = (self.prior.kl(top), None)
         return Terms(-likelihood.log_prob(x), rates, kl, (above, below), likelihood)
 
-    def log_posterior(self, encoding, latents):
+    def level_log_posteriors(self, encoding, latents):
         check_latents(self, latents)
-        return sum(q.log_prob(z) for q, z in zip(encoding, latents, strict=True))
+        return tuple(q.log_prob(z) for q, z in zip(encoding, latents, strict=True))
 
     def decode(self, latents, context=None):
         check_latents(self, latents)

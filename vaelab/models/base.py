@@ -12,6 +12,7 @@ import numpy as np
 
 from vaelab.checks import UndefinedError, UsageError, check_values
 from vaelab.likelihoods import Decoder
+from vaelab.losses import scale_gradient
 from vaelab.separate import check_modules, separate_modules
 from vaelab.stateless import only_parameters
 from vaelab.types import Antithetic, Array, Examples, PRNGKey, PyTree, Terms, as_examples
@@ -240,8 +241,27 @@ class Model(nn.Module, abc.ABC):
             return self.terms(self.encode(x, context), x, key, num_samples, weights)
 
     @abc.abstractmethod
+    def level_log_posteriors(self, encoding: Any, latents: Latents) -> tuple[Array, ...]:
+        """log q(z_l | earlier levels, x, context) of each level, nats. L arrays [..., B, D_l] -> L arrays [..., B]."""
+
     def log_posterior(self, encoding: Any, latents: Latents) -> Array:
         """log q(z_1..z_L | x, context), nats. L arrays [..., B, D_l] -> [..., B]."""
+        first, *later = self.level_log_posteriors(encoding, latents)
+        return sum(later, start=first)
+
+    def with_weights(
+        self, encoding: Any, latents: Latents, weights: Array | None
+    ) -> tuple[Latents, tuple[Array, ...]]:
+        """(z, log q of each level at z), with the gradient that the `weights` of `terms` select.
+
+        Without weights it is the gradient of the values. With weights, the gradient of z is multiplied by
+        them, after all levels are drawn, and log q has a gradient in z alone.
+        """
+        if weights is None:
+            return latents, self.level_log_posteriors(encoding, latents)
+        latents = tuple(scale_gradient(z, weights) for z in latents)
+        held = self.with_gradient_in(())
+        return latents, held.level_log_posteriors(jax.lax.stop_gradient(encoding), latents)
 
     # The generative model.
 

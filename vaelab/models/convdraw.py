@@ -51,8 +51,8 @@ class ConvDRAW(Model):
     decoder(r). All steps share their parameters. Gregor et al., 2016, section 2. The canvas replaces the
     error image, as in Eslami et al., 2018.
 
-    `weights` are refused. The doubly reparameterised gradient holds the parameters of log q constant.
-    Here z_t moves the densities of all later steps, and these paths would be held constant, too.
+    Objectives with `weights` are supported: two more passes over the steps compute log q with its parameters
+    held, and log p.
 
     >>> from vaelab import likelihoods, networks
     >>> decoder = likelihoods.BernoulliDecoder(networks.Identity(), shape=(8, 8, 1))
@@ -173,30 +173,32 @@ class ConvDRAW(Model):
         weights: Array | None = None,
     ) -> Terms:
         """`Terms` from an encoded x: x is encoded once and may be sampled many times."""
-        if weights is not None:
-            raise UsageError(
-                "ConvDRAW has no doubly reparameterised gradient, because each z_t moves all later "
-                "densities: use the objective ELBO, ImportanceWeighted or Lagrangian."
-            )
         batch_shape = (num_samples, len(x))
         keys = jax.random.split(key, self.num_steps)
         start = (self.inference.start(batch_shape), self._blank(batch_shape))
         (_, drawing), (rate, kl, z) = self._scan(ConvDRAW._infer, start, encoding, keys)
+        latents = tuple(z)
+        if weights is not None:
+            latents, log_q = self.with_weights(encoding, latents, weights)
+            drawing, log_p = self._scan(
+                ConvDRAW._weigh_prior, self._blank(batch_shape), encoding, jnp.stack(latents)
+            )
+            rate = jnp.stack(log_q) - log_p
         likelihood = self._likelihood(drawing)
         return Terms(
             distortion=-likelihood.log_prob(x),
             rate=tuple(rate),
             kl=tuple(kl),
-            latents=tuple(z),
+            latents=latents,
             likelihood=likelihood,
         )
 
-    def log_posterior(self, encoding: Encoding, latents: Latents) -> Array:
+    def level_log_posteriors(self, encoding: Encoding, latents: Latents) -> tuple[Array, ...]:
         check_latents(self, latents)
         z = jnp.stack(latents)
         batch_shape = z.shape[1:-1]
         start = (self.inference.start(batch_shape), self._blank(batch_shape))
-        return self._scan(ConvDRAW._weigh_posterior, start, encoding, z)[1].sum(0)
+        return tuple(self._scan(ConvDRAW._weigh_posterior, start, encoding, z)[1])
 
     def decode(self, latents: Latents, context: Array | None = None) -> Any:
         """p(x|z_1..z_T, context). T arrays [..., B, D_t] and [B or 1, ...] -> batch shape [..., B]."""

@@ -18,7 +18,6 @@ from vaelab.checks import (
     check_sizes,
 )
 from vaelab.likelihoods import Decoder
-from vaelab.losses import scale_gradient
 from vaelab.models.base import (
     Latents,
     check_events,
@@ -217,10 +216,7 @@ class DeepHierarchy(ModelWithPrior):
             log_ratio = encoding.posterior.log_prob(top)
             log_ratio -= self.prior.log_prob(top, self.given(prior_key))
         else:
-            # Scaled inside the chain, the gradient of a level would be scaled once for each level above.
-            latents = tuple(scale_gradient(level, weights) for level in latents)
-            held = self.with_gradient_in(())
-            log_q = held.level_log_posteriors(jax.lax.stop_gradient(encoding), latents)
+            latents, log_q = self.with_weights(encoding, latents, weights)
             log_top = self.prior.log_prob(latents[0], self.given(prior_key, weights))
             state, log_p = self._descend(_weigh_prior, latents[0], self._by_stage(latents))
             log_ratio, *rates = (q - p for q, p in zip(log_q, (log_top, *log_p), strict=True))
@@ -233,12 +229,7 @@ class DeepHierarchy(ModelWithPrior):
             likelihood=likelihood,
         )
 
-    def log_posterior(self, encoding: Encoding, latents: Latents) -> Array:
-        top, *below = self.level_log_posteriors(encoding, latents)
-        return sum(below, start=top)
-
     def level_log_posteriors(self, encoding: Encoding, latents: Latents) -> tuple[Array, ...]:
-        """log q(z_l|z_<l, x) of each level, nats. L arrays [..., B, D_l] -> L arrays [..., B]."""
         check_latents(self, latents)
         below = self._by_stage(latents)
         _, log_q = self._descend(_weigh_posterior, latents[0], below, encoding.features)
@@ -282,8 +273,8 @@ class DeepHierarchy(ModelWithPrior):
 
     # The stages.
 
-    def log_lower_priors(self, latents: Latents) -> Array:
-        return sum(self._descend(_weigh_prior, latents[0], self._by_stage(latents))[1])
+    def level_log_lower_priors(self, latents: Latents) -> tuple[Array, ...]:
+        return self._descend(_weigh_prior, latents[0], self._by_stage(latents))[1]
 
     def _keys(self, key: PRNGKey) -> list[PRNGKey]:
         """A key for each level below the top, stacked by stage."""

@@ -31,7 +31,7 @@ OF_LOWER_LEVELS = "has no density of its own: it depends on the samples of the l
 class ModelWithPrior(Model):
     """A model without a context whose field `prior`, any `vaelab.priors.Prior`, is the density of level 0.
 
-    A subclass says what is below: `log_lower_priors`. Its levels below the top have no density of their own,
+    A subclass says what is below: `level_log_lower_priors`. Its levels below the top have no density of their own,
     unless it overrides the three methods of one level.
     """
 
@@ -92,8 +92,8 @@ class ModelWithPrior(Model):
         return super().learned(params) | {name: float(value) for name, value in summary.items()}
 
     @abc.abstractmethod
-    def log_lower_priors(self, latents: Latents) -> Array | float:
-        """log p(z_1..z_L−1 | z_0), nats. L arrays [..., D_l] -> [...]."""
+    def level_log_lower_priors(self, latents: Latents) -> tuple[Array, ...]:
+        """log p(z_l | z_<l) of the levels below the top, nats. L arrays [..., D_l] -> L − 1 arrays [...]."""
 
     def log_prior(
         self, latents: Latents, key: PRNGKey | None = None, context: Array | None = None
@@ -101,7 +101,7 @@ class ModelWithPrior(Model):
         check_no_context(self, context)
         check_latents(self, latents)
         log_top = self.prior.log_prob(latents[0], self.given(key))
-        return log_top + self.log_lower_priors(latents)
+        return sum(self.level_log_lower_priors(latents), start=log_top)
 
     def log_joint_prior(
         self, latents: Latents, auxiliary: PyTree, context: Array | None = None
@@ -109,7 +109,7 @@ class ModelWithPrior(Model):
         check_no_context(self, context)
         check_latents(self, latents)
         log_top = self.prior.joint_log_prob(latents[0], auxiliary, self.given())
-        return log_top + self.log_lower_priors(latents)
+        return sum(self.level_log_lower_priors(latents), start=log_top)
 
     def level_log_prior(self, z: Array, level: int = 0, key: PRNGKey | None = None) -> Array:
         check_level(self, level, 1, OF_LOWER_LEVELS)

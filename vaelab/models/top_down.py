@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.events import for_events
 from vaelab.likelihoods import Decoder
-from vaelab.losses import scale_gradient
 from vaelab.models.base import (
     MODEL,
     PRIOR,
@@ -176,12 +175,9 @@ class TopDownVAE(ModelWithPrior):
             kls.append(jnp.mean(posterior.kl(prior), axis=0))
         if weights is not None:
             self._check_reparameterised()
-            latents = [scale_gradient(z, weights) for z in latents]
-            constant = self.with_gradient_in(())._log_posteriors(
-                jax.lax.stop_gradient(encoding), latents
-            )
-            pairs = zip(constant, self._log_lower_priors(latents), strict=True)
-            rates = [log_q - log_p for log_q, log_p in pairs]
+            latents, (log_q, *below) = self.with_weights(encoding, tuple(latents), weights)
+            pairs = zip(below, self.level_log_lower_priors(latents), strict=True)
+            rates = [log_q, *(log_q - log_p for log_q, log_p in pairs)]
         given = self.given(prior_key, weights)
         rates[0] = rates[0] - self.prior.log_prob(latents[0], given)
         likelihood = self.decoder(self.reads(tuple(latents)))
@@ -240,9 +236,13 @@ class TopDownVAE(ModelWithPrior):
         )
         return Antithetic(terms, tuple(logits))
 
-    def log_posterior(self, encoding: Any, latents: Latents) -> Array:
+    def level_log_posteriors(self, encoding: Any, latents: Latents) -> tuple[Array, ...]:
         check_latents(self, latents)
-        return sum(self._log_posteriors(encoding, latents))  # type: ignore[return-value]
+        families = [self._posterior(0, encoding)]
+        for level, above in enumerate(latents[:-1], start=1):
+            families.append(self._conditionals(level, encoding, above)[1])
+        pairs = zip(families, latents, strict=True)
+        return tuple(jnp.sum(family.log_prob(z), axis=-1) for family, z in pairs)
 
     def decode(self, latents: Latents, context: Array | None = None) -> Any:
         check_no_context(self, context)
@@ -292,24 +292,11 @@ class TopDownVAE(ModelWithPrior):
         posterior = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape), posterior)
         return prior, posterior
 
-    def _log_posteriors(self, encoding: Any, latents: Sequence[Array]) -> list[Array]:
-        """log q(z_level|x, z_level−1) of each level, [..., B]."""
-        families = [self._posterior(0, encoding)]
-        for level, above in enumerate(latents[:-1], start=1):
-            families.append(self._conditionals(level, encoding, above)[1])
-        pairs = zip(families, latents, strict=True)
-        return [jnp.sum(family.log_prob(z), axis=-1) for family, z in pairs]
-
-    def log_lower_priors(self, latents: Latents) -> Array:
-        return sum(self._log_lower_priors(latents))  # type: ignore[return-value]
-
-    def _log_lower_priors(self, latents: Sequence[Array]) -> list[Array]:
-        """0 for the top level, then log p(z_level|z_level−1) of each level, [...]."""
-        below = [
+    def level_log_lower_priors(self, latents: Latents) -> tuple[Array, ...]:
+        return tuple(
             jnp.sum(self.lower_priors(level, above).log_prob(z), axis=-1)
             for level, (above, z) in enumerate(itertools.pairwise(latents), start=1)
-        ]
-        return [jnp.zeros_like(latents[0][..., 0]), *below]
+        )
 
     def _check_reparameterised(self) -> None:
         if any(units.discrete for units in self.units):

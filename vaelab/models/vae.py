@@ -10,7 +10,6 @@ import jax
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.events import for_events
 from vaelab.likelihoods import Decoder
-from vaelab.losses import scale_gradient
 from vaelab.models.base import (
     Latents,
     check_events,
@@ -99,11 +98,8 @@ class VAE(ModelWithPrior):
                 f"the encoder's posterior has {z.shape[-1]} latent coordinates and prior.latent_dim = "
                 f"{self.prior.latent_dim}: make them the same number."
             )
-        density = encoding
-        if weights is not None:
-            z = scale_gradient(z, weights)
-            density = jax.lax.stop_gradient(encoding)
-        rate = density.log_prob(z) - self.prior.log_prob(z, self.given(prior_key, weights))
+        (z,), (log_q,) = self.with_weights(encoding, (z,), weights)
+        rate = log_q - self.prior.log_prob(z, self.given(prior_key, weights))
         likelihood = self.decoder(z)
         return Terms(
             distortion=-likelihood.log_prob(x),
@@ -113,9 +109,9 @@ class VAE(ModelWithPrior):
             likelihood=likelihood,
         )
 
-    def log_posterior(self, encoding: Any, latents: Latents) -> Array:
+    def level_log_posteriors(self, encoding: Any, latents: Latents) -> tuple[Array]:
         check_latents(self, latents)
-        return encoding.log_prob(latents[0])
+        return (encoding.log_prob(latents[0]),)
 
     def decode(self, latents: Latents, context: Array | None = None) -> Any:
         """p(x|z). ([..., D],) -> distribution of batch shape [...]."""
@@ -132,8 +128,8 @@ class VAE(ModelWithPrior):
         z, auxiliary = self.prior.sample_joint(key, num_samples, self.given())
         return (z,), auxiliary
 
-    def log_lower_priors(self, latents: Latents) -> float:
-        return 0.0
+    def level_log_lower_priors(self, latents: Latents) -> tuple[()]:
+        return ()
 
     def level_posterior(self, encoding: Any, level: int = 0) -> Any:
         check_level(self, level, 1, "")

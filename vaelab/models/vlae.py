@@ -11,7 +11,6 @@ import jax
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.events import for_events
 from vaelab.likelihoods import Decoder
-from vaelab.losses import scale_gradient
 from vaelab.models.base import (
     Latents,
     check_events,
@@ -107,24 +106,21 @@ class VLAE(ModelWithPrior):
             q.sample(seed=z_key, sample_shape=(num_samples,))
             for q, z_key in zip(encoding, z_keys, strict=True)
         )
-        densities = encoding
-        if weights is not None:
-            latents = tuple(scale_gradient(z, weights) for z in latents)
-            densities = jax.lax.stop_gradient(encoding)
+        latents, log_q = self.with_weights(encoding, latents, weights)
         given = self.given(prior_key, weights)
-        levels = list(zip(self._priors, encoding, densities, latents, strict=True))
+        levels = zip(log_q, self._priors, latents, strict=True)
         likelihood = self._likelihood(latents)
         return Terms(
             distortion=-likelihood.log_prob(x),
-            rate=tuple(density.log_prob(z) - p.log_prob(z, given) for p, _, density, z in levels),
-            kl=tuple(p.kl(q) for p, q, _, _ in levels),
+            rate=tuple(log_q - p.log_prob(z, given) for log_q, p, z in levels),
+            kl=tuple(p.kl(q) for p, q in zip(self._priors, encoding, strict=True)),
             latents=latents,
             likelihood=likelihood,
         )
 
-    def log_posterior(self, encoding: Encoding, latents: Latents) -> Array:
+    def level_log_posteriors(self, encoding: Encoding, latents: Latents) -> tuple[Array, ...]:
         check_latents(self, latents)
-        return sum(q.log_prob(z) for q, z in zip(encoding, latents, strict=True))
+        return tuple(q.log_prob(z) for q, z in zip(encoding, latents, strict=True))
 
     def decode(self, latents: Latents, context: Array | None = None) -> Any:
         """p(x|z_1..z_L). L arrays [..., D_l] -> distribution of batch shape [...]."""
@@ -166,9 +162,9 @@ class VLAE(ModelWithPrior):
         lower = (StandardNormal(dim, parent=None) for dim in self.latent_dims[1:])
         return (self.prior, *lower)
 
-    def log_lower_priors(self, latents: Latents) -> Array | float:
-        """Σ log N(z_l; 0, I) over the levels below the top."""
-        return sum(p.log_prob(z) for p, z in zip(self._priors[1:], latents[1:], strict=True))
+    def level_log_lower_priors(self, latents: Latents) -> tuple[Array, ...]:
+        """log N(z_l; 0, I) of the levels below the top."""
+        return tuple(p.log_prob(z) for p, z in zip(self._priors[1:], latents[1:], strict=True))
 
     def _likelihood(self, latents: Latents) -> Any:
         h = self.generator(latents)
