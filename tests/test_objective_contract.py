@@ -9,21 +9,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import within_confidence
+from small_models import MODELS as CONTRACT_OF_MODELS
 from two_level import TwoLevel
 
 from vaelab import losses
+from vaelab.checks import UndefinedError
 from vaelab.constraints import NLL
 from vaelab.likelihoods import BernoulliDecoder
-from vaelab.models import VAE, ConvDRAW
+from vaelab.models import VAE, ConvDRAW, DeepHierarchy
 from vaelab.networks import MLP, ConditionalGaussian, Identity
 from vaelab.priors import FlowPrior, StandardNormal
 from vaelab.training.objectives import (
     ELBO,
     AnnealedVariance,
     DisARM,
+    DoublyReparameterised,
     ImportanceWeighted,
     InfoVAE,
     Lagrangian,
+    StickingTheLanding,
 )
 from vaelab.types import Examples
 
@@ -113,6 +117,21 @@ def test_settings_of_another_number_of_levels_are_refused(field):
     ELBO(**{field: (1, 2)}).check(DRAW, 10)
     with pytest.raises(ValueError, match=f"{field} must be finite and not negative"):
         ELBO(**{field: (1, -1)})
+    with pytest.raises(ValueError, match=f"{field} must be a number, got 'a'"):
+        ELBO(**{field: ("a", 1)})
+    # The number of levels is known before the shape of the data is.
+    draw = ConvDRAW(BernoulliDecoder(Identity()), num_steps=3, downsample=2)
+    deep = DeepHierarchy(BernoulliDecoder(Identity()), StandardNormal(2), num_levels=(1, 1))
+    for model in (draw, deep):
+        ELBO(**{field: (1, 2, 3)}).check(model, 10)
+
+
+@pytest.mark.parametrize("objective", [DoublyReparameterised(2), StickingTheLanding(2)])
+def test_bits_refuse_gradients_that_need_reparameterisation(objective):
+    make_model = CONTRACT_OF_MODELS["bits, merged on top"]
+    with pytest.raises(UndefinedError, match="Bernoulli levels has no doubly reparameterised gr"):
+        objective.check(make_model(), 10)
+    objective.check(DRAW, 10)
 
 
 def test_the_weight_of_the_distortion_and_of_the_rate():

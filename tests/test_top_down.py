@@ -378,7 +378,13 @@ def test_groups_depend_on_what_the_posterior_contains():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: model((), AdditiveEncoder(()), StandardNormal(2)), "units must hold at least one level"),
+        (lambda: model((), AdditiveEncoder((net(),)), StandardNormal(2)), "units must hold at least one level"),
+        (lambda: AdditiveEncoder(()), "encoder.trunks holds no network: give one network for each level"),
+        (lambda: TopDownEncoder(()), "encoder.trunks holds no network"),
+        (lambda: AdditiveEncoder(net()), r"encoder.trunks must be a tuple of Flax modules, such as .*, got MLP"),
+        (lambda: model(GAUSSIANS, net(), StandardNormal(2)), "encoder must be a HierarchyEncoder, such as .*, got MLP"),
+        (lambda: TopDownVAE(GAUSSIANS, AdditiveEncoder((net(), net())), (net(),), BernoulliDecoder(net(), SHAPE), StandardNormal(2)), "lower_priors must be a LowerPriors, such as"),
+        (lambda: model(GAUSSIANS, AdditiveEncoder((net(), net())), StandardNormal(2), reads="all"), "reads must be a DecoderInput, such as models.AllLevels"),
         (lambda: model((2, 3), AdditiveEncoder((net(), net())), StandardNormal(2)), "got 2"),
         (lambda: GaussianUnits(0), "dim must be at least 1"),
         (lambda: model(GAUSSIANS, AdditiveEncoder((net(),)), StandardNormal(2)), "encoder.trunks holds 1 network, and the model has 2 levels"),

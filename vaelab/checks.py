@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -61,10 +61,10 @@ def check_at_least_one(**values: Any) -> None:
     Traceback (most recent call last):
     vaelab.UsageError: num_samples must be at least 1, got 0.
     """
-    for name, value in values.items():
-        if is_number(value) and value < 1:
+    for name, value in _numbers(values):
+        if value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}.")
-        if is_number(value) and value % 1:
+        if value % 1:
             raise UsageError(f"{name} must be a whole number, got {value}.")
 
 
@@ -75,8 +75,8 @@ def check_positive(**values: Any) -> None:
     Traceback (most recent call last):
     vaelab.UsageError: learning_rate must be positive and finite, got -1.0.
     """
-    for name, value in values.items():
-        if is_number(value) and not 0 < value < math.inf:
+    for name, value in _numbers(values):
+        if not 0 < value < math.inf:
             raise UsageError(f"{name} must be positive and finite, got {value}.")
 
 
@@ -87,8 +87,8 @@ def check_not_negative(**values: Any) -> None:
     Traceback (most recent call last):
     vaelab.UsageError: weight_decay must be finite and not negative, got -0.1.
     """
-    for name, value in values.items():
-        if is_number(value) and not 0 <= value < math.inf:
+    for name, value in _numbers(values):
+        if not 0 <= value < math.inf:
             raise UsageError(f"{name} must be finite and not negative, got {value}.")
 
 
@@ -99,9 +99,18 @@ def check_fraction(**values: Any) -> None:
     Traceback (most recent call last):
     vaelab.UsageError: decay must lie in [0, 1), got 1.5.
     """
-    for name, value in values.items():
-        if is_number(value) and not 0 <= value < 1:
+    for name, value in _numbers(values):
+        if not 0 <= value < 1:
             raise UsageError(f"{name} must lie in [0, 1), got {value}.")
+
+
+def _numbers(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The numbers among settings. None, arrays and traced values pass; text and containers do not."""
+    for name, value in values.items():
+        if isinstance(value, str | bytes | Sequence | Mapping):
+            raise UsageError(f"{name} must be a number, got {value!r}.")
+        if is_number(value):
+            yield name, value
 
 
 def check_sizes(**values: Any) -> None:

@@ -196,7 +196,7 @@ def _chains(
     start = part.take(np.sort(rng.permutation(len(part.x))[:num]))
     noise = start._replace(x=noise_like(start.x, run.key("noise")))
     samples = np.asarray(pictures.generate(result.model, result.params, start, run.key("samples")))
-    all_levels = tuple(range(len(result.model.latent_dims)))
+    all_levels = tuple(range(result.model.depth))
     bottom = {"bottom": all_levels[-1:]} if len(all_levels) > 1 else {}
     measures, chains = [], []
     for carrier, levels in (bottom | {"all": all_levels}).items():

@@ -153,6 +153,13 @@ def test_options_reach_the_experiment(option, value, read):
     assert difference.startswith(option.removeprefix("--").replace("-", "_") + " (")
 
 
+def test_the_size_of_a_level_is_one_option():
+    model = parse("digits_ladder_elbo", "--model.units.1.dim", "5").experiment.model
+    assert model.latent_dims == (2, 5, 16)
+    options = "--model.units.0.dim", "3", "--model.prior.latent-dim", "3"
+    assert parse("digits_ladder_elbo", *options).experiment.model.latent_dims == (3, 8, 16)
+
+
 def test_without_options_the_experiment_is_that_of_the_file():
     for name, experiment in {**digits.EXPERIMENTS, "grey_mnist_mlp_fre": taming.EXPERIMENTS["grey_mnist_mlp_fre"]}.items():  # fmt: skip
         assert to_record(parse(name).experiment) == to_record(experiment)

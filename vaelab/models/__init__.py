@@ -33,7 +33,7 @@ One network in two places:
 from vaelab.models.base import Model
 from vaelab.models.convdraw import ConvDRAW
 from vaelab.models.deep import DeepHierarchy
-from vaelab.models.top_down import AllLevels, BottomLevel, TopDownVAE
+from vaelab.models.top_down import AllLevels, BottomLevel, DecoderInput, TopDownVAE
 from vaelab.models.vae import VAE
 from vaelab.models.vlae import VLAE
 
@@ -43,6 +43,7 @@ __all__ = [
     "AllLevels",
     "BottomLevel",
     "ConvDRAW",
+    "DecoderInput",
     "DeepHierarchy",
     "Model",
     "TopDownVAE",

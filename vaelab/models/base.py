@@ -64,6 +64,11 @@ class Model(nn.Module, abc.ABC):
         """Number of latent coordinates D_l of each level."""
 
     @property
+    def depth(self) -> int:
+        """Number of levels L. A model whose shapes are not known yet has it, too."""
+        return len(self.latent_dims)
+
+    @property
     def bernoulli_levels(self) -> tuple[int, ...]:
         """The levels whose posterior is a Bernoulli distribution for each coordinate, top first."""
         return ()
@@ -259,6 +264,7 @@ class Model(nn.Module, abc.ABC):
         """
         if weights is None:
             return latents, self.level_log_posteriors(encoding, latents)
+        check_reparameterised(self)
         latents = tuple(scale_gradient(z, weights) for z in latents)
         held = self.with_gradient_in(())
         return latents, held.level_log_posteriors(jax.lax.stop_gradient(encoding), latents)
@@ -364,6 +370,20 @@ def check_bernoulli(model: Model) -> None:
         )
 
 
+def check_reparameterised(model: Model) -> None:
+    """Raises one sentence if a level of the model has samples that are not reparameterised.
+
+    Raises:
+      UndefinedError: there are Bernoulli levels.
+    """
+    if model.bernoulli_levels:
+        raise UndefinedError(
+            "a model with Bernoulli levels has no doubly reparameterised gradient: use the objective "
+            "DisARM, whose gradient is unbiased, or ELBO, ImportanceWeighted or Lagrangian, whose "
+            "gradients are straight through."
+        )
+
+
 def check_no_context(model: Model, context: Any) -> None:
     """Raises one sentence if an unconditional model is given a context."""
     if context is not None:
@@ -396,7 +416,7 @@ def with_level(latents: Latents, level: int, z: Array) -> Latents:
 
 def check_level_exists(model: Model, level: Any) -> None:
     """Raises one sentence if a level is not the number of a level of the model."""
-    last = len(model.latent_dims) - 1
+    last = model.depth - 1
     if not isinstance(level, int | np.integer) or not 0 <= level <= last:
         numbers = f"0 (top) to {last}" if last else "0, the only level of the model"
         raise UsageError(f"level must be {numbers}, got {level!r}.")

@@ -133,6 +133,10 @@ class ConvDRAW(Model):
         return (math.prod(self._size) * self.latent_channels,) * self.num_steps
 
     @property
+    def depth(self) -> int:
+        return self.num_steps
+
+    @property
     def conditional(self) -> bool:
         return self.context_channels is not None
 

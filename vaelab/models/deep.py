@@ -153,8 +153,12 @@ class DeepHierarchy(ModelWithPrior):
         return (self.prior.latent_dim, *sum(below, start=()))
 
     @property
+    def depth(self) -> int:
+        return 1 + sum(self.num_levels)
+
+    @property
     def label(self) -> str:
-        return f"{super().label}, {1 + sum(self.num_levels)} levels"
+        return f"{super().label}, {self.depth} levels"
 
     @property
     def _sizes(self) -> list[tuple[int, int]]:

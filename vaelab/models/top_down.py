@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -18,6 +19,7 @@ from vaelab.models.base import (
     MODEL,
     PRIOR,
     Latents,
+    check_bernoulli,
     check_events,
     check_latents,
     check_level,
@@ -27,26 +29,33 @@ from vaelab.models.base import (
 from vaelab.models.learned_prior import OF_LOWER_LEVELS, ModelWithPrior
 from vaelab.natural import ExponentialFamily
 from vaelab.networks import HierarchyEncoder, LowerPriors, Units
-from vaelab.priors import Prior
+from vaelab.priors import Given, Prior
 from vaelab.priors.base import DataRange
 from vaelab.types import Antithetic, Array, PRNGKey, PyTree, Terms
 
 
 @dataclasses.dataclass(frozen=True)
-class BottomLevel:
+class DecoderInput(abc.ABC):
+    """The choice of the levels that p(x|z) depends on."""
+
+    @abc.abstractmethod
+    def __call__(self, latents: Latents) -> Array:
+        """What the decoder reads. Arrays [..., D_l] -> [..., D]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BottomLevel(DecoderInput):
     """p(x|z) depends on the bottom level alone, as in a Markov chain z_0 → … → z_m → x."""
 
     def __call__(self, latents: Latents) -> Array:
-        """What the decoder reads. Arrays [..., D_l] -> [..., D_m]."""
         return latents[-1]
 
 
 @dataclasses.dataclass(frozen=True)
-class AllLevels:
+class AllLevels(DecoderInput):
     """p(x|z) depends on all levels."""
 
     def __call__(self, latents: Latents) -> Array:
-        """What the decoder reads. Arrays [..., D_l] -> [..., Σ D_l]."""
         return jnp.concatenate(latents, axis=-1)
 
 
@@ -92,12 +101,12 @@ class TopDownVAE(ModelWithPrior):
     encoder: HierarchyEncoder
     """q(z|x)."""
     lower_priors: LowerPriors
-    """p(z_i|z_i−1) of the levels below the top."""
+    """p(z_i|z_i−1) of the levels below the top. A model of one level has `LowerPriors(())`."""
     decoder: Decoder
     """p(x|z). Its trunk reads the latents that `reads` chooses."""
     prior: Prior
     """p(z_0)."""
-    reads: BottomLevel | AllLevels = BottomLevel()
+    reads: DecoderInput = BottomLevel()
     """Levels that the decoder reads."""
 
     def __post_init__(self) -> None:
@@ -106,6 +115,10 @@ class TopDownVAE(ModelWithPrior):
 
     @nn.nowrap
     def check_settings(self) -> None:
+        nets = "((networks.MLP((64,)),))"
+        _check_kind("encoder", self.encoder, HierarchyEncoder, f"networks.AdditiveEncoder{nets}")
+        _check_kind("lower_priors", self.lower_priors, LowerPriors, f"networks.LowerPriors{nets}")
+        _check_kind("reads", self.reads, DecoderInput, "models.AllLevels()")
         top, prior = self.units[0], self.prior
         if top.dim != prior.latent_dim:
             raise UsageError(
@@ -125,8 +138,8 @@ class TopDownVAE(ModelWithPrior):
                 f"encoder.merge_top needs a prior with natural parameters, and {type(prior).__name__} "
                 "has none: use priors.StandardNormal or BernoulliPrior, or leave merge_top False."
             )
-        self.encoder = self.encoder.for_units(self.units)
-        self.lower_priors = self.lower_priors.for_units(self.units[1:])
+        self.encoder.check_levels(len(self.units))
+        self.lower_priors.check_levels(len(self.units))
 
     @nn.nowrap
     def fit_events(self, shape: tuple[int, ...], data_range: DataRange | None) -> None:
@@ -151,7 +164,7 @@ class TopDownVAE(ModelWithPrior):
         """One array for each level, see `networks.HierarchyEncoder`."""
         check_no_context(self, context)
         check_events(self, x)
-        return self.encoder.encode(x)
+        return self.encoder.encode(x, self.units)
 
     def terms(
         self,
@@ -163,78 +176,85 @@ class TopDownVAE(ModelWithPrior):
     ) -> Terms:
         check_at_least_one(num_samples=num_samples)
         *keys, prior_key = jax.random.split(key, len(self.units) + 1)
-        top = self._posterior(0, encoding)
-        z = top.sample(keys[0], (num_samples,))
-        latents, rates = [z], [jnp.sum(top.log_prob(z), axis=-1)]
-        kls = [self.prior.kl(self.units[0].distribution(top))]
-        for level, level_key in enumerate(keys[1:], start=1):
-            prior, posterior = self._conditionals(level, encoding, z)
-            z, log_ratio = posterior.sample_and_log_ratio(level_key, prior)
-            latents.append(z)
-            rates.append(jnp.sum(log_ratio, axis=-1))
-            kls.append(jnp.mean(posterior.kl(prior), axis=0))
+
+        def draw(level, posterior, prior):
+            if prior is None:
+                z = posterior.sample(keys[level], (num_samples,))
+                return z, posterior.log_prob(z)
+            return posterior.sample_and_log_ratio(keys[level], prior)
+
+        latents, log_ratios, kl = self._walk(encoding, draw)
         if weights is not None:
-            self._check_reparameterised()
-            latents, (log_q, *below) = self.with_weights(encoding, tuple(latents), weights)
+            latents, (log_q, *below) = self.with_weights(encoding, latents, weights)
             pairs = zip(below, self.level_log_lower_priors(latents), strict=True)
-            rates = [log_q, *(log_q - log_p for log_q, log_p in pairs)]
-        given = self.given(prior_key, weights)
-        rates[0] = rates[0] - self.prior.log_prob(latents[0], given)
-        likelihood = self.decoder(self.reads(tuple(latents)))
-        return Terms(
-            distortion=-likelihood.log_prob(x),
-            rate=tuple(rates),
-            kl=tuple(kls),
-            latents=tuple(latents),
-            likelihood=likelihood,
-        )
+            log_ratios = (log_q, *(log_q - log_p for log_q, log_p in pairs))
+        return self._terms(x, latents, log_ratios, kl, self.given(prior_key, weights))
 
     def antithetic_terms(
         self, encoding: Any, x: Array, key: PRNGKey, num_pairs: int = 1
     ) -> Antithetic:
-        if not self.bernoulli_levels:
-            return super().antithetic_terms(encoding, x, key, num_pairs)
+        check_bernoulli(self)
         check_at_least_one(num_pairs=num_pairs)
         *keys, prior_key = jax.random.split(key, len(self.units) + 1)
         pairs = (len(self.bernoulli_levels), 2, num_pairs)
-        latents, rates, kls, logits = (
-            list[Array](),
-            list[Array](),
-            list[Array | None](),
-            list[Array | None](),
-        )
-        for level, units in enumerate(self.units):
-            if level == 0:
-                prior, posterior = None, self._posterior(0, encoding)
-                kls.append(self.prior.kl(units.distribution(posterior)))
-            else:
-                prior, posterior = self._conditionals(level, encoding, latents[-1])
-                kls.append(jnp.mean(posterior.kl(prior), axis=0))
+        logits = list[Array | None]()
+
+        def draw(level, posterior, prior):
+            units = self.units[level]
+            own = self.bernoulli_levels.index(level) if units.discrete else None
             # 1. Both chains of a pair have the same noise, except at the pair's own level.
             shape = (*pairs, len(x), units.dim)
             noise = posterior.noise(keys[level], (pairs[0], 1, *shape[2:]))
             noise = jnp.broadcast_to(noise, shape)
-            own = self.bernoulli_levels.index(level) if units.discrete else None
             if own is not None:
                 noise = noise.at[own, 1].set(1 - noise[own, 0])
             z = posterior.at(noise.reshape(-1, *shape[3:]))
-            # 2. The rate of the level, whose part of the prior is added at the end for the top.
-            log_ratio = posterior.log_prob(z) - (prior.log_prob(z) if prior else 0.0)
-            latents.append(z)
-            rates.append(jnp.sum(log_ratio, axis=-1))
-            # 3. The logits of the level's own pairs, which are equal in both chains.
+            # 2. The logits of the level's own pairs, which are equal in both chains.
             parameters = jnp.broadcast_to(posterior.natural_parameters[0], z.shape).reshape(shape)
             logits.append(None if own is None else parameters[own, 0])
-        rates[0] = rates[0] - self.prior.log_prob(latents[0], self.given(prior_key))
-        likelihood = self.decoder(self.reads(tuple(latents)))
-        terms = Terms(
+            return z, posterior.log_prob(z) - (prior.log_prob(z) if prior else 0.0)
+
+        latents, log_ratios, kl = self._walk(encoding, draw)
+        terms = self._terms(x, latents, log_ratios, kl, self.given(prior_key))
+        return Antithetic(terms, tuple(logits))
+
+    def _walk(
+        self, encoding: Any, draw: Callable[..., tuple[Array, Array]]
+    ) -> tuple[Latents, tuple[Array, ...], tuple[Array | None, ...]]:
+        """(z, log ratio [...], KL [B, D] or None) of each level, top first.
+
+        Args:
+          draw: (level, q(z_level|x, z_level−1), p(z_level|z_level−1)) -> (z, log q − log p of each coordinate). At
+            the top p is None, and the ratio is log q.
+        """
+        top = self._posterior(0, encoding)
+        z, log_ratio = draw(0, top, None)
+        levels = [(z, jnp.sum(log_ratio, axis=-1), self.prior.kl(self.units[0].distribution(top)))]
+        for level in range(1, len(self.units)):
+            prior, posterior = self._conditionals(level, encoding, z)
+            z, log_ratio = draw(level, posterior, prior)
+            kl = jnp.mean(posterior.kl(prior), axis=0)
+            levels.append((z, jnp.sum(log_ratio, axis=-1), kl))
+        latents, log_ratios, kls = zip(*levels, strict=True)
+        return latents, log_ratios, kls
+
+    def _terms(
+        self,
+        x: Array,
+        latents: Latents,
+        log_ratios: tuple[Array, ...],
+        kl: tuple[Array | None, ...],
+        given: Given,
+    ) -> Terms:
+        log_q, *rates = log_ratios
+        likelihood = self.decoder(self.reads(latents))
+        return Terms(
             distortion=-likelihood.log_prob(x),
-            rate=tuple(rates),
-            kl=tuple(kls),
-            latents=tuple(latents),
+            rate=(log_q - self.prior.log_prob(latents[0], given), *rates),
+            kl=kl,
+            latents=latents,
             likelihood=likelihood,
         )
-        return Antithetic(terms, tuple(logits))
 
     def level_log_posteriors(self, encoding: Any, latents: Latents) -> tuple[Array, ...]:
         check_latents(self, latents)
@@ -259,7 +279,7 @@ class TopDownVAE(ModelWithPrior):
         top, auxiliary = self.prior.sample_joint(keys[0], num_samples, self.given())
         latents = [top]
         for level, level_key in enumerate(keys[1:], start=1):
-            latents.append(self.lower_priors(level, latents[-1]).sample(level_key))
+            latents.append(self._lower_prior(level, latents[-1]).sample(level_key))
         return tuple(latents), auxiliary
 
     def level_posterior(self, encoding: Any, level: int = 0) -> Any:
@@ -275,36 +295,37 @@ class TopDownVAE(ModelWithPrior):
             return super().resample_level(key, latents, level)
         check_latents(self, latents)
         check_level(self, level, len(self.units), "")
-        return with_level(latents, level, self.lower_priors(level, latents[level - 1]).sample(key))
+        return with_level(latents, level, self._lower_prior(level, latents[level - 1]).sample(key))
 
     def _posterior(self, level: int, encoding: Any) -> ExponentialFamily:
         """q(z_level|x) of a level that depends on no other level."""
         prior = self.prior.coordinates() if level == 0 and self.prior.family else None
-        return self.encoder.posterior(level, encoding, prior)
+        return self.encoder.posterior(self.units[level], level, encoding, prior)
+
+    def _lower_prior(self, level: int, above: Array) -> ExponentialFamily:
+        """p(z_level|z_level−1) of a level below the top."""
+        return self.lower_priors(self.units[level], level, above)
 
     def _conditionals(
         self, level: int, encoding: Any, above: Array
     ) -> tuple[ExponentialFamily, ExponentialFamily]:
         """p(z_level|z_level−1) and q(z_level|x, z_level−1), of parameters [..., B, D]."""
-        prior = self.lower_priors(level, above)
-        posterior = self.encoder.posterior(level, encoding, prior, above)
+        prior = self._lower_prior(level, above)
+        posterior = self.encoder.posterior(self.units[level], level, encoding, prior, above)
         shape = (*above.shape[:-1], self.units[level].dim)
         posterior = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape), posterior)
         return prior, posterior
 
     def level_log_lower_priors(self, latents: Latents) -> tuple[Array, ...]:
         return tuple(
-            jnp.sum(self.lower_priors(level, above).log_prob(z), axis=-1)
+            jnp.sum(self._lower_prior(level, above).log_prob(z), axis=-1)
             for level, (above, z) in enumerate(itertools.pairwise(latents), start=1)
         )
 
-    def _check_reparameterised(self) -> None:
-        if any(units.discrete for units in self.units):
-            raise UsageError(
-                "a model with Bernoulli levels has no doubly reparameterised gradient: use the objective "
-                "DisARM, whose gradient is unbiased, or ELBO, ImportanceWeighted or Lagrangian, whose "
-                "gradients are straight through."
-            )
+
+def _check_kind(name: str, value: Any, kind: type, example: str) -> None:
+    if not isinstance(value, kind):
+        raise UsageError(f"{name} must be a {kind.__name__}, such as {example}, got {value!r}.")
 
 
 def _as_units(units: Any) -> tuple[Units, ...]:

@@ -134,7 +134,7 @@ class VLAE(ModelWithPrior):
         """(L arrays [num_samples, D_l], u), u the auxiliary variables of the prior on top."""
         check_no_context(self, context)
         check_at_least_one(num_samples=num_samples)
-        key, *lower_keys = jax.random.split(key, len(self.latent_dims))
+        key, *lower_keys = jax.random.split(key, self.depth)
         z, auxiliary = self.prior.sample_joint(key, num_samples, self.given())
         lower = zip(self._priors[1:], lower_keys, strict=True)
         return (z, *(p.sample(lower_key, num_samples) for p, lower_key in lower)), auxiliary
@@ -154,7 +154,7 @@ class VLAE(ModelWithPrior):
         return self._priors[level].factorises
 
     def _check_level(self, level: int) -> None:
-        check_level(self, level, len(self.latent_dims), "")
+        check_level(self, level, self.depth, "")
 
     @property
     def _priors(self) -> tuple[Prior, ...]:

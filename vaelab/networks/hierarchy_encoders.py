@@ -7,6 +7,7 @@ besides x.
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import ClassVar
 
 import flax.linen as nn
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from vaelab.checks import UsageError, counted
 from vaelab.events import for_events
 from vaelab.natural import ExponentialFamily
-from vaelab.networks.units import Units, check_units
+from vaelab.networks.units import Units, as_networks
 from vaelab.separate import separate_modules
 from vaelab.types import Array
 
@@ -30,8 +31,6 @@ class HierarchyEncoder(nn.Module, abc.ABC):
 
     trunks: tuple[nn.Module, ...]
     """Network of each level, top first."""
-    units: tuple[Units, ...] | None = None
-    """Units of each level. Left out, they are those of the model."""
 
     independent: ClassVar[bool] = False
     """True if q(z|x) = Π_i q(z_i|x)."""
@@ -39,17 +38,24 @@ class HierarchyEncoder(nn.Module, abc.ABC):
     """True if the posterior of the levels below the top contains the model's p(z_i|z_i−1)."""
 
     def __post_init__(self) -> None:
-        self.trunks = tuple(self.trunks)
+        self.trunks = as_networks("encoder.trunks", self.trunks)
+        if not self.trunks:
+            raise UsageError("encoder.trunks holds no network: give one network for each level.")
         self._check_lengths()
         separate_modules(self)
         super().__post_init__()
 
     @nn.nowrap
     def _check_lengths(self) -> None:
-        if self.units is not None and len(self.trunks) != len(self.units):
+        """Raises one sentence if the networks do not fit together."""
+
+    @nn.nowrap
+    def check_levels(self, num_levels: int) -> None:
+        """Raises one sentence if there is not one network for each level."""
+        if len(self.trunks) != num_levels:
             raise UsageError(
                 f"encoder.trunks holds {counted(len(self.trunks), 'network')}, and the model has "
-                f"{counted(len(self.units), 'level')}: give one network for each level."
+                f"{counted(num_levels, 'level')}: give one network for each level."
             )
 
     @property
@@ -58,23 +64,12 @@ class HierarchyEncoder(nn.Module, abc.ABC):
         return False
 
     @nn.nowrap
-    def for_units(self, units: tuple[Units, ...]) -> HierarchyEncoder:
-        """The same network for these units; itself if it has them."""
-        check_units("encoder.units", self.units, units)
-        return self if self.units == units else self.clone(parent=None, units=units)
-
-    @nn.nowrap
     def for_events(self, shape: tuple[int, ...]) -> HierarchyEncoder:
         """The same network for examples of this shape, see `networks.TakesEvents`."""
-        if not self.trunks:
-            return self
         bottom = for_events(self.trunks[-1], shape)
         if bottom is self.trunks[-1]:
             return self
         return self.clone(parent=None, trunks=(*self.trunks[:-1], bottom))
-
-    def setup(self) -> None:
-        self.heads = [nn.Dense(units.num_parameters) for units in self.units or ()]
 
     def features(self, x: Array) -> tuple[Array, ...]:
         """The output of each trunk, top first. [B, *event] -> arrays [B, F_i]."""
@@ -84,17 +79,24 @@ class HierarchyEncoder(nn.Module, abc.ABC):
             outputs.append(x)
         return tuple(reversed(outputs))
 
-    def encode(self, x: Array) -> tuple[Array, ...]:
-        """What the posterior of each level needs of x, top first. [B, *event] -> arrays [B, N_i]."""
-        pairs = zip(self.heads, self.features(x), strict=True)
-        return tuple(head(features) for head, features in pairs)
+    def encode(self, x: Array, units: Sequence[Units]) -> tuple[Array, ...]:
+        """What the posterior of each level needs of x, top first. [B, *event] -> arrays [B, N_i].
 
-    def _family(self, level: int, parameters: Array) -> ExponentialFamily:
-        return (self.units or ())[level].family(parameters)
+        Args:
+          units: units of each level, top first.
+        """
+        levels = enumerate(zip(units, self.features(x), strict=True))
+        return tuple(self.head(level, unit, features) for level, (unit, features) in levels)
+
+    @nn.compact
+    def head(self, level: int, units: Units, features: Array) -> Array:
+        """The linear layer of a level. [..., F] -> parameters of its units, [..., units.num_parameters]."""
+        return nn.Dense(units.num_parameters, name=f"heads_{level}")(features)
 
     @abc.abstractmethod
     def posterior(
         self,
+        units: Units,
         level: int,
         encoding: tuple[Array, ...],
         prior: ExponentialFamily | None = None,
@@ -103,6 +105,7 @@ class HierarchyEncoder(nn.Module, abc.ABC):
         """q(z_level | x, z_level−1), of parameters [B, D] or [..., B, D].
 
         Args:
+          units: units of the level.
           level: 0 is the top.
           encoding: output of `encode`.
           prior: p(z_level|z_level−1). At the top the model's prior, or None if it is of another family.
@@ -117,7 +120,7 @@ class AdditiveEncoder(HierarchyEncoder):
     The posterior shares the parameters of p(z_i|z_i−1). Flach, 2022, Structured model learning; Sønderby et al., 2016,
     eqs. 17 and 18, whose posterior of the top level is a_0(x) alone.
 
-    With trunks W_i ∘ f this is a_i = W_i f(a_i+1). In general a_i is a linear head on the trunk's output.
+    a_i is a linear head on the output of the level's trunk.
     """
 
     merge_top: bool = False
@@ -129,9 +132,9 @@ class AdditiveEncoder(HierarchyEncoder):
     def uses_prior(self) -> bool:
         return self.merge_top
 
-    def posterior(self, level, encoding, prior=None, above=None):
+    def posterior(self, units, level, encoding, prior=None, above=None):
         del above
-        evidence = self._family(level, encoding[level])
+        evidence = units.family(encoding[level])
         if level == 0 and not self.merge_top:
             return evidence
         return prior + evidence
@@ -142,9 +145,9 @@ class IndependentEncoder(HierarchyEncoder):
 
     independent: ClassVar[bool] = True
 
-    def posterior(self, level, encoding, prior=None, above=None):
+    def posterior(self, units, level, encoding, prior=None, above=None):
         del prior, above
-        return self._family(level, encoding[level])
+        return units.family(encoding[level])
 
 
 class TopDownEncoder(HierarchyEncoder):
@@ -162,12 +165,12 @@ class TopDownEncoder(HierarchyEncoder):
     """True: each trunk reads x. False: each trunk reads the output of the trunk below."""
 
     def __post_init__(self) -> None:
-        self.above, self.joint = tuple(self.above), tuple(self.joint)
+        self.above = as_networks("encoder.above", self.above)
+        self.joint = as_networks("encoder.joint", self.joint)
         super().__post_init__()
 
     @nn.nowrap
     def _check_lengths(self) -> None:
-        super()._check_lengths()
         below = len(self.trunks) - 1
         if len(self.above) != below:
             example = ", ".join(["networks.MLP((32,))"] * below) + "," * (below == 1)
@@ -194,10 +197,11 @@ class TopDownEncoder(HierarchyEncoder):
             return super().features(x)
         return tuple(trunk(x) for trunk in self.trunks)
 
-    def encode(self, x: Array) -> tuple[Array, ...]:
+    def encode(self, x: Array, units: Sequence[Units]) -> tuple[Array, ...]:
+        del units
         return self.features(x)
 
-    def posterior(self, level, encoding, prior=None, above=None):
+    def posterior(self, units, level, encoding, prior=None, above=None):
         del prior
         features = encoding[level]
         if level:
@@ -206,4 +210,4 @@ class TopDownEncoder(HierarchyEncoder):
             features = jnp.concatenate([features, above], axis=-1)
             if self.joint:
                 features = self.joint[level - 1](features)
-        return self._family(level, self.heads[level](features))
+        return units.family(self.head(level, units, features))

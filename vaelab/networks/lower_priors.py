@@ -6,7 +6,7 @@ import flax.linen as nn
 
 from vaelab.checks import UsageError, counted
 from vaelab.natural import ExponentialFamily
-from vaelab.networks.units import Units, check_units
+from vaelab.networks.units import Units, as_networks
 from vaelab.separate import separate_modules
 from vaelab.types import Array
 
@@ -18,30 +18,28 @@ class LowerPriors(nn.Module):
     """
 
     trunks: tuple[nn.Module, ...]
-    """Network of each level below the top, top first."""
-    units: tuple[Units, ...] | None = None
-    """Units of these levels. Left out, they are those of the model."""
+    """Network of each level below the top, top first. One level alone needs none, ()."""
 
     def __post_init__(self) -> None:
-        self.trunks = tuple(self.trunks)
-        if self.units is not None and len(self.units) != len(self.trunks):
-            raise UsageError(
-                f"lower_priors.trunks holds {counted(len(self.trunks), 'network')}, and the number of levels below "
-                f"the top is {len(self.units)}: give one network for each."
-            )
+        self.trunks = as_networks("lower_priors.trunks", self.trunks)
         separate_modules(self)
         super().__post_init__()
 
     @nn.nowrap
-    def for_units(self, units: tuple[Units, ...]) -> LowerPriors:
-        """The same network for these units; itself if it has them."""
-        check_units("lower_priors.units", self.units, units)
-        return self if self.units == units else self.clone(parent=None, units=units)
+    def check_levels(self, num_levels: int) -> None:
+        """Raises one sentence if there is not one network for each level below the top."""
+        if len(self.trunks) != num_levels - 1:
+            raise UsageError(
+                f"lower_priors.trunks holds {counted(len(self.trunks), 'network')}, and the number of levels below "
+                f"the top is {num_levels - 1}: give one network for each."
+            )
 
-    def setup(self) -> None:
-        self.heads = [nn.Dense(units.num_parameters) for units in self.units or ()]
+    @nn.compact
+    def __call__(self, units: Units, level: int, above: Array) -> ExponentialFamily:
+        """p(z_level|z_level−1), level ≥ 1. [..., D_level−1] -> parameters [..., D_level].
 
-    def __call__(self, level: int, above: Array) -> ExponentialFamily:
-        """p(z_level|z_level−1), level ≥ 1. [..., D_level−1] -> parameters [..., D_level]."""
-        units = (self.units or ())[level - 1]
-        return units.family(self.heads[level - 1](self.trunks[level - 1](above)))
+        Args:
+          units: units of the level.
+        """
+        head = nn.Dense(units.num_parameters, name=f"heads_{level - 1}")
+        return units.family(head(self.trunks[level - 1](above)))

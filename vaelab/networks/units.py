@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import distrax
+import flax.linen as nn
 import jax.numpy as jnp
 
 from vaelab import natural
@@ -104,9 +106,14 @@ def smooth_clip(x: Array, low: float, high: float) -> Array:
     return middle + half * jnp.tanh((x - middle) / half)
 
 
-def check_units(name: str, given: tuple[Units, ...] | None, wanted: tuple[Units, ...]) -> None:
-    """Raises one sentence if a network was given other units than the model has."""
-    if given is not None and given != wanted:
+def as_networks(name: str, networks: Any) -> tuple[nn.Module, ...]:
+    """A tuple of networks, one for each level.
+
+    Raises:
+      UsageError: `networks` is no sequence of Flax modules.
+    """
+    if not isinstance(networks, Sequence) or not all(isinstance(n, nn.Module) for n in networks):
         raise UsageError(
-            f"{name} = {given} and the model's units {wanted} differ: leave {name} out."
+            f"{name} must be a tuple of Flax modules, such as (networks.MLP((64,)),), got {networks!r}."
         )
+    return tuple(networks)

@@ -180,7 +180,7 @@ def _marginal_kl(result: Result, num_inputs: int) -> Estimate | None:
     if not num_inputs:
         return None
     run = result.run
-    level = 0 if len(result.model.latent_dims) == 1 else None  # None: all levels jointly
+    level = 0 if result.model.depth == 1 else None  # None: all levels jointly
     subject = run.precise_subject(result.params, run.fixed_training_set(num_inputs))
     return evaluation.marginal_kl(subject, run.key("marginal"), level=level)
 

@@ -74,7 +74,7 @@ def latent_space(run: Run, trained: Trained, level: int = 0, ax: Axes | None = N
     check_level_exists(model, level)
     if model.latent_dims[level] < 2:
         raise UndefinedError(f"level {level} has one latent coordinate: a plot needs two.")
-    shown_level = level if len(model.latent_dims) > 1 else None
+    shown_level = level if model.depth > 1 else None
     key, test = run.key("latents"), run.splits.test.take(slice(_NUM_CODES))
     z = np.asarray(_posterior_samples(model, params, test, key)[level])
     prior = np.asarray(_prior_samples(model, params, test, key)[level])

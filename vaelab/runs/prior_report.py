@@ -93,7 +93,7 @@ def evaluate_prior(
 ) -> Evaluation:
     """Everything that is defined for the model; `undefined` holds the reasons of the rest."""
     marginals, kls, annealed, undefined = [], [], None, list[str]()
-    for level in range(len(run.experiment.model.latent_dims)):
+    for level in range(run.experiment.model.depth):
         try:  # the rate in its parts contains the marginal KL
             marginals.append(_marginal(run, trained, level, num_points))
         except UndefinedError as reason:

@@ -39,7 +39,7 @@ def make_report(
       proposal: what these samples are drawn from.
     """
     experiment, test = run.experiment, run.splits.test
-    num_levels = len(experiment.model.latent_dims)
+    num_levels = experiment.model.depth
     by_level = {f"rate/{level}": LevelRate(level) for level in range(num_levels)}
     estimates = evaluation.expectations(
         run.precise_subject(trained.params, test),

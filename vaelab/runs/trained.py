@@ -115,7 +115,7 @@ class Trained:
         Raises:
           UsageError: codes do not fit the model, or levels have different numbers of codes.
         """
-        several = isinstance(z, list) and len(self.model.latent_dims) > 1
+        several = isinstance(z, list) and self.model.depth > 1
         latents = tuple(z) if several or isinstance(z, tuple) else (z,)
         latents = tuple(jnp.asarray(each, jnp.float32) for each in latents)
         _check_numbers(latents)
@@ -288,7 +288,7 @@ def _codes(model: Model, params: PyTree, sampled: bool, examples: Examples, key:
         return tuple(z[0] for z in bound(examples.x, key, context=examples.context).latents)
     encoding = bound.encode(examples.x, examples.context)
     try:
-        levels = range(len(model.latent_dims))
+        levels = range(model.depth)
         return tuple(bound.level_posterior(encoding, level).mean() for level in levels)
     except (UndefinedError, NotImplementedError):  # distrax raises the second
         raise UndefinedError(

@@ -137,7 +137,7 @@ class Workdir(Store):
             "reconstructions": result.plot_reconstructions,
             "samples": result.plot_samples,
         }
-        num_levels = len(result.model.latent_dims)
+        num_levels = result.model.depth
         for level in range(num_levels):
             name = "latent_space" if num_levels == 1 else f"latent_space_{level}"
             plots[name] = partial(result.plot_latents, level)

@@ -12,6 +12,7 @@ from vaelab import losses
 from vaelab.checks import check_at_least_one
 from vaelab.constraints import Constraint
 from vaelab.models import Model
+from vaelab.models.base import check_reparameterised
 from vaelab.training.objectives.base import Objective, metrics
 from vaelab.types import Array, Examples, PRNGKey, Terms
 
@@ -59,6 +60,10 @@ class ImportanceWeighted(Objective):
 class StickingTheLanding(ImportanceWeighted):
     """ImportanceWeighted without the score of log q. Its gradient is biased if K > 1. Roeder et al., 2017."""
 
+    def check(self, model, num_steps):
+        super().check(model, num_steps)
+        check_reparameterised(model)
+
     @property
     def label(self):
         return "IWAE, STL"
@@ -71,6 +76,10 @@ class StickingTheLanding(ImportanceWeighted):
 @dataclasses.dataclass(frozen=True)
 class DoublyReparameterised(ImportanceWeighted):
     """ImportanceWeighted with the doubly reparameterised gradient (DReG): unbiased, of low variance. Tucker et al., 2019."""
+
+    def check(self, model, num_steps):
+        super().check(model, num_steps)
+        check_reparameterised(model)
 
     @property
     def label(self):

@@ -45,7 +45,7 @@ class WeightedRates(Objective):
                 check_not_negative(**{name: number})
 
     def check(self, model: Model, num_steps: int) -> None:
-        num_levels = len(model.latent_dims)
+        num_levels = model.depth
         for name in self.per_level:
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != num_levels:
