@@ -92,6 +92,14 @@ def test_a_model_is_measured_level_by_level_and_found_finished(
     assert model["experiment"] == "stacked"
 
     forbid_training(monkeypatch)
+    # The folder of the trained run is the same model, and has a name of its own.
+    (trained,) = (folder / "stacked" / "members").iterdir()
+    again = tmp_path / "again"
+    assert main([trained, *argv[1:-1], again, "--modules", "two_level"]) == 0
+    measured = read_typed(ModelMeasures, again / trained.name / "levels.json")
+    assert measured == stacked._replace(experiment=trained.name)
+    capsys.readouterr()
+
     monkeypatch.setattr(command, "measure", None)  # nothing is measured again
     assert main(argv) == 0
     assert " ".join(capsys.readouterr().out.split()) == out[out.index("Levels, on the test part") :]
@@ -132,8 +140,10 @@ def test_models_with_different_levels_stand_side_by_side():
 
     good = model("vlae", ("top", 0.7), ("2", 0.6), ("bottom", 0.3))
     bad = model("stacked", ("top", 0.1), ("bottom", 0.9))
-    assert good.monotone
-    assert not bad.monotone
+    assert (good.order, bad.order) == ("increase", "do not increase")
+    close = model("close", ("top", 0.7), ("bottom", 0.68))
+    assert close.order == "do not increase beyond their errors"
+    assert "It is unsure of 100 % of the data" in command.sentence(good)
     assert "Probe accuracies do not increase from bottom to top" in command.sentence(bad)
     flat = model("flat", ("all", 0.8))
     table = command.levels_table([bad, good, flat])
@@ -150,6 +160,7 @@ def test_models_with_different_levels_stand_side_by_side():
         "bottom",
         "samples of the model",
         "N labels drawn from the data",
+        "unclear images: data, samples of the model",
     ]
     # In parentheses: the distance from the labels of the model's own samples.
     assert [next(iter(column.cells)).plain for column in others] == ["0.500 ± 0.010 (0.250)"] * 2

@@ -2,6 +2,7 @@
 
   python -m experiments.hierarchy mnist_vlae mnist_stacked --num-steps 20000
   python -m experiments.hierarchy mnist_vlae mnist_stacked --part validation     # to choose settings
+  python -m experiments.hierarchy runs/mine my_experiments.py:other              # a trained run beside an experiment
 
 Of each level: KL and active units, the accuracy of a probe of its code (two layers of 256 units), and how
 often the label changes if the level is resampled. Of each model: traversals, and Gibbs chains through its
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import tyro
 from rich.table import Table
@@ -31,24 +32,31 @@ from vaelab import runs
 from vaelab.checks import UndefinedError, UsageError, check_at_least_one, classes_of
 from vaelab.cli import lookup, parsing
 from vaelab.evaluation import ChainLabels, Estimate
-from vaelab.runs import Experiment, Result, display
+from vaelab.runs import Experiment, Trained, display
 from vaelab.runs.files import read_typed, write_figure, write_json
+from vaelab.runs.loading import run_of
+from vaelab.runs.run import Run
+from vaelab.storage import folder_at
 
 Key = TypeVar("Key")
 
 _FILE = "levels.json"
+_TOO_UNCLEAR = 0.2  # share of the data
 
 
 @dataclasses.dataclass(frozen=True)
 class Hierarchy(Study):
     """Trains experiments on the same data, and measures what each of their levels holds.
 
-    Leaves comparison.json, comparison.png, and in the folder of each experiment levels.json, traversals.png,
-    gibbs_bottom.png and gibbs_all.png. The same command continues where it was interrupted.
+    Leaves comparison.json, comparison.png, and in a folder for each model levels.json, traversals.png,
+    gibbs_bottom.png and gibbs_all.png. The same command continues an interrupted training, and measures a
+    model only once.
     """
 
     experiments: tyro.conf.Positional[tuple[str, ...]] = ("mnist_vlae", "mnist_stacked")
-    """Names of experiments on the same data, which have classes."""
+    """Experiments on the same data, which have classes: names, FILE.py:NAME, or folders of trained runs, which are not trained again."""
+    modules: tuple[str, ...] = ()
+    """Modules or files with types of your own, which a trained run uses."""
     part: Literal["test", "validation"] = "test"
     """Part of the data on which everything is measured. Choose settings on the validation part."""
     num_train: Annotated[int | None, parsing.if_left_out("all")] = None
@@ -89,19 +97,18 @@ class Hierarchy(Study):
         return Settings(**{name: getattr(self, name) for name in Settings._fields})
 
     def run(self) -> None:
-        found = [lookup.find(name) for name in self.experiments]
-        experiments = {each.name: each.experiment for each in found}
-        if len(experiments) < len(found):
-            raise UsageError(
-                f"experiments must have different names, got {', '.join(self.experiments)}."
-            )
+        candidates = [self._find(name) for name in self.experiments]
+        experiments = {each.name: each.experiment for each in candidates}
+        if len(experiments) < len(candidates):
+            names = ", ".join(each.name for each in candidates)
+            raise UsageError(f"experiments must have different names, got {names}.")
         check_comparable(experiments)
         first = next(iter(experiments.values()))
         classes_of(first.data.load(self.data_dir).train.labels)  # before the training
         models = []
-        for name, experiment in experiments.items():
-            (result,) = self.train(name, experiment, runs.grid({"seed": (self.seed,)}))
-            models.append(self.measure(name, result))
+        for each in candidates:
+            run, trained = each.loaded or self._trained(each)
+            models.append(self.measure(each.name, run, trained))
         write_json(self.folder / "comparison.json", models)
         write_figure(self.folder / "comparison.png", plots.comparison(models))
         display.show(
@@ -109,22 +116,46 @@ class Hierarchy(Study):
             f"everything is in {self.folder}",
         )  # fmt: skip
 
-    def measure(self, name: str, result: Result) -> ModelMeasures:
+    def _find(self, name: str) -> Candidate:
+        folder = folder_at(name)
+        if not folder.is_dir():
+            found = lookup.find(name)
+            return Candidate(found.name, found.experiment, None)
+        modules = lookup.import_modules(self.modules)
+        trained = runs.load(folder, modules=modules)
+        run = run_of(trained, modules, data_dir=self.data_dir)
+        return Candidate(folder.name, run.experiment, (run, trained))
+
+    def _trained(self, candidate: Candidate) -> tuple[Run, Trained]:
+        (result,) = self.train(
+            candidate.name, candidate.experiment, runs.grid({"seed": (self.seed,)})
+        )
+        return result.run, result
+
+    def measure(self, name: str, run: Run, trained: Trained) -> ModelMeasures:
         """The measures of a model, from its folder if they are there. Draws its plots."""
         folder = self.folder / name
         if (folder / _FILE).exists():
             before = read_typed(ModelMeasures, folder / _FILE)
-            if before.settings == self.settings and before.step == result.step:
+            if before.settings == self.settings and before.step == trained.step:
                 return before
-        measures, chains = measure(name, result, self.settings)
+        measures, chains = measure(name, run, trained, self.settings)
         try:
-            write_figure(folder / "traversals.png", plots.traversals(measures, result))
-            for title, figure in plots.chains(measures, chains, result).items():
+            write_figure(folder / "traversals.png", plots.traversals(measures, run, trained))
+            for title, figure in plots.chains(measures, chains, run).items():
                 write_figure(folder / f"{title}.png", figure)
         except UndefinedError as reason:
             display.say([str(reason)])
         write_json(folder / _FILE, measures)  # last: it says that the plots are there
         return measures
+
+
+class Candidate(NamedTuple):
+    """A model to measure."""
+
+    name: str
+    experiment: Experiment
+    loaded: tuple[Run, Trained] | None  # of a folder; None if the experiment is to be trained
 
 
 def check_comparable(experiments: dict[str, Experiment]) -> None:
@@ -181,12 +212,20 @@ def chains_table(models: Sequence[ModelMeasures]) -> Table:
         ["samples of the model", "", *(_distance(labels.distance_of_model) for labels in firsts)]
     )
     rows.append(["N labels drawn from the data", "", *(f"{labels.floor:.3f}" for labels in firsts)])
+    rows.append(
+        ["unclear images: data, samples of the model", "", *(unclear(each) for each in models)]
+    )
     return display.table(
         f"Gibbs chains: total variation of the labels after {firsts[0].steps[-1]:,} steps from those of the data",
         ["levels that carry x", "start", *(model.experiment for model in models)],
         rows,
         "In parentheses: total variation from the labels of the model's own samples. N: number of chains.",
     )
+
+
+def unclear(model: ModelMeasures) -> str:
+    """The shares of images that the classifier gives to no class, in percent."""
+    return ", ".join(f"{100 * share:.0f} %" for share in model.unclear)
 
 
 def _last(labels: ChainLabels) -> str:
@@ -217,12 +256,17 @@ def sentence(model: ModelMeasures) -> str:
     codes = ", ".join(dict.fromkeys(level.probe.code for level in model.levels))
     order = ""
     if len(model.levels) > 1:
-        verb = "increase" if model.monotone else "do not increase"
-        order = f"Probe accuracies {verb} from bottom to top. "
+        order = f"Probe accuracies {model.order} from bottom to top. "
+    doubt = ""
+    if model.unclear[0] > _TOO_UNCLEAR:
+        doubt = (
+            f" It is unsure of {100 * model.unclear[0]:.0f} % of the data, so the label flips and the Gibbs chains say "
+            "little: train a classifier, and name it with --classifier."
+        )
     return (
         f"{model.experiment}: ELBO {display.with_error(*model.elbo)} nats after {model.step:,} steps, "
         f"{model.num_parameters:,} parameters. {order}Codes: {codes}. "
-        f"Images are labelled by {model.classifier}, accuracy {100 * model.classifier_accuracy:.1f} %."
+        f"Images are labelled by {model.classifier}, accuracy {100 * model.classifier_accuracy:.1f} %.{doubt}"
     )
 
 

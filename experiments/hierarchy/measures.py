@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,7 +22,8 @@ from vaelab.evaluation import (
 )
 from vaelab.networks.frozen import FrozenClassifier, MNISTClassifier
 from vaelab.plotting import level_names
-from vaelab.runs import Result, pictures
+from vaelab.runs import Trained, pictures
+from vaelab.runs.run import Run
 from vaelab.types import Array, Examples, PRNGKey
 
 Classifier = Callable[[Array], Array]
@@ -80,18 +82,28 @@ class ModelMeasures(NamedTuple):
     chains: list[ChainMeasures]
 
     @property
-    def monotone(self) -> bool:
-        """True if the probes' accuracies increase from bottom to top."""
-        upwards = [level.probe.accuracy.mean for level in reversed(self.levels)]
-        return bool(np.all(np.diff(upwards) > 0))
+    def order(self) -> str:
+        """Whether the probes' accuracies increase from bottom to top, as the verb of a sentence.
+
+        A step counts if it is larger than twice its standard error.
+        """
+        upwards = [level.probe.accuracy for level in reversed(self.levels)]
+        steps = np.diff([accuracy.mean for accuracy in upwards])
+        errors = [
+            np.hypot(a.standard_error, b.standard_error) for a, b in itertools.pairwise(upwards)
+        ]
+        if np.all(steps > 2 * np.asarray(errors)):
+            return "increase"
+        return "do not increase" if np.any(steps <= 0) else "do not increase beyond their errors"
+
+    @property
+    def unclear(self) -> tuple[float, float]:
+        """Shares of the data, and of the model's samples, that the classifier gives to no class."""
+        labels = self.chains[0].labels
+        return labels.reference[-1], labels.model_shares[-1]
 
 
-def measured_part(result: Result, settings: Settings) -> Examples:
-    """The examples on which everything is measured."""
-    return result.run.splits.parts[settings.part]
-
-
-def classifier_of(result: Result, settings: Settings) -> tuple[Classifier, str]:
+def classifier_of(run: Run, settings: Settings) -> tuple[Classifier, str]:
     """What labels images, and its name.
 
     A frozen network if its file is given. Else the shipped network for MNIST if it recognises the
@@ -99,12 +111,12 @@ def classifier_of(result: Result, settings: Settings) -> tuple[Classifier, str]:
     """
     if settings.classifier is not None:
         return FrozenClassifier(settings.classifier), settings.classifier
-    splits = result.run.splits
-    if result.run.event_shape == _MNIST_SHAPE:
+    splits = run.splits
+    if run.event_shape == _MNIST_SHAPE:
         shipped = MNISTClassifier()
         if accuracy(shipped, splits.validation) >= _TRUSTED:
             return shipped, "the shipped network for MNIST"
-    train = result.run.fixed_training_set(settings.num_train)
+    train = run.fixed_training_set(settings.num_train)
     return evaluation.fit_probe(train.x, train.labels, seed=settings.seed), "a probe of the pixels"
 
 
@@ -125,22 +137,21 @@ def accuracy(classifier: Classifier, examples: Examples) -> float:
 
 
 def measure(
-    name: str, result: Result, settings: Settings
+    name: str, run: Run, trained: Trained, settings: Settings
 ) -> tuple[ModelMeasures, list[GibbsChain]]:
     """The measures of a model, and the chains of `ModelMeasures.chains` in the same order."""
     say = functools.partial(print, f"measuring {name}:", flush=True)
-    run, model = result.run, result.model
-    part = measured_part(result, settings)
-    subject = run.precise_subject(result.params, part)
+    part = run.splits.parts[settings.part]
+    subject = run.precise_subject(trained.params, part)
     say("classifier of the images")
-    classifier, labelled_by = classifier_of(result, settings)
+    classifier, labelled_by = classifier_of(run, settings)
     say("rates and active units")
     rates = evaluation.level_rates(subject, run.key("rates"), num_samples=settings.num_samples)
     units = evaluation.active_units(
         subject, run.key("units"), num_samples=max(2, settings.num_samples)
     )
     say("probes")
-    train = run.subject(result.params, run.fixed_training_set(settings.num_train))
+    train = run.subject(trained.params, run.fixed_training_set(settings.num_train))
     means = functools.partial(evaluation.level_codes, num_samples=settings.num_samples)
     probes, sampled = (
         evaluation.probe_accuracies(train, part, run.key("probes"), codes=codes, seed=settings.seed)
@@ -158,7 +169,7 @@ def measure(
             level=level,
             name=names[level],
             title=names[level] if level in (0, last) else f"level {names[level]}",
-            dim=model.latent_dims[level],
+            dim=trained.model.latent_dims[level],
             active_units=units[level],
             rate=rates[level],
             probe=probes[level],
@@ -169,14 +180,14 @@ def measure(
         for level in range(last + 1)
     ]
     say("Gibbs chains")
-    measured, chains = _chains(result, part, classifier, settings)
+    measured, chains = _chains(run, trained, part, classifier, settings)
     bound = evaluation.expectations(
         subject, run.key("bounds"), {"elbo": elbo}, num_samples=settings.num_samples
     )["elbo"]
     measures = ModelMeasures(
         experiment=name,
-        step=result.step,
-        num_parameters=sum(leaf.size for leaf in jax.tree.leaves(result.params)),
+        step=trained.step,
+        num_parameters=sum(leaf.size for leaf in jax.tree.leaves(trained.params)),
         settings=settings,
         elbo=bound,
         classifier=labelled_by,
@@ -188,21 +199,23 @@ def measure(
 
 
 def _chains(
-    result: Result, part: Examples, classifier: Classifier, settings: Settings
+    run: Run, trained: Trained, part: Examples, classifier: Classifier, settings: Settings
 ) -> tuple[list[ChainMeasures], list[GibbsChain]]:
     """Chains through the bottom level alone, and through all levels, from data and from noise."""
-    run, rng = result.run, np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(settings.seed)
     num = min(settings.num_chains, len(part.x))
     start = part.take(np.sort(rng.permutation(len(part.x))[:num]))
     noise = start._replace(x=noise_like(start.x, run.key("noise")))
-    samples = np.asarray(pictures.generate(result.model, result.params, start, run.key("samples")))
-    all_levels = tuple(range(result.model.depth))
+    samples = np.asarray(
+        pictures.generate(trained.model, trained.params, start, run.key("samples"))
+    )
+    all_levels = tuple(range(trained.model.depth))
     bottom = {"bottom": all_levels[-1:]} if len(all_levels) > 1 else {}
     measures, chains = [], []
     for carrier, levels in (bottom | {"all": all_levels}).items():
         for name, examples in (("data", start), ("noise", noise)):
             chain = evaluation.gibbs_chain(
-                run.subject(result.params, examples), run.key(f"chain from {name}"),
+                run.subject(trained.params, examples), run.key(f"chain from {name}"),
                 steps=settings.chain_steps, levels=levels,
             )  # fmt: skip
             labels = evaluation.labels_of_chain(chain, part.x, samples, classifier)

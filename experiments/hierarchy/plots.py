@@ -11,7 +11,8 @@ from experiments.hierarchy.measures import LevelMeasures, ModelMeasures
 from vaelab import evaluation, plotting
 from vaelab.evaluation import Estimate, GibbsChain
 from vaelab.plotting import ChainPanel, LevelBlock, LevelQuantity
-from vaelab.runs import Result, pictures
+from vaelab.runs import Trained, pictures
+from vaelab.runs.run import Run
 
 _NUM_LEVELS = 6  # shown of a deep model
 _NUM_IMAGES = 8  # in a row of a traversal
@@ -19,14 +20,14 @@ _NUM_CHAINS = 5  # shown
 _CARRIERS = {"bottom": "the bottom level alone carries x", "all": "all levels carry x"}
 
 
-def traversals(measures: ModelMeasures, result: Result) -> Figure:
+def traversals(measures: ModelMeasures, run: Run, trained: Trained) -> Figure:
     """A block for each level, bottom level on the left. Of a deep model some levels are shown.
 
     Raises:
       UndefinedError: the data cannot be shown as images.
     """
-    run, num = result.run, len(measures.levels)
-    subject = run.subject(result.params, run.splits.test)
+    num = len(measures.levels)
+    subject = run.subject(trained.params, run.splits.test)
     shown = np.unique(np.linspace(0, num - 1, min(num, _NUM_LEVELS)).round().astype(int))[::-1]
     blocks, notes = [], dict[str, None]()
     for level in shown:
@@ -53,9 +54,7 @@ def _title(level: LevelMeasures) -> str:
     return f"{level.title}, {level.dim} coordinate{'s' if level.dim > 1 else ''}"
 
 
-def chains(
-    measures: ModelMeasures, states: Sequence[GibbsChain], result: Result
-) -> dict[str, Figure]:
+def chains(measures: ModelMeasures, states: Sequence[GibbsChain], run: Run) -> dict[str, Figure]:
     """A plot for each choice of the levels that carry the state, by its name.
 
     Raises:
@@ -70,7 +69,7 @@ def chains(
                 continue
             labels, means = each.labels, chain.mean[:, :_NUM_CHAINS]
             flat = means.reshape(-1, *means.shape[2:])
-            images = pictures.images(result.run, flat).images
+            images = pictures.images(run, flat).images
             panels.append(
                 ChainPanel(
                     title=f"started at {each.start}",
