@@ -184,39 +184,6 @@ def data():
     return x, jnp.exp(model_of(seed=9, scale=3.0).log_likelihood(x))
 
 
-def test_em_of_tables_never_lowers_the_likelihood_and_ends_where_it_is_stationary():
-    _, weights = data()
-    generator = np.random.default_rng(2)
-
-    def rows(*shape):
-        return jnp.log(jnp.asarray(generator.dirichlet(np.ones(shape[-1]), shape[:-1])))
-
-    chain, emission = theory.HiddenChain(rows(4), (rows(4, 2),)), rows(2, len(weights))
-    values = []
-    for _ in range(300):
-        values.append(weights @ theory.chain_log_likelihood(chain, emission.T))
-        chain, emission = theory.em_step(chain, emission, weights)
-    assert np.all(np.diff(values) > -1e-13)
-    assert values[-1] - values[0] > 0.1
-    # At a maximum over distributions the slope in log-probability is proportional to the probability.
-    slope = jax.grad(lambda e: weights @ theory.chain_log_likelihood(chain, e.T))(emission)
-    shares = slope / jnp.sum(slope, axis=1, keepdims=True)
-    np.testing.assert_allclose(shares, jnp.exp(emission), atol=1e-6)
-
-
-def test_em_with_as_many_states_as_values_reaches_the_entropy_of_the_data():
-    weights = jnp.array([0.5, 0.2, 0.2, 0.1])
-    emission = jnp.log(0.01 + 0.96 * jnp.eye(4))
-    chain = theory.HiddenChain(jnp.log(jnp.full(4, 0.25)), ())
-    for _ in range(50):
-        chain, emission = theory.em_step(chain, emission, weights)
-    np.testing.assert_allclose(
-        weights @ theory.chain_log_likelihood(chain, emission.T),
-        weights @ jnp.log(weights),
-        rtol=1e-9,
-    )
-
-
 def test_logistic_em_never_lowers_the_likelihood_and_ends_where_it_is_stationary():
     x, weights = data()
     start = model_of(seed=4)

@@ -134,6 +134,17 @@ def test_bernoulli_kl_of_nearly_and_quite_certain_bits(logits, other, kl):
         assert np.all(np.isfinite(jax.grad(ours, argnums=(0, 1))(q, p)))
 
 
+def test_the_gradient_of_a_certain_bit_s_log_prob_is_finite():
+    """∂/∂z = η for finite logits; 0 where the bit is certain, where it was 0·∞."""
+    logits = np.array([-np.inf, -1e30, -2.0, 0.0, 3.0, 1e30, np.inf], np.float32)
+    for bit in (0.0, 1.0):
+        total = lambda z, logits: jnp.sum(Bernoulli(logits).log_prob(z))  # noqa: E731
+        by_z, by_logits = jax.grad(total, argnums=(0, 1))(jnp.full(7, bit), jnp.asarray(logits))
+        np.testing.assert_array_equal(by_z, [0.0, *logits[1:-1], 0.0])
+        inner = bit - expit(logits[1:-1])
+        np.testing.assert_allclose(by_logits, [0.0, *inner, 0.0], rtol=1e-6)
+
+
 def test_the_gradient_of_the_bernoulli_kl_is_its_closed_form():
     """∂/∂q = σ'(q) (q − p), ∂/∂p = σ(p) − σ(q)."""
     with jax.enable_x64(True):

@@ -15,7 +15,7 @@ from scipy.special import expit, logsumexp
 from scipy.stats import multivariate_normal, norm
 
 from vaelab import evaluation, losses
-from vaelab.checks import UndefinedError
+from vaelab.checks import UndefinedError, UsageError
 from vaelab.evaluation import Subject
 from vaelab.likelihoods import BernoulliDecoder, GaussianDecoder
 from vaelab.models import VAE, AllLevels, BottomLevel, TopDownVAE
@@ -207,6 +207,68 @@ def enumerated(ours, params, x) -> np.ndarray:
         return [bound.decode(latents).log_prob(x_n[None]) + bound.log_prior(latents) for x_n in x]
 
     return logsumexp(np.asarray(log_joint(params), np.float64), axis=1)
+
+
+def log_bits(logits, bits) -> float:
+    """log p(bits) of independent bits, by numpy in float64."""
+    signs = 2 * np.asarray(bits, np.float64) - 1
+    return -np.logaddexp(0, -signs * np.asarray(logits, np.float64)).sum()
+
+
+def test_the_exact_log_likelihood_and_elbo_equal_a_loop_over_all_states():
+    """4 + 3 bits and networks without hidden layers, from their weights. Neither batches nor chunks divide evenly."""
+    units = (BernoulliUnits(4), BernoulliUnits(3))
+    encoder = IndependentEncoder((LINEAR, LINEAR))
+    decoder = BernoulliDecoder(LINEAR, SHAPE)
+    ours = TopDownVAE(units, encoder, LowerPriors((LINEAR,)), decoder, BernoulliPrior(4))
+    params = random_params(ours, scale=1.0)
+    found = evaluation.exact_log_likelihood(Subject(ours, params, X), batch_size=2, chunk_size=24)
+    below = params["lower_priors"]["heads_0"]
+    (pixels,) = params["decoder"].values()
+    evidence = ours.at(params).encode(X)
+    for b, x in enumerate(X.reshape(B, -1)):
+        log_joint, log_q = [], []
+        for top, bottom in itertools.product(states((4,)), states((3,))):
+            log_z = log_bits(params["prior"]["logits"], top)
+            log_z += log_bits(top @ below["kernel"] + below["bias"], bottom)
+            logits = (bottom @ pixels["kernel"] + pixels["bias"]).ravel()
+            log_joint.append(log_z + log_bits(logits, x))
+            log_q.append(log_bits(evidence[0][b], top) + log_bits(evidence[1][b], bottom))
+        log_px, q = logsumexp(log_joint), np.exp(log_q)
+        elbo = q @ (np.array(log_joint) - log_q)
+        ours_b = [found.log_prob[b], found.elbo[b], found.gap[b]]
+        np.testing.assert_allclose(ours_b, [log_px, elbo, log_px - elbo], rtol=1e-5)
+    assert found.num_states == 128
+    np.testing.assert_allclose(found.mean, found.log_prob.mean())
+
+
+@pytest.mark.parametrize("reads", [BottomLevel(), AllLevels()])
+def test_the_exact_log_likelihood_is_that_of_a_posterior_over_two_levels(reads):
+    """q(z_1|x, z_0) depends on z_0; the estimate with 20,000 samples has the mean of the exact ELBO."""
+    ours = model(BITS, AdditiveEncoder((net(), net())), BernoulliPrior(2), reads=reads)
+    subject = Subject(ours, random_params(ours, scale=1.0), X)
+    found = evaluation.exact_log_likelihood(subject)
+    np.testing.assert_allclose(found.log_prob, enumerated(ours, subject.params, X), rtol=1e-5)
+    log_weights = np.asarray(ours.at(subject.params)(X, KEY, 20_000).log_weights, np.float64)
+    assert np.all(np.abs(z_scores(log_weights, found.elbo)) < critical_value(B))
+
+
+def test_only_few_bits_are_enumerated():
+    units = (BernoulliUnits(16), BernoulliUnits(5))
+    ours = model(units, AdditiveEncoder((net(), net())), BernoulliPrior(16))
+    with pytest.raises(UsageError) as error:
+        evaluation.exact_log_likelihood(Subject(ours, {}, X))
+    assert str(error.value) == (
+        "the number of bits of TopDownVAE, latent_dims = (16, 5), must be at most 20 for enumeration, got "
+        "21: a table of 1,000 examples and 2^21 states needs 16.8 GB, so choose fewer latents or estimate "
+        "log p(x) by sampling."
+    )
+    mixed = (BernoulliUnits(2), GaussianUnits(2))
+    ours = model(mixed, AdditiveEncoder((net(), net())), BernoulliPrior(2))
+    with pytest.raises(
+        UndefinedError, match="level 1 of TopDownVAE is not Bernoulli, so its states"
+    ):
+        evaluation.exact_log_likelihood(Subject(ours, {}, X))
 
 
 @pytest.mark.parametrize("reads", [BottomLevel(), AllLevels()])

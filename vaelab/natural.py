@@ -195,10 +195,12 @@ class Bernoulli:
         One softplus function instead of two: on images they take much of the time of a training step
         outside the matrix products.
         """
-        # Only the first bracket needs a guard at infinity. A guard around the whole is slower.
+        # Only the first bracket needs a guard at infinity. A guard around the whole is slower. The guard of η
+        # keeps 0·∞ out of the gradient in z.
         certain = jnp.where(z == (self.logits > 0), 0.0, -jnp.inf)
-        linear = z * self.logits - jnp.maximum(self.logits, 0.0)
-        linear = jnp.where(jnp.abs(self.logits) < jnp.inf, linear, certain)
+        finite = jnp.abs(self.logits) < jnp.inf
+        linear = z * jnp.where(finite, self.logits, 0.0) - jnp.maximum(self.logits, 0.0)
+        linear = jnp.where(finite, linear, certain)
         return linear - _softplus_of_minus_abs(self.logits)
 
     def sample(self, key: PRNGKey, sample_shape: tuple[int, ...] = ()) -> Array:

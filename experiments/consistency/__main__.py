@@ -1,8 +1,12 @@
 """Which VAEs have a tight bound: `python -m experiments.consistency`. Under three minutes on two CPU cores.
 
-All quantities are exact: few binary latents are enumerated in float64, and expectations over x are sums or
-quadratures. Theorem 1 in both directions, four Gaussians for two independent bits, and binary chains as hidden Markov
-models. Flach, 2022, Structured model learning variational autoencoders.
+Theorem 1 in both directions, four Gaussians for two independent bits, and binary chains as hidden Markov models. Flach,
+2022, Structured model learning variational autoencoders.
+
+Few binary latents are enumerated in float64. Expectations over discrete x are sums over all x, so they are exact.
+Those over Gaussian x are Gauss-Hermite quadratures: log p(x) and gaps of smooth encoders to about 1e-5 nats, gaps of the
+best bits, which have kinks in x, to about 4e-4 nats. At σ = 0.3 a trained linear encoder is so steep that it fits
+the nodes: its numbers change by up to 0.06 nats with the number of nodes.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import jax
 from etils import epath
@@ -28,13 +32,13 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Consistency(parsing.Command):
-    """Computes gaps of exponential-family VAEs exactly, draws them, and writes their numbers.
+    """Computes gaps of exponential-family VAEs by enumeration, draws them, and writes their numbers.
 
     Leaves four plots and consistency.json.
     """
 
-    workdir: str | None = None
-    """Folder of all results. Default: runs/consistency."""
+    workdir: Annotated[str | None, parsing.if_left_out("runs/consistency")] = None
+    """Folder of all results."""
     seed: int = 0
     """Seed of the models and of the first encoders."""
     max_steps: int = 150

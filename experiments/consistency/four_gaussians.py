@@ -26,6 +26,7 @@ from vaelab.types import Array
 MEANS = ((-1.0, 0.0), (0.0, 0.0), (1.0, -1.0), (1.0, 1.0))
 ALL_STATES = "all states"
 SIGMAS = (0.8, 0.3)
+NUM_NODES = 40  # of the quadrature, in each direction and for each state
 
 
 class Trained(NamedTuple):
@@ -67,7 +68,7 @@ class Means(NamedTuple):
 
 
 def four_gaussians(
-    sigma: float, seed: int, *, num_nodes: int = 24, max_steps: int = 200
+    sigma: float, seed: int, *, num_nodes: int = NUM_NODES, max_steps: int = 200
 ) -> FourGaussians:
     """Every encoder at one σ."""
     generator = np.random.default_rng([seed, 2])

@@ -88,10 +88,3 @@ def network(generator: np.random.Generator, sizes: Sequence[int]) -> tuple[Affin
         )
         for num_in, num_out in itertools.pairwise(sizes)
     )
-
-
-def apply(layers: Sequence[Affine], x: Array) -> Array:
-    """The network with tanh between its layers."""
-    for layer in layers[:-1]:
-        x = jnp.tanh(layer(x))
-    return layers[-1](x)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import jax
 
-from experiments.consistency.optimise import apply
 from experiments.consistency.points import JointModel, Model, Points
 from vaelab import theory
 from vaelab.types import Array, PyTree
@@ -50,7 +49,8 @@ class Problem(NamedTuple):
         return theory.mean_field(model.log_joint(self.family, self.points.x), tolerance=1e-8)
 
     def encode(self, layers: PyTree) -> Array:
-        return apply(layers, self.family.statistics(self.points.x))
+        """e(x) of a network whose layers are listed from the input to the output, [B, m]."""
+        return theory.pre_activations(layers[::-1], self.family.statistics(self.points.x))[0]
 
     @jax.jit
     def residual(self, model: Model) -> theory.ConsistencyResidual:

@@ -24,6 +24,7 @@ from vaelab import theory
 from vaelab.types import Array, PyTree
 
 NUM_STARTS = 3  # random encoders of which the best counts
+NUM_NODES = 24  # of the quadrature for Gaussian x, in each direction and for each state
 
 
 class Case(NamedTuple):
@@ -36,14 +37,15 @@ class Case(NamedTuple):
     points: Callable[[Model], Points]
 
 
-def _gaussian() -> Case:
+def gaussian(num_nodes: int) -> Case:
+    """Gaussian x in the plane, with quadratures of this number of nodes."""
     family = theory.GaussianFamily(0.64)
-    return Case("Gaussian", family, 2, 1.5, partial(quadrature, family, 8))
+    return Case("Gaussian", family, 2, 1.5, partial(quadrature, family, num_nodes))
 
 
 CASES = (
     Case("Bernoulli", theory.BernoulliFamily(), 6, 1.0, partial(all_values, theory.BernoulliFamily(), 2, 6)),
-    _gaussian(),
+    gaussian(NUM_NODES),
     Case("categorical", theory.CategoricalFamily(3), 8, 1.2, partial(all_values, theory.CategoricalFamily(3), 3, 4)),
 )  # fmt: skip
 

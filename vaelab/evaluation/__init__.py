@@ -6,6 +6,7 @@ from vaelab.evaluation.averages import Estimate, LevelRate, distortion, elbo, ex
 from vaelab.evaluation.chain_labels import ChainLabels, classify, labels_of_chain
 from vaelab.evaluation.codes import LevelCodes, level_codes, level_samples
 from vaelab.evaluation.constraint_outcome import Feasibility, feasibility
+from vaelab.evaluation.enumeration import ExactLogLikelihood, exact_log_likelihood
 from vaelab.evaluation.gibbs import GibbsChain, gibbs_chain
 from vaelab.evaluation.information import active_units
 from vaelab.evaluation.kkt import KKT, ConstraintResidual, kkt_residuals
@@ -36,6 +37,7 @@ __all__ = [
     "ChainLabels",
     "ConstraintResidual",
     "Estimate",
+    "ExactLogLikelihood",
     "Feasibility",
     "GibbsChain",
     "Holes",
@@ -59,6 +61,7 @@ __all__ = [
     "distortion",
     "elbo",
     "elbo_surgery",
+    "exact_log_likelihood",
     "expectations",
     "feasibility",
     "fit_probe",

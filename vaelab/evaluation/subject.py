@@ -26,6 +26,8 @@ class Subject:
       - `at(params)` returns an object with the methods of `vaelab.models.Model` that the estimate
         calls. Bounds and log p(x) call `encode` and `terms`, or the object itself, which is both.
         A `Refined` proposal also calls `log_posterior`, `log_prior` and `decode`, and reads `latent_dims` and `bernoulli_levels`.
+        `exact_log_likelihood` calls `encode`, `log_posterior`, `log_prior` and `decode`, and reads `latent_dims`,
+        `bernoulli_levels` and `exact`.
         Comparisons of prior and posterior call `level_posterior` and `level_log_prior`. `holes` also
         calls `sample_latents`, and a joint `marginal_kl` calls `log_posterior` and `log_prior`.
         Annealing calls `sample_joint`, `log_joint_prior` and `decode`, and reads `bernoulli_levels`. Measures of single levels call

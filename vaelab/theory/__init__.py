@@ -8,30 +8,20 @@ from vaelab.theory.binary_chain import (
     chain_posterior,
     level_marginals,
 )
-from vaelab.theory.chain_em import (
-    ExpectedCounts,
-    em_step,
-    expectation_maximisation,
-    expected_counts,
-)
+from vaelab.theory.chain_em import ExpectedCounts, expectation_maximisation, expected_counts
 from vaelab.theory.exponential_family import (
     MAX_LATENTS,
     ExactBound,
     ExactGradients,
     binary_states,
+    check_enumerable,
     encoder_log_prob,
     exact_bound,
     exact_gradients,
     in_float64,
     posterior_expectation,
 )
-from vaelab.theory.families import (
-    BernoulliFamily,
-    CategoricalFamily,
-    Family,
-    GaussianFamily,
-    GaussianWithVarianceFamily,
-)
+from vaelab.theory.families import BernoulliFamily, CategoricalFamily, Family, GaussianFamily
 from vaelab.theory.fixed_points import (
     FixedPoint,
     Rule,
@@ -97,7 +87,6 @@ __all__ = [
     "FixedPoint",
     "GapParts",
     "GaussianFamily",
-    "GaussianWithVarianceFamily",
     "Harmonium",
     "HiddenChain",
     "JointRun",
@@ -112,9 +101,9 @@ __all__ = [
     "chain_elbo",
     "chain_log_likelihood",
     "chain_posterior",
+    "check_enumerable",
     "consistency_residual",
     "critical_temperatures",
-    "em_step",
     "encoder_log_prob",
     "encoder_posterior",
     "error_curve",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vaelab.theory.binary_chain import ChainPosterior, HiddenChain, chain_posterior, level_marginals
+from vaelab.theory.binary_chain import ChainPosterior, chain_posterior, level_marginals
 from vaelab.theory.exponential_family import binary_states
 from vaelab.theory.logistic_chain import Affine, LogisticChain
 from vaelab.types import Array
@@ -32,36 +32,6 @@ def expected_counts(posterior: ChainPosterior, weights: Array) -> ExpectedCounts
     return ExpectedCounts(
         weights @ jnp.exp(levels[0]), steps, weights[:, None] * jnp.exp(levels[-1])
     )
-
-
-@jax.jit
-def em_step(chain: HiddenChain, emission: Array, weights: Array) -> tuple[HiddenChain, Array]:
-    """One EM step for tables without a constraint: the M-step normalises the expected counts. Baum et al., 1970.
-
-    It never lowers Σ_v w_v log p(x = v).
-
-    Args:
-      chain: the prior.
-      emission: log p(x = v|z_m), [S_m, V].
-      weights: the share w_v of each value in the data, [V].
-
-    >>> chain = HiddenChain(jnp.log(jnp.array([0.4, 0.6])), ())
-    >>> new, emission = em_step(chain, jnp.log(jnp.eye(2)), jnp.array([0.7, 0.3]))
-    >>> jax.device_get(jnp.exp(new.top)).round(3)  # the states are the values
-    array([0.7, 0.3], dtype=float32)
-    """
-    counts = expected_counts(chain_posterior(chain, emission.T), weights)
-    new = HiddenChain(
-        jnp.log(counts.top / jnp.sum(counts.top)),
-        tuple(_rows(count, old) for count, old in zip(counts.steps, chain.steps, strict=True)),
-    )
-    return new, _rows(counts.bottom.T, emission)
-
-
-def _rows(counts: Array, old: Array) -> Array:
-    """log of normalised rows. A state without any count keeps its row."""
-    total = jnp.sum(counts, axis=1, keepdims=True)
-    return jnp.where(total > 0, jnp.log(counts) - jnp.log(jnp.where(total > 0, total, 1.0)), old)
 
 
 @partial(jax.jit, static_argnames=("num_steps", "num_newton"))
@@ -104,8 +74,8 @@ def expectation_maximisation(
 def _regress(layer: Affine, ones: Array, mass: Array, num_steps: int) -> Affine:
     """Steps towards the maximum of Σ_s ones_sj η_sj − mass_s softplus(η_sj), η = zW + b. [S, n_out], [S].
 
-    Newton's step is taken where it raises the objective. Elsewhere the step has the bound ¼ on the variance, which
-    always raises it. Böhning & Lindsay, 1988.
+    Of Newton's step and the step with the bound ¼ on the variance, the one with the larger objective is taken. The
+    second never lowers the objective. Böhning & Lindsay, 1988.
     """
     z = binary_states(layer.W.shape[0])
     features = jnp.concatenate([z, jnp.ones((len(z), 1), z.dtype)], axis=1)

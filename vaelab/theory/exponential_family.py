@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,29 +18,46 @@ from jax.scipy.special import logsumexp
 from vaelab.checks import UsageError, check_at_least_one
 from vaelab.types import Array, PyTree
 
-MAX_LATENTS = 12
+MAX_LATENTS = 20  # a table of 1,000 examples takes 8 GB
+
+_TOLERANCE = 1e-3  # of log Σ_z q(z|x), for sums of 2²⁰ terms in float32
 
 Output = TypeVar("Output")
 
 
 def binary_states(num_latents: int) -> Array:
-    """All states of n bits, the last bit first. [2ⁿ, n].
+    """All states of n bits in binary order: the last bit changes fastest. [2ⁿ, n].
 
     Raises:
-      UsageError: there are more than `MAX_LATENTS` bits.
+      UsageError: n is not an integer of at least 1, or there are more than `MAX_LATENTS` bits.
 
     >>> binary_states(2).tolist()
     [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
     """
+    if not isinstance(num_latents, int | np.integer):
+        raise UsageError(f"num_latents must be an integer such as 2, got {num_latents!r}.")
     check_at_least_one(num_latents=num_latents)
+    check_enumerable("num_latents", num_latents)
+    bits = np.arange(2**num_latents, dtype=np.int32)[:, None]
+    return jnp.asarray(bits >> np.arange(num_latents, dtype=np.int32)[::-1] & 1, float)
+
+
+def check_enumerable(name: str, num_latents: int) -> None:
+    """Raises one sentence if 2ⁿ states are too many.
+
+    Args:
+      name: what the user gave, such as "num_latents".
+      num_latents: n.
+
+    Raises:
+      UsageError: there are more than `MAX_LATENTS` bits.
+    """
     if num_latents > MAX_LATENTS:
         raise UsageError(
-            f"num_latents must be at most {MAX_LATENTS} for enumeration, got {num_latents}: a table of "
+            f"{name} must be at most {MAX_LATENTS} for enumeration, got {num_latents}: a table of "
             f"1,000 examples and 2^{num_latents} states needs {8e-6 * 2.0**num_latents:,.3g} GB, so choose "
             "fewer latents or estimate log p(x) by sampling."
         )
-    bits = np.arange(2**num_latents)[:, None] >> np.arange(num_latents)[::-1]
-    return jnp.asarray(bits & 1, float)
 
 
 def encoder_log_prob(natural: Array, psi: Array, log_base: Array | float = 0.0) -> Array:
@@ -81,10 +97,11 @@ class ExactBound(NamedTuple):
 def exact_bound(log_joint: Array, log_q: Array) -> ExactBound:
     """log p(x) = log Σ_z p(x, z), the ELBO Σ_z q (log p(x, z) − log q), and the gap. [B, S], [B, S] -> [B].
 
-    The gap is computed as a KL. A difference of the other two would lose its digits near zero.
+    The gap is computed as a KL. A difference of the other two would lose its digits near zero. The tables may be
+    nested lists.
 
     Raises:
-      UsageError: the tables differ in shape.
+      UsageError: the tables differ in shape, or log_q is not normalised. Traced values pass.
 
     >>> log_joint = jnp.log(jnp.array([[0.1, 0.3]]))
     >>> jax.device_get(jnp.stack(exact_bound(log_joint, jnp.log(jnp.array([[0.5, 0.5]]))))).round(3)
@@ -92,6 +109,7 @@ def exact_bound(log_joint: Array, log_q: Array) -> ExactBound:
            [-1.06 ],
            [ 0.144]], dtype=float32)
     """
+    log_joint, log_q = as_table(log_joint), as_table(log_q)
     _check_tables(log_joint, log_q)
     log_likelihood = logsumexp(log_joint, axis=1)
     bound = posterior_expectation(log_q, log_joint - log_q)
@@ -138,7 +156,7 @@ def in_float64(function: Callable[..., Output], *arguments: Any) -> Output:
     they have: `binary_states` and data are exact in float32. Dictionaries in the
     result are sorted by their keys, as in every tree of JAX. It cannot be called within jit.
 
-    >>> in_float64(exact_bound, jnp.zeros((1, 2)), jnp.full((1, 2), -0.5)).log_likelihood.dtype
+    >>> in_float64(exact_bound, jnp.zeros((1, 2)), jnp.log(jnp.full((1, 2), 0.5))).log_likelihood.dtype
     dtype('float64')
     """
 
@@ -157,10 +175,25 @@ def posterior_expectation(log_q: Array, values: Array) -> Array:
     return jnp.sum(products, axis=tuple(range(1, products.ndim)))
 
 
+def as_table(values: Any) -> Array:
+    """Values or nested lists as an array of floating-point numbers."""
+    values = jnp.asarray(values)
+    return values if jnp.issubdtype(values.dtype, jnp.floating) else values.astype(float)
+
+
 def _check_tables(log_joint: Array, log_q: Array) -> None:
     if log_joint.ndim != 2 or log_joint.shape != log_q.shape:
         raise UsageError(
             f"log_joint has the shape {log_joint.shape} and log_q the shape {log_q.shape}: give both as "
             "tables [B, S] of the same examples and states."
         )
-    chex.assert_type([log_joint, log_q], float)
+    if isinstance(log_q, jax.core.Tracer):
+        return
+    total = np.asarray(logsumexp(log_q, axis=1))
+    wrong = ~(np.abs(total) <= _TOLERANCE)  # NaN is wrong, too
+    if wrong.any():
+        example = int(np.argmax(wrong))
+        raise UsageError(
+            f"log_q has log Σ_z q(z|x) = {total[example]:.3g} in example {example} and must have 0: give "
+            "log p(x, z) first, and second log q(z|x), normalised as by encoder_log_prob."
+        )

@@ -7,6 +7,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vaelab.checks import UsageError
 from vaelab.types import Array
@@ -49,9 +50,10 @@ class Family(abc.ABC):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BernoulliFamily(Family):
-    """Independent bits: ν(x) = x, A(η) = Σ softplus(η), h = 1. η are logits."""
+    """Independent bits: ν(x) = x, A(η) = Σ softplus(η), h = 1. η are logits. Other values of x are refused."""
 
     def statistics(self, x: Array) -> Array:
+        _check_values(x, 2, "BernoulliFamily has bits: binarise the data.")
         return x
 
     def log_partition(self, natural: Array) -> Array:
@@ -97,33 +99,11 @@ class GaussianFamily(Family):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class GaussianWithVarianceFamily(Family):
-    """Independent N(μ, σ²) with parameters of their own: ν(x) = (x, x²), η = (μ/σ², −1/(2σ²)), h = 1.
-
-    The second half of η must be negative.
-    """
-
-    def natural(self, mean: Array, variance: Array) -> Array:
-        """(μ/σ², −1/(2σ²)). [..., D], [..., D] -> [..., 2D]."""
-        return jnp.concatenate([mean / variance, -0.5 / variance], axis=-1)
-
-    def statistics(self, x: Array) -> Array:
-        return jnp.concatenate([x, x**2], axis=-1)
-
-    def log_partition(self, natural: Array) -> Array:
-        first, second = jnp.split(natural, 2, axis=-1)
-        return jnp.sum(-(first**2) / (4 * second) + 0.5 * jnp.log(-jnp.pi / second), axis=-1)
-
-    def log_base(self, x: Array) -> Array:
-        return jnp.zeros(x.shape[:-1], x.dtype)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
 class CategoricalFamily(Family):
     """Independent classes 0, ..., V − 1: ν(x) = one-hot without class 0, η = V − 1 logits for each coordinate, h = 1.
 
-    The logits are those relative to class 0. With V logits ν would be linearly dependent, and η not unique.
+    The logits are those relative to class 0. With V logits ν would be linearly dependent, and η not unique. Other values
+    of x are refused.
 
     >>> family = CategoricalFamily(3)
     >>> natural = family.natural(jnp.log(jnp.array([[[0.2, 0.3, 0.5]]])))
@@ -144,6 +124,13 @@ class CategoricalFamily(Family):
         return relative.reshape(*logits.shape[:-2], -1)
 
     def statistics(self, x: Array) -> Array:
+        highest = self.num_classes - 1
+        _check_values(
+            x,
+            self.num_classes,
+            f"CategoricalFamily({self.num_classes}) has the classes 0 to {highest}: number the classes from "
+            "0, or increase num_classes.",
+        )
         return jax.nn.one_hot(x - 1, self.num_classes - 1).reshape(*x.shape[:-1], -1)
 
     def log_partition(self, natural: Array) -> Array:
@@ -153,3 +140,14 @@ class CategoricalFamily(Family):
 
     def log_base(self, x: Array) -> Array:
         return jnp.zeros(x.shape[:-1])
+
+
+def _check_values(x: Array, num_values: int, remedy: str) -> None:
+    """Raises one sentence if a value is not among 0, ..., num_values − 1. Traced values pass."""
+    if isinstance(x, jax.core.Tracer):
+        return
+    values = np.asarray(x)
+    wrong = ~np.isin(values, np.arange(num_values))
+    if wrong.any():
+        example = int(np.argwhere(wrong)[0][0])
+        raise UsageError(f"x holds {values[wrong][0]:g} in example {example}, and {remedy}")

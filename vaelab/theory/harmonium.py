@@ -63,8 +63,18 @@ class Harmonium:
         return jax.nn.log_softmax(self.psi @ self.v + self.family.log_partition(self.natural))
 
     def encode(self, x: Array) -> Array:
-        """The encoder: e(x) = Wᵀν(x) + v. [B, D] -> [B, m]."""
-        return self.family.statistics(x) @ self.W + self.v
+        """The encoder: e(x) = Wᵀν(x) + v. [B, D] -> [B, m].
+
+        Raises:
+          UsageError: ν(x) and W differ in length.
+        """
+        statistics = self.family.statistics(x)
+        if statistics.shape[-1] != len(self.W):
+            raise UsageError(
+                f"x has statistics of the shape {statistics.shape} and W has the shape {self.W.shape}: "
+                "give x [B, D] with one statistic for each row of W."
+            )
+        return statistics @ self.W + self.v
 
     def log_joint(self, x: Array) -> Array:
         """log p(x, z). [B, D] -> [B, S]."""

@@ -9,7 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.checks import UsageError
-from vaelab.theory.exponential_family import binary_states, encoder_log_prob, exact_bound
+from vaelab.theory.exponential_family import (
+    as_table,
+    binary_states,
+    check_enumerable,
+    encoder_log_prob,
+    exact_bound,
+)
 from vaelab.types import Array
 
 _CONFIDENCE = 3.0  # logit of the bits at a start near one state
@@ -33,13 +39,13 @@ def mean_field(
       tolerance: the sweeps end when no logit changes by more than this.
 
     Raises:
-      UsageError: the number of states is no power of two.
+      UsageError: the number of states is no power of two, or there are more than `MAX_LATENTS` bits.
 
     >>> joint = jnp.log(jnp.array([[0.1, 0.1, 0.4, 0.4]]))  # the bits are independent
     >>> jax.device_get(jax.nn.sigmoid(mean_field(joint))).round(3)
     array([[0.8, 0.5]], dtype=float32)
     """
-    log_joint = jax.lax.stop_gradient(log_joint)
+    log_joint = jax.lax.stop_gradient(as_table(log_joint))
     bits = binary_states(_number_of_bits(log_joint)).astype(log_joint.dtype)
     log_joint -= jax.nn.logsumexp(log_joint, axis=1, keepdims=True)
 
@@ -91,6 +97,7 @@ def gap_parts(log_joint: Array, log_q: Array) -> GapParts:
     array([[0.498],
            [0.013]], dtype=float32)
     """
+    log_joint = as_table(log_joint)
     bits = binary_states(_number_of_bits(log_joint)).astype(log_joint.dtype)
     best = exact_bound(log_joint, encoder_log_prob(mean_field(log_joint), bits)).gap
     return GapParts(best, exact_bound(log_joint, log_q).gap - best)
@@ -101,4 +108,6 @@ def _number_of_bits(log_joint: Array) -> int:
         raise UsageError(
             f"log_joint has the shape {log_joint.shape}: give a table [B, 2^n] of all states of n bits."
         )
-    return log_joint.shape[1].bit_length() - 1
+    number = log_joint.shape[1].bit_length() - 1
+    check_enumerable("the number of bits of log_joint", number)
+    return number

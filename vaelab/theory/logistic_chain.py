@@ -43,13 +43,16 @@ class LogisticChain(NamedTuple):
           UsageError: the sizes do not fit.
         """
         check_equal(columns_of_x=x.shape[1], outputs_of_the_last_layer=len(self.layers[-1].b))
-        top = _log_prob(self.top[None], binary_states(len(self.top)))[0]
+        top = _log_prob(Bernoulli(self.top[None]), binary_states(len(self.top)))[0]
         steps = tuple(
-            _log_prob(layer(binary_states(layer.W.shape[0])), binary_states(layer.W.shape[1]))
+            _log_prob(
+                Bernoulli(layer(binary_states(layer.W.shape[0]))), binary_states(layer.W.shape[1])
+            )
             for layer in self.layers[:-1]
         )
         last = self.layers[-1]
-        return HiddenChain(top, steps), _log_prob(last(binary_states(last.W.shape[0])), x).T
+        pixels = Bernoulli(last(binary_states(last.W.shape[0])))
+        return HiddenChain(top, steps), _log_prob(pixels, x).T
 
     def log_likelihood(self, x: Array) -> Array:
         """log p(x). [B, D] -> [B]."""
@@ -83,11 +86,11 @@ def encoder_posterior(model: LogisticChain, pre: tuple[Array, ...]) -> ChainPost
             f"pre has levels of {[level.shape[1] for level in pre]} bits and the model has {sizes}: give "
             "one array [B, n_i] for each level, top first."
         )
-    top = _log_prob((Bernoulli(model.top) + Bernoulli(pre[0])).logits, binary_states(sizes[0]))
+    top = _log_prob(Bernoulli(model.top) + Bernoulli(pre[0]), binary_states(sizes[0]))
 
     def step(layer: Affine, level: Array) -> Array:
-        logits = layer(binary_states(layer.W.shape[0])) + level[:, None]
-        return _log_prob(logits, binary_states(layer.W.shape[1]))
+        prior = Bernoulli(layer(binary_states(layer.W.shape[0])))
+        return _log_prob(prior + Bernoulli(level[:, None]), binary_states(layer.W.shape[1]))
 
     steps = (step(*pair) for pair in zip(model.layers[:-1], pre[1:], strict=True))
     return ChainPosterior(top, tuple(steps))
@@ -146,6 +149,6 @@ def affine_fit(log_px: Array, pre: Array, log_weights: Array) -> AffineFit:
     return AffineFit(variance(log_px), residual, jax.vmap(best)(log_px, weights))
 
 
-def _log_prob(logits: Array, z: Array) -> Array:
-    """log p(z_t; η_s) of all pairs, [..., S, n], [T, n] -> [..., S, T]."""
-    return jnp.sum(Bernoulli(logits[..., :, None, :]).log_prob(z), axis=-1)
+def _log_prob(bits: Bernoulli, z: Array) -> Array:
+    """log p(z_t; η_s) of all pairs, logits [..., S, n] and z [T, n] -> [..., S, T]."""
+    return jnp.sum(Bernoulli(bits.logits[..., :, None, :]).log_prob(z), axis=-1)
