@@ -140,6 +140,7 @@ class Hierarchy(Study):
             if before.settings == self.settings and before.step == trained.step:
                 return before
         measures, chains = measure(name, run, trained, self.settings)
+        folder.mkdir(parents=True, exist_ok=True)  # a trained run has another folder
         try:
             write_figure(folder / "traversals.png", plots.traversals(measures, run, trained))
             for title, figure in plots.chains(measures, chains, run).items():
