@@ -71,6 +71,19 @@ def namespace(tmp_path_factory) -> dict:
     return names
 
 
+def test_the_code_about_hierarchies_runs():
+    names: dict = {"__name__": "hierarchies"}
+    for snippet in re.findall(r"```python\n(.*?)```", TEXTS["docs/hierarchies.md"], re.DOTALL):
+        exec(compile(snippet, "hierarchies.md", "exec", dont_inherit=True), names)
+    assert [code.shape[1:] for code in names["codes"]] == [(2,), (8,)]
+    assert [level.kind for level in names["means"]] == ["mean of q", "mean of 16 samples of q"]
+    assert all(rate.mean > 0.05 for rate in names["rates"])  # both levels are in use
+    np.testing.assert_array_equal(names["others"][0], names["codes"][0])
+    assert names["images"].shape == (len(names["x"]), 8, 8, 1)
+    exact = names["exact"]
+    assert exact.mean >= np.mean(exact.elbo)
+
+
 def test_bound_and_constraint_have_the_sizes_that_comments_say(namespace):
     assert namespace["bound"].shape == (100,)
     assert namespace["codes"].shape == (5, 2)

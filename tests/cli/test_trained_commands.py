@@ -88,6 +88,11 @@ def test_a_flow_posterior_has_its_marginal_kl_evaluated(tmp_path, capsys):
     assert [kl["standard_error"] > 0 for kl in evaluation["marginal_kls"]] == [True]
     assert evaluation["marginals"] == []
     assert "left out: " in capsys.readouterr().out
+    np.save(tmp_path / "own.npy", TEST)
+    argv = ["encode", str(tmp_path / "run"), str(tmp_path / "own.npy")]
+    assert cli.main(argv) == 2
+    assert "no mean in closed form: add --sampled for one sample" in capsys.readouterr().err
+    assert cli.main([*argv, "--sampled", "--out", str(tmp_path / "c.npy")]) == 0
 
 
 def test_samples_are_those_of_the_model(folder, capsys):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 
 import numpy as np
 import pytest
 from etils import epath
+from rich.console import Console
 from small import constrained, elbo
 
 from vaelab import evaluation, runs
@@ -91,6 +93,29 @@ def test_the_table_and_its_html_hold_the_numbers(result, name):
     assert report.constraints["nll"].outcome in shown(report)
     assert "ELBO is a lower bound on log p(x)" in shown(report)
     assert "<table>" in report._repr_html_()
+
+
+def test_each_level_has_a_row_that_fits_80_columns(result):
+    rates = tuple(Estimate(1.5 + level, 0.25) for level in range(12))
+    levels = {"level_rates": rates, "active_units": (3,) * 12, "latent_dims": (196,) * 12}
+    report = result.report()._replace(**levels)
+    file = io.StringIO()
+    Console(file=file, width=80).print(report.table())
+    lines = file.getvalue().splitlines()
+    assert any("rate of level 0 (top)" in line for line in lines)
+    for level in range(1, 12):
+        row = next(line for line in lines if f"rate of level {level} " in line)
+        assert f"{1.5 + level:.2f}" in row
+        assert "0.25" in row
+        assert "3 of 196" in row
+
+
+def test_log_p_below_the_elbo_is_explained_by_its_examples(result):
+    report = result.report()
+    assert "increase num_test" not in shown(report)
+    low = report.log_likelihood._replace(mean=report.elbo.mean - 0.1)
+    report = report._replace(log_likelihood=low)
+    assert "below the ELBO because it is that of 4 of the 10 examples" in shown(report)
 
 
 def test_a_report_survives_its_file(result, tmp_path):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import tyro
 
-from vaelab.checks import UsageError
+from vaelab.checks import UndefinedError, UsageError
 from vaelab.cli.parsing import TrainedCommand
 from vaelab.data import Files
 from vaelab.runs.experiment import check_seed
@@ -25,7 +25,7 @@ class Encode(TrainedCommand):
     out: str = "codes.npz"
     """File to write: .npy for the codes of a model with one level, .npz for all levels, z0, z1, ..."""
     sampled: bool = False
-    """True draws a code from q(z|x). False takes the mean of q(z|x)."""
+    """True draws a code from q(z|x). False takes the mean of q(z|x), which most hierarchies do not have."""
     seed: int = 0
     """Seed of the draws."""
 
@@ -38,7 +38,12 @@ class Encode(TrainedCommand):
         trained, _ = self.load()
         examples = Files(self.data).read()
         key = jax.random.key(self.seed) if self.sampled else None
-        codes = trained.encode(examples.x, key=key, context=examples.context)
+        try:
+            codes = trained.encode(examples.x, key=key, context=examples.context)
+        except UndefinedError:
+            raise UsageError(
+                "q(z|x) of this model has no mean in closed form: add --sampled for one sample of it."
+            ) from None
         levels = codes if isinstance(codes, tuple) else (codes,)
         if self.out.endswith(".npy") and len(levels) > 1:
             raise UsageError(f"the model has {len(levels)} levels: write an .npz file with --out.")

@@ -25,7 +25,10 @@ from vaelab.separate import check_modules
 from vaelab.types import Array, Examples, PRNGKey, PyTree, as_examples
 
 # Why a level below the top has no density of its own.
-OF_LOWER_LEVELS = "has no density of its own: it depends on the samples of the levels above."
+OF_LOWER_LEVELS = (
+    "has no density of its own: it depends on the samples of the levels above; use log_posterior or log_prior of "
+    "all levels."
+)
 
 
 class ModelWithPrior(Model):

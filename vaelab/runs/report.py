@@ -105,6 +105,11 @@ class Report(NamedTuple):
                 f"{likelihood.num_samples} importance samples carry the weight. Increase num_samples, or "
                 "compare with annealed importance sampling (vaelab evaluate)."
             )
+        if likelihood.mean < self.elbo.mean and likelihood.num_test != self.num_test:
+            sentences.append(
+                f"log p(x) is below the ELBO because it is that of {likelihood.num_test} of the "
+                f"{self.num_test} examples: increase num_test."
+            )
         table = display.estimates_table(
             f"{self.experiment}, {self._step}, test set (nats)", " ".join(sentences)
         )
@@ -126,11 +131,17 @@ class Report(NamedTuple):
         for name in ("elbo", "rate", "distortion"):
             estimate = getattr(self, name)
             add(name, f"{estimate.mean:.2f}", f"{estimate.standard_error:.2f}", samples)
-        if self.level_rates:
-            rates = ", ".join(f"{rate.mean:.2f}" for rate in self.level_rates)
-            add("rate of each level", rates, "", "top first")
-        units = zip(self.active_units, self.latent_dims, strict=True)
-        add("active units", ", ".join(f"{n} of {d}" for n, d in units), "", "")
+        units = [f"{n} of {d}" for n, d in zip(self.active_units, self.latent_dims, strict=True)]
+        if not self.level_rates:
+            add("active units", units[0], "", "")
+        for level, rate in enumerate(self.level_rates):
+            name = f"  rate of level {level}" + (" (top)" if level == 0 else "")
+            add(
+                name,
+                f"{rate.mean:.2f}",
+                f"{rate.standard_error:.2f}",
+                f"active units: {units[level]}",
+            )
         for name, value in self.learned.items():
             add(name.replace("_", " "), f"{value:.4g}", "", "learned")
         for name, constraint in self.constraints.items():

@@ -69,7 +69,7 @@ class Result(Trained):
         return self._plots.training_curves(self.run, self.history, axes)
 
     def plot_latents(self, level: int = 0, ax: Axes | None = None) -> Figure:
-        """Codes of test examples, and the prior of a level. Level 0 is the top."""
+        """A sample of q(z|x) for each of 2,000 or fewer test examples, and the prior. Level 0 is the top."""
         return self._plots.latent_space(self.run, self, level, ax)
 
     def plot_reconstructions(self, ax: Axes | None = None) -> Figure:
@@ -81,7 +81,7 @@ class Result(Trained):
         return self._plots.samples(self.run, self, ax)
 
     def save(self, folder: epath.PathLike) -> None:
-        """Writes the run as `train(workdir=folder)` leaves it. `runs.load` reads it; training can continue there.
+        """Writes configuration, metrics and checkpoint. `runs.load` reads the folder; training can continue there.
 
         Raises:
           UsageError: the folder holds another run.

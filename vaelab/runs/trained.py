@@ -86,7 +86,8 @@ class Trained:
 
         Raises:
           UsageError: x does not fit the model.
-          UndefinedError: q(z|x) has no mean in closed form. Pass a key.
+          UndefinedError: q(z|x) has no mean in closed form, for example because a level depends on samples
+            of the level above. Pass a key, or see `evaluation.level_codes`.
 
         >>> from vaelab import likelihoods, models, networks, priors
         >>> model = models.VAE(
@@ -292,7 +293,8 @@ def _codes(model: Model, params: PyTree, sampled: bool, examples: Examples, key:
         return tuple(bound.level_posterior(encoding, level).mean() for level in levels)
     except (UndefinedError, NotImplementedError):  # distrax raises the second
         raise UndefinedError(
-            "q(z|x) of this model has no mean in closed form: pass key=jax.random.key(0) for a sample."
+            "q(z|x) of this model has no mean in closed form: pass key=jax.random.key(0) for a sample, "
+            "or take the means of samples of each level, evaluation.level_codes."
         ) from None
 
 
