@@ -149,9 +149,3 @@ def test_what_has_no_meaning_says_why():
         evaluation.aggregated_posterior(conditional)
     with pytest.raises(UndefinedError, match="a conditional model has a prior for each context"):
         evaluation.marginal_kl(conditional, KEY)
-
-
-def test_active_units_are_counted_in_each_level():
-    counts = evaluation.active_units(subject(), KEY, num_samples=256)
-    assert len(counts) == 2
-    assert all(0 <= count <= 2 for count in counts)

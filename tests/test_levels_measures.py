@@ -131,6 +131,12 @@ def chain_subject(x) -> Subject:
     return Subject(CHAIN, chain_params(), np.asarray(x, np.float32))
 
 
+def test_active_units_are_those_whose_mean_depends_on_x():
+    """The mean of q(z_1|x) is GAIN x, and that of q(z_2|x) is the same for all x."""
+    x = np.random.default_rng(3).normal(size=(500, 1))
+    assert evaluation.active_units(chain_subject(x), KEY, num_samples=64) == [0, 1]
+
+
 def kl(mean, scale, other_mean, other_scale):
     """KL(N(mean, scale²) ‖ N(other_mean, other_scale²))."""
     ratio = (scale / other_scale) ** 2

@@ -132,8 +132,14 @@ def test_kl_of_each_level_equals_quadrature_and_enumeration():
         bound = ours.at(random_params(ours))
         terms = bound(X, KEY, 1)
         encoding = bound.encode(X)
-        p, q = bound._conditionals(1, encoding, terms.latents[0][0])
-        for b in range(B):
+        top = bound.prior.coordinates()
+        top = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (B, 1)), top)
+        pairs = (
+            (top, bound._posterior(0, encoding)),
+            bound._conditionals(1, encoding, terms.latents[0][0]),
+        )
+        for level, b in itertools.product((0, 1), range(B)):
+            p, q = pairs[level]
             parameters = lambda family, b=b: [float(leaf[b, 0]) for leaf in jax.tree.leaves(family)]  # noqa: E731
             if units[1].discrete:
                 (a,), (c,) = parameters(q), parameters(p)
@@ -144,7 +150,7 @@ def test_kl_of_each_level_equals_quadrature_and_enumeration():
                 first, second = norm(m, np.exp(v / 2)), norm(n, np.exp(w / 2))
                 integrand = lambda z, f=first, s=second: f.pdf(z) * (f.logpdf(z) - s.logpdf(z))  # noqa: E731
                 expected = quad(integrand, m - 12 * first.std(), m + 12 * first.std())[0]
-            np.testing.assert_allclose(terms.kl[1][b, 0], expected, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(terms.kl[level][b, 0], expected, rtol=1e-4, atol=1e-6)
 
 
 def linear_gaussian():
