@@ -24,6 +24,7 @@ from vaelab.networks import (
     AdditiveEncoder,
     BernoulliUnits,
     ConditionalGaussian,
+    Downsample,
     GaussianUnits,
     IndependentEncoder,
     LowerPriors,
@@ -470,6 +471,16 @@ def test_groups_depend_on_what_the_posterior_contains():
 def test_settings_that_do_not_fit_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", [IndependentEncoder, AdditiveEncoder, TopDownEncoder])
+def test_trunks_may_be_convolutional(kind):
+    """A trunk reads the maps of the trunk below, and the head of a level reads all their values."""
+    above = {"above": (net(),), "from_x": False} if kind is TopDownEncoder else {}
+    encoder = kind((MLP((4,), event_ndims=3), Downsample(2)), **above)
+    ours = model(GAUSSIANS, encoder, StandardNormal(2))
+    shapes = jax.eval_shape(lambda: ours.init_with_output(KEY, X, KEY, K))
+    assert [z.shape for z in shapes[0].latents] == [(K, B, 2), (K, B, 3)]
 
 
 def test_weights_are_refused_by_bits():

@@ -72,7 +72,7 @@ class HierarchyEncoder(nn.Module, abc.ABC):
         return self.clone(parent=None, trunks=(*self.trunks[:-1], bottom))
 
     def features(self, x: Array) -> tuple[Array, ...]:
-        """The output of each trunk, top first. [B, *event] -> arrays [B, F_i]."""
+        """The output of each trunk, top first. [B, *event] -> arrays [B, F_i] or maps [B, h_i, w_i, C_i]."""
         outputs = []
         for trunk in reversed(self.trunks):
             x = trunk(x)
@@ -86,7 +86,7 @@ class HierarchyEncoder(nn.Module, abc.ABC):
           units: units of each level, top first.
         """
         levels = enumerate(zip(units, self.features(x), strict=True))
-        return tuple(self.head(level, unit, features) for level, (unit, features) in levels)
+        return tuple(self.head(level, unit, _flat(features)) for level, (unit, features) in levels)
 
     @nn.compact
     def head(self, level: int, units: Units, features: Array) -> Array:
@@ -199,7 +199,7 @@ class TopDownEncoder(HierarchyEncoder):
 
     def encode(self, x: Array, units: Sequence[Units]) -> tuple[Array, ...]:
         del units
-        return self.features(x)
+        return tuple(map(_flat, self.features(x)))
 
     def posterior(self, units, level, encoding, prior=None, above=None):
         del prior
@@ -211,3 +211,8 @@ class TopDownEncoder(HierarchyEncoder):
             if self.joint:
                 features = self.joint[level - 1](features)
         return units.family(self.head(level, units, features))
+
+
+def _flat(features: Array) -> Array:
+    """Maps as vectors. [B, ...] -> [B, F]."""
+    return features.reshape(len(features), -1)
