@@ -51,6 +51,29 @@ def test_with_fewer_draws_the_error_is_conservative(num_draws):
     assert np.mean(error**2) > 1.2 * np.var(mean, ddof=1)
 
 
+@pytest.mark.parametrize("slope", [0.9, 1.3])
+def test_a_difference_estimate_is_unbiased_and_its_error_is_the_spread(slope):
+    """y = slope · c + noise with mean 2, from 40 of 200 examples: the slope need not be 1."""
+    rng, rows = np.random.default_rng(5), []
+    for _ in range(NUM_REPEATS):
+        cheap = rng.normal(1.0, 2.0, size=200)
+        values = 2.0 + slope * (cheap - 1.0) + rng.normal(0.0, 0.5, size=200)
+        few = rng.permutation(200)[:40]
+        ours = evaluation.difference_estimate(values[few], cheap[few], cheap)
+        rows.append((*ours, mean_and_error(values[few]).standard_error))
+    mean, error, plain = np.array(rows).T
+    assert_equal_variances(mean, error)
+    assert np.mean(mean) == pytest.approx(2.0, abs=4 * np.std(mean) / np.sqrt(len(mean)))
+    assert np.mean(error) < 0.6 * np.mean(plain)
+
+
+def test_a_difference_estimate_from_all_examples_is_the_plain_mean():
+    rng = np.random.default_rng(6)
+    cheap, values = rng.normal(size=50), rng.normal(size=50)
+    ours = evaluation.difference_estimate(values, cheap, cheap)
+    np.testing.assert_allclose(ours, mean_and_error(values), rtol=1e-12)
+
+
 def test_one_input_is_a_plain_sample():
     values = np.random.default_rng(0).normal(size=50)
     ours, plain = stratified_mean_and_error(values, np.zeros(50, int)), mean_and_error(values)

@@ -82,6 +82,26 @@ def test_the_likelihood_is_that_of_the_evaluation(result):
     assert result.report() is result.report()
 
 
+def test_the_likelihood_of_all_examples_follows_from_their_elbo(result):
+    run, report = result.run, result.report()
+    subset = run.subject(result.params, run.test_examples(4))
+    values = evaluation.log_likelihood(subset, run.key("likelihood"), num_samples=5).log_prob
+    bounds = evaluation.expectations_by_example(
+        run.subject(result.params, run.splits.test),
+        run.key("bounds"),
+        {"elbo": evaluation.elbo},
+        num_samples=2,
+    )["elbo"]
+    rows = run.test_rows(4)
+    np.testing.assert_array_equal(run.splits.test.x[rows], subset.examples.x)
+    expected = np.mean(bounds) + np.mean(values - bounds[rows])
+    assert report.log_likelihood_of_all.mean == pytest.approx(expected, rel=1e-5)
+    assert report.elbo.mean < report.log_likelihood_of_all.mean
+    assert f"{expected:.2f}" in shown(report)
+    whole = train(constrained(num_steps=1, log_every=1, num_test=None)).report()
+    assert whole.log_likelihood_of_all is None
+
+
 @pytest.mark.parametrize("name", ["log_likelihood", "elbo", "rate", "distortion"])
 def test_the_table_and_its_html_hold_the_numbers(result, name):
     report = result.report()

@@ -2,7 +2,17 @@
 
 from vaelab.evaluation.aggregated import Aggregated, aggregated_posterior
 from vaelab.evaluation.annealing import AnnealedLogLikelihood, annealed_importance_sampling
-from vaelab.evaluation.averages import Estimate, LevelRate, distortion, elbo, expectations, rate
+from vaelab.evaluation.averages import (
+    Estimate,
+    LevelRate,
+    difference_estimate,
+    distortion,
+    elbo,
+    expectations,
+    expectations_by_example,
+    mean_and_error,
+    rate,
+)
 from vaelab.evaluation.chain_labels import ChainLabels, classify, labels_of_chain
 from vaelab.evaluation.codes import LevelCodes, level_codes, level_samples
 from vaelab.evaluation.constraint_outcome import Feasibility, feasibility
@@ -58,11 +68,13 @@ __all__ = [
     "aggregated_posterior",
     "annealed_importance_sampling",
     "classify",
+    "difference_estimate",
     "distortion",
     "elbo",
     "elbo_surgery",
     "exact_log_likelihood",
     "expectations",
+    "expectations_by_example",
     "feasibility",
     "fit_probe",
     "gibbs_chain",
@@ -74,6 +86,7 @@ __all__ = [
     "level_samples",
     "log_likelihood",
     "marginal_kl",
+    "mean_and_error",
     "optimal_scale",
     "probe_accuracies",
     "quantised_nll",

@@ -65,22 +65,43 @@ def expectations(
 ) -> dict[str, Estimate]:
     """1/N Σ_n E_q(z|x_n)[f(x_n, z)] for each f(examples, terms) -> [K, B], by name.
 
+    The mean of `expectations_by_example`, with its standard error over examples. Every constraint is such a
+    function.
+
+    Raises:
+      UsageError: num_samples or batch_size is below 1, or a function returns another shape.
+    """
+    means = expectations_by_example(
+        subject, key, functions, num_samples=num_samples, batch_size=batch_size, progress=progress
+    )
+    return {name: mean_and_error(values) for name, values in means.items()}
+
+
+def expectations_by_example(
+    subject: Subject,
+    key: PRNGKey,
+    functions: Mapping[str, Callable[[Examples, Terms], Array]],
+    *,
+    num_samples: int = 64,
+    batch_size: int = 100,
+    progress: Progress = iter,
+) -> dict[str, np.ndarray]:
+    """E_q(z|x_n)[f(x_n, z)] of each example, [N], for each f(examples, terms) -> [K, B], by name.
+
     All functions use the same samples, so elbo = −(rate + distortion) up to rounding. The value of an
-    example is its mean over `num_samples` draws. The standard error is over examples. Every
-    constraint is such a function.
+    example is its mean over `num_samples` draws.
 
     Raises:
       UsageError: num_samples or batch_size is below 1, or a function returns another shape.
     """
     check_at_least_one(num_samples=num_samples)
-    means = map_batches(
+    return map_batches(
         partial(_batch_means, subject.model, tuple(functions.items()), num_samples, subject.params),
         subject.examples,
         key,
         batch_size=batch_size,
         progress=progress,
     )
-    return {name: mean_and_error(values) for name, values in means.items()}
 
 
 def compile_expectations(
@@ -105,6 +126,31 @@ def mean_and_error(values: np.ndarray) -> Estimate:
     """
     error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return Estimate(float(np.mean(values)), float(error))
+
+
+def difference_estimate(
+    values: np.ndarray, cheap: np.ndarray, cheap_of_all: np.ndarray
+) -> Estimate:
+    """The mean of a costly quantity y over N examples, from n of them and a cheap quantity c of all.
+
+      mean_n(y − c) + mean_N(c),   Var = Var(y − c)/n + [Var(c) + 2 Cov(y − c, c)]/N
+
+    The n examples are a random subset. The error is over examples, as in `mean_and_error`. It is smaller than that
+    of mean_n(y) if y − c varies less than y. Cochran, 1977, section 7.
+
+    Args:
+      values: y [n].
+      cheap: c of the same examples, [n].
+      cheap_of_all: c of all examples, [N].
+
+    >>> difference_estimate(np.array([2.0, 4.0]), np.array([1.0, 3.0]), np.array([1.0, 3.0, 5.0, 7.0])).mean
+    5.0
+    """
+    difference = values - cheap
+    between = np.var(cheap_of_all, ddof=1) + 2 * np.cov(difference, cheap)[0, 1]
+    variance = np.var(difference, ddof=1) / len(values) + between / len(cheap_of_all)
+    error = np.sqrt(max(variance, 0.0))
+    return Estimate(float(difference.mean() + cheap_of_all.mean()), float(error))
 
 
 def stratified_mean_and_error(values: np.ndarray, inputs: np.ndarray) -> Estimate:

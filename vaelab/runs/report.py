@@ -71,6 +71,7 @@ class Report(NamedTuple):
     bits_per_dim: Estimate | None = None  # −log p(x) in bits per dimension; None for densities
     level_rates: tuple[Estimate, ...] = ()  # of several levels, top first; they add up to the rate
     data_units: float | None = None  # nats to add for the log density in the data's own units
+    log_likelihood_of_all: Estimate | None = None  # log p(x) of all test examples; see the table
     nonfinite_steps: int = 0  # training steps that were skipped: their gradient was not finite
 
     def __repr__(self) -> str:
@@ -121,6 +122,12 @@ class Report(NamedTuple):
             f"{likelihood.num_samples} samples on {likelihood.num_test} examples, effective "
             f"{likelihood.effective_sample_size:.0f}{inner}{drawn}",
         )  # fmt: skip
+        if self.log_likelihood_of_all is not None:
+            add(
+                f"  of all {self.num_test}",
+                *(f"{value:.2f}" for value in self.log_likelihood_of_all),
+                f"ELBO of all, plus log p(x) − ELBO of the {likelihood.num_test}",
+            )
         if self.bits_per_dim is not None:
             add(
                 "bits per dimension",

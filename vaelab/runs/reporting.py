@@ -41,7 +41,7 @@ def make_report(
     experiment, test = run.experiment, run.splits.test
     num_levels = experiment.model.depth
     by_level = {f"rate/{level}": LevelRate(level) for level in range(num_levels)}
-    estimates = evaluation.expectations(
+    by_example = evaluation.expectations_by_example(
         run.precise_subject(trained.params, test),
         run.key("bounds"),
         {"elbo": elbo, "rate": rate, "distortion": distortion}
@@ -50,7 +50,9 @@ def make_report(
         num_samples=experiment.posterior_samples,
         progress=display.track("ELBO"),
     )
-    subset = run.subject(trained.params, run.test_examples(experiment.num_test))
+    estimates = {name: evaluation.mean_and_error(each) for name, each in by_example.items()}
+    rows = run.test_rows(experiment.num_test)
+    subset = run.subject(trained.params, test.take(rows))
     likelihood = evaluation.log_likelihood(
         subset,
         run.key("likelihood"),
@@ -93,6 +95,11 @@ def make_report(
         data_units=_data_units(run.splits),
         nonfinite_steps=int(sum(row.get("nonfinite", 0) for row in history.rows)),
         level_rates=tuple(estimates[name] for name in by_level if num_levels > 1),
+        log_likelihood_of_all=None
+        if len(rows) == len(test.x)
+        else evaluation.difference_estimate(
+            likelihood.log_prob, by_example["elbo"][rows], by_example["elbo"]
+        ),
     )
 
 

@@ -205,8 +205,11 @@ class Run:
 
         The subset is random: static MNIST starts with hard images, and some files cycle through the classes.
         """
-        test = self.splits.test
-        if num_examples is None or num_examples >= len(test.x):
-            return test
-        rows = np.random.default_rng(0).permutation(len(test.x))[:num_examples]
-        return test.take(np.sort(rows))
+        return self.splits.test.take(self.test_rows(num_examples))
+
+    def test_rows(self, num_examples: int | None = None) -> np.ndarray:
+        """The rows of `test_examples` in the test set."""
+        num = len(self.splits.test.x)
+        if num_examples is None or num_examples >= num:
+            return np.arange(num)
+        return np.sort(np.random.default_rng(0).permutation(num)[:num_examples])
