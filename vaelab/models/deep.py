@@ -28,7 +28,7 @@ from vaelab.models.base import (
 from vaelab.models.learned_prior import OF_LOWER_LEVELS, ModelWithPrior
 from vaelab.networks.convolutional import depth_to_space
 from vaelab.networks.residual import LOG_VARIANCES, BottomUp, Evidence, Level
-from vaelab.networks.units import smooth_clip
+from vaelab.networks.units import GaussianUnits
 from vaelab.priors import Prior
 from vaelab.types import Array, PRNGKey, PyTree, Terms
 
@@ -197,10 +197,9 @@ class DeepHierarchy(ModelWithPrior):
         check_no_context(self, context)
         check_events(self, x)
         features = self.encoder(x)
-        maps = self.posterior(_flat(self.activation(features[0])))
-        mean, log_variance = jnp.split(maps, 2, axis=-1)
-        normal = distrax.Normal(mean, jnp.exp(0.5 * smooth_clip(log_variance, *LOG_VARIANCES)))
-        return Encoding(distrax.Independent(normal, 1), features)
+        units = GaussianUnits(self.prior.latent_dim, LOG_VARIANCES)
+        top = units.family(self.posterior(_flat(self.activation(features[0]))))
+        return Encoding(units.distribution(top), features)
 
     def terms(
         self,

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from vaelab.natural import Gaussian
 from vaelab.networks.convolutional import Convolution3x3, space_to_depth
-from vaelab.networks.units import smooth_clip
+from vaelab.networks.units import GaussianUnits, smooth_clip
 from vaelab.types import Array
 
 LOG_VARIANCES = (-6.0, 6.0)  # range of every log σ²
@@ -125,8 +125,8 @@ class Level(nn.Module):
 
     def prior(self, state: Array) -> Gaussian:
         """p(z|state)."""
-        mean, log_variance = jnp.split(self.head(self.activation(state)), 2, axis=-1)
-        return Gaussian(mean, smooth_clip(log_variance, *LOG_VARIANCES))
+        units = GaussianUnits(self.latent_channels, LOG_VARIANCES)
+        return units.family(self.head(self.activation(state)))
 
     def draw(self, state: Array, z: Array) -> Array:
         """The state of the next level, from z [..., h, w, latent_channels]."""
