@@ -47,6 +47,7 @@ def _short(row: Row) -> Cells:
     return {
         "experiment": f"`{row.experiment}`",
         "log p(x)": _estimate(row, "log_likelihood", 2),
+        "log p(x) of all images": _estimate(row, "log_likelihood_of_all", 2),
         "ELBO": _estimate(row, "elbo", 2),
         "published log p(x)": beside,
         "epochs": ("shortened to " if "num_steps" in row.changes else "") + _optional(row.epochs),

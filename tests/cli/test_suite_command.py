@@ -31,9 +31,11 @@ def test_a_row_is_the_report_of_its_run(suite):
     (row,) = suite()
     report = json.loads(Path("runs/own_suite/mine-0/report.json").read_text())
     assert (row.experiment, row.steps, row.seeds) == ("mine", 20, (0,))
-    for name in ("log_likelihood", "elbo", "rate"):
+    for name in ("log_likelihood", "log_likelihood_of_all", "elbo", "rate"):
         assert row.estimates[name].mean == report[name]["mean"]
         assert row.estimates[name].standard_error == report[name]["standard_error"]
+    assert (row.estimates["log_likelihood"].num_test, row.estimates["elbo"].num_test) == (4, 10)
+    assert row.estimates["log_likelihood_of_all"][4:] == (5, 10)  # samples, examples
     assert [row.changes for row in suite("--num-samples", "3")] == [{}, {"num_samples": 3}]
 
 

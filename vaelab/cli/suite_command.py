@@ -102,7 +102,8 @@ def make_row(
     reports = [result.report() for result in finished]
     estimates = {
         key: results.over_seeds([_estimate(report, key) for report in reports])
-        for key in ("log_likelihood", "elbo", "rate")
+        for key in ("log_likelihood", "log_likelihood_of_all", "elbo", "rate")
+        if all(getattr(report, key) is not None for report in reports)
     }
     return results.Row(
         experiment=name,
@@ -119,12 +120,12 @@ def make_row(
 
 def _estimate(report: Report, key: str) -> results.Estimate:
     estimate = getattr(report, key)
-    likelihood = key == "log_likelihood"
+    likelihood = report.log_likelihood
     return results.Estimate(
         mean=estimate.mean,
         standard_error=estimate.standard_error,
-        num_samples=report.log_likelihood.num_samples if likelihood else None,
-        num_test=report.log_likelihood.num_test if likelihood else report.num_test,
+        num_samples=likelihood.num_samples if key.startswith("log_likelihood") else None,
+        num_test=likelihood.num_test if key == "log_likelihood" else report.num_test,
     )
 
 
