@@ -309,7 +309,7 @@ def test_annealing_moves_bits_and_gaussian_levels_of_one_model():
     @jax.jit
     def log_joint(params, top):
         bound = ours.at(params)
-        below = bound.lower_priors(1, jnp.broadcast_to(top, noise.shape)).at(noise)
+        below = bound.lower_priors(ours.units[1], 1, jnp.broadcast_to(top, noise.shape)).at(noise)
         log_likelihood = bound.decode((jnp.broadcast_to(top, noise.shape)[:, None], below[:, None]))
         return bound.prior.log_prob(top), log_likelihood.log_prob(X)
 

@@ -41,7 +41,7 @@ def level_codes(
     check_at_least_one(num_samples=num_samples)
     exact = tuple(
         _has_mean(subject, subject.inputs.take(slice(1)), level)
-        for level in range(subject.model.depth)
+        for level in range(len(subject.model.latent_dims))
     )
     values = map_batches(
         partial(_means, subject.model, exact, num_samples, subject.params),
@@ -65,7 +65,7 @@ def level_samples(
     A mean shows differences that are far below the noise of the posterior. A sample does not: the samples of a
     level without rate carry nothing.
     """
-    none = (False,) * subject.model.depth
+    none = (False,) * len(subject.model.latent_dims)
     values = map_batches(
         partial(_means, subject.model, none, 1, subject.params),
         subject.inputs,

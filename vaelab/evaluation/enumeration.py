@@ -81,7 +81,7 @@ def exact_log_likelihood(
 
 def _check(model: Model) -> None:
     bits, name = model.bernoulli_levels, type(model).__name__
-    for level in range(model.depth):
+    for level in range(len(model.latent_dims)):
         if level not in bits:
             raise UndefinedError(
                 f"level {level} of {name} is not Bernoulli, so its states cannot be enumerated: use "

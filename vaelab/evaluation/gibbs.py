@@ -54,7 +54,9 @@ def gibbs_chain(
     if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
         raise UsageError(f"steps must be increasing, got {tuple(steps)}.")
     check_at_least_one(steps=steps[-1])  # and whole
-    kept = checked_levels(subject.model, range(subject.model.depth) if levels is None else levels)
+    kept = checked_levels(
+        subject.model, range(len(subject.model.latent_dims)) if levels is None else levels
+    )
     counts = np.diff([0, *steps])
     states, means = map_batches(
         partial(_run, subject.model, kept, subject.params, jnp.asarray(counts)),
@@ -75,7 +77,7 @@ def gibbs_chain(
 def _run(model, kept, params, counts, examples, key) -> tuple[Array, Array]:
     """State and mean after each number of steps, each [B, T, *event]."""
     context = examples.context
-    others = [level for level in range(model.depth) if level not in kept]
+    others = [level for level in range(len(model.latent_dims)) if level not in kept]
 
     def step(index, state):
         x, _, key = state

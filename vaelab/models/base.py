@@ -416,7 +416,7 @@ def with_level(latents: Latents, level: int, z: Array) -> Latents:
 
 def check_level_exists(model: Model, level: Any) -> None:
     """Raises one sentence if a level is not the number of a level of the model."""
-    last = model.depth - 1
+    last = len(model.latent_dims) - 1
     if not isinstance(level, int | np.integer) or not 0 <= level <= last:
         numbers = f"0 (top) to {last}" if last else "0, the only level of the model"
         raise UsageError(f"level must be {numbers}, got {level!r}.")
