@@ -13,7 +13,7 @@ posterior sample; 100 instead of 200 epochs of warm-up.
 
 Deep: a vector of 40 coordinates, 8 levels of 7×7 maps and 3 levels of 14×14 maps; 578,000 parameters. The same
 data, batches of 100 and validation images as in `vampprior.py`. Differences from its protocol, all because an epoch takes
-about 220 CPU seconds: β is warmed up over 20 epochs; at most 400 epochs; validation on every
+about 190 seconds on one core: β is warmed up over 20 epochs; at most 400 epochs; validation on every
 second epoch; log p(x) with 500 samples on a random subset of 1000 test images. The rate is in closed form.
 Plain Adam at 1e-3; steps whose gradient has a norm above 1000 are skipped; a moving average of the parameters is
 validated and reported. The model is much smaller than those of the papers.

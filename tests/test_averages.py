@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from vaelab import evaluation
+from vaelab.checks import UsageError
 from vaelab.evaluation.averages import mean_and_error, stratified_mean_and_error
 from vaelab.evaluation.batches import even_draws
 from vaelab.likelihoods import GaussianDecoder
@@ -72,6 +73,13 @@ def test_a_difference_estimate_from_all_examples_is_the_plain_mean():
     cheap, values = rng.normal(size=50), rng.normal(size=50)
     ours = evaluation.difference_estimate(values, cheap, cheap)
     np.testing.assert_allclose(ours, mean_and_error(values), rtol=1e-12)
+
+
+def test_a_difference_estimate_refuses_what_does_not_fit():
+    with pytest.raises(UsageError, match=r"shape of values = \(3,\) and shape of cheap = \(1,\)"):
+        evaluation.difference_estimate(np.ones(3), np.ones(1), np.ones(9))
+    with pytest.raises(UsageError, match="values must hold at least two examples, got 1"):
+        evaluation.difference_estimate(np.ones(1), np.ones(1), np.ones(9))
 
 
 def test_one_input_is_a_plain_sample():

@@ -98,6 +98,11 @@ def test_a_model_is_measured_level_by_level_and_found_finished(
     assert main([trained, *argv[1:-1], again, "--modules", "two_level"]) == 0
     measured = read_typed(ModelMeasures, again / trained.name / "levels.json")
     assert measured == stacked._replace(experiment=trained.name)
+    # Other parameters of the same name and step are measured anew.
+    path = again / trained.name / "levels.json"
+    path.write_text(path.read_text().replace(measured.params, "of another run"))
+    assert main([trained, *argv[1:-1], again, "--modules", "two_level"]) == 0
+    assert read_typed(ModelMeasures, path) == measured
     capsys.readouterr()
 
     monkeypatch.setattr(command, "measure", None)  # nothing is measured again

@@ -34,6 +34,7 @@ from vaelab.cli import lookup, parsing
 from vaelab.evaluation import ChainLabels, Estimate
 from vaelab.runs import Experiment, Trained, display
 from vaelab.runs.files import read_typed, write_figure, write_json
+from vaelab.runs.identity import digest_of
 from vaelab.runs.loading import run_of
 from vaelab.runs.run import Run
 from vaelab.storage import folder_at
@@ -137,7 +138,8 @@ class Hierarchy(Study):
         folder = self.folder / name
         if (folder / _FILE).exists():
             before = read_typed(ModelMeasures, folder / _FILE)
-            if before.settings == self.settings and before.step == trained.step:
+            # Another run may have been measured under this name.
+            if before.settings == self.settings and before.params == digest_of(trained.params):
                 return before
         measures, chains = measure(name, run, trained, self.settings)
         folder.mkdir(parents=True, exist_ok=True)  # a trained run has another folder

@@ -23,6 +23,7 @@ from vaelab.evaluation import (
 from vaelab.networks.frozen import FrozenClassifier, MNISTClassifier
 from vaelab.plotting import level_names
 from vaelab.runs import Trained, pictures
+from vaelab.runs.identity import digest_of
 from vaelab.runs.run import Run
 from vaelab.types import Array, Examples, PRNGKey
 
@@ -80,6 +81,7 @@ class ModelMeasures(NamedTuple):
     classifier_accuracy: float  # on the measured part
     levels: list[LevelMeasures]  # level 0, the top, first
     chains: list[ChainMeasures]
+    params: str = ""  # digest of the parameters
 
     @property
     def order(self) -> str:
@@ -194,6 +196,7 @@ def measure(
         classifier_accuracy=accuracy(classifier, part),
         levels=levels,
         chains=measured,
+        params=digest_of(trained.params),
     )
     return measures, chains
 

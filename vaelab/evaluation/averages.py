@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.checks import UsageError, check_at_least_one
+from vaelab.checks import UsageError, check_at_least_one, check_equal
 from vaelab.evaluation.batches import Progress, map_batches, take_batch
 from vaelab.evaluation.subject import Subject
 from vaelab.one_off import one_off
@@ -143,9 +143,15 @@ def difference_estimate(
       cheap: c of the same examples, [n].
       cheap_of_all: c of all examples, [N].
 
+    Raises:
+      UsageError: there are fewer than two examples, or values and cheap differ in shape.
+
     >>> difference_estimate(np.array([2.0, 4.0]), np.array([1.0, 3.0]), np.array([1.0, 3.0, 5.0, 7.0])).mean
     5.0
     """
+    check_equal(shape_of_values=np.shape(values), shape_of_cheap=np.shape(cheap))
+    if len(values) < 2:
+        raise UsageError(f"values must hold at least two examples, got {len(values)}.")
     difference = values - cheap
     between = np.var(cheap_of_all, ddof=1) + 2 * np.cov(difference, cheap)[0, 1]
     variance = np.var(difference, ddof=1) / len(values) + between / len(cheap_of_all)
